@@ -1,0 +1,1 @@
+"""Pictures in, clips out: sizes, resizing, colour, MP4."""

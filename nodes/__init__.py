@@ -1,0 +1,1 @@
+"""ComfyUI nodes: schema, translate, one call, NodeOutput."""

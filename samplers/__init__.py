@@ -1,0 +1,1 @@
+"""Sampling: schedules, which expert runs which step, and the guider that owns both experts."""

@@ -1,0 +1,54 @@
+"""Runs pip with its progress shown, and turns its failures into one sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from cache import SetupError, cache_dir
+
+SHOWN = re.compile(r"^\s*(Downloading|Building|Installing collected|Successfully)\b")
+OFFLINE = re.compile(
+    r"NewConnectionError|ConnectTimeout|ReadTimeout|ProtocolError|Failed to establish|name resolution"
+    r"|ProxyError|SSLError|Connection (?:refused|reset|broken)|Network is unreachable|Could not fetch URL",
+    re.IGNORECASE,
+)
+NO_SPACE = re.compile(r"No space left on device|Errno 28|not enough space", re.IGNORECASE)
+
+
+def pip(python: Path, *arguments: str) -> None:
+    """Runs `python -m pip`, showing its download lines; the whole output goes to a log in the cache.
+
+    Raises:
+        SetupError: pip failed. The text says why in a sentence and names the log.
+    """
+    log = cache_dir() / "setup.log"
+    command = [str(python), "-m", "pip", *arguments, "--no-input", "--progress-bar", "off"]
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1"}
+    lines = []
+    with log.open("a", encoding="utf-8") as file, subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
+        env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            file.write(line)
+            if SHOWN.match(line):
+                sys.stderr.write(f"        {line.strip()[:110]}\n")
+                sys.stderr.flush()
+    if process.returncode:
+        raise SetupError(explain("".join(lines), log))
+
+
+def explain(output: str, log: Path) -> str:
+    """Says what went wrong from what pip printed."""
+    if NO_SPACE.search(output):
+        return f"The disk is full. Free some space, or set WAN22_TURBO_CACHE to a folder on another disk (now {log.parent})."
+    if OFFLINE.search(output):
+        return "The package index cannot be reached. Connect, or set COMFYUI_DIR and COMFYUI_PYTHON to a ComfyUI you have."
+    errors = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()[-1:]
+    return f"pip failed: {' '.join(errors[:1]).strip()} The whole output is in {log}."

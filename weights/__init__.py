@@ -1,0 +1,1 @@
+"""Model and LoRA files: what a file is, and how to read it."""
