@@ -12,3 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 pack = types.ModuleType("pack")
 pack.__path__ = [str(ROOT)]
 sys.modules["pack"] = pack
+
+# `python -m pytest` puts the checkout on the path, where its nodes/ would hide ComfyUI's module of that name.
+sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
+sys.path.append(str(ROOT / "tools"))  # last, so that it hides nothing

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from cache import SetupError, cache_dir, finished, lock, mark_finished, need_space, remove
+from setup_cache import SetupError, cache_dir, finished, lock, mark_finished, need_space, remove
 from pip_run import pip
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,7 +78,9 @@ def find_comfyui(environ: dict[str, str], checkout: Path) -> Path | str:
     if environ.get("COMFYUI_DIR"):
         folder = Path(environ["COMFYUI_DIR"]).expanduser().absolute()
         if not is_comfyui(folder):
-            raise SetupError(f"COMFYUI_DIR must be the top folder of a ComfyUI, but {folder} has no main.py and comfy/.")
+            raise SetupError(
+                f"COMFYUI_DIR must be the top folder of a ComfyUI, but {folder} has no main.py and comfy/."
+            )
         return folder
     version = environ.get("COMFYUI")
     if version:

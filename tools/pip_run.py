@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cache import SetupError, cache_dir
+from setup_cache import SetupError, cache_dir
 
 SHOWN = re.compile(r"^\s*(Downloading|Building|Installing collected|Successfully)\b")
 OFFLINE = re.compile(
@@ -49,6 +49,8 @@ def explain(output: str, log: Path) -> str:
     if NO_SPACE.search(output):
         return f"The disk is full. Free some space, or set WAN22_TURBO_CACHE to a folder on another disk (now {log.parent})."
     if OFFLINE.search(output):
-        return "The package index cannot be reached. Connect, or set COMFYUI_DIR and COMFYUI_PYTHON to a ComfyUI you have."
+        return (
+            "The package index cannot be reached. Connect, or set COMFYUI_DIR and COMFYUI_PYTHON to a ComfyUI you have."
+        )
     errors = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()[-1:]
     return f"pip failed: {' '.join(errors[:1]).strip()} The whole output is in {log}."

@@ -79,7 +79,9 @@ def lock(say: Callable[[str], None]) -> Iterator[None]:
         cache_dir().mkdir(parents=True, exist_ok=True)
         file = (cache_dir() / "lock").open("a+b")
     except OSError as error:
-        raise SetupError(f"The cache folder {cache_dir()} cannot be written: {error}. Set WAN22_TURBO_CACHE.") from error
+        raise SetupError(
+            f"The cache folder {cache_dir()} cannot be written: {error}. Set WAN22_TURBO_CACHE."
+        ) from error
     with file:
         waiting = False
         while not try_lock(file.fileno()):

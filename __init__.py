@@ -1,0 +1,25 @@
+"""Wan 2.2 image to video in a few steps, for ComfyUI."""
+
+from comfy_api.latest import ComfyExtension, io
+from typing_extensions import override
+
+from .nodes import loader, lora, picture, sampling, video
+
+
+class Wan22TurboExtension(ComfyExtension):
+    @override
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            loader.Loader,
+            lora.Lora,
+            picture.Resolution,
+            picture.ImageToVideo,
+            sampling.Sampler,
+            sampling.RcmSigmas,
+            sampling.ExpertGuider,
+            video.SaveMp4,
+        ]
+
+
+async def comfy_entrypoint() -> Wan22TurboExtension:
+    return Wan22TurboExtension()

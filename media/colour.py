@@ -1,0 +1,83 @@
+"""RGB to the 8-bit planes of a video: BT.709, limited range, 4:2:0, rounded once.
+
+Source: Recommendation ITU-R BT.709-6, sections 3.2 to 4.6 (luma weights, colour differences, quantisation).
+"""
+
+import numpy as np
+
+from .opencv import cv2
+
+KR, KB = 0.2126, 0.0722  # weights of red and blue in BT.709 luma
+LUMA_SPAN, LUMA_BLACK = 219, 16  # black is 16, white 235
+CHROMA_SPAN, CHROMA_ZERO = 224, 128  # 16 to 240 around 128
+
+
+def _bt709_matrix() -> np.ndarray:
+    """float32[3, 4]: rows Y, Cb, Cr in code values; columns R, G, B in [0, 1] and the constant."""
+    red, _, blue = np.eye(3)
+    luma = np.array([KR, 1 - KR - KB, KB])
+    cb = (blue - luma) / (2 * (1 - KB))  # in [-0.5, 0.5], as cr
+    cr = (red - luma) / (2 * (1 - KR))
+    weights = np.stack([LUMA_SPAN * luma, CHROMA_SPAN * cb, CHROMA_SPAN * cr])
+    return np.column_stack([weights, [LUMA_BLACK, CHROMA_ZERO, CHROMA_ZERO]]).astype(np.float32)
+
+
+MATRIX = _bt709_matrix()
+LEFT_SITED = np.array([1, 2, 1], dtype=np.float32) / 4  # centred on even columns, where MPEG-2 and H.264 put chroma
+AS_IS = np.ones(1, dtype=np.float32)
+BAND = 32  # rows at a time: what is made of them stays in the cache, four times as fast as whole 720p frames
+
+
+def rgb_to_yuv420(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Converts one frame, without passing through 8-bit RGB.
+
+    Chroma is sited left: on the even columns, midway between two rows.
+
+    Args:
+        frame: float[H, W, 3], RGB in [0, 1], both sides even. Values outside are clamped, NaN counts as 0.
+
+    Returns:
+        Y uint8[H, W], Cb and Cr uint8[H / 2, W / 2].
+
+    Raises:
+        ValueError: `frame` is no floating-point RGB picture with even sides.
+        ImportError: OpenCV is not available.
+    """
+    _check_frame(frame)
+    height, width, _ = frame.shape
+    luma = np.empty((height, width), dtype=np.uint8)
+    cb, cr = np.empty((2, height // 2, width // 2), dtype=np.uint8)
+    for top in range(0, height, BAND):
+        band = slice(top, top + BAND)
+        half = slice(top // 2, (top + BAND) // 2)
+        luma[band], cb[half], cr[half] = _convert_band(frame[band])
+    return luma, cb, cr
+
+
+def _convert_band(band: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rgb = np.clip(band, 0, 1, dtype=np.float32, order="C")
+    cv2.patchNaNs(rgb, 0)
+    rows = (rgb[0::2] + rgb[1::2]) / 2
+    _, cb, cr = cv2.split(cv2.transform(rows, MATRIX))
+    return _round(cv2.transform(rgb, MATRIX[:1])), _halve_columns(cb), _halve_columns(cr)
+
+
+def _check_frame(frame: np.ndarray) -> None:
+    if frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"A frame has the shape [H, W, 3], got {list(frame.shape)}.")
+    if not np.issubdtype(frame.dtype, np.floating):
+        raise ValueError(f"Frames are floating point in 0..1, got {frame.dtype}. Convert and scale them first.")
+    height, width, _ = frame.shape
+    if height % 2 or width % 2 or not frame.size:
+        raise ValueError(
+            f"Frame is {width}x{height}; 4:2:0 video needs even sides. Resize it first, for example with Fit to 720p."
+        )
+
+
+def _halve_columns(plane: np.ndarray) -> np.ndarray:
+    blurred = cv2.sepFilter2D(plane, -1, LEFT_SITED, AS_IS, borderType=cv2.BORDER_REPLICATE)
+    return _round(blurred)[:, ::2]
+
+
+def _round(plane: np.ndarray) -> np.ndarray:
+    return cv2.convertScaleAbs(plane)  # rounds to nearest and saturates; every value is positive

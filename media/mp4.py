@@ -1,0 +1,265 @@
+"""MP4 files that play everywhere: encoded as the frames arrive, and published whole or not at all."""
+
+import math
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from typing_extensions import Self
+
+from .colour import rgb_to_yuv420
+from .resolution import FPS, Size
+
+MAX_FPS = 240
+AAC_FALLBACK_RATE = 48_000  # Hz, for audio at a rate that AAC does not know
+
+# Without tags players guess, and above 576 lines they guess differently than below.
+COLOUR_TAGS = {
+    "colorspace": "bt709",
+    "color_primaries": "bt709",
+    "color_trc": "bt709",
+    "color_range": "tv",
+    "chroma_sample_location": "left",
+}
+# faststart puts the index before the pixels, so browsers play at once and ComfyUI finds the workflow in the first
+# 64 MiB; use_metadata_tags keeps keys that MP4 does not define.
+MUXER_OPTIONS = {"movflags": "use_metadata_tags+faststart"}
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A video codec, and how to ask FFmpeg for it."""
+
+    label: str
+    encoder: str
+    crf: range
+    options: Mapping[str, str] = field(default_factory=dict)
+    tag: str | None = None
+
+
+CODECS = {
+    # CRF 0 is lossless, in a profile that browsers and phones do not play.
+    "h264": Codec("H.264", "libx264", range(1, 52), {"preset": "medium", "profile": "high"}),
+    # QuickTime plays H.265 only under the tag hvc1.
+    "h265": Codec("H.265", "libx265", range(1, 52), {"preset": "medium", "x265-params": "log-level=error"}, "hvc1"),
+    "av1": Codec("AV1", "libsvtav1", range(1, 64), {"preset": "8"}),
+}
+
+
+class Audio(NamedTuple):
+    """Sound for a clip: float[channels, samples] in [-1, 1], mono or stereo, and its samples per second."""
+
+    waveform: np.ndarray
+    sample_rate: int
+
+
+class Mp4Writer:
+    """Writes an MP4, one frame at a time.
+
+    A context manager. Leaving the block normally finishes the file and puts it at `path`, replacing what was
+    there. Leaving it by an exception, an interrupt included, leaves nothing. Until then the data is in a hidden
+    file beside `path`. Memory does not grow with the number of frames.
+
+        with Mp4Writer(path, Size(1280, 720), metadata={"workflow": json.dumps(workflow)}) as video:
+            for frame in frames:
+                video.write(frame)
+
+    Args:
+        path: Of the finished file. Its folder must exist.
+        size: Of every frame; both sides even.
+        fps: Frames per second, constant; kept exactly if a Fraction or a whole number.
+        codec: A key of `CODECS`.
+        crf: Constant rate factor in the codec's range; lower is better and larger.
+        metadata: Text by key, stored in the file under these very keys.
+        audio: Encoded as AAC. It is cut where the video ends; a shorter one ends early.
+
+    Raises:
+        ValueError: One of the above does not hold, or the block ends without a frame.
+        RuntimeError: The local FFmpeg libraries lack the encoder.
+        OSError: The folder cannot be written to, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        size: Size,
+        fps: Fraction | float = FPS,
+        codec: str = "h264",
+        crf: int = 18,
+        metadata: Mapping[str, str] | None = None,
+        audio: Audio | None = None,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.size = _check_size(Size(*size))
+        self.fps = _check_fps(fps)
+        self.codec, self.crf = _check_codec(codec, crf)
+        self.metadata = dict(metadata or {})
+        self.audio = _clean_audio(audio) if audio else None
+        self.frames = 0
+        self._samples = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._container = stack.enter_context(_publish(self.path))
+            self._container.metadata.update(self.metadata)
+            self._video = self._add_video()
+            self._sound = self._add_sound(self.audio.sample_rate) if self.audio else None
+            self._container.start_encoding()  # a folder that cannot be written to shows now, not 40 frames later
+            self._stack = stack.pop_all()
+        return self
+
+    def write(self, frame: Any) -> None:
+        """Encodes the next frame.
+
+        Args:
+            frame: float[H, W, 3], RGB in [0, 1]: an array, or anything that NumPy takes for one (a CPU tensor).
+
+        Raises:
+            ValueError: The frame is not of the video's size.
+            OSError: The disk is full.
+        """
+        pixels = np.asarray(frame)
+        got = Size(pixels.shape[1], pixels.shape[0]) if pixels.ndim == 3 else pixels.shape
+        if got != self.size:
+            raise ValueError(f"Every frame of this video is {self.size}, got {got}. Resize the frames first.")
+        picture = _to_picture(pixels)
+        picture.pts = self.frames
+        picture.time_base = 1 / self.fps
+        self.frames += 1
+        self._encode(self._video, picture)
+        self._write_sound()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            if not self.frames:
+                raise ValueError("A video needs at least one frame, got none. Check what feeds it.")
+            for stream in filter(None, (self._video, self._sound)):
+                self._encode(stream, None)
+
+    def _add_video(self) -> Any:
+        stream = self._add_stream(self.codec.label, self.codec.encoder, self.fps)
+        stream.width, stream.height = self.size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = 1 / self.fps
+        stream.codec_context.thread_count = 0  # all cores
+        if self.codec.tag:
+            stream.codec_context.codec_tag = self.codec.tag
+        stream.options = {**self.codec.options, **COLOUR_TAGS, "crf": str(self.crf)}
+        return stream
+
+    def _add_sound(self, sample_rate: int) -> Any:
+        known = av.Codec("aac", "w").audio_rates or []
+        stream = self._add_stream("AAC", "aac", sample_rate if sample_rate in known else AAC_FALLBACK_RATE)
+        stream.layout = self._layout
+        return stream
+
+    def _add_stream(self, label: str, encoder: str, rate: Fraction | int) -> Any:
+        try:
+            return self._container.add_stream(encoder, rate=rate)
+        except av.codec.codec.UnknownCodecError as err:
+            raise RuntimeError(
+                f"{label} needs the encoder {encoder}, which the FFmpeg libraries here lack. "
+                "Choose another codec, or install PyAV from PyPI: pip install --force-reinstall av."
+            ) from err
+
+    @property
+    def _layout(self) -> str:
+        return "mono" if self.audio and len(self.audio.waveform) == 1 else "stereo"
+
+    def _write_sound(self) -> None:
+        """Catches up with the video, so that both lie side by side in the file and end together."""
+        if self.audio is None:
+            return
+        waveform, rate = self.audio
+        end = min(round(self.frames / self.fps * rate), waveform.shape[1])
+        if end == self._samples:
+            return
+        chunk = np.ascontiguousarray(waveform[:, self._samples : end])
+        sound = av.AudioFrame.from_ndarray(chunk, format="fltp", layout=self._layout)
+        sound.sample_rate = rate
+        sound.pts, sound.time_base = self._samples, Fraction(1, rate)
+        self._samples = end
+        self._encode(self._sound, sound)
+
+    def _encode(self, stream: Any, frame: av.VideoFrame | av.AudioFrame | None) -> None:
+        for packet in stream.encode(frame):
+            self._container.mux(packet)
+
+
+@contextmanager
+def _publish(path: Path) -> Iterator[OutputContainer]:
+    """Opens an MP4 under a temporary name, which becomes `path` when the block ends normally."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")  # hidden, and no gallery lists the ending
+    try:
+        container = av.open(str(temporary), "w", format="mp4", container_options=MUXER_OPTIONS)
+        try:
+            yield container
+        except BaseException:
+            with suppress(av.FFmpegError):  # the file goes; the first error is the one to report
+                container.close()
+            raise
+        container.close()
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # on the disk before it has its name, or a power cut leaves an empty clip
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _to_picture(pixels: np.ndarray) -> av.VideoFrame:
+    height, width, _ = pixels.shape
+    picture = av.VideoFrame(width, height, "yuv420p")
+    for plane, values in zip(picture.planes, rgb_to_yuv420(pixels), strict=True):
+        rows = np.frombuffer(plane, dtype=np.uint8).reshape(plane.height, plane.line_size)  # rows are padded
+        rows[:, : plane.width] = values
+    return picture
+
+
+def _check_size(size: Size) -> Size:
+    if min(size) < 2 or size.width % 2 or size.height % 2:
+        raise ValueError(f"4:2:0 video needs even sides, got {size}. Resize the frames first.")
+    return size
+
+
+def _check_fps(fps: Fraction | float) -> Fraction:
+    if not 0 < fps <= MAX_FPS:  # NaN fails every comparison
+        raise ValueError(f"The frame rate is above 0 and at most {MAX_FPS} per second, got {fps}. Wan 2.2 makes {FPS}.")
+    return Fraction(fps).limit_denominator(1001)  # 24000/1001 and the like are the finest in use
+
+
+def _check_codec(name: str, crf: int) -> tuple[Codec, int]:
+    if name not in CODECS:
+        raise ValueError(f"Codec is one of {', '.join(CODECS)}, got '{name}'.")
+    codec = CODECS[name]
+    if crf not in codec.crf:
+        raise ValueError(
+            f"{codec.label} takes a CRF of {codec.crf[0]} to {codec.crf[-1]}, got {crf}. "
+            "Lower is better; at 18 the loss is hard to see."
+        )
+    return codec, crf
+
+
+def _clean_audio(audio: Audio) -> Audio:
+    waveform = np.asarray(audio.waveform, dtype=np.float32)
+    if waveform.ndim != 2 or len(waveform) not in (1, 2):
+        raise ValueError(
+            f"Audio is [channels, samples], mono or stereo, got {list(waveform.shape)}. Mix it down first."
+        )
+    if not math.isfinite(audio.sample_rate) or audio.sample_rate < 1:
+        raise ValueError(f"Audio needs a sample rate above 0, got {audio.sample_rate}.")
+    # AAC refuses NaN and infinity.
+    return Audio(np.clip(np.nan_to_num(waveform), -1, 1), int(audio.sample_rate))

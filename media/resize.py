@@ -1,0 +1,75 @@
+"""Pixels of a fit: crop, pad or stretch to a size. The geometry is in resolution.py."""
+
+import numpy as np
+
+from .opencv import cv2
+from .resolution import FITS, Size, crop_box, pad_box
+
+# Black, as in a letterbox: a bar that stays a bar and crops off. Mid-grey is how Wan marks what it is to invent.
+PAD = 0.0
+
+
+def resize_frames(frames: np.ndarray, size: Size, fit: str = "crop") -> np.ndarray:
+    """Brings frames to a size.
+
+    Shrinking averages pixel areas (no aliasing), enlarging is cubic. Where the size already matches, pixels keep
+    their values. Transparent pixels are composited over `PAD` before anything is averaged, so the colours that
+    hide under them cannot bleed in.
+
+    Args:
+        frames: float[F, H, W, C], in [0, 1]; grey (C = 1), RGB (3) or RGB with straight alpha (4).
+        size: Of the result.
+        fit: One of `FITS`: "crop" fills the size, "pad" shows the whole picture, "stretch" distorts it.
+
+    Returns:
+        float32[F, h, w, 3], in [0, 1].
+
+    Raises:
+        ValueError: `fit` is unknown or `frames` is none of the above.
+        ImportError: OpenCV is not available.
+    """
+    if fit not in FITS:
+        raise ValueError(f"Fit is one of {', '.join(FITS)}, got '{fit}'.")
+    _check_frames(frames)
+    size = Size(*size)
+    out = np.full((len(frames), size.height, size.width, 3), PAD, dtype=np.float32)
+    for frame, target in zip(frames, out, strict=True):
+        source = Size(frame.shape[1], frame.shape[0])
+        if fit == "crop":
+            frame = _cut(frame, crop_box(source, size))
+        elif fit == "pad":
+            target = _cut(target, pad_box(source, size))
+        pixels = _resample(_to_rgb(frame), Size(target.shape[1], target.shape[0]))
+        np.clip(pixels, 0, 1, out=target)  # cubic overshoots at edges
+    return out
+
+
+def _check_frames(frames: np.ndarray) -> None:
+    if frames.ndim != 4 or frames.shape[3] not in (1, 3, 4):
+        raise ValueError(f"Frames have the shape [F, H, W, C] with 1, 3 or 4 channels, got {list(frames.shape)}.")
+    if not np.issubdtype(frames.dtype, np.floating):
+        raise ValueError(f"Frames are floating point in 0..1, got {frames.dtype}. Convert and scale them first.")
+
+
+def _cut(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    left, top, width, height = box
+    return image[top : top + height, left : left + width]
+
+
+def _to_rgb(image: np.ndarray) -> np.ndarray:
+    """float[H, W, 1 | 3 | 4] -> float32[H, W, 3]."""
+    image = image.astype(np.float32, copy=False)
+    if image.shape[2] == 4:
+        alpha = image[..., 3:]
+        return image[..., :3] * alpha + PAD * (1 - alpha)
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def _resample(image: np.ndarray, size: Size) -> np.ndarray:
+    """Shrinks the axes that shrink, then enlarges those that grow: each axis gets the filter that suits it."""
+    shrunk = Size(min(size.width, image.shape[1]), min(size.height, image.shape[0]))
+    if shrunk != (image.shape[1], image.shape[0]):
+        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+    if shrunk != size:
+        image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    return image

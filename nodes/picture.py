@@ -1,0 +1,131 @@
+"""The picture's way in: Fit to 720p, and Image to Video Latent."""
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io, ui
+from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
+
+from ..media import resize, resolution
+
+LATENT_CHANNELS = 16  # of the Wan 2.1 VAE
+
+
+class Resolution(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Wan22Turbo_Resolution",
+            display_name="Fit to 720p",
+            category="wan 2.2 turbo",
+            description="Brings a picture to a size that Wan 2.2 was made for, and says what it changed.",
+            search_aliases=["resize", "720p", "480p", "aspect ratio", "resolution"],
+            inputs=[
+                io.Image.Input("image"),
+                io.Combo.Input(
+                    "tier",
+                    options=list(resolution.TIERS),
+                    default="720p",
+                    tooltip="The most pixels a frame may have. 240p is a draft to try motion and prompts.",
+                ),
+                io.Combo.Input(
+                    "aspect",
+                    options=list(resolution.ASPECTS),
+                    default="image",
+                    tooltip="image keeps the picture's own shape.",
+                ),
+                io.Combo.Input(
+                    "fit",
+                    options=list(resolution.FITS),
+                    default="crop",
+                    tooltip="How the picture fills the size: cut its edges, add black bars, or distort it.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image"),
+                io.Int.Output("width", display_name="width"),
+                io.Int.Output("height", display_name="height"),
+                io.String.Output("report", display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, tier: str, aspect: str, fit: str) -> io.NodeOutput:
+        source = resolution.Size(image.shape[2], image.shape[1])
+        target = resolution.fit_size(*source, tier, aspect)
+        report = resolution.describe_fit(source, target, tier, fit)
+        fitted = torch.from_numpy(resize.resize_frames(image.float().cpu().numpy(), target, fit))
+        return io.NodeOutput(fitted, target.width, target.height, report, ui=ui.PreviewText(report))
+
+
+class ImageToVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Wan22Turbo_ImageToVideo",
+            display_name="Image to Video Latent",
+            category="wan 2.2 turbo",
+            description="Prepares the clip: its length in frames, and the start picture that every frame grows from.",
+            search_aliases=["wan image to video", "start image", "first last frame"],
+            inputs=[
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative", optional=True, tooltip="Needed only when the sampler's cfg is not 1."),
+                io.Vae.Input("vae"),
+                io.Image.Input("start_image", tooltip="The first frame, from Fit to 720p: it sets the size of the clip."),
+                io.Image.Input("end_image", optional=True, tooltip="The last frame, if the clip shall arrive at one."),
+                io.Float.Input(
+                    "seconds",
+                    default=5.0,
+                    min=0.25,
+                    max=resolution.MAX_SECONDS,
+                    step=0.25,
+                    round=0.01,
+                    tooltip="Length at 16 frames a second; frames become the nearest 4n+1. Wan 2.2 was trained on 5 seconds.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output("positive", display_name="positive"),
+                io.Conditioning.Output("negative", display_name="negative"),
+                io.Latent.Output("latent", display_name="latent"),
+                io.Int.Output("frames", display_name="frames"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        positive: Any,
+        vae: Any,
+        start_image: torch.Tensor,
+        seconds: float,
+        negative: Any = None,
+        end_image: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        check_vae(vae)
+        height, width = start_image.shape[1:3]
+        check_sides(width, height)
+        frames = resolution.frame_count(seconds)
+        place = (positive, negative or [], vae, width, height, frames, 1)  # 1: one clip
+        if end_image is None:
+            made = WanImageToVideo.execute(*place, start_image=start_image)
+        else:
+            made = WanFirstLastFrameToVideo.execute(*place, start_image=start_image, end_image=end_image)
+        return io.NodeOutput(made[0], made[1] or None, made[2], frames)
+
+
+def check_vae(vae: Any) -> None:
+    """Refuses a VAE of another latent space, the usual one being Wan 2.2's own, which is for the 5B model."""
+    if vae.latent_channels != LATENT_CHANNELS:
+        raise ValueError(
+            f"Wan 2.2 I2V A14B needs a VAE of {LATENT_CHANNELS} channels, this one has {vae.latent_channels}. "
+            "Choose wan_2.1_vae.safetensors."
+        )
+
+
+def check_sides(width: int, height: int) -> None:
+    """Refuses a size that the model cannot cut into patches."""
+    if width % resolution.MULTIPLE or height % resolution.MULTIPLE:
+        raise ValueError(
+            f"The start image's sides must be multiples of {resolution.MULTIPLE}, got {width}x{height}. "
+            "Put Fit to 720p in front of this node."
+        )

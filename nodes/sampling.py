@@ -1,0 +1,203 @@
+"""Sampling nodes: the all-in-one sampler, and its parts for ComfyUI's own advanced sampling."""
+
+from typing import Any
+
+import comfy.samplers
+from comfy_api.latest import io, ui
+from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
+
+from ..samplers import rcm, routing
+from ..samplers.guider import TwoExpertGuider
+
+MODES = {"ode": "euler", "sde": "lcm"}  # the reference's two step rules are ComfyUI samplers
+MAX_SEED = 0xFFFFFFFFFFFFFFFF
+MAX_STEPS = 100
+BOUNDARY_TIP = "Noise level at which the low-noise expert takes over. Wan 2.2 I2V was trained with 0.9."
+SIGMA_MAX_TIP = "First noise level. Higher varies less between seeds and may look better; 1600 is the other published value."
+
+
+class Sampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Wan22Turbo_Sampler",
+            display_name="rCM Sampler",
+            category="wan 2.2 turbo",
+            description="Samples both experts of Wan 2.2 in one loop; each step runs on the expert its noise level calls for.",
+            search_aliases=["wan 2.2 sampler", "moe sampler", "turbo sampler", "lightning", "consistency"],
+            inputs=[
+                io.Model.Input("high", tooltip="High-noise expert."),
+                io.Model.Input("low", tooltip="Low-noise expert."),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative", optional=True, tooltip="Read only when cfg is not 1."),
+                io.Latent.Input("latent"),
+                io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True),
+                io.Int.Input(
+                    "steps",
+                    default=rcm.OFFICIAL_STEPS,
+                    min=1,
+                    max=MAX_STEPS,
+                    tooltip="Model evaluations, both experts together. rcm is official for 1 to 4 and takes up to 8.",
+                ),
+                io.Combo.Input(
+                    "schedule",
+                    options=list(rcm.SCHEDULES),
+                    default="rcm",
+                    tooltip="rcm: rCM models and LoRAs. lightning: the official 4-step LoRAs. shifted: the undistilled model.",
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    default="ode",
+                    tooltip="ode is sharper and what the authors use; sde draws fresh noise at each step and is more robust.",
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=1.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="1 for distilled models: anything else doubles the time. 3.5 for the undistilled one.",
+                ),
+                io.Float.Input(
+                    "sigma_max",
+                    default=rcm.SIGMA_MAX,
+                    min=1.0,
+                    max=10000.0,
+                    step=1.0,
+                    round=0.01,
+                    advanced=True,
+                    tooltip=SIGMA_MAX_TIP + " Read by rcm only.",
+                ),
+                io.Float.Input(
+                    "shift",
+                    default=5.0,
+                    min=0.01,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    advanced=True,
+                    tooltip="Moves the steps towards high noise. Read by shifted only.",
+                ),
+                boundary_input(),
+            ],
+            outputs=[
+                io.Latent.Output("latent", display_name="latent"),
+                io.String.Output("plan", display_name="plan"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        high: Any,
+        low: Any,
+        positive: Any,
+        latent: dict[str, Any],
+        seed: int,
+        steps: int,
+        schedule: str,
+        mode: str,
+        cfg: float,
+        sigma_max: float,
+        shift: float,
+        boundary: float,
+        negative: Any = None,
+    ) -> io.NodeOutput:
+        sigmas = rcm.schedule_sigmas(schedule, steps, sigma_max, shift)
+        plan = routing.plan(sigmas.tolist(), boundary)
+        guider = make_guider(high, low, positive, negative, cfg, boundary)
+        sampler = comfy.samplers.sampler_object(MODES[mode])
+        sampled = SamplerCustomAdvanced.execute(Noise_RandomNoise(seed), guider, sampler, sigmas, latent)
+        return io.NodeOutput(sampled[0], plan, ui=ui.PreviewText(plan))
+
+
+class RcmSigmas(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Wan22Turbo_RcmSigmas",
+            display_name="rCM Sigmas",
+            category="wan 2.2 turbo",
+            description="The noise schedule of rCM models, for ComfyUI's own samplers.",
+            search_aliases=["rcm scheduler", "consistency scheduler"],
+            inputs=[
+                io.Int.Input(
+                    "steps",
+                    default=rcm.OFFICIAL_STEPS,
+                    min=1,
+                    max=rcm.MAX_STEPS,
+                    tooltip="Official for 1 to 4; 5 to 8 refine the same list.",
+                ),
+                io.Float.Input(
+                    "sigma_max",
+                    default=rcm.SIGMA_MAX,
+                    min=1.0,
+                    max=10000.0,
+                    step=1.0,
+                    round=0.01,
+                    advanced=True,
+                    tooltip=SIGMA_MAX_TIP,
+                ),
+            ],
+            outputs=[io.Sigmas.Output("sigmas", display_name="sigmas")],
+        )
+
+    @classmethod
+    def execute(cls, steps: int, sigma_max: float) -> io.NodeOutput:
+        return io.NodeOutput(rcm.rcm_sigmas(steps, sigma_max))
+
+
+class ExpertGuider(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Wan22Turbo_ExpertGuider",
+            display_name="Two-Expert Guider",
+            category="wan 2.2 turbo",
+            description="Runs both experts of Wan 2.2 behind one guider, for SamplerCustomAdvanced.",
+            search_aliases=["dual model guider", "moe guider"],
+            inputs=[
+                io.Model.Input("high", tooltip="High-noise expert."),
+                io.Model.Input("low", tooltip="Low-noise expert."),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative", optional=True, tooltip="Read only when cfg is not 1."),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01),
+                boundary_input(),
+            ],
+            outputs=[io.Guider.Output("guider", display_name="guider")],
+        )
+
+    @classmethod
+    def execute(
+        cls, high: Any, low: Any, positive: Any, cfg: float, boundary: float, negative: Any = None
+    ) -> io.NodeOutput:
+        return io.NodeOutput(make_guider(high, low, positive, negative, cfg, boundary))
+
+
+def boundary_input() -> io.Input:
+    """The boundary widget, the same on both nodes that have one."""
+    return io.Float.Input(
+        "boundary",
+        default=routing.I2V_BOUNDARY,
+        min=0.0,
+        max=1.0,
+        step=0.001,
+        round=0.0001,
+        advanced=True,
+        tooltip=BOUNDARY_TIP,
+    )
+
+
+def make_guider(high: Any, low: Any, positive: Any, negative: Any, cfg: float, boundary: float) -> TwoExpertGuider:
+    """Builds the guider, and refuses a guidance scale that has nothing to guide away from."""
+    if negative is None and cfg != 1.0:
+        raise ValueError(
+            f"cfg other than 1 needs a negative prompt, got cfg {cfg:g} and none connected. "
+            "Connect negative, or set cfg to 1 as distilled models want it."
+        )
+    guider = TwoExpertGuider(high, low, boundary)
+    guider.inner_set_conds({"positive": positive} if negative is None else {"positive": positive, "negative": negative})
+    guider.set_cfg(cfg)
+    return guider

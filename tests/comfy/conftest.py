@@ -1,0 +1,53 @@
+"""ComfyUI in this process, on the CPU, with the tiny models in a base directory of its own."""
+
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import pytest
+
+COMFYUI = os.environ.get("COMFYUI_DIR")
+if not COMFYUI:
+    raise pytest.UsageError("These tests run inside ComfyUI. Run `make test`, or set COMFYUI_DIR to a ComfyUI.")
+
+from torch_compat import let_torchvision_import  # noqa: E402
+
+base_directory = tempfile.TemporaryDirectory(prefix="wan22-turbo-")
+BASE = Path(base_directory.name)
+
+
+def import_comfyui() -> None:
+    """Imports ComfyUI as its main.py would for `--cpu`; its modules read these settings while they are imported."""
+    let_torchvision_import()
+    sys.path.insert(0, COMFYUI)
+    for name in ("custom_nodes", "models", "input", "output", "temp", "user"):
+        (BASE / name).mkdir()
+    from comfy.cli_args import args
+
+    args.cpu = True
+    args.fp32_vae = True
+    args.base_directory = str(BASE)
+    import folder_paths  # noqa: F401
+    import nodes
+
+    assert Path(nodes.__file__).resolve().parent == Path(COMFYUI).resolve()
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # ComfyUI's own
+    import_comfyui()
+
+
+def pytest_unconfigure() -> None:
+    base_directory.cleanup()
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """The models folder of this process's ComfyUI, with the tiny models in it."""
+    from pack.tests.toy.models import save_all
+
+    save_all(BASE / "models")
+    return BASE / "models"

@@ -1,0 +1,154 @@
+"""A real ComfyUI process on the loopback address, with this pack installed in a base directory of its own."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 180.0
+STOP_SECONDS = 15.0
+FOLDERS = ("custom_nodes", "models", "input", "output", "temp", "user")
+
+
+class ComfyServer:
+    """Starts on entering a `with` block, ends on leaving it.
+
+    Args:
+        base: ComfyUI's base directory; what is missing in it is made.
+        arguments: More arguments for main.py.
+        port: To listen on; 0 takes a free one.
+        folder: Name of the pack's folder in custom_nodes.
+    """
+
+    def __init__(self, base: Path, arguments: Sequence[str] = (), port: int = 0, folder: str = "wan22-turbo"):
+        self.base = base
+        self.arguments = arguments
+        self.port = port or free_port()
+        self.folder = folder
+        self.log = base / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the server listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "ComfyServer":
+        make_base(self.base, self.folder)
+        command = [
+            sys.executable, str(ROOT / "tools" / "launch.py"), "--listen", "127.0.0.1", "--port", str(self.port),
+            "--base-directory", str(self.base), "--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}",
+            *device_arguments(), *self.arguments,
+        ]  # fmt: skip
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def wait_until_ready(self) -> None:
+        """Waits for the first answer.
+
+        Raises:
+            RuntimeError: The process ended, or did not answer in time. The text ends with the tail of its log.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process is None or self.process.poll() is not None:
+                raise RuntimeError(f"ComfyUI ended while starting. Its last words:\n{self.log_tail()}")
+            try:
+                self.get("/system_stats")
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+            else:
+                return
+        raise RuntimeError(f"ComfyUI did not answer within {START_SECONDS:.0f} seconds:\n{self.log_tail()}")
+
+    def stop(self) -> None:
+        """Ends the process that this object started, and no other."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def get(self, path: str, timeout: float = 10.0) -> Any:
+        """Returns the JSON answer to a GET."""
+        with urllib.request.urlopen(self.address + path, timeout=timeout) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, body: Any, timeout: float = 30.0) -> tuple[int, Any]:
+        """POSTs JSON and returns status and answer, also where the status is an error."""
+        request = urllib.request.Request(
+            self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"null")
+
+    def log_tail(self, lines: int = 30) -> str:
+        """Returns the end of the server's log."""
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def make_base(base: Path, folder: str) -> None:
+    """Makes a ComfyUI base directory that holds this pack, linked where the system allows it, else copied."""
+    for name in FOLDERS:
+        (base / name).mkdir(parents=True, exist_ok=True)
+    installed = base / "custom_nodes" / folder
+    if installed.is_symlink():
+        installed.unlink()
+    elif installed.exists():
+        shutil.rmtree(installed)
+    try:
+        installed.symlink_to(ROOT, target_is_directory=True)
+    except OSError:  # Windows without the right to make links
+        shutil.copytree(ROOT, installed, ignore=shutil.ignore_patterns(".git", "output", "__pycache__"))
+
+
+def device_arguments() -> list[str]:
+    """Returns what main.py needs on a machine without a GPU; its VAE is slow there in anything but float32."""
+    import torch
+
+    if torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available():
+        return []
+    return ["--cpu", "--fp32-vae"]
+
+
+def free_port() -> int:
+    """Returns a port on the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def tiny_models(models: Path) -> None:
+    """Makes the tiny models, in a process of its own, unless they are there already."""
+    stamp = models / ".tiny"
+    maker = ROOT / "tests" / "toy" / "models.py"
+    made_by = maker.read_text(encoding="utf-8")
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == made_by:
+        return
+    subprocess.run([sys.executable, str(maker), str(models)], check=True, env=os.environ)
+    stamp.write_text(made_by, encoding="utf-8")
