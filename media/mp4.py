@@ -1,6 +1,5 @@
 """MP4 files that play everywhere: encoded as the frames arrive, and published whole or not at all."""
 
-import math
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -9,17 +8,20 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
+from av.codec.codec import UnknownCodecError
 from av.container import OutputContainer
-from typing_extensions import Self
+from av.error import FFmpegError
 
+from .audio import Audio, clean_audio
 from .colour import rgb_to_yuv420
 from .resolution import FPS, Size
 
-MAX_FPS = 240
+MIN_SIDE = 16  # pixels; some encoders refuse less
+FPS_RANGE = (1, 240)
 AAC_FALLBACK_RATE = 48_000  # Hz, for audio at a rate that AAC does not know
 
 # Without tags players guess, and above 576 lines they guess differently than below.
@@ -55,13 +57,6 @@ CODECS = {
 }
 
 
-class Audio(NamedTuple):
-    """Sound for a clip: float[channels, samples] in [-1, 1], mono or stereo, and its samples per second."""
-
-    waveform: np.ndarray
-    sample_rate: int
-
-
 class Mp4Writer:
     """Writes an MP4, one frame at a time.
 
@@ -75,8 +70,8 @@ class Mp4Writer:
 
     Args:
         path: Of the finished file. Its folder must exist.
-        size: Of every frame; both sides even.
-        fps: Frames per second, constant; kept exactly if a Fraction or a whole number.
+        size: Of every frame; both sides even and at least 16.
+        fps: Frames per second, 1 to 240, constant; taken as the nearest fraction with a denominator up to 1001.
         codec: A key of `CODECS`.
         crf: Constant rate factor in the codec's range; lower is better and larger.
         metadata: Text by key, stored in the file under these very keys.
@@ -103,17 +98,17 @@ class Mp4Writer:
         self.fps = _check_fps(fps)
         self.codec, self.crf = _check_codec(codec, crf)
         self.metadata = dict(metadata or {})
-        self.audio = _clean_audio(audio) if audio else None
+        self.audio = clean_audio(audio) if audio else None
         self.frames = 0
         self._samples = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Mp4Writer":
         with ExitStack() as stack:
             self._container = stack.enter_context(_publish(self.path))
             self._container.metadata.update(self.metadata)
             self._video = self._add_video()
-            self._sound = self._add_sound(self.audio.sample_rate) if self.audio else None
-            self._container.start_encoding()  # a folder that cannot be written to shows now, not 40 frames later
+            self._sound = self._add_sound(self.audio) if self.audio else None
+            self._container.start_encoding()  # what the encoder refuses shows now, not 40 frames later
             self._stack = stack.pop_all()
         return self
 
@@ -161,37 +156,34 @@ class Mp4Writer:
         stream.options = {**self.codec.options, **COLOUR_TAGS, "crf": str(self.crf)}
         return stream
 
-    def _add_sound(self, sample_rate: int) -> Any:
+    def _add_sound(self, audio: Audio) -> Any:
         known = av.Codec("aac", "w").audio_rates or []
-        stream = self._add_stream("AAC", "aac", sample_rate if sample_rate in known else AAC_FALLBACK_RATE)
-        stream.layout = self._layout
+        rate = audio.sample_rate if audio.sample_rate in known else AAC_FALLBACK_RATE  # FFmpeg resamples
+        stream = self._add_stream("AAC", "aac", rate)
+        stream.layout = audio.layout
         return stream
 
     def _add_stream(self, label: str, encoder: str, rate: Fraction | int) -> Any:
         try:
             return self._container.add_stream(encoder, rate=rate)
-        except av.codec.codec.UnknownCodecError as err:
+        except UnknownCodecError as err:
             raise RuntimeError(
                 f"{label} needs the encoder {encoder}, which the FFmpeg libraries here lack. "
                 "Choose another codec, or install PyAV from PyPI: pip install --force-reinstall av."
             ) from err
-
-    @property
-    def _layout(self) -> str:
-        return "mono" if self.audio and len(self.audio.waveform) == 1 else "stereo"
 
     def _write_sound(self) -> None:
         """Catches up with the video, so that both lie side by side in the file and end together."""
         if self.audio is None:
             return
         waveform, rate = self.audio
-        end = min(round(self.frames / self.fps * rate), waveform.shape[1])
-        if end == self._samples:
+        start, end = self._samples, min(round(self.frames / self.fps * rate), waveform.shape[1])
+        if start == end:
             return
-        chunk = np.ascontiguousarray(waveform[:, self._samples : end])
-        sound = av.AudioFrame.from_ndarray(chunk, format="fltp", layout=self._layout)
+        chunk = np.ascontiguousarray(waveform[:, start:end])
+        sound = av.AudioFrame.from_ndarray(chunk, format="fltp", layout=self.audio.layout)
         sound.sample_rate = rate
-        sound.pts, sound.time_base = self._samples, Fraction(1, rate)
+        sound.pts, sound.time_base = start, Fraction(1, rate)
         self._samples = end
         self._encode(self._sound, sound)
 
@@ -204,12 +196,13 @@ class Mp4Writer:
 def _publish(path: Path) -> Iterator[OutputContainer]:
     """Opens an MP4 under a temporary name, which becomes `path` when the block ends normally."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.part")  # hidden, and no gallery lists the ending
+    temporary.touch()  # a missing or read-only folder shows here, by name
     try:
         container = av.open(str(temporary), "w", format="mp4", container_options=MUXER_OPTIONS)
         try:
             yield container
         except BaseException:
-            with suppress(av.FFmpegError):  # the file goes; the first error is the one to report
+            with suppress(FFmpegError):  # the file goes; the first error is the one to report
                 container.close()
             raise
         container.close()
@@ -224,21 +217,24 @@ def _to_picture(pixels: np.ndarray) -> av.VideoFrame:
     height, width, _ = pixels.shape
     picture = av.VideoFrame(width, height, "yuv420p")
     for plane, values in zip(picture.planes, rgb_to_yuv420(pixels), strict=True):
-        rows = np.frombuffer(plane, dtype=np.uint8).reshape(plane.height, plane.line_size)  # rows are padded
+        rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(
+            plane.height, plane.line_size
+        )  # rows are padded
         rows[:, : plane.width] = values
     return picture
 
 
 def _check_size(size: Size) -> Size:
-    if min(size) < 2 or size.width % 2 or size.height % 2:
-        raise ValueError(f"4:2:0 video needs even sides, got {size}. Resize the frames first.")
+    if min(size) < MIN_SIDE or size.width % 2 or size.height % 2:
+        raise ValueError(f"4:2:0 video needs even sides of at least {MIN_SIDE} pixels, got {size}. Resize the frames.")
     return size
 
 
 def _check_fps(fps: Fraction | float) -> Fraction:
-    if not 0 < fps <= MAX_FPS:  # NaN fails every comparison
-        raise ValueError(f"The frame rate is above 0 and at most {MAX_FPS} per second, got {fps}. Wan 2.2 makes {FPS}.")
-    return Fraction(fps).limit_denominator(1001)  # 24000/1001 and the like are the finest in use
+    slowest, fastest = FPS_RANGE
+    if not slowest <= fps <= fastest:  # NaN fails every comparison
+        raise ValueError(f"A video has {slowest} to {fastest} frames per second, got {fps}. Wan 2.2 makes {FPS}.")
+    return Fraction(fps).limit_denominator(1001)  # 24000/1001 and its like are the finest in use
 
 
 def _check_codec(name: str, crf: int) -> tuple[Codec, int]:
@@ -251,15 +247,3 @@ def _check_codec(name: str, crf: int) -> tuple[Codec, int]:
             "Lower is better; at 18 the loss is hard to see."
         )
     return codec, crf
-
-
-def _clean_audio(audio: Audio) -> Audio:
-    waveform = np.asarray(audio.waveform, dtype=np.float32)
-    if waveform.ndim != 2 or len(waveform) not in (1, 2):
-        raise ValueError(
-            f"Audio is [channels, samples], mono or stereo, got {list(waveform.shape)}. Mix it down first."
-        )
-    if not math.isfinite(audio.sample_rate) or audio.sample_rate < 1:
-        raise ValueError(f"Audio needs a sample rate above 0, got {audio.sample_rate}.")
-    # AAC refuses NaN and infinity.
-    return Audio(np.clip(np.nan_to_num(waveform), -1, 1), int(audio.sample_rate))

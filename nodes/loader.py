@@ -89,5 +89,5 @@ class Loader(io.ComfyNode):
 def find(slot: str, name: str) -> str:
     """Returns the path of a model file, also where folders, slashes or case differ from the graph's."""
     folder = FOLDERS[slot]
-    resolved = pairing.resolve_name(name, folder_paths.get_filename_list(folder))
+    resolved = pairing.resolve_name(name, folder_paths.get_filename_list(folder), folder)
     return folder_paths.get_full_path_or_raise(folder, resolved)

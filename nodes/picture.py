@@ -69,9 +69,13 @@ class ImageToVideo(io.ComfyNode):
             search_aliases=["wan image to video", "start image", "first last frame"],
             inputs=[
                 io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative", optional=True, tooltip="Needed only when the sampler's cfg is not 1."),
+                io.Conditioning.Input(
+                    "negative", optional=True, tooltip="Needed only when the sampler's cfg is not 1."
+                ),
                 io.Vae.Input("vae"),
-                io.Image.Input("start_image", tooltip="The first frame, from Fit to 720p: it sets the size of the clip."),
+                io.Image.Input(
+                    "start_image", tooltip="The first frame, from Fit to 720p: it sets the size of the clip."
+                ),
                 io.Image.Input("end_image", optional=True, tooltip="The last frame, if the clip shall arrive at one."),
                 io.Float.Input(
                     "seconds",
@@ -80,7 +84,7 @@ class ImageToVideo(io.ComfyNode):
                     max=resolution.MAX_SECONDS,
                     step=0.25,
                     round=0.01,
-                    tooltip="Length at 16 frames a second; frames become the nearest 4n+1. Wan 2.2 was trained on 5 seconds.",
+                    tooltip="At 16 frames a second, to the nearest 4n+1 frames. Wan 2.2 was trained on 5 seconds.",
                 ),
             ],
             outputs=[

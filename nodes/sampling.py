@@ -13,7 +13,7 @@ MODES = {"ode": "euler", "sde": "lcm"}  # the reference's two step rules are Com
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 MAX_STEPS = 100
 BOUNDARY_TIP = "Noise level at which the low-noise expert takes over. Wan 2.2 I2V was trained with 0.9."
-SIGMA_MAX_TIP = "First noise level. Higher varies less between seeds and may look better; 1600 is the other published value."
+SIGMA_MAX_TIP = "First noise level. Higher varies less between seeds and may look better."
 
 
 class Sampler(io.ComfyNode):
@@ -23,7 +23,7 @@ class Sampler(io.ComfyNode):
             node_id="Wan22Turbo_Sampler",
             display_name="rCM Sampler",
             category="wan 2.2 turbo",
-            description="Samples both experts of Wan 2.2 in one loop; each step runs on the expert its noise level calls for.",
+            description="Samples both experts of Wan 2.2 in one loop, each step on the one that its noise calls for.",
             search_aliases=["wan 2.2 sampler", "moe sampler", "turbo sampler", "lightning", "consistency"],
             inputs=[
                 io.Model.Input("high", tooltip="High-noise expert."),
@@ -43,13 +43,13 @@ class Sampler(io.ComfyNode):
                     "schedule",
                     options=list(rcm.SCHEDULES),
                     default="rcm",
-                    tooltip="rcm: rCM models and LoRAs. lightning: the official 4-step LoRAs. shifted: the undistilled model.",
+                    tooltip="rcm: rCM models and LoRAs. lightning: official 4-step LoRAs. shifted: undistilled models.",
                 ),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
                     default="ode",
-                    tooltip="ode is sharper and what the authors use; sde draws fresh noise at each step and is more robust.",
+                    tooltip="ode is sharper, and the authors' choice. sde draws fresh noise at each step: more robust.",
                 ),
                 io.Float.Input(
                     "cfg",

@@ -41,7 +41,9 @@ class SaveMp4(io.ComfyNode):
                     round=0.001,
                     tooltip="Wan 2.2 A14B makes 16 frames a second. A video keeps its own rate.",
                 ),
-                io.String.Input("filename_prefix", default="video/wan22-turbo", tooltip="Below ComfyUI's output folder."),
+                io.String.Input(
+                    "filename_prefix", default="video/wan22-turbo", tooltip="Below ComfyUI's output folder."
+                ),
                 io.Combo.Input(
                     "codec",
                     options=list(mp4.CODECS),
@@ -115,7 +117,7 @@ def open_video(
 
 
 def even_size(frames: torch.Tensor) -> resolution.Size:
-    """Returns the size to save: 4:2:0 video has no odd sides, so the last row or column goes, with a word in the log."""
+    """Returns the size to save: 4:2:0 video has no odd sides, so an odd row or column goes, with a word in the log."""
     height, width = frames.shape[1:3]
     size = resolution.Size(width - width % 2, height - height % 2)
     if size != (width, height):

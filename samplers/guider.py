@@ -1,9 +1,9 @@
 """One guider that owns both experts of Wan 2.2 A14B, for any ComfyUI sampler.
 
 Each expert is a stock `CFGGuider`, so patches, hooks, wrappers and conditioning of either are prepared and cleaned up
-by ComfyUI's own code. The low-noise expert's guider encloses the high-noise one's, and the sampler runs inside both: one
-loop, one noise stream, one progress bar. Weights move only when the sigma says so, through ComfyUI's memory management:
-the low-noise expert is loaded at its first step, and the high-noise one makes room only if it must.
+by ComfyUI's own code. The low-noise expert's guider encloses the high-noise one's, and the sampler runs inside both:
+one loop, one noise stream, one progress bar. Weights move only when the sigma says so, through ComfyUI's memory
+management: the low-noise expert is loaded at its first step, and the high-noise one makes room only if it must.
 """
 
 from collections.abc import Callable
@@ -212,8 +212,8 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
 def with_noise_stream(sampler: Any, noise: torch.Tensor, seed: int | None) -> Any:
     """Lets `lcm` draw its re-noise from the stream that the initial noise began.
 
-    ComfyUI draws the initial noise on the CPU, and the noise of later steps on the model's device from a generator of its
-    own, so a seed would mean something else on every device. Here one CPU stream serves all, as in the reference.
+    ComfyUI draws the initial noise on the CPU, and that of later steps on the model's device from another generator,
+    so a seed would mean something else on every device. Here one CPU stream serves all.
     """
     is_lcm = getattr(sampler, "sampler_function", None) is comfy.k_diffusion.sampling.sample_lcm
     if seed is None or not is_lcm or "noise_sampler" in sampler.extra_options:
@@ -258,6 +258,6 @@ def check_latent(latent_image: torch.Tensor) -> None:
     shape = tuple(latent_image.shape)
     if len(shape) != 5 or shape[1] != LATENT_CHANNELS:
         raise ValueError(
-            f"Wan 2.2 I2V takes a video latent of {LATENT_CHANNELS} channels [B, {LATENT_CHANNELS}, T, H, W], got {shape}. "
+            f"Wan 2.2 I2V takes a video latent [B, {LATENT_CHANNELS}, T, H, W], got {shape}. "
             "Connect the latent of Image to Video Latent."
         )

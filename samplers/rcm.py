@@ -1,9 +1,9 @@
 """Noise schedules of the few-step Wan 2.2 models, as flow sigmas.
 
-rCM (Zheng et al., "Large Scale Diffusion Distillation via Score-Regularized Continuous-Time Consistency", 2025) is defined
-on TrigFlow angles t in [0, pi/2]; the reference inference code of NVlabs/rcm and thu-ml/TurboDiffusion (both Apache-2.0)
-converts each angle to the flow time that Wan, and ComfyUI, call sigma: sigma = tan t / (1 + tan t). The numbers below are
-theirs; the 5 to 8 step lists are ours.
+rCM (Zheng et al., "Large Scale Diffusion Distillation via Score-Regularized Continuous-Time Consistency", 2025) is
+defined on TrigFlow angles t in [0, pi/2]; the reference inference code of NVlabs/rcm and thu-ml/TurboDiffusion (both
+Apache-2.0) converts each angle to the flow time that Wan, and ComfyUI, call sigma: sigma = tan t / (1 + tan t). The
+numbers below are theirs; the 5 to 8 step lists are ours.
 """
 
 import math
@@ -14,8 +14,8 @@ import torch
 ANGLES = (1.5, 1.4, 1.0)  # radians, after atan(sigma_max): the reference's "better visual quality" setting
 OFFICIAL_STEPS = len(ANGLES) + 1
 MAX_STEPS = 2 * OFFICIAL_STEPS
-# Gaps of the official list that the 5th, 6th, 7th and 8th step halve: the widest first, measured in the shift-5 time that
-# the experts were trained on. The lists are nested, so each step count refines the one before.
+# Gaps of the official list that the 5th, 6th, 7th and 8th step halve: the widest first, measured in the shift-5 time
+# that the experts were trained on. The lists are nested, so each step count refines the one before.
 HALVED_GAPS = (2, 3, 0, 1)
 
 SIGMA_MAX = 200.0  # the reference's value for image to video
@@ -53,15 +53,16 @@ def rcm_sigmas(steps: int, sigma_max: float = SIGMA_MAX) -> torch.Tensor:
     """
     if not 1 <= steps <= MAX_STEPS:
         raise ValueError(
-            f"rCM takes 1 to {MAX_STEPS} steps, got {steps}. For more, use the shifted schedule with an undistilled model."
+            f"rCM takes 1 to {MAX_STEPS} steps, got {steps}. "
+            "For more, use the shifted schedule with an undistilled model."
         )
     if not math.isfinite(sigma_max) or sigma_max <= 0:
         raise ValueError(f"sigma_max must be a positive number, got {sigma_max}. The reference uses {SIGMA_MAX:.0f}.")
     knots = [flow_sigma(tangent) for tangent in (sigma_max, *map(math.tan, ANGLES[: steps - 1]))] + [0.0]
     if any(sigma <= after for sigma, after in pairwise(knots)):
         raise ValueError(
-            f"sigma_max must be above {math.tan(ANGLES[0]):.1f} for the noise to fall from step to step, got {sigma_max:g}. "
-            f"The reference uses {SIGMA_MAX:.0f}."
+            f"sigma_max must be above {math.tan(ANGLES[0]):.1f} for the noise to fall at each step, "
+            f"got {sigma_max:g}. The reference uses {SIGMA_MAX:.0f}."
         )
     halves = [middle(knots[gap], knots[gap + 1]) for gap in HALVED_GAPS[: max(0, steps - OFFICIAL_STEPS)]]
     return torch.tensor(sorted(knots + halves, reverse=True), dtype=torch.float32)

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from setup_cache import SetupError, cache_dir, finished, lock, mark_finished, need_space, remove
 from pip_run import pip
+from setup_cache import SetupError, cache_dir, finished, lock, mark_finished, need_space, remove
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ((3, 10), (3, 13))  # oldest that ComfyUI takes, newest that torch 2.13 has wheels for

@@ -47,7 +47,7 @@ class ComfyServer:
         command = [
             sys.executable, str(ROOT / "tools" / "launch.py"), "--listen", "127.0.0.1", "--port", str(self.port),
             "--base-directory", str(self.base), "--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}",
-            *device_arguments(), *self.arguments,
+            *self.arguments,
         ]  # fmt: skip
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
@@ -127,20 +127,18 @@ def make_base(base: Path, folder: str) -> None:
         shutil.copytree(ROOT, installed, ignore=shutil.ignore_patterns(".git", "output", "__pycache__"))
 
 
-def device_arguments() -> list[str]:
-    """Returns what main.py needs on a machine without a GPU; its VAE is slow there in anything but float32."""
-    import torch
-
-    if torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available():
-        return []
-    return ["--cpu", "--fp32-vae"]
-
-
 def free_port() -> int:
     """Returns a port on the loopback address that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def port_is_free(port: int) -> bool:
+    """Says whether nobody listens on a port of the loopback address."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def tiny_models(models: Path) -> None:

@@ -1,10 +1,11 @@
-"""Runs ComfyUI's main.py in this interpreter: `python tools/launch.py --cpu --port 8188`. COMFYUI_DIR says which."""
+"""Runs ComfyUI's main.py in this interpreter: `python tools/launch.py --port 8188`. COMFYUI_DIR says which."""
 
 import os
 import runpy
 import sys
 from pathlib import Path
 
+import torch
 from torch_compat import let_torchvision_import
 
 
@@ -12,9 +13,16 @@ def main() -> None:
     """Takes this folder off the module path, so that ComfyUI finds its own modules, and hands over."""
     main_py = Path(os.environ["COMFYUI_DIR"]) / "main.py"
     sys.path[0] = str(main_py.parent)
-    sys.argv[0] = str(main_py)
+    sys.argv = [str(main_py), *sys.argv[1:], *device_arguments()]
     let_torchvision_import()
     runpy.run_path(str(main_py), run_name="__main__")
+
+
+def device_arguments() -> list[str]:
+    """Returns what main.py needs on a machine without a GPU; the VAE is slow there in anything but float32."""
+    if torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available():
+        return []
+    return ["--cpu", "--fp32-vae"]
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def pip(python: Path, *arguments: str) -> None:
 def explain(output: str, log: Path) -> str:
     """Says what went wrong from what pip printed."""
     if NO_SPACE.search(output):
-        return f"The disk is full. Free some space, or set WAN22_TURBO_CACHE to a folder on another disk (now {log.parent})."
+        return f"The disk is full. Free some, or set WAN22_TURBO_CACHE to a folder on another disk (now {log.parent})."
     if OFFLINE.search(output):
         return (
             "The package index cannot be reached. Connect, or set COMFYUI_DIR and COMFYUI_PYTHON to a ComfyUI you have."

@@ -1,8 +1,8 @@
 """Lets torchvision import beside a CPU-only torch that it was not built for.
 
-The package index has no CPU builds of torchvision; its operator library wants CUDA and cannot be loaded. Importing it then
-fails on two operators that it describes to torch without having them. Declaring them first is enough: nothing that ComfyUI
-does with a video model calls them.
+The package index has no CPU builds of torchvision; its operator library wants CUDA and cannot be loaded. Importing it
+then fails on two operators that it describes to torch without having them. Declaring them first is enough: nothing that
+ComfyUI does with a video model calls them.
 """
 
 import contextlib

@@ -109,12 +109,9 @@ def _identify_wan(header: Header, prefix: str) -> Kind:
     return _CHANNELS.get((*_channels(header, prefix), has_image_encoder), Kind.WAN_OTHER)
 
 
-def _channels(header: Header, prefix: str) -> tuple[int | None, int | None]:
-    patch_outputs = header.size(f"{prefix}head.head.weight", 0)
-    return (
-        header.size(f"{prefix}patch_embedding.weight", 1),
-        None if patch_outputs is None else patch_outputs // 4,  # a patch is 1 x 2 x 2
-    )
+def _channels(header: Header, prefix: str) -> tuple[int, int]:
+    patch_outputs = header.size(f"{prefix}head.head.weight", 0) or 0
+    return header.size(f"{prefix}patch_embedding.weight", 1) or 0, patch_outputs // 4  # a patch is 1 x 2 x 2
 
 
 def has_header(path: str | Path) -> bool:
@@ -176,8 +173,9 @@ def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
 
 def _described(header: Header, kind: Kind) -> str:
     prefix = _wan_prefix(header)
-    channels = None if prefix is None or kind is Kind.TURBODIFFUSION else _channels(header, prefix)[0]
-    return kind.value if channels is None else f"{kind.value} ({channels} input channels)"
+    if prefix is None or kind is Kind.TURBODIFFUSION:
+        return kind.value
+    return f"{kind.value} ({_channels(header, prefix)[0]} input channels)"
 
 
 def check_pair(high_name: str, low_name: str) -> list[str]:
@@ -197,7 +195,7 @@ def text_encoder_sizes(header: Header) -> dict[str, int]:
     """Reads the sizes of a umT5 encoder that may differ from XXL.
 
     Returns:
-        d_ff, d_kv, num_heads and vocab_size, the names of umT5's configuration.
+        d_ff, d_kv, num_heads, num_layers and vocab_size, the names of umT5's configuration.
 
     Raises:
         ValueError: The file is no T5 encoder.
@@ -208,7 +206,16 @@ def text_encoder_sizes(header: Header) -> dict[str, int]:
     vocabulary = header.size("shared.weight", 0)
     if not (heads and width and d_ff and vocabulary) or width % heads:
         raise ValueError(f"The text encoder has no complete first block of umT5. {_CHOOSE_TEXT_ENCODER}")
-    return {"d_ff": d_ff, "d_kv": width // heads, "num_heads": heads, "vocab_size": vocabulary}
+    layers = 1
+    while _ATTENTION.format(layers, "q") in header.tensors:
+        layers += 1
+    return {
+        "d_ff": d_ff,
+        "d_kv": width // heads,
+        "num_heads": heads,
+        "num_layers": layers,
+        "vocab_size": vocabulary,
+    }
 
 
 def check_text_encoder(header: Header, file_name: str) -> None:

@@ -1,6 +1,6 @@
 """Loads experts, text encoder, VAE and LoRAs through ComfyUI's own loaders and patcher."""
 
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import comfy.lora
@@ -10,6 +10,7 @@ import comfy.sd
 import comfy.utils
 import folder_paths
 import torch
+from comfy.text_encoders import wan
 
 from . import inspect
 
@@ -20,6 +21,9 @@ WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
     "fp8_e4m3fn_fast": {"dtype": torch.float8_e4m3fn, "fp8_optimizations": True},
     "fp8_e5m2": {"dtype": torch.float8_e5m2},
 }
+
+
+XXL = {"d_ff": 10240, "d_kv": 64, "num_heads": 64, "num_layers": 24, "vocab_size": 256384}
 
 
 def load_expert(path: str, weight_dtype: str) -> comfy.model_patcher.ModelPatcher:
@@ -33,13 +37,23 @@ def load_expert(path: str, weight_dtype: str) -> comfy.model_patcher.ModelPatche
 
 
 def load_text_encoder(path: str) -> comfy.sd.CLIP:
-    """Loads umT5. Its sizes are read from the file, so a smaller one than XXL loads as well."""
-    sizes = inspect.text_encoder_sizes(inspect.read_header(path)) if is_safetensors(path) else {}
-    return comfy.sd.load_clip(
-        ckpt_paths=[path],
-        embedding_directory=folder_paths.get_folder_paths("embeddings"),
-        clip_type=comfy.sd.CLIPType.WAN,
-        model_options={"umt5xxl_model_config": sizes} if sizes else {},
+    """Loads umT5.
+
+    ComfyUI knows the encoder by the sizes of XXL; one of other sizes is built here, with those that the file has.
+    """
+    embeddings = folder_paths.get_folder_paths("embeddings")
+    sizes = inspect.text_encoder_sizes(inspect.read_header(path)) if inspect.has_header(path) else XXL
+    if sizes == XXL:
+        return comfy.sd.load_clip(
+            ckpt_paths=[path], embedding_directory=embeddings, clip_type=comfy.sd.CLIPType.WAN
+        )
+    state = comfy.utils.load_torch_file(path, safe_load=True)
+    return comfy.sd.CLIP(
+        SimpleNamespace(params={}, clip=wan.te(), tokenizer=wan.WanT5Tokenizer),
+        embedding_directory=embeddings,
+        tokenizer_data={"spiece_model": state.pop("spiece_model")},
+        state_dict=[state],
+        model_options={"umt5xxl_model_config": sizes},
     )
 
 
@@ -69,21 +83,21 @@ def apply_lora(
     patches = comfy.lora.load_lora(tensors, key_map, log_missing=False)
     patched = model.clone()
     matched = patched.add_patches(patches, strength)
-    return patched, len(matched), unused_keys(tensors, key_map)
+    return patched, len(matched), unused_keys(tensors, key_map, patches)
 
 
-def unused_keys(tensors: dict[str, torch.Tensor], key_map: dict[str, Any]) -> list[str]:
-    """Returns the keys of a LoRA that name no layer of the model, in the file's order."""
-    known = {str(name) for name in key_map}
-    return [key for key in tensors if not any(prefix in known for prefix in prefixes(key))]
+def unused_keys(tensors: dict[str, Any], key_map: dict[str, Any], patches: dict[Any, Any]) -> list[str]:
+    """Returns the keys of a LoRA that came into no patch, in the file's order."""
+    used = {layer for layer, weight in key_map.items() if weight in patches or bias_of(weight) in patches}
+    return [key for key in tensors if used.isdisjoint(layers_of(key))]
 
 
-def prefixes(key: str) -> list[str]:
-    """Returns a dotted key and all that it may be short for: `a.b.lora_A.weight` is a part of `a.b`."""
+def bias_of(weight: Any) -> str | None:
+    """Returns the name of the bias beside a weight; ComfyUI patches it under its own name."""
+    return weight.removesuffix(".weight") + ".bias" if isinstance(weight, str) else None
+
+
+def layers_of(key: str) -> list[str]:
+    """Returns a dotted key and all that it may be a part of: `a.b.lora_A.weight` is a part of `a.b`."""
     parts = key.split(".")
     return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-
-
-def is_safetensors(path: str) -> bool:
-    """Says by its suffix whether a file has a safetensors header."""
-    return Path(path).suffix.lower() in (".safetensors", ".sft")

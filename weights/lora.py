@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from .header import Header
+from .inspect import Kind, identify
 from .pairing import Expert, expert_of
 from .triggers import tidy
 
@@ -27,6 +29,7 @@ class Source(str, Enum):
 class LoraFacts:
     """What a LoRA's header says about it; None or empty where it says nothing."""
 
+    kind: Kind
     made_for: str  # the model by the names and sizes of its layers
     base: str  # the model as the trainer wrote it down
     title: str
@@ -34,7 +37,6 @@ class LoraFacts:
     rank: int | None  # the largest, where layers differ
     rank_varies: bool
     alpha: float | None  # as the trainer wrote it down; the file's own alpha tensors are not read
-    example: str  # a layer's name, to show what the file's names look like
 
 
 @dataclass(frozen=True)
@@ -76,20 +78,26 @@ _TENSOR_END = re.compile(
     r"[._](?:lora_(?:up|down|mid)|lora_[AB]|lora\.(?:up|down)|lora_linear_layer\.(?:up|down))(?:\.\w+)?(?:\.weight)?$"
     r"|\.(?:alpha|dora_scale|diff|diff_b|set_weight|reshape_weight|w_norm|b_norm|hada_\w+|lokr_\w+|oft_blocks|rescale)$"
 )
-_DOWN = re.compile(r"(?:lora_down|lora_A|lora\.down|lora_linear_layer\.down|hada_w1_b|lokr_w[12]_b)(?:\.\w+)?(?:\.weight)?$")
-_WAN_SELF_ATTENTION = re.compile(r"blocks[._]\d+[._](?:self_attn[._][qkv]|attn1[._]to_[qkv])[._]")
+_DOWN = re.compile(
+    r"(?:lora_down|lora_A|lora\.down|lora_linear_layer\.down|hada_w1_b|lokr_w[12]_b)(?:\.\w+)?(?:\.weight)?$"
+)
+_WAN_ATTENTION = re.compile(r"blocks[._]\d+[._](?:self|cross)_attn[._][qkvo]\.")  # each takes the model's width
 _WAN_WIDTHS = {5120: "Wan 14B", 3072: "Wan 2.2 TI2V 5B", 1536: "Wan 1.3B"}
-_WAN_IN_DIFFUSERS = "Wan with the layer names of diffusers"
-_FAMILIES = (  # (names that only this family's LoRAs have, the family)
-    (r"lora_unet_(?:down|up|mid|input|middle|output)_blocks?_|unet\.(?:down|up|mid)_block", "Stable Diffusion or SDXL"),
+_WAN_FOR_DIFFUSERS = "Wan for diffusers"
+_FAMILIES = (  # (what the layers' names of this family look like, the family); the first that fits counts
+    (r"lora_unet_(?:down|up|mid|input|middle|output)_block|unet\.(?:down|up|mid)_block", "Stable Diffusion or SDXL"),
     (r"single_transformer_blocks[._]", "Flux"),
-    (r"double_blocks[._]|single_blocks[._]", "Flux or HunyuanVideo"),
+    (r"(?:double|single)_blocks[._]", "Flux or HunyuanVideo"),
     (r"transformer_blocks[._]\d+[._](?:attn[._]add_|img_mod)", "Qwen-Image"),
     (r"transformer_blocks[._]\d+[._]attn[12][._]", "LTX-Video"),
-    (r"joint_blocks[._]|transformer_blocks[._]\d+[._]attn[._]", "Stable Diffusion 3 or CogVideoX"),
-    (r"blocks[._]\d+[._]attn[12][._]to_", _WAN_IN_DIFFUSERS),
+    (r"blocks[._]\d+[._]attn[12][._]to_", _WAN_FOR_DIFFUSERS),
 )
-_TRAINERS = {"networks.lora_wan": "musubi-tuner", "networks.lora": "sd-scripts", "lycoris": "LyCORIS"}
+_TRAINERS = {"networks.lora_wan": "musubi-tuner", "networks.": "sd-scripts", "lycoris": "LyCORIS"}
+_OTHER_BASES = (  # (how a header names it, what it is, what becomes of it here)
+    (r"ti2v|(?<![\d.])5b", "Wan 2.2 TI2V 5B", "it does not fit a 14B model"),
+    (r"1[._]3b", "Wan 1.3B", "it does not fit a 14B model"),
+    (r"^(?!.*i2v).*t2v", "Wan T2V", "with a start image it may do less than it was made for"),
+)
 
 
 def layers(names: Iterable[str]) -> list[str]:
@@ -103,23 +111,129 @@ def facts(header: Header) -> LoraFacts:
     ranks = [info.shape[0] for name, info in header.tensors.items() if _DOWN.search(name) and info.shape]
     written = _number(meta.get("ss_network_dim", ""))
     # The tensors come first: a resized or merged file often keeps the metadata of the file it was made from.
-    rank = max(ranks, default=None if written is None else int(written))
+    rank = max(ranks) if ranks else None if written is None else int(written)
     return LoraFacts(
+        kind=identify(header),
         made_for=_made_for(header),
-        base=_text(meta.get("ss_base_model_version") or meta.get("modelspec.architecture", "")),
-        title=_text(meta.get("modelspec.title", "")),
+        base=_short(meta.get("ss_base_model_version") or meta.get("modelspec.architecture", "")),
+        title=_short(meta.get("modelspec.title", "")),
         trainer=_trainer(meta),
         rank=rank,
         rank_varies=len(set(ranks)) > 1,
         alpha=_number(meta.get("ss_network_alpha", "")),
-        example=next(iter(layers(header.tensors)), ""),
     )
 
 
 def _made_for(header: Header) -> str:
     for name in header.tensors:
-        if _WAN_SELF_ATTENTION.search(name) and _DOWN.search(name) and "attn1" not in name:
-            width = header.size(name, 1)
-            return _WAN_WIDTHS.get(width or 0, f"a Wan model of width {width}")
+        if _WAN_ATTENTION.search(name) and _DOWN.search(name):
+            width = header.size(name, 1) or 0
+            return _WAN_WIDTHS.get(width, f"a Wan model of width {width}")
     names = "\n".join(header.tensors)
     return next((family for pattern, family in _FAMILIES if re.search(pattern, names)), "")
+
+
+def _trainer(meta: Mapping[str, str]) -> str:
+    software = meta.get("software", "")
+    try:  # ai-toolkit writes an object, others a plain name
+        parsed = json.loads(software)
+    except (ValueError, RecursionError):
+        parsed = software
+    name = parsed.get("name") if isinstance(parsed, dict) else software
+    module = meta.get("ss_network_module", "")
+    known = next((trainer for start, trainer in _TRAINERS.items() if module.startswith(start)), module)
+    return _short(name if isinstance(name, str) and name else known)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _short(text: str) -> str:
+    return next(iter(tidy([text])), "")[:60]
+
+
+def warnings(match: Match, facts: LoraFacts) -> list[str]:
+    """Returns what may be wrong with a LoRA that does apply, in full sentences."""
+    found = []
+    named = expert_of(match.file_name)
+    if named not in (None, match.expert):
+        found.append(
+            f"'{match.file_name}' is named for the {named}-noise expert, but it is applied to the {match.expert}-noise "
+            "expert. Check that the two files are not swapped."
+        )
+    if match.strength == 0:
+        found.append(f"The strength of '{match.file_name}' is 0, so it does nothing.")
+    written = f"{facts.base} {facts.title} {facts.made_for}".casefold()
+    for pattern, model, consequence in _OTHER_BASES:
+        if re.search(pattern, written):
+            found.append(f"'{match.file_name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA.")
+            break
+    return found
+
+
+def no_match_message(match: Match, facts: LoraFacts) -> str:
+    """Says why a LoRA changes nothing, as the text of an error."""
+    if facts.kind not in (Kind.LORA, Kind.UNKNOWN):
+        return f"'{match.file_name}' is {facts.kind.value}, not a LoRA. Choose a Wan 2.2 14B LoRA."
+    count = f"LoRA '{match.file_name}' matched 0 of {match.total} layers of this model."
+    if not match.missed:
+        return f"{count} It has no layers that an image-to-video model has; choose a Wan 2.2 14B LoRA."
+    example = f"such as '{match.missed[0]}'"
+    if facts.made_for in (_WAN_WIDTHS[5120], _WAN_FOR_DIFFUSERS):
+        return (
+            f"{count} It was made for Wan, but ComfyUI does not read layer names {example}. "
+            "Look for the file's version for ComfyUI."
+        )
+    model = facts.made_for or facts.base
+    cause = f"It was made for {model}" if model else f"It was probably made for another model, with layers {example}"
+    return f"{count} {cause}; choose a Wan 2.2 14B LoRA."
+
+
+def report(entries: Sequence[tuple[Match, LoraFacts]], source: Source = Source.CHOSEN) -> str:
+    """Tells in short lines what became of each LoRA file.
+
+    Args:
+        entries: One per expert that has a LoRA, high before low.
+        source: How the low-noise file was found.
+    """
+    lines = [line for match, facts in entries for line in _lines(match, facts, source)]
+    return "\n".join(lines or ["No LoRA is applied."])
+
+
+def _lines(match: Match, facts: LoraFacts, source: Source) -> list[str]:
+    found = f" ({source.value})" if match.expert == "low" and source is not Source.CHOSEN else ""
+    lines = [f"{match.expert}: {match.file_name} at {match.strength:g}{found}"]
+    counts = [f"{match.matched} of {match.total} layers"] if match.strength else []  # at 0 it is not applied at all
+    about = ", ".join(counts + _about(facts))
+    if about:
+        lines.append(f"  {about}")
+    if match.missed:
+        lines.append(f"  not applied: {_listed(match.missed)}")
+    if match.leftovers:
+        lines.append(f"  {len(match.leftovers)} layers of Wan 2.1's image encoder left out; Wan 2.2 has none")
+    lines += [f"  Warning: {text}" for text in warnings(match, facts)]
+    return lines
+
+
+def _about(facts: LoraFacts) -> list[str]:
+    about = []
+    if facts.rank is not None:
+        about.append(f"rank {'up to ' if facts.rank_varies else ''}{facts.rank}")
+    if facts.alpha is not None:
+        about.append(f"alpha {facts.alpha:g}")
+    model = facts.base or facts.made_for
+    if model:
+        about.append(f"made for {model}")
+    if facts.trainer:
+        about.append(f"with {facts.trainer}")
+    return about
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -40,7 +40,7 @@ def _expert_in(name: list[str]) -> Expert | None:
     followed = list(zip(name, [*name[1:], ""], strict=True))
     sure = {word for word, after in followed if word in ("high", "low") and after == "noise"}
     likely = {word for word, after in followed if word in _EXPERT_WORDS and after not in _OTHER_MEANING}
-    found = {_EXPERT_WORDS[word] for word in sure or likely}
+    found: set[Expert] = {_EXPERT_WORDS[word] for word in sure or likely}
     return found.pop() if len(found) == 1 else None
 
 

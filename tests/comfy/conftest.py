@@ -30,6 +30,7 @@ def import_comfyui() -> None:
     args.fp32_vae = True
     args.base_directory = str(BASE)
     import folder_paths  # noqa: F401
+
     import nodes
 
     assert Path(nodes.__file__).resolve().parent == Path(COMFYUI).resolve()

@@ -8,8 +8,9 @@ pytestmark = pytest.mark.comfy
 
 def test_smoke(models):
     from pack.nodes.sampling import Sampler
-    from pack.weights import loading
     from pack.tests.toy import models as toy
+    from pack.weights import loading
+
     high = loading.load_expert(str(models / "diffusion_models" / toy.HIGH), "default")
     low = loading.load_expert(str(models / "diffusion_models" / toy.LOW), "default")
     cond = [[torch.randn(1, 12, 4096), {}]]

@@ -25,8 +25,8 @@ LORA_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
 DIM = 128  # one attention head
 FFN_DIM = 256
 LAYERS = 2
-TEXT_DIM = 4096  # umT5-XXL's width, which ComfyUI knows it by
-TEXT_LAYERS = 24  # likewise
+TEXT_DIM = 4096  # umT5-XXL's width, which the experts take
+TEXT_LAYERS = 2
 VAE_DIM = 8
 RANK = 4
 
@@ -108,7 +108,7 @@ def vae(seed: int) -> State:
 
 
 def text_encoder(seed: int) -> State:
-    """Returns a thin umT5 with its tokenizer: full width and depth, because ComfyUI knows it by those."""
+    """Returns a thin umT5 with its tokenizer."""
     vocabulary, tokenizer = spiece()
     inner, d_ff = 8, 16
     generator = torch.Generator().manual_seed(seed)

@@ -1,0 +1,156 @@
+"""Load LoRA with Trigger Words: one LoRA, or a pair, on both experts, and its words in the prompt."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..weights import inspect, loading, lora, pairing, triggers
+
+logger = logging.getLogger(__name__)
+
+NONE = "none"
+AUTO = "auto"
+EMPTY_PROMPT = "Warning: The prompt is empty. Say in a sentence or two what should move, and how."
+
+
+class Lora(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        files = folder_paths.get_filename_list("loras")
+        return io.Schema(
+            node_id="Wan22Turbo_Lora",
+            display_name="Load LoRA with Trigger Words",
+            category="wan 2.2 turbo",
+            description="Applies a LoRA to both experts, adds its trigger words to the prompt, reports what fitted.",
+            search_aliases=["lora loader", "lora stack", "trigger words", "high low lora"],
+            inputs=[
+                io.Model.Input("high", tooltip="High-noise expert."),
+                io.Model.Input("low", tooltip="Low-noise expert."),
+                io.Combo.Input("lora_high", options=[NONE, *files], tooltip="For the high-noise expert."),
+                io.Combo.Input(
+                    "lora_low",
+                    options=[AUTO, NONE, *files],
+                    default=AUTO,
+                    tooltip="For the low-noise expert. auto finds the partner of the other file by its name.",
+                ),
+                io.Float.Input("strength_high", default=1.0, min=-100.0, max=100.0, step=0.05, round=0.001),
+                io.Float.Input("strength_low", default=1.0, min=-100.0, max=100.0, step=0.05, round=0.001),
+                io.String.Input(
+                    "trigger_words",
+                    default="",
+                    tooltip="Separated by commas. Empty: the words that the LoRA file or a text file beside it names.",
+                ),
+                io.Combo.Input(
+                    "trigger_position",
+                    options=list(triggers.POSITIONS),
+                    default="prepend",
+                    tooltip="Where they go in the prompt. Words that are there already are not repeated.",
+                ),
+                io.String.Input(
+                    "prompt",
+                    default="",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    placeholder="What should move, and how?",
+                    tooltip="Long, plain English sentences work best.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("high", display_name="high"),
+                io.Model.Output("low", display_name="low"),
+                io.String.Output("prompt", display_name="prompt"),
+                io.String.Output("trigger_words", display_name="trigger_words"),
+                io.String.Output("report", display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, lora_high: str, lora_low: str) -> bool | str:
+        # Naming a COMBO here takes its check over from ComfyUI, so that a name from another machine's folders is found.
+        try:
+            choose_files(lora_high, lora_low)
+        except (FileNotFoundError, ValueError) as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        high: Any,
+        low: Any,
+        lora_high: str,
+        lora_low: str,
+        strength_high: float,
+        strength_low: float,
+        trigger_words: str,
+        trigger_position: str,
+        prompt: str,
+    ) -> io.NodeOutput:
+        high_file, low_file, source = choose_files(lora_high, lora_low)
+        high, for_high = apply(high, "high", high_file, strength_high)
+        low, for_low = apply(low, "low", low_file, strength_low)
+        words = words_of((high_file, low_file), trigger_words)
+        prompt = triggers.merge(prompt, words, trigger_position)
+        report = lora.report([*for_high, *for_low], source)
+        for entry in (*for_high, *for_low):
+            for warning in lora.warnings(*entry):
+                logger.warning(warning)
+        if not prompt.strip():
+            report = f"{report}\n{EMPTY_PROMPT}"
+        return io.NodeOutput(high, low, prompt, ", ".join(words), report, ui=ui.PreviewText(report))
+
+
+def choose_files(lora_high: str, lora_low: str) -> tuple[str | None, str | None, lora.Source]:
+    """Returns the file of each expert, None for none, and how the low-noise one was found."""
+    available = folder_paths.get_filename_list("loras")
+    high = None if lora_high == NONE else pairing.resolve_name(lora_high, available, "loras")
+    if lora_low == NONE:
+        return high, None, lora.Source.CHOSEN
+    if lora_low != AUTO:
+        return high, pairing.resolve_name(lora_low, available, "loras"), lora.Source.CHOSEN
+    if high is None:
+        return None, None, lora.Source.CHOSEN
+    found = pairing.partner(high, available)
+    return high, found or high, lora.Source.PAIRED if found else lora.Source.SHARED
+
+
+def apply(
+    model: Any, expert: pairing.Expert, file: str | None, strength: float
+) -> tuple[Any, list[tuple[lora.Match, lora.LoraFacts]]]:
+    """Applies one file to one expert. At strength 0 the file's tensors are not even read.
+
+    Raises:
+        ValueError: No layer of the expert has a place in the file.
+    """
+    if file is None:
+        return model, []
+    path = path_of(file)
+    facts = lora.facts(header_of(path))
+    name = Path(file).name
+    if strength == 0:
+        return model, [(lora.Match(expert, name, 0, (), 0.0), facts)]
+    model, matched, unmatched = loading.apply_lora(model, path, strength)
+    match = lora.Match(expert, name, matched, tuple(unmatched), strength)
+    if not matched:
+        raise ValueError(lora.no_match_message(match, facts))
+    return model, [(match, facts)]
+
+
+def words_of(files: tuple[str | None, ...], typed: str) -> list[str]:
+    """Returns the trigger words: those typed, else those of the files, each once."""
+    paths = dict.fromkeys(path_of(file) for file in files if file)
+    own = [word for path in paths for word in triggers.choose("", header_of(path).metadata, path)]
+    return triggers.choose(typed, {}, None) or triggers.tidy(own)
+
+
+def path_of(file: str) -> str:
+    """Returns the path of a LoRA file."""
+    return folder_paths.get_full_path_or_raise("loras", file)
+
+
+def header_of(path: str) -> inspect.Header:
+    """Returns a file's header; a PyTorch file has none that can be read without loading it."""
+    return inspect.read_header(path) if inspect.has_header(path) else inspect.Header({}, {})

@@ -1,0 +1,428 @@
+import json
+import os
+import re
+import threading
+
+import pytest
+import torch
+from pack.weights import inspect
+from pack.weights.inspect import Kind
+from safetensors.torch import save_file
+
+I2V = {"head.modulation": (1, 2, 128), "head.head.weight": (64, 128), "patch_embedding.weight": (128, 36, 1, 2, 2)}
+T2V = I2V | {"patch_embedding.weight": (128, 16, 1, 2, 2)}
+ATTENTION = "encoder.block.{}.layer.0.SelfAttention.{}.weight"
+UMT5 = {
+    "shared.weight": (20, 4096),
+    ATTENTION.format(0, "q"): (6, 4096),
+    ATTENTION.format(0, "relative_attention_bias"): (32, 2),
+    ATTENTION.format(1, "relative_attention_bias"): (32, 2),
+    "encoder.block.0.layer.1.DenseReluDense.wi_0.weight": (5, 4096),
+    "spiece_model": (9,),
+}
+VAE21 = {"decoder.middle.0.residual.0.gamma": (8, 1, 1, 1), "decoder.conv1.weight": (8, 16, 3, 3, 3)}
+VAE22 = VAE21 | {"decoder.upsamples.0.upsamples.0.residual.2.weight": (8, 8, 3, 3, 3)}
+SD_VAE = {"decoder.conv_in.weight": (8, 4, 3, 3)}
+LORA = {"diffusion_model.blocks.0.ffn.0.lora_A.weight": (4, 8)}
+FILES = {
+    "i2v_high_noise.safetensors": I2V,
+    "i2v_low_noise.safetensors": I2V,
+    "umt5.safetensors": UMT5,
+    "vae.safetensors": VAE21,
+}
+
+
+def write(folder, shapes, name="x.safetensors", metadata=None):
+    path = folder / name
+    save_file({key: torch.zeros(shape, dtype=torch.uint8) for key, shape in shapes.items()}, path, metadata)
+    return path
+
+
+@pytest.fixture
+def header(tmp_path):
+    return lambda shapes: inspect.read_header(write(tmp_path, shapes))
+
+
+def without(shapes, *names):
+    return {key: shape for key, shape in shapes.items() if key not in names}
+
+
+def test_reads_names_types_shapes_and_metadata(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(2, 3, dtype=torch.bfloat16), "b": torch.zeros(0)}, path, {"key": "wörd"})
+
+    header = inspect.read_header(path)
+
+    assert header.tensors == {"a": inspect.TensorInfo("BF16", (2, 3)), "b": inspect.TensorInfo("F32", (0,))}
+    assert header.metadata == {"key": "wörd"}
+
+
+def test_reads_no_tensor_of_a_file_larger_than_memory(tmp_path):
+    path = tmp_path / "x.safetensors"
+    size = 1 << 42
+    raw = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    path.write_bytes(len(raw).to_bytes(8, "little") + raw)
+    try:
+        os.truncate(path, 8 + len(raw) + size)
+    except OSError:
+        pytest.skip("this file system has no files of 4 TB")
+
+    assert inspect.read_header(path).tensors["a"].shape == (size,)
+
+
+def entry(begin, end, **changes):
+    return {"dtype": "U8", "shape": [end - begin], "data_offsets": [begin, end]} | changes
+
+
+def packed(header, data=b""):
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(raw).to_bytes(8, "little") + raw + data
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it has 0 bytes and no header."),
+        (b"\x02\x00\x00", "it has 3 bytes and no header."),
+        (bytes(100), "it has 100 bytes and no header."),
+        (b"\xff" * 16, "its header would be 18446744073709551615 bytes long, at most 100000000 are allowed."),
+        ((100).to_bytes(8, "little") + b"{}", "it ends within its header, after 10 bytes."),
+        (packed({"a": entry(0, 9)}, b"1234"), "it holds 4 of the 9 bytes that its header lists."),
+        (packed({"a": entry(0, 2), "b": entry(1, 4)}, b"1234"), "its tensors overlap or leave gaps."),
+        (packed({"a": entry(1, 4)}, b"1234"), "its tensors overlap or leave gaps."),
+        (packed({"a": entry(0, 3)}, b"1234"), "its tensors overlap or leave gaps."),
+        (packed({"a": entry(0, 0, data_offsets=[4, 0])}, b""), "its tensors overlap or leave gaps."),
+        (packed(b"nothing"), "its header is not the JSON of the format."),
+        (packed(b"\xff\xfe{}"), "its header is not the JSON of the format."),
+        (packed(b"[" * 200_000), "its header is not the JSON of the format."),
+        (
+            packed(b'{"\\ud800": ' + json.dumps(entry(0, 0)).encode() + b"}"),
+            "its header is not the JSON of the format.",
+        ),
+        (packed({"__metadata__": {"a": "\ud800"}}), "its header is not the JSON of the format."),
+        (packed([]), "its header lists no tensors."),
+        (packed(b'{"a": 1, "a": 2}'), "a name occurs twice in its header."),
+        (packed({"__metadata__": {"a": 1}}), "its metadata is not a table of texts."),
+        (packed({"__metadata__": ["a"]}), "its metadata is not a table of texts."),
+        (packed({"a": None}), "an entry of its header is not the type, shape and place of a tensor."),
+        (packed({"a": entry(0, 1, shape=[True])}, b"1"), "an entry of its header is not the type, shape"),
+        (packed({"a": entry(0, 1, shape=[-1])}, b"1"), "an entry of its header is not the type, shape"),
+        (packed({"a": entry(0, 1, dtype=1)}, b"1"), "an entry of its header is not the type, shape"),
+        (packed({"a": entry(0, 1, data_offsets=[0])}, b"1"), "an entry of its header is not the type, shape"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content, reason):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=".") as caught:
+        inspect.read_header(path)
+
+    assert str(caught.value).startswith(f"'x.safetensors' is not a whole safetensors file: {reason}")
+    assert str(caught.value).endswith("Download it again.")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04" + bytes(90), "it is a PyTorch file. Choose its safetensors version."),
+        (b"GGUF" + bytes(90), "it is a GGUF file. Load it with a GGUF loader node."),
+        (b"version https://git-lfs.github.com/spec/v1", "it is a Git LFS pointer, a note that stands for the file."),
+        (b"<!DOCTYPE html><html>", "it is a web page, saved in place of the file. Download the file itself."),
+        (b"<html><head></head>", "it is a web page, saved in place of the file. Download the file itself."),
+    ],
+)
+def test_a_file_of_another_format_is_named_with_its_own_remedy(tmp_path, content, message):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=re.escape(f"'x.safetensors' is not a whole safetensors file: {message}")):
+        inspect.read_header(path)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"it is a folder or a device\. Choose a file\.$"):
+        inspect.read_header(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
+    os.mkfifo(tmp_path / "x.safetensors")
+    caught = []
+
+    def read():
+        try:
+            inspect.read_header(tmp_path / "x.safetensors")
+        except ValueError as err:
+            caught.append(str(err))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(5)
+    assert caught == ["'x.safetensors' is not a whole safetensors file: it is a folder or a device. Choose a file."]
+
+
+def test_a_missing_file_is_named_without_its_folder(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        inspect.read_header(tmp_path / "x.safetensors")
+    assert str(caught.value) == "'x.safetensors' is no longer there. Refresh the page and choose another file."
+
+
+def test_a_file_that_the_system_keeps_from_us_is_named_without_its_folder(tmp_path):
+    looped = tmp_path / "x.safetensors"
+    try:
+        looped.symlink_to(looped)
+    except OSError:
+        pytest.skip("this system makes no symbolic links")
+    with pytest.raises(
+        RuntimeError, match=r"^'x.safetensors' cannot be read: .*\. Check disk and permissions\.$"
+    ) as caught:
+        inspect.read_header(looped)
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model."])
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, Kind.WAN22_I2V),
+        ({"attn.comfy_quant": (3,), "scaled_fp8": (0,)}, Kind.WAN22_I2V),
+        ({"patch_embedding.weight": (128, 16, 1, 2, 2)}, Kind.WAN_T2V),
+        ({"patch_embedding.weight": (128, 48, 1, 2, 2), "head.head.weight": (192, 128)}, Kind.WAN22_TI2V_5B),
+        ({"img_emb.proj.0.bias": (8,)}, Kind.WAN21_I2V),
+        ({"vace_patch_embedding.weight": (128, 96, 1, 2, 2)}, Kind.WAN_VACE),
+        ({"face_adapter.fuser_blocks.0.k_norm.weight": (8,), "img_emb.proj.0.bias": (8,)}, Kind.WAN_ANIMATE),
+        ({"control_adapter.conv.weight": (8, 8)}, Kind.WAN_OTHER),
+        ({"ref_conv.weight": (8, 8)}, Kind.WAN_OTHER),
+        ({"casual_audio_encoder.encoder.final_linear.weight": (8, 8)}, Kind.WAN_OTHER),
+        ({"audio_proj.audio_proj_glob_1.layer.bias": (8,)}, Kind.WAN_OTHER),
+        ({"patch_embedding_pose.weight": (8, 8)}, Kind.WAN_OTHER),
+        ({"patch_embedding.weight": (128, 52, 1, 2, 2)}, Kind.WAN_OTHER),
+        ({"patch_embedding.weight": (128, 48, 1, 2, 2), "img_emb.proj.0.bias": (8,)}, Kind.WAN_OTHER),
+        ({"patch_embedding.weight": (128, 144)}, Kind.TURBODIFFUSION),
+        ({"blocks.0.ffn.0.int8_weight": (8, 8)}, Kind.TURBODIFFUSION),
+    ],
+)
+def test_a_wan_model_is_known_by_its_structure(header, prefix, changes, kind):
+    assert inspect.identify(header({prefix + key: shape for key, shape in (I2V | changes).items()})) is kind
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["lora_unet_blocks_0_ffn_0.lora_down.weight"], Kind.LORA),
+        (["diffusion_model.blocks.0.ffn.0.lora_A.weight"], Kind.LORA),
+        (["blocks.0.ffn.0.lora_B.default.weight"], Kind.LORA),
+        (["unet.up_lora.down.weight"], Kind.LORA),
+        (["x.hada_w1_a"], Kind.LORA),
+        (["x.lokr_w1"], Kind.LORA),
+        (["diffusion_model.head.modulation.diff"], Kind.LORA),
+        (["diffusion_model.blocks.0.ffn.0.diff_b"], Kind.LORA),
+        (["decoder.middle.0.residual.0.gamma"], Kind.VAE),
+        (["decoder.conv_in.weight"], Kind.VAE),
+        (["encoder.block.0.layer.0.SelfAttention.q.weight"], Kind.TEXT_ENCODER),
+        (["text_model.encoder.layers.0.mlp.fc1.weight"], Kind.TEXT_ENCODER),
+        (["model.layers.0.self_attn.q_proj.weight"], Kind.TEXT_ENCODER),
+        (["token_embedding.weight", "blocks.0.attn.q.weight"], Kind.TEXT_ENCODER),
+        (["model.diffusion_model.input_blocks.0.0.weight"], Kind.UNKNOWN),
+        (["explora_download.weight", "x.different"], Kind.UNKNOWN),
+        ([], Kind.UNKNOWN),
+    ],
+)
+def test_other_files_are_known_by_their_names(header, names, kind):
+    assert inspect.identify(header(dict.fromkeys(names, (4, 4)))) is kind
+
+
+def test_a_wan_model_without_its_head_is_another_variant(header):
+    assert inspect.identify(header(without(I2V, "head.head.weight"))) is Kind.WAN_OTHER
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        (T2V, "Wan T2V (16 input channels): it takes no start image."),
+        (
+            I2V | {"patch_embedding.weight": (128, 48, 1, 2, 2), "head.head.weight": (192, 128)},
+            "Wan 2.2 TI2V 5B (48 input channels): it is one small model instead of two experts, with a VAE of its own.",
+        ),
+        (
+            I2V | {"img_emb.proj.0.bias": (8,)},
+            "Wan 2.1 I2V (36 input channels): it is one model instead of two experts.",
+        ),
+        (
+            T2V | {"vace_blocks.0.x": (8,)},
+            "Wan VACE (16 input channels): it follows control videos instead of a start image.",
+        ),
+        (
+            I2V | {"face_adapter.x": (8,)},
+            "Wan Animate (36 input channels): it follows the video of a performer.",
+        ),
+        (
+            I2V | {"patch_embedding.weight": (128, 52, 1, 2, 2)},
+            "another Wan variant (52 input channels): it wants inputs that an image-to-video expert does not have.",
+        ),
+        (
+            I2V | {"patch_embedding.weight": (128, 144)},
+            "a TurboDiffusion checkpoint: its layers are stored in a way that ComfyUI does not read.",
+        ),
+        (UMT5, "a text encoder: it belongs in the input text_encoder."),
+        (VAE21, "a VAE: it belongs in the input vae."),
+        (
+            LORA,
+            "a LoRA: it changes a model and is none itself, so it belongs in the node Load LoRA with Trigger Words.",
+        ),
+        ({"x": (1,)}, "an unknown kind of file: it has no tensors of a Wan model."),
+    ],
+)
+@pytest.mark.parametrize("slot", ["high", "low"])
+def test_a_file_that_is_no_expert_is_named_with_what_to_choose(header, shapes, reason, slot):
+    with pytest.raises(ValueError, match=".") as caught:
+        inspect.check_expert(header(shapes), "x.safetensors", slot)
+
+    assert str(caught.value) == (
+        f"'x.safetensors' is {reason} Choose a Wan 2.2 I2V A14B {slot}-noise file, "
+        f"for example wan2.2_i2v_{slot}_noise_14B_fp8_scaled.safetensors."
+    )
+
+
+def test_every_kind_but_the_right_one_has_a_reason(header):
+    refused = set()
+    for kind in Kind:
+        refused |= {kind} if kind in inspect._WHY_NOT_AN_EXPERT else set()
+    assert refused == set(Kind) - {Kind.WAN22_I2V}
+
+
+@pytest.mark.parametrize(("name", "slot"), [("i2v_high_noise.safetensors", "high"), ("i2v.safetensors", "low")])
+def test_a_fitting_expert_gives_no_warning(header, name, slot):
+    assert inspect.check_expert(header(I2V), name, slot) == []
+
+
+def test_an_expert_named_for_the_other_input_gives_a_warning(header):
+    assert inspect.check_expert(header(I2V), "i2v_low_noise.safetensors", "high") == [
+        "'i2v_low_noise.safetensors' is in the input high_noise, but its name says that it is the low-noise expert. "
+        "Check that the two experts are not swapped."
+    ]
+
+
+def test_the_same_file_for_both_experts_gives_a_warning():
+    assert inspect.check_pair("high.safetensors", "low.safetensors") == []
+    assert inspect.check_pair("a.safetensors", "a.safetensors") == [
+        "Both experts are the same file, 'a.safetensors'. Wan 2.2 was made to change from a high-noise to a low-noise "
+        "expert during a run: unless this is deliberate, choose the other expert's file in one of the inputs."
+    ]
+
+
+def test_reads_the_sizes_that_a_small_umt5_may_differ_in(header):
+    assert inspect.text_encoder_sizes(header(UMT5)) == {"d_ff": 5, "d_kv": 3, "num_heads": 2, "vocab_size": 20}
+
+
+@pytest.mark.parametrize("missing", [key for key in UMT5 if "block.1" not in key and key != "spiece_model"])
+def test_sizes_of_an_incomplete_text_encoder_are_refused(header, missing):
+    with pytest.raises(ValueError, match=r"^The text encoder has no complete first block of umT5\. Choose umT5-XXL"):
+        inspect.text_encoder_sizes(header(without(UMT5, missing)))
+
+
+def test_heads_that_do_not_divide_the_attention_are_refused(header):
+    with pytest.raises(ValueError, match="no complete first block"):
+        inspect.text_encoder_sizes(header(UMT5 | {ATTENTION.format(0, "q"): (7, 4096)}))
+
+
+def test_umt5_is_accepted(header):
+    inspect.check_text_encoder(header(UMT5), "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "problem"),
+    [
+        (I2V, "is Wan 2.2 I2V A14B (36 input channels), not a text encoder."),
+        (VAE21, "is a VAE, not a text encoder."),
+        (
+            {"token_embedding.weight": (8, 8)},
+            "is umT5 with the tensor names of the original Wan release, which ComfyUI does not read.",
+        ),
+        (
+            UMT5 | {"shared.weight": (20, 2048)},
+            "is a text encoder, but not umT5-XXL, which Wan was trained with.",
+        ),
+        (
+            {"text_model.encoder.layers.0.mlp.fc1.weight": (8, 8)},
+            "is a text encoder, but not umT5-XXL, which Wan was trained with.",
+        ),
+        (
+            without(UMT5, ATTENTION.format(1, "relative_attention_bias")),
+            "is T5-XXL, the text encoder of Flux and SD3; Wan was trained with umT5-XXL.",
+        ),
+        (without(UMT5, "spiece_model"), "is umT5 without the tokenizer that ComfyUI expects inside the file."),
+    ],
+)
+def test_what_is_not_umt5_is_refused(header, shapes, problem):
+    with pytest.raises(ValueError, match=".") as caught:
+        inspect.check_text_encoder(header(shapes), "x.safetensors")
+    assert str(caught.value) == (
+        f"'x.safetensors' {problem} "
+        "Choose umT5-XXL as ComfyUI packs it, for example umt5_xxl_fp8_e4m3fn_scaled.safetensors."
+    )
+
+
+def test_the_vae_of_wan_21_is_accepted(header):
+    inspect.check_vae(header(VAE21), "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "problem"),
+    [
+        (UMT5, "is a text encoder, not a VAE."),
+        (T2V, "is Wan T2V (16 input channels), not a VAE."),
+        (VAE22, "is the VAE of Wan 2.2 TI2V 5B, with 48 latent channels where A14B has 16."),
+        (SD_VAE, "is the VAE of another model."),
+        (VAE21 | {"decoder.conv1.weight": (8, 12, 3, 3, 3)}, "is the VAE of another model."),
+    ],
+)
+def test_what_is_not_the_vae_of_wan_21_is_refused(header, shapes, problem):
+    with pytest.raises(ValueError, match=".") as caught:
+        inspect.check_vae(header(shapes), "x.safetensors")
+    assert str(caught.value) == (
+        f"'x.safetensors' {problem} Choose wan_2.1_vae.safetensors: Wan 2.2 A14B uses the VAE of Wan 2.1."
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    return [str(write(tmp_path, shapes, name)) for name, shapes in FILES.items()]
+
+
+def test_the_four_right_files_pass_without_a_warning(files):
+    assert inspect.check_files(*files) == []
+
+
+def test_swapped_experts_give_two_warnings(files):
+    high, low, *others = files
+    assert [warning.split("'")[1] for warning in inspect.check_files(low, high, *others)] == [
+        "i2v_low_noise.safetensors",
+        "i2v_high_noise.safetensors",
+    ]
+
+
+def test_one_file_for_both_experts_gives_one_warning(files):
+    high, _, *others = files
+    (warning,) = inspect.check_files(high, high, *others)
+    assert warning.startswith("Both experts are the same file, 'i2v_high_noise.safetensors'.")
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_each_file_is_checked_for_its_own_input(files, tmp_path, place):
+    files[place] = str(write(tmp_path, LORA, "lora.safetensors"))
+    with pytest.raises(ValueError, match=r"^'lora\.safetensors' is a LoRA"):
+        inspect.check_files(*files)
+
+
+def test_pytorch_files_are_left_for_comfyui_to_judge(files, tmp_path):
+    for place in range(4):
+        pth = tmp_path / f"{place}.pth"
+        pth.write_bytes(b"PK\x03\x04")
+        assert inspect.check_files(*files[:place], str(pth), *files[place + 1 :]) == []
+
+
+@pytest.mark.parametrize(("name", "known"), [("a.safetensors", True), ("a.SFT", True), ("a.pth", False), ("a", False)])
+def test_knows_by_its_suffix_which_file_has_a_header(name, known):
+    assert inspect.has_header(name) is known

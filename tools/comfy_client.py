@@ -1,0 +1,99 @@
+"""Posts a prompt to a ComfyUI and follows it to its end."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+Prompt = dict[str, dict[str, Any]]
+
+
+@dataclass
+class Run:
+    """What a finished run leaves: per node id its outputs, and the seconds it took."""
+
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: the node at work, and how far it is if it says so."""
+
+    node_id: str
+    value: int = 0
+    total: int = 0
+
+
+class PromptError(Exception):
+    """ComfyUI refused a prompt, or a node of it failed. The text names the node and its message."""
+
+
+async def run_prompt(address: str, prompt: Prompt, on_progress: Callable[[Progress], None]) -> Run:
+    """Runs a prompt and returns when its last node has ended.
+
+    Raises:
+        PromptError: The prompt was refused, or a node failed, or somebody interrupted it.
+    """
+    client = uuid.uuid4().hex
+    async with (
+        aiohttp.ClientSession(address) as session,
+        session.ws_connect("/ws", params={"clientId": client}, max_msg_size=0) as socket,
+    ):
+        async with session.post("/prompt", json={"prompt": prompt, "client_id": client}) as answer:
+            accepted = await answer.json()
+        if accepted.get("node_errors") or "prompt_id" not in accepted:  # a part of it may run with status 200
+            raise PromptError(explain_refusal(prompt, accepted))
+        return await follow(socket, prompt, accepted["prompt_id"], on_progress)
+
+
+async def follow(
+    socket: aiohttp.ClientWebSocketResponse, prompt: Prompt, prompt_id: str, on_progress: Callable[[Progress], None]
+) -> Run:
+    """Reads the messages of one prompt until it ends."""
+    run = Run()
+    at_work, since = "", time.monotonic()
+    async for message in socket:
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            continue  # a preview picture
+        event = json.loads(message.data)
+        kind, data = event["type"], event["data"]
+        if data.get("prompt_id") != prompt_id:
+            continue
+        if kind == "executing" and at_work != (data["node"] or ""):
+            if at_work:
+                run.seconds[at_work] = run.seconds.get(at_work, 0.0) + time.monotonic() - since
+            at_work, since = data["node"] or "", time.monotonic()
+            if at_work:
+                on_progress(Progress(at_work))
+        elif kind == "progress":
+            on_progress(Progress(data["node"], data["value"], data["max"]))
+        elif kind == "executed":
+            run.outputs[data["node"]] = data["output"]
+        elif kind == "execution_success":
+            return run
+        elif kind == "execution_error":
+            raise PromptError(f"{title(prompt, data['node_id'])}: {data['exception_message'].strip()}")
+        elif kind == "execution_interrupted":
+            raise PromptError("The run was interrupted.")
+    raise PromptError("ComfyUI closed the connection before the run had ended. Look at its log.")
+
+
+def title(prompt: Prompt, node_id: str) -> str:
+    """Returns a node's title in the prompt, else its class."""
+    node = prompt.get(node_id, {})
+    return node.get("_meta", {}).get("title") or node.get("class_type", node_id)
+
+
+def explain_refusal(prompt: Prompt, answer: dict[str, Any]) -> str:
+    """Puts ComfyUI's answer to a refused prompt into lines."""
+    lines = [
+        f"{title(prompt, node_id)}: {error['message']}: {error['details']}"
+        for node_id, node in (answer.get("node_errors") or {}).items()
+        for error in node["errors"]
+    ]
+    return "\n".join(lines) or str(answer.get("error", answer))

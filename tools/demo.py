@@ -1,0 +1,162 @@
+"""A photograph becomes an MP4 inside a real ComfyUI: `make demo`. With --serve, the server stays: `make serve`.
+
+Without --models it runs on tiny random models, made on the spot, so it needs no GPU and no download of weights.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from comfy_client import Progress, Prompt, PromptError, Run, run_prompt, title
+from comfy_server import ROOT, ComfyServer, free_port, port_is_free, tiny_models
+from contact_sheet import contact_sheet, read_clip
+from setup_cache import cache_dir
+
+GRAPH = ROOT / "workflows" / "wan22_turbo_i2v.json"
+API_PROMPT = ROOT / "workflows" / "api" / "wan22_turbo_i2v.json"
+OUTPUT = ROOT / "output"
+PICTURE = "example.png"  # as the shipped graph names it
+USUAL_PORT = 8188
+MODEL_FOLDERS = ("diffusion_models", "text_encoders", "vae", "loras")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--models", type=Path, help="a ComfyUI models folder that holds the real files")
+    parser.add_argument("--image", type=Path, help="the picture to start from; else a photograph of a cat")
+    parser.add_argument("--tier", default="240p", choices=("720p", "480p", "240p"), help="default 240p")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of the clip, default 1")
+    parser.add_argument("--serve", action="store_true", help="leave the server running instead")
+    return parser.parse_args(arguments)
+
+
+def prepare_base(options: argparse.Namespace) -> tuple[Path, list[str]]:
+    """Makes the base directory and returns it, with the arguments that ComfyUI needs for it."""
+    base = cache_dir() / ("demo-real" if options.models else "demo-tiny")
+    arguments = ["--output-directory", str(OUTPUT)]
+    for folder in ("input", "user/default/workflows"):
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    OUTPUT.mkdir(exist_ok=True)
+    if options.models:
+        paths = base / "model_paths.json"  # JSON is YAML
+        named = {folder: folder for folder in MODEL_FOLDERS}
+        paths.write_text(json.dumps({"real": {"base_path": str(options.models.absolute()), **named}}), encoding="utf-8")
+        arguments += ["--extra-model-paths-config", str(paths)]
+    else:
+        tiny_models(base / "models")
+    place_picture(options.image, base / "input" / PICTURE)
+    shutil.copy(GRAPH, base / "user/default/workflows" / GRAPH.name)
+    return base, arguments
+
+
+def place_picture(image: Path | None, target: Path) -> None:
+    """Puts the picture where the shipped graph looks for it."""
+    from PIL import Image
+
+    if image:
+        Image.open(image).save(target)
+    else:
+        from skimage.data import chelsea
+
+        Image.fromarray(chelsea()).save(target)  # by Stefan van der Walt, in the public domain
+
+
+def demo_prompt(tier: str, seconds: float) -> Prompt:
+    """Returns the shipped API prompt with another size and length, and nothing else changed."""
+    prompt = json.loads(API_PROMPT.read_text(encoding="utf-8"))
+    for node in prompt.values():
+        if node["class_type"] == "Wan22Turbo_Resolution":
+            node["inputs"]["tier"] = tier
+        elif node["class_type"] == "Wan22Turbo_ImageToVideo":
+            node["inputs"]["seconds"] = seconds
+    return prompt
+
+
+class Reporter:
+    """Prints one line per node, and per step where a node counts them."""
+
+    def __init__(self, prompt: Prompt):
+        self.prompt = prompt
+        self.start = time.monotonic()
+        self.last = ("", 0)
+
+    def __call__(self, progress: Progress) -> None:
+        step = progress.value if progress.total else 0
+        if (progress.node_id, step) == self.last:
+            return
+        self.last = (progress.node_id, step)
+        count = f"  {progress.value}/{progress.total}" if step else ""
+        say(f"  {time.monotonic() - self.start:6.1f} s  {title(self.prompt, progress.node_id)}{count}")
+
+
+def summarise(prompt: Prompt, run: Run, real: bool) -> None:
+    """Prints what came out, and what ran."""
+    saved = next(output["images"][0] for output in run.outputs.values() if output.get("animated"))
+    path = OUTPUT / saved["subfolder"] / saved["filename"]
+    clip = read_clip(path)
+    sheet = path.with_suffix(".png")
+    contact_sheet(clip.frames).save(sheet)
+    width, height = clip.frames[0].size
+    say("\nWhat ran")
+    for node_id, output in run.outputs.items():
+        for text in output.get("text", ()):
+            say(f"  {title(prompt, node_id)}: " + "\n    ".join(text.splitlines()))
+    for node_id, seconds in run.seconds.items():
+        say(f"  {seconds:6.1f} s  {title(prompt, node_id)}")
+    length = len(clip.frames) / clip.rate
+    say(f"\nThe clip: {width}x{height}, {len(clip.frames)} frames at {float(clip.rate):g} a second, {float(length):.2f} s")
+    say(f"  {path}\n  {sheet}")
+    if not real:
+        say(
+            "\nTiny random weights made this: a moving pattern, not a film. With the real models, and a GPU:\n"
+            '  make demo ARGS="--models /path/to/ComfyUI/models --tier 720p --seconds 5"\n'
+            "To look at the graph: make serve"
+        )
+
+
+def serve(server: ComfyServer) -> None:
+    """Keeps the server until Ctrl-C."""
+    say(f"\nComfyUI with Wan 2.2 Turbo: {server.address}")
+    say(f"Open the graph there: Workflows (or press w), {GRAPH.stem}.")
+    say("On a CPU, set Fit to 720p to 240p and seconds to 1 before you run it. Ctrl-C stops the server.")
+    while server.process is not None and server.process.poll() is None:
+        time.sleep(0.5)
+    say("ComfyUI has ended. Its last words:\n" + server.log_tail())
+
+
+def say(text: str) -> None:
+    """Prints at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the demo or the server."""
+    options = parse(arguments)
+    base, more = prepare_base(options)
+    port = USUAL_PORT if options.serve and port_is_free(USUAL_PORT) else free_port()
+    say("Starting ComfyUI" + ("" if options.models else " with tiny random models"))
+    try:
+        with ComfyServer(base, more, port) as server:
+            if options.serve:
+                serve(server)
+                return 1
+            prompt = demo_prompt(options.tier, options.seconds)
+            run = asyncio.run(run_prompt(server.address, prompt, Reporter(prompt)))
+    except (PromptError, RuntimeError) as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped.")
+        return 0 if options.serve else 130
+    summarise(prompt, run, bool(options.models))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
