@@ -196,8 +196,8 @@ class Mp4Writer:
 def _publish(path: Path) -> Iterator[OutputContainer]:
     """Opens an MP4 under a temporary name, which becomes `path` when the block ends normally."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.part")  # hidden, and no gallery lists the ending
-    temporary.touch()  # a missing or read-only folder shows here, by name
     try:
+        temporary.touch()  # a missing or read-only folder shows here, by name
         container = av.open(str(temporary), "w", format="mp4", container_options=MUXER_OPTIONS)
         try:
             yield container
@@ -217,10 +217,8 @@ def _to_picture(pixels: np.ndarray) -> av.VideoFrame:
     height, width, _ = pixels.shape
     picture = av.VideoFrame(width, height, "yuv420p")
     for plane, values in zip(picture.planes, rgb_to_yuv420(pixels), strict=True):
-        rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(
-            plane.height, plane.line_size
-        )  # rows are padded
-        rows[:, : plane.width] = values
+        padded = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
+        padded[:, : plane.width] = values
     return picture
 
 

@@ -138,7 +138,7 @@ def _describe_crop(source: Size, target: Size) -> tuple[str, float]:
     scale = max(target.width / box.width, target.height / box.height)
     lost = 1 - box.width * box.height / (source.width * source.height)
     sides = "left and right" if box.width < source.width else "top and bottom"
-    return (f"Cropped {100 * lost:.2g} % off: {sides}." if lost else ""), scale
+    return (f"Cropped {_percent(lost)} off: {sides}." if lost else ""), scale
 
 
 def _describe_pad(source: Size, target: Size) -> tuple[str, float]:
@@ -157,7 +157,12 @@ def _describe_stretch(source: Size, target: Size) -> tuple[str, float]:
     across, down = target.width / source.width, target.height / source.height
     stretch, direction = (across / down, "wider") if across >= down else (down / across, "taller")
     changed = target.width * source.height != target.height * source.width
-    return (f"Stretched {100 * (stretch - 1):.2g} % {direction}." if changed else ""), max(across, down)
+    return (f"Stretched {_percent(stretch - 1)} {direction}." if changed else ""), max(across, down)
+
+
+def _percent(fraction: float) -> str:
+    """Two digits however small, since a small correction is one too."""
+    return f"{100 * fraction:.0f} %" if fraction >= 0.1 else f"{100 * fraction:.2g} %"
 
 
 def _scaled(length: int, numerator: int, denominator: int) -> int:

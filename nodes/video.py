@@ -13,6 +13,7 @@ from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io, ui
 
 from ..media import mp4, resolution
+from ..media.audio import Audio
 from ..media.recipe import recipe
 
 logger = logging.getLogger(__name__)
@@ -106,13 +107,13 @@ class SaveMp4(io.ComfyNode):
 
 def open_video(
     video: Any, fps: float, audio: dict[str, Any] | None
-) -> tuple[torch.Tensor, Fraction, tuple[Any, int] | None]:
+) -> tuple[torch.Tensor, Fraction, Audio | None]:
     """Returns frames, frame rate and sound of an IMAGE or a VIDEO; a connected AUDIO replaces the video's own."""
     rate = Fraction(fps).limit_denominator(1001)
     if not isinstance(video, torch.Tensor):
         parts = video.get_components()
         video, rate, audio = parts.images, Fraction(parts.frame_rate), audio or parts.audio
-    sound = (audio["waveform"][0].float().cpu().numpy(), int(audio["sample_rate"])) if audio else None
+    sound = Audio(audio["waveform"][0].float().cpu().numpy(), int(audio["sample_rate"])) if audio else None
     return video, rate, sound
 
 

@@ -7,7 +7,7 @@ management: the low-noise expert is loaded at its first step, and the high-noise
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import comfy.k_diffusion.sampling
 import comfy.model_base
@@ -241,7 +241,7 @@ def check_expert(slot: Expert, patcher: comfy.model_patcher.ModelPatcher) -> Non
             f"The {slot}-noise expert must be a Wan 2.2 I2V A14B model, got {type(model).__name__}. "
             "Connect the outputs of Load Wan 2.2 I2V, or of two loaders with the I2V files."
         )
-    channels = model.diffusion_model.patch_embedding.weight.shape[1]
+    channels = cast(torch.Tensor, patcher.get_model_object("diffusion_model.patch_embedding.weight")).shape[1]
     if channels != IN_CHANNELS:
         raise ValueError(
             f"The {slot}-noise expert must take {IN_CHANNELS} channels (Wan 2.2 I2V A14B), this model takes {channels}"

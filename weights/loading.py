@@ -1,7 +1,7 @@
 """Loads experts, text encoder, VAE and LoRAs through ComfyUI's own loaders and patcher."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import comfy.lora
 import comfy.lora_convert
@@ -47,7 +47,7 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
         return comfy.sd.load_clip(
             ckpt_paths=[path], embedding_directory=embeddings, clip_type=comfy.sd.CLIPType.WAN
         )
-    state = comfy.utils.load_torch_file(path, safe_load=True)
+    state, _ = read_tensors(path)
     return comfy.sd.CLIP(
         SimpleNamespace(params={}, clip=wan.te(), tokenizer=wan.WanT5Tokenizer),
         embedding_directory=embeddings,
@@ -59,7 +59,7 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
 
 def load_vae(path: str) -> comfy.sd.VAE:
     """Loads a VAE."""
-    state, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
+    state, metadata = read_tensors(path)
     vae = comfy.sd.VAE(sd=state, metadata=metadata)
     vae.throw_exception_if_invalid()
     return vae
@@ -78,12 +78,18 @@ def apply_lora(
     Returns:
         The patched clone, how many weights of the model it changes, and the file's keys that belong to none of them.
     """
-    tensors = comfy.lora_convert.convert_lora(comfy.utils.load_torch_file(path, safe_load=True))
+    tensors = comfy.lora_convert.convert_lora(read_tensors(path)[0])
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
     patches = comfy.lora.load_lora(tensors, key_map, log_missing=False)
     patched = model.clone()
     matched = patched.add_patches(patches, strength)
     return patched, len(matched), unused_keys(tensors, key_map, patches)
+
+
+def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """Reads a file's tensors and metadata; a PyTorch file without running anything that it may hold."""
+    state, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
+    return cast(dict[str, Any], state), metadata
 
 
 def unused_keys(tensors: dict[str, Any], key_map: dict[str, Any], patches: dict[Any, Any]) -> list[str]:

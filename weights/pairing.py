@@ -37,7 +37,7 @@ def expert_of(name: str) -> Expert | None:
 
 
 def _expert_in(name: list[str]) -> Expert | None:
-    followed = list(zip(name, [*name[1:], ""], strict=True))
+    followed = list(zip(name, [*name, ""][1:], strict=True))
     sure = {word for word, after in followed if word in ("high", "low") and after == "noise"}
     likely = {word for word, after in followed if word in _EXPERT_WORDS and after not in _OTHER_MEANING}
     found: set[Expert] = {_EXPERT_WORDS[word] for word in sure or likely}
@@ -88,8 +88,8 @@ _FORMS: tuple[Callable[[str], str], ...] = (  # what two names must share to mea
 
 
 def _not_found(name: str, available: Sequence[str], folder: str) -> str:
-    by_base = {_path(other).name.casefold(): other for other in available}
-    close = [by_base[base] for base in get_close_matches(name.casefold(), by_base, n=3)]
+    by_stem = {_path(other).stem.casefold(): other for other in available}  # the common suffix would make all alike
+    close = [by_stem[stem] for stem in get_close_matches(_path(name).stem.casefold(), by_stem, n=3)]
     hint = f"The closest names there are {_listed(close)}: choose one" if close else "Download it into that folder"
     return f"'{name}' is not in ComfyUI's folder '{folder}'. {hint}, then refresh the page."
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -108,12 +109,14 @@ def _split(text: str) -> list[str]:
 
 
 def _frequent_tags(text: str) -> list[str]:
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    spelling: dict[str, str] = {}
     for data_set in _values(_json(text)):
         for tag, count in data_set.items() if isinstance(data_set, dict) else ():
             if type(count) is int and len(tag) <= MAX_TAG_LENGTH:
-                counts[_printable(tag)] = counts.get(_printable(tag), 0) + count
-    return tidy(sorted(counts, key=counts.__getitem__, reverse=True))[:MAX_TAGS]
+                counts[_folded(tag)] += count
+                spelling.setdefault(_folded(tag), tag)
+    return tidy(spelling[folded] for folded, _ in counts.most_common())[:MAX_TAGS]
 
 
 def _values(parsed: Any) -> list[Any]:

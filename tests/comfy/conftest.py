@@ -52,3 +52,22 @@ def models() -> Path:
 
     save_all(BASE / "models")
     return BASE / "models"
+
+
+@pytest.fixture(scope="session")
+def high(models: Path):
+    """The tiny high-noise expert."""
+    return load_toy_expert(models, "HIGH")
+
+
+@pytest.fixture(scope="session")
+def low(models: Path):
+    """The tiny low-noise expert."""
+    return load_toy_expert(models, "LOW")
+
+
+def load_toy_expert(models: Path, name: str):
+    from pack.tests.toy import models as toy
+    from pack.weights.loading import load_expert
+
+    return load_expert(str(models / "diffusion_models" / getattr(toy, name)), "default")

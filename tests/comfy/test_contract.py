@@ -1,0 +1,194 @@
+"""Every schema against its own `execute`, and against the node contract that people's saved graphs rely on."""
+
+import asyncio
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.comfy
+
+ROOT = Path(__file__).parents[2]
+
+# node id -> display name, inputs with the default of each widget, outputs with their types. `?` marks an optional socket.
+# This table is the interface of the pack. Append to it with defaults; never rename, reorder or remove.
+ANY_FILE = object()
+CONTRACT = {
+    "Wan22Turbo_Loader": (
+        "Load Wan 2.2 I2V",
+        {
+            "high_noise": ANY_FILE,
+            "low_noise": ANY_FILE,
+            "text_encoder": ANY_FILE,
+            "vae": ANY_FILE,
+            "weight_dtype": "default",
+        },
+        {"high": "MODEL", "low": "MODEL", "clip": "CLIP", "vae": "VAE"},
+    ),
+    "Wan22Turbo_Lora": (
+        "Load LoRA with Trigger Words",
+        {
+            "high": "MODEL",
+            "low": "MODEL",
+            "lora_high": ANY_FILE,
+            "lora_low": "auto",
+            "strength_high": 1.0,
+            "strength_low": 1.0,
+            "trigger_words": "",
+            "trigger_position": "prepend",
+            "prompt": "",
+        },
+        {"high": "MODEL", "low": "MODEL", "prompt": "STRING", "trigger_words": "STRING", "report": "STRING"},
+    ),
+    "Wan22Turbo_Resolution": (
+        "Fit to 720p",
+        {"image": "IMAGE", "tier": "720p", "aspect": "image", "fit": "crop"},
+        {"image": "IMAGE", "width": "INT", "height": "INT", "report": "STRING"},
+    ),
+    "Wan22Turbo_ImageToVideo": (
+        "Image to Video Latent",
+        {
+            "positive": "CONDITIONING",
+            "negative?": "CONDITIONING",
+            "vae": "VAE",
+            "start_image": "IMAGE",
+            "end_image?": "IMAGE",
+            "seconds": 5.0,
+        },
+        {"positive": "CONDITIONING", "negative": "CONDITIONING", "latent": "LATENT", "frames": "INT"},
+    ),
+    "Wan22Turbo_Sampler": (
+        "rCM Sampler",
+        {
+            "high": "MODEL",
+            "low": "MODEL",
+            "positive": "CONDITIONING",
+            "negative?": "CONDITIONING",
+            "latent": "LATENT",
+            "seed": 0,
+            "steps": 4,
+            "schedule": "rcm",
+            "mode": "ode",
+            "cfg": 1.0,
+            "sigma_max": 200.0,
+            "shift": 5.0,
+            "boundary": 0.9,
+        },
+        {"latent": "LATENT", "plan": "STRING"},
+    ),
+    "Wan22Turbo_RcmSigmas": ("rCM Sigmas", {"steps": 4, "sigma_max": 200.0}, {"sigmas": "SIGMAS"}),
+    "Wan22Turbo_ExpertGuider": (
+        "Two-Expert Guider",
+        {
+            "high": "MODEL",
+            "low": "MODEL",
+            "positive": "CONDITIONING",
+            "negative?": "CONDITIONING",
+            "cfg": 1.0,
+            "boundary": 0.9,
+        },
+        {"guider": "GUIDER"},
+    ),
+    "Wan22Turbo_SaveMp4": (
+        "Save MP4",
+        {
+            "video": "IMAGE,VIDEO",
+            "audio?": "AUDIO",
+            "fps": 16.0,
+            "filename_prefix": "video/wan22-turbo",
+            "codec": "h264",
+            "crf": 18,
+            "metadata": "workflow",
+        },
+        {"video": "VIDEO"},
+    ),
+}
+OPTIONS = {
+    ("Wan22Turbo_Lora", "trigger_position"): ["prepend", "append", "off"],
+    ("Wan22Turbo_Resolution", "tier"): ["720p", "480p", "240p"],
+    ("Wan22Turbo_Resolution", "aspect"): ["image", "16:9", "9:16", "1:1", "4:3", "3:4"],
+    ("Wan22Turbo_Resolution", "fit"): ["crop", "pad", "stretch"],
+    ("Wan22Turbo_Sampler", "schedule"): ["rcm", "lightning", "shifted"],
+    ("Wan22Turbo_Sampler", "mode"): ["ode", "sde"],
+    ("Wan22Turbo_SaveMp4", "codec"): ["h264", "h265", "av1"],
+    ("Wan22Turbo_SaveMp4", "metadata"): ["workflow", "recipe", "none"],
+}
+
+
+def load_pack():
+    """Imports the checkout as ComfyUI does, by its path."""
+    spec = importlib.util.spec_from_file_location("wan22_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def nodes():
+    extension = asyncio.run(load_pack().comfy_entrypoint())
+    return {node.define_schema().node_id: node for node in asyncio.run(extension.get_node_list())}
+
+
+NODES = nodes()
+each_node = pytest.mark.parametrize("node_id", NODES)
+
+
+def test_the_pack_registers_the_nodes_of_the_contract():
+    assert list(NODES) == list(CONTRACT)
+
+
+@each_node
+def test_names_order_and_defaults_are_the_contract(node_id):
+    schema = NODES[node_id].define_schema()
+    display_name, inputs, outputs = CONTRACT[node_id]
+    assert schema.display_name == display_name
+    assert [entry.id + ("?" if entry.optional else "") for entry in schema.inputs] == list(inputs)
+    for entry, expected in zip(schema.inputs, inputs.values(), strict=True):
+        if expected is ANY_FILE:
+            assert entry.get_io_type() == "COMBO"
+        elif hasattr(entry, "default"):
+            assert entry.default == expected, entry.id
+            assert type(entry.default) is type(expected), entry.id
+        else:
+            assert entry.get_io_type() == expected, entry.id
+    assert {entry.id: entry.get_io_type() for entry in schema.outputs} == outputs
+    assert [entry.display_name for entry in schema.outputs] == list(outputs)
+
+
+@pytest.mark.parametrize(("place", "expected"), OPTIONS.items(), ids=lambda value: ".".join(value))
+def test_options_are_the_contract(place, expected):
+    node_id, name = place
+    entry = next(entry for entry in NODES[node_id].define_schema().inputs if entry.id == name)
+    assert entry.options == expected
+
+
+@each_node
+def test_execute_takes_what_the_schema_offers(node_id):
+    node = NODES[node_id]
+    offered = {entry.id: bool(entry.optional) for entry in node.define_schema().inputs}
+    parameters = inspect.signature(node.execute).parameters
+    taken = {name: parameter.default is not inspect.Parameter.empty for name, parameter in parameters.items()}
+    assert taken == offered  # the same names, and a default for what may be missing
+    required = [name for name, optional in offered.items() if not optional]
+    assert [name for name in taken if not taken[name]] == required  # in the same order
+
+
+@each_node
+def test_a_person_is_told_what_everything_is(node_id):
+    schema = NODES[node_id].define_schema()
+    assert schema.category == "wan 2.2 turbo"
+    assert schema.description.endswith(".")
+    assert schema.search_aliases
+    obvious = {"positive", "seed", "image", "latent", "cfg", "strength_high", "strength_low"}
+    assert not [entry.id for entry in schema.inputs if not entry.tooltip and entry.id not in obvious]
+
+
+@each_node
+def test_schema_is_one_that_comfyui_accepts(node_id):
+    schema = NODES[node_id].GET_SCHEMA()
+    assert schema.node_id == node_id
+    NODES[node_id].INPUT_TYPES()

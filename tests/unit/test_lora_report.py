@@ -1,0 +1,285 @@
+import json
+
+import pytest
+import torch
+from pack.weights import lora
+from pack.weights.header import read_header
+from pack.weights.inspect import Kind
+from pack.weights.lora import Match, Source
+from safetensors.torch import save_file
+
+WAN = "diffusion_model.blocks.{}.self_attn.q.lora_{}.weight"
+
+
+@pytest.fixture
+def facts(tmp_path):
+    def read(shapes, **metadata):
+        path = tmp_path / "x.safetensors"
+        tensors = {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
+        save_file(tensors, path, {key.replace("__", "."): value for key, value in metadata.items()})
+        return lora.facts(read_header(path))
+
+    return read
+
+
+def wan(width=5120, ranks=(4,)):
+    return {WAN.format(layer, "A"): (rank, width) for layer, rank in enumerate(ranks)}
+
+
+def match(expert="high", file_name="x.safetensors", matched=8, unmatched=(), strength=1.0):
+    return Match(expert, file_name, matched, tuple(unmatched), strength)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [".lora_down.weight", ".lora_up.weight", ".alpha", ".dora_scale"],
+        [".lora_A.weight", ".lora_B.weight"],
+        [".lora_A.default.weight", ".lora_B.default.weight"],
+        ["_lora.down.weight", "_lora.up.weight"],
+        [".lora.down.weight", ".lora.up.weight"],
+        [".hada_w1_a", ".hada_w1_b", ".hada_w2_a", ".hada_w2_b"],
+        [".lokr_w1", ".lokr_w2_a", ".lokr_w2_b"],
+        [".diff", ".diff_b"],
+    ],
+)
+def test_the_tensors_of_one_layer_count_once(ends):
+    names = [f"{layer}{end}" for layer in ("blocks.0.ffn.0", "blocks.1.ffn.0") for end in ends]
+    assert lora.layers(names) == ["blocks.0.ffn.0", "blocks.1.ffn.0"]
+
+
+def test_the_rank_is_read_from_the_tensors_before_the_metadata(facts):
+    found = facts(wan(ranks=(4, 4)) | {WAN.format(0, "B"): (5120, 4)}, ss_network_dim="64")
+    assert (found.rank, found.rank_varies) == (4, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("lora_unet_blocks_0_ffn_0.lora_down.weight", (4, 9)),
+        ("blocks.0.ffn.0.lora_A.default.weight", (4, 9)),
+        ("x_lora.down.weight", (4, 9)),
+        ("x.hada_w1_b", (4, 9)),
+        ("x.lokr_w2_b", (4, 9)),
+    ],
+)
+def test_the_rank_is_known_in_every_format(facts, name, shape):
+    assert facts({name: shape}).rank == 4
+
+
+def test_a_rank_that_differs_between_layers_is_given_by_its_largest(facts):
+    found = facts(wan(ranks=(4, 12, 8)))
+    assert (found.rank, found.rank_varies) == (12, True)
+
+
+@pytest.mark.parametrize(("written", "rank"), [("64", 64), ("Dynamic", None), ("nan", None), ("inf", None), ("", None)])
+def test_without_shapes_the_rank_is_what_the_trainer_wrote(facts, written, rank):
+    assert facts({"x.diff": (4,)}, ss_network_dim=written).rank == rank
+
+
+@pytest.mark.parametrize(
+    ("names", "model"),
+    [
+        ({WAN.format(0, "A"): (4, 5120)}, "Wan 14B"),
+        ({"lora_unet_blocks_0_cross_attn_k.lora_down.weight": (4, 3072)}, "Wan 2.2 TI2V 5B"),
+        ({"lora_unet__blocks_0_self_attn_o.lora_down.weight": (4, 1536)}, "Wan 1.3B"),
+        ({WAN.format(0, "A"): (4, 128)}, "a Wan model of width 128"),
+        ({"transformer.blocks.0.attn1.to_q.lora_A.weight": (4, 5120)}, "Wan for diffusers"),
+        ({"lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight": (4, 8)}, "Stable Diffusion or SDXL"),
+        ({"lora_unet_input_blocks_4_1_proj_in.lora_down.weight": (4, 8)}, "Stable Diffusion or SDXL"),
+        ({"unet.up_blocks.0.attn1.to_q.lora_A.weight": (4, 8)}, "Stable Diffusion or SDXL"),
+        ({"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": (4, 8)}, "Flux"),
+        ({"lora_unet_double_blocks_0_img_attn_proj.lora_down.weight": (4, 8)}, "Flux or HunyuanVideo"),
+        ({"transformer_blocks.0.attn.add_q_proj.lora_A.weight": (4, 8)}, "Qwen-Image"),
+        ({"diffusion_model.transformer_blocks.0.attn1.to_q.lora_A.weight": (4, 8)}, "LTX-Video"),
+        ({"net.blocks.0.self_attn.q_proj.lora_A.weight": (4, 5120)}, ""),
+        ({"lora_te_layers_0.lora_down.weight": (4, 8)}, ""),
+    ],
+)
+def test_the_layers_tell_the_model_it_was_made_for(facts, names, model):
+    assert facts(names).made_for == model
+
+
+@pytest.mark.parametrize(
+    ("metadata", "trainer"),
+    [
+        ({"software": json.dumps({"name": "ai-toolkit", "version": "0.5"})}, "ai-toolkit"),
+        ({"software": "diffusion-pipe"}, "diffusion-pipe"),
+        ({"software": json.dumps({"name": 3}), "ss_network_module": "networks.lora"}, "sd-scripts"),
+        ({"ss_network_module": "networks.lora_wan"}, "musubi-tuner"),
+        ({"ss_network_module": "lycoris.kohya"}, "LyCORIS"),
+        ({"ss_network_module": "my.module"}, "my.module"),
+        ({"software": "[" * 100_000, "ss_network_module": "networks.lora_wan"}, "[" * 60),
+        ({}, ""),
+    ],
+)
+def test_the_trainer_is_named(facts, metadata, trainer):
+    assert facts(wan(), **metadata).trainer == trainer
+
+
+def test_what_the_trainer_wrote_is_made_printable_and_short(facts):
+    found = facts(wan(), modelspec__architecture="wan\n2.2\x1b", modelspec__title="t" * 1000, ss_network_alpha="16")
+    assert (found.base, found.title, found.alpha) == ("wan 2.2", "t" * 60, 16.0)
+    assert facts(wan(), ss_base_model_version="wan22_14b", modelspec__architecture="other").base == "wan22_14b"
+    assert facts(wan(), ss_network_alpha="sixteen").alpha is None
+
+
+def test_leftovers_of_wan_21_are_counted_apart_and_quiet(facts):
+    leftovers = [
+        "diffusion_model.blocks.0.cross_attn.k_img.lora_A.weight",
+        "diffusion_model.blocks.0.cross_attn.k_img.lora_B.weight",
+        "lora_unet_blocks_1_cross_attn_v_img.lora_down.weight",
+        "diffusion_model.blocks.0.cross_attn.norm_k_img.diff",
+        "diffusion_model.img_emb.proj.1.diff_b",
+    ]
+    found = match(unmatched=[*leftovers, "diffusion_model.look_img_embed.lora_A.weight"])
+
+    assert (found.total, len(found.leftovers), found.missed) == (9, 4, ["diffusion_model.look_img_embed"])
+    text = lora.report([(match(unmatched=leftovers), facts(wan()))])
+    assert "8 of 8 layers" in text
+    assert "4 layers of Wan 2.1's image encoder left out; Wan 2.2 has none" in text
+    assert "not applied" not in text
+    assert "Warning" not in text
+
+
+@pytest.mark.parametrize(
+    ("source", "note"),
+    [
+        (Source.CHOSEN, ""),
+        (Source.PAIRED, " (auto: paired by name)"),
+        (Source.SHARED, " (auto: no partner found, the same file serves both experts)"),
+    ],
+)
+def test_the_report_says_what_became_of_each_file(facts, source, note):
+    about = facts(wan(ranks=(4, 8)), ss_base_model_version="wan22_14b", software="ai-toolkit", ss_network_alpha="2.5")
+    missed = [f"x.{number}.lora_A.weight" for number in range(5)]
+    entries = [
+        (match(file_name="a_high.safetensors", matched=480), about),
+        (match("low", "a_low.safetensors", 475, missed, -0.5), facts(wan(ranks=(4, 4)))),
+    ]
+    assert lora.report(entries, source).splitlines() == [
+        "high: a_high.safetensors at 1",
+        "  480 of 480 layers, rank up to 8, alpha 2.5, made for wan22_14b, with ai-toolkit",
+        f"low: a_low.safetensors at -0.5{note}",
+        "  475 of 480 layers, rank 4, made for Wan 14B",
+        "  not applied: x.0, x.1, x.2 and 2 more",
+    ]
+
+
+def test_few_missed_layers_are_all_named(facts):
+    assert "not applied: x, y, z\n" in lora.report([(match(unmatched="xyz"), facts({"a.diff": (1,)}))]) + "\n"
+
+
+def test_the_report_of_no_lora_says_so():
+    assert lora.report([]) == "No LoRA is applied."
+
+
+def test_a_lora_at_strength_0_is_reported_as_doing_nothing(facts):
+    report = lora.report([(match("low", matched=0, strength=0.0), facts({"x.diff": (1,)}))])
+    assert report.splitlines() == [
+        "low: x.safetensors at 0",
+        "  Warning: The strength of 'x.safetensors' is 0, so it does nothing.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expert", "name", "named"), [("low", "a_high.safetensors", "high"), ("high", "a_LOW.safetensors", "low")]
+)
+def test_a_file_named_for_the_other_expert_gives_a_warning(facts, expert, name, named):
+    warning = (
+        f"'{name}' is named for the {named}-noise expert, but it is applied to the {expert}-noise expert. "
+        "Check that the two files are not swapped."
+    )
+    assert lora.warnings(match(expert, name), facts(wan())) == [warning]
+    assert f"  Warning: {warning}" in lora.report([(match(expert, name), facts(wan()))]).splitlines()
+    assert lora.warnings(match(named, name), facts(wan())) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "metadata", "problem"),
+    [
+        (3072, {}, "Wan 2.2 TI2V 5B: it does not fit a 14B model"),
+        (1536, {}, "Wan 1.3B: it does not fit a 14B model"),
+        (5120, {"ss_base_model_version": "wan22_5B"}, "Wan 2.2 TI2V 5B: it does not fit a 14B model"),
+        (5120, {"modelspec__title": "Wan2.2 TI2V dance"}, "Wan 2.2 TI2V 5B: it does not fit a 14B model"),
+        (5120, {"modelspec__architecture": "wan2.1_t2v_1.3B"}, "Wan 1.3B: it does not fit a 14B model"),
+        (
+            5120,
+            {"ss_base_model_version": "Wan2.2-T2V-A14B"},
+            "Wan T2V: with a start image it may do less than it was made for",
+        ),
+    ],
+)
+def test_a_lora_of_another_wan_model_gives_a_warning(facts, width, metadata, problem):
+    assert lora.warnings(match(), facts(wan(width), **metadata)) == [
+        f"'x.safetensors' was made for {problem}. Choose a Wan 2.2 I2V 14B LoRA."
+    ]
+
+
+@pytest.mark.parametrize("base", ["wan22_14b_i2v", "wan2.1_t2v_i2v", "wan2.2", "0.5B", ""])
+def test_a_lora_of_this_model_gives_no_warning(facts, base):
+    assert lora.warnings(match(), facts(wan(), ss_base_model_version=base)) == []
+
+
+@pytest.mark.parametrize(
+    ("shapes", "metadata", "cause"),
+    [
+        (
+            {"lora_unet_down_blocks_0_proj.lora_down.weight": (4, 8)},
+            {},
+            "It was made for Stable Diffusion or SDXL; choose a Wan 2.2 14B LoRA.",
+        ),
+        (
+            {"lora_unet_blocks_0_self_attn_q.lora_down.weight": (4, 1536)},
+            {},
+            "It was made for Wan 1.3B; choose a Wan 2.2 14B LoRA.",
+        ),
+        (
+            {"x.lora_A.weight": (4, 8)},
+            {"ss_base_model_version": "sd3"},
+            "It was made for sd3; choose a Wan 2.2 14B LoRA.",
+        ),
+        (
+            {"x.lora_A.weight": (4, 8)},
+            {},
+            "It was probably made for another model, with layers such as 'x'; choose a Wan 2.2 14B LoRA.",
+        ),
+        (
+            {"blocks.0.attn1.to_q.lora_A.weight": (4, 5120)},
+            {},
+            "It was made for Wan, but ComfyUI does not read layer names such as 'blocks.0.attn1.to_q'. "
+            "Look for the file's version for ComfyUI.",
+        ),
+        (
+            {"odd.blocks.0.self_attn.q.lora_A.weight": (4, 5120)},
+            {},
+            "It was made for Wan, but ComfyUI does not read layer names such as 'odd.blocks.0.self_attn.q'. "
+            "Look for the file's version for ComfyUI.",
+        ),
+        (
+            {"oft.oft_blocks": (4, 8)},
+            {},
+            "It was probably made for another model, with layers such as 'oft'; choose a Wan 2.2 14B LoRA.",
+        ),
+    ],
+)
+def test_a_lora_that_matches_nothing_is_refused_with_the_likely_cause(facts, shapes, metadata, cause):
+    message = lora.no_match_message(match(matched=0, unmatched=shapes), facts(shapes, **metadata))
+    assert message == f"LoRA 'x.safetensors' matched 0 of 1 layers of this model. {cause}"
+
+
+def test_a_lora_of_leftovers_alone_is_refused(facts):
+    shapes = {"diffusion_model.img_emb.proj.1.lora_A.weight": (4, 8)}
+    assert lora.no_match_message(match(matched=0, unmatched=shapes), facts(shapes)) == (
+        "LoRA 'x.safetensors' matched 0 of 0 layers of this model. "
+        "It has no layers that an image-to-video model has; choose a Wan 2.2 14B LoRA."
+    )
+
+
+def test_a_model_in_place_of_a_lora_is_named(facts):
+    shapes = {"decoder.conv_in.weight": (4, 8)}
+    found = facts(shapes)
+    assert found.kind is Kind.VAE
+    assert lora.no_match_message(match(matched=0, unmatched=shapes), found) == (
+        "'x.safetensors' is a VAE, not a LoRA. Choose a Wan 2.2 14B LoRA."
+    )

@@ -1,0 +1,175 @@
+import pytest
+from pack.weights import pairing
+
+RCM_HIGH = "Wan22-I2V-A14B-HIGH-rCM6_0_lora_rank_64_bf16.safetensors"
+RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("name", "expert"),
+    [
+        ("wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors", "high"),
+        ("wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors", "low"),
+        (RCM_HIGH, "high"),
+        (RCM_LOW, "low"),
+        ("Wan2_2-I2V-A14B-HIGH_fp8_e4m3fn_scaled_KJ.safetensors", "high"),
+        ("TurboWan2.2-I2V-A14B-low-720P.safetensors", "low"),
+        ("StyleHighNoise.safetensors", "high"),
+        ("styleLOW.safetensors", "low"),
+        ("lownoise-v2.safetensors", "low"),
+        ("HIGHv1.safetensors", "high"),
+        ("high_v2.safetensors", "high"),
+        ("dance HN.safetensors", "high"),
+        ("dance_ln_e20.safetensors", "low"),
+        ("high noise.safetensors", "high"),
+        ("слон_high.safetensors", "high"),
+        # another "high" or "low" is no match for the clear words
+        ("slow_motion_high_noise.safetensors", "high"),
+        ("high_quality_low_noise.safetensors", "low"),
+        ("low_angle_shot_HIGH.safetensors", "high"),
+        # the folder speaks where the name does not
+        ("high_noise_model/diffusion_pytorch_model.safetensors", "high"),
+        ("wan\\LowNoise\\model.safetensors", "low"),
+        ("high_noise/dance_low.safetensors", "low"),
+        # words only
+        ("highres_fix.safetensors", None),
+        ("high_res.safetensors", None),
+        ("slow.safetensors", None),
+        ("flow.safetensors", None),
+        ("glow_style.safetensors", None),
+        ("lowrider.safetensors", None),
+        ("highland-cow.safetensors", None),
+        ("thigh.safetensors", None),
+        ("low_angle.safetensors", None),
+        ("high_heels.safetensors", None),
+        ("low_vram.safetensors", None),
+        ("slownoise.safetensors", None),
+        ("wan_h264.safetensors", None),
+        ("clip_l.safetensors", None),
+        # both say nothing
+        ("dance_high_and_low.safetensors", None),
+        ("high_noise_and_low_noise.safetensors", None),
+        ("", None),
+    ],
+)
+def test_a_name_tells_the_expert_by_whole_words(name, expert):
+    assert pairing.expert_of(name) == expert
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "found"),
+    [
+        ("a.safetensors", ["x/a.safetensors", "a.safetensors"], "a.safetensors"),
+        ("x/a.safetensors", ["x\\a.safetensors", "y/a.safetensors"], "x\\a.safetensors"),
+        ("x\\a.safetensors", ["x/a.safetensors"], "x/a.safetensors"),
+        ("x/A.safetensors", ["X/a.safetensors", "y/A.safetensors"], "X/a.safetensors"),
+        ("a.safetensors", ["x/y/a.safetensors"], "x/y/a.safetensors"),
+        ("x/a.safetensors", ["a.safetensors"], "a.safetensors"),
+        ("x/a.safetensors", ["y/a.safetensors", "z/A.safetensors"], "y/a.safetensors"),
+        ("A.SAFETENSORS", ["x/a.safetensors"], "x/a.safetensors"),
+        ("C:\\ComfyUI\\models\\loras\\a.safetensors", ["wan/a.safetensors"], "wan/a.safetensors"),
+        ("STRASSE.safetensors", ["straße.safetensors"], "straße.safetensors"),
+        ("high_noise/model.safetensors", ["model.safetensors"], "model.safetensors"),
+        ("model.safetensors", ["low_noise/model.safetensors"], "low_noise/model.safetensors"),
+        (
+            "high_noise/model.safetensors",
+            ["wan/high_noise/model.safetensors", "wan/low_noise/model.safetensors"],
+            "wan/high_noise/model.safetensors",
+        ),
+    ],
+)
+def test_a_name_from_another_machine_finds_the_one_file_it_can_mean(wanted, available, found):
+    assert pairing.resolve_name(wanted, available, "loras") == found
+
+
+def test_several_files_that_fit_are_listed():
+    with pytest.raises(ValueError, match="times") as caught:
+        pairing.resolve_name("/home/me/a.safetensors", ["y/a.safetensors", "x/a.safetensors", "b.safetensors"], "loras")
+    assert str(caught.value) == (
+        "'a.safetensors' is in 'loras' 2 times: 'x/a.safetensors', 'y/a.safetensors'. Choose one of them in the list."
+    )
+
+
+def test_a_missing_file_is_named_with_the_closest_ones():
+    with pytest.raises(FileNotFoundError) as caught:
+        pairing.resolve_name(
+            "/home/me/wan_2.1_vea.safetensors", ["sub/wan_2.1_vae.safetensors", "ae.safetensors", "zzz.pth"], "vae"
+        )
+    assert str(caught.value) == (
+        "'wan_2.1_vea.safetensors' is not in ComfyUI's folder 'vae'. "
+        "The closest names there are 'sub/wan_2.1_vae.safetensors': choose one, then refresh the page."
+    )
+
+
+def test_a_missing_file_with_no_like_is_to_be_downloaded():
+    with pytest.raises(FileNotFoundError) as caught:
+        pairing.resolve_name("a.safetensors", [], "vae")
+    assert str(caught.value) == (
+        "'a.safetensors' is not in ComfyUI's folder 'vae'. Download it into that folder, then refresh the page."
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "other"),
+    [
+        ("i2v_high_noise.safetensors", "i2v_low_noise.safetensors"),
+        ("high_noise/model.safetensors", "low_noise/model.safetensors"),
+        ("low_noise\\model.safetensors", "high_noise/model.safetensors"),
+    ],
+)
+def test_the_other_expert_is_neither_taken_nor_suggested(wanted, other):
+    with pytest.raises(FileNotFoundError, match="Download it into that folder"):
+        pairing.resolve_name(wanted, [other], "diffusion_models")
+
+
+@pytest.mark.parametrize(
+    ("high", "available", "low"),
+    [
+        ("a_high_noise.safetensors", ["a_low_noise.safetensors"], "a_low_noise.safetensors"),
+        ("a_HIGH.safetensors", ["a_LOW.safetensors"], "a_LOW.safetensors"),
+        ("A-High.safetensors", ["a_low.safetensors"], "a_low.safetensors"),
+        ("DanceHighNoise.safetensors", ["dance_low_noise.safetensors"], "dance_low_noise.safetensors"),
+        ("highnoise_a.safetensors", ["LowNoise_a.safetensors"], "LowNoise_a.safetensors"),
+        ("a_H.safetensors", ["a_L.safetensors"], "a_L.safetensors"),
+        ("a-HN-v1.safetensors", ["a-LN-v1.safetensors"], "a-LN-v1.safetensors"),
+        ("HIGHv1.safetensors", ["LOWv1.safetensors"], "LOWv1.safetensors"),
+        (
+            "high_quality_high_noise.safetensors",
+            ["high_quality_low_noise.safetensors"],
+            "high_quality_low_noise.safetensors",
+        ),
+        (
+            "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors",
+            ["wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors"],
+            "wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors",
+        ),
+        # rCM names differ in the strength that was merged in
+        (RCM_HIGH, [RCM_LOW], RCM_LOW),
+        (RCM_HIGH, ["rcm/" + RCM_LOW], "rcm/" + RCM_LOW),
+        (RCM_HIGH, [RCM_LOW, RCM_LOW.replace("1_0", "6_0")], RCM_LOW.replace("1_0", "6_0")),
+        (RCM_HIGH, [RCM_LOW, RCM_LOW.replace("1_0", "2_0")], None),
+        (RCM_HIGH, [RCM_LOW.replace("64", "32")], None),
+        # the same or the mirrored folder first, then any other
+        ("x/a_high.safetensors", ["a_low.safetensors", "x/a_low.safetensors"], "x/a_low.safetensors"),
+        ("x/a_high.safetensors", ["y/a_low.safetensors"], "y/a_low.safetensors"),
+        ("x/a_high.safetensors", ["y/a_low.safetensors", "z/a_low.safetensors"], None),
+        ("high/a_high.safetensors", ["low\\a_low.safetensors", "a_low.safetensors"], "low\\a_low.safetensors"),
+        ("high/a.safetensors", ["low/a.safetensors"], "low/a.safetensors"),
+        # never a guess
+        ("a_high.safetensors", [], None),
+        ("a_high.safetensors", ["a_high.safetensors", "b_low.safetensors"], None),
+        ("a_high.safetensors", ["a_low.pt"], None),
+        ("a_high.safetensors", ["a_low_v2.safetensors"], None),
+        ("a_high_e20.safetensors", ["a_low_e15.safetensors"], None),
+        ("a_high.safetensors", ["A-low.safetensors", "a_LOW.safetensors"], None),
+        ("a_low.safetensors", ["a_high.safetensors"], None),
+        ("a.safetensors", ["x/a.safetensors", "A.safetensors", "low/a.safetensors"], None),
+        ("slow_a.safetensors", ["shigh_a.safetensors"], None),
+    ],
+)
+def test_the_partner_differs_in_nothing_but_the_expert(high, available, low):
+    assert pairing.partner(high, available) == low
+
+
+def test_a_name_is_split_into_lower_case_words_and_numbers():
+    assert pairing.words("Wan2.2-HighNoise_LOWv3 naïve") == ["wan", "2", "2", "high", "noise", "low", "v", "3", "naïve"]

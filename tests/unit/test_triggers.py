@@ -1,0 +1,232 @@
+import json
+import unicodedata
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pack.weights import triggers
+
+FREQUENCY = json.dumps({"a": {"cat": 3, "sks": 10}, "b": {"Cat": 9, "dog": 1}})
+
+
+@pytest.fixture
+def lora(tmp_path):
+    return tmp_path / "style.v1.safetensors"
+
+
+def beside(lora, suffix, content):
+    text = content if isinstance(content, str) else json.dumps(content)
+    lora.with_suffix(suffix).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sidecars", "words"),
+    [
+        ({"modelspec.trigger_phrase": "ohwx man, film grain"}, ["side"], ["ohwx man", "film grain"]),
+        ({"modelspec.trigger_phrase": "ohwx", "ss_tag_frequency": FREQUENCY}, [], ["ohwx"]),
+        ({"modelspec.trigger_phrase": " , ", "ss_tag_frequency": FREQUENCY}, ["side"], ["cat", "sks", "dog"]),
+        ({}, ["side", "SIDE", "car"], ["side", "car"]),
+        ({}, [], []),
+    ],
+)
+def test_the_first_source_that_has_any_words_counts(metadata, sidecars, words):
+    folded = [word.casefold() for word in triggers.trigger_words(metadata, sidecars)]
+    assert folded == words
+
+
+def test_tags_are_summed_over_data_sets_and_the_most_frequent_come_first():
+    metadata = {"ss_tag_frequency": json.dumps({"a": {"sks": 5, "cat": 3, "x": 1}, "b": {"cat": 3, "sks": 0}})}
+    assert triggers.trigger_words(metadata, []) == ["cat", "sks", "x"]
+
+
+def test_tags_are_capped_and_sentences_of_captions_are_none():
+    tags = {f"tag{number}": 100 - number for number in range(50)} | {"A man walks along the beach at sunset " * 2: 999}
+    words = triggers.trigger_words({"ss_tag_frequency": json.dumps({"a": tags})}, [])
+    assert words == [f"tag{number}" for number in range(8)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[" * 100_000,
+        "null",
+        "[1]",
+        '"x"',
+        '{"a": null}',
+        '{"a": ["x"]}',
+        '{"a": {"x": null, "y": "3", "z": true, "w": 1.5, "v": NaN}}',
+        '{"a": {"": 3, " ": 2}}',
+    ],
+)
+def test_a_malformed_tag_table_counts_as_absent(text):
+    assert triggers.trigger_words({"ss_tag_frequency": text}, ["side"]) == ["side"]
+
+
+def test_a_file_cannot_flood_the_prompt():
+    many = [f"w{number}" for number in range(1000)]
+    assert triggers.trigger_words({}, ["x" * 501, *many]) == many[:32]
+    assert triggers.trigger_words({"modelspec.trigger_phrase": "x" * 500 + "," + "y" * 501}, []) == ["x" * 500]
+
+
+@pytest.mark.parametrize(
+    ("words", "tidied"),
+    [
+        (["  film   grain\t", "", "  "], ["film grain"]),
+        (["Sks", "sks", "SKS"], ["Sks"]),
+        (["STRASSE", "straße"], ["STRASSE"]),
+        (["cafe\u0301", "caf\u00e9"], ["caf\u00e9"]),
+        (["a\x00b\x1b[31m", "c\nd"], ["ab[31m", "c d"]),
+        (["\ufeffsks\u202e\u200b", "\ud800x"], ["sks", "x"]),
+        (
+            ["\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"],
+            ["\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"],
+        ),
+        (["\u200d", "\x00"], []),
+        (["水彩画", "🎬"], ["水彩画", "🎬"]),
+    ],
+)
+def test_words_are_made_printable_and_unique(words, tidied):
+    assert triggers.tidy(words) == tidied
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "words"),
+    [
+        (".json", {"trainedWords": ["sks, grain", "dog"]}, ["sks", "grain", "dog"]),
+        (".json", {"activation text": "sks, grain"}, ["sks", "grain"]),
+        (".civitai.info", {"trainedWords": ["sks"], "id": 1}, ["sks"]),
+        (".txt", "\ufeffsks, film grain\r\ndog\n", ["sks", "film grain", "dog"]),
+        (".json", {"trainedWords": [1, None, "sks"]}, ["sks"]),
+        (".json", {"trainedWords": "sks", "activation text": 3}, []),
+        (".json", ["sks"], []),
+        (".json", "{", []),
+        (".json", "[" * 100_000, []),
+        (".json", "", []),
+        (".txt", "x" * 1_000_001, []),
+        (".preview.txt", "sks", []),
+    ],
+)
+def test_words_are_read_from_the_files_that_bear_the_name_of_the_lora(lora, suffix, content, words):
+    beside(lora, suffix, content)
+    assert triggers.find_sidecar_words(lora) == words
+
+
+def test_the_first_side_car_that_has_any_words_counts(lora):
+    beside(lora, ".txt", "text")
+    assert triggers.find_sidecar_words(str(lora)) == ["text"]
+    beside(lora, ".civitai.info", {"trainedWords": ["civitai"]})
+    assert triggers.find_sidecar_words(lora) == ["civitai"]
+    beside(lora, ".json", "{")
+    assert triggers.find_sidecar_words(lora) == ["civitai"]
+    beside(lora, ".json", {"trainedWords": ["json"]})
+    assert triggers.find_sidecar_words(lora) == ["json"]
+
+
+def test_side_cars_that_are_no_text_count_as_absent(lora):
+    lora.with_suffix(".json").write_bytes(b"\xff\xfe\x00")
+    lora.with_suffix(".civitai.info").mkdir()
+    assert triggers.find_sidecar_words(lora) == []
+
+
+def test_the_widget_wins_over_the_file_and_is_not_capped(lora):
+    beside(lora, ".txt", "side")
+    metadata = {"modelspec.trigger_phrase": "own"}
+    assert triggers.choose("mine, Mine,\n yours", metadata, lora) == ["mine", "yours"]
+    many = [f"w{number}" for number in range(100)]
+    assert triggers.choose(",".join(many), metadata, lora) == many
+    assert triggers.choose(" ,\n", metadata, lora) == ["own"]
+    assert triggers.choose("", {}, lora) == ["side"]
+    assert triggers.choose("", {}, None) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words", "position", "merged"),
+    [
+        ("a cat runs", ["sks", "film grain"], "prepend", "sks, film grain, a cat runs"),
+        ("a cat runs", ["sks", "film grain"], "append", "a cat runs, sks, film grain"),
+        ("a cat runs.", ["sks"], "append", "a cat runs. sks"),
+        ("a cat runs.\n", ["sks"], "append", "a cat runs.\nsks"),
+        ("猫が走る。", ["sks"], "append", "猫が走る。 sks"),
+        ("a cat", ["sks"], "off", "a cat"),
+        ("", ["sks", "grain"], "prepend", "sks, grain"),
+        ("  ", ["sks"], "append", "sks"),
+        ("", ["sks"], "off", ""),
+        ("a cat", [], "prepend", "a cat"),
+        ("a cat", ["", " "], "append", "a cat"),
+        # once, whatever the case, the spaces and the normal form
+        ("a SKS cat", ["sks", "Cat"], "prepend", "a SKS cat"),
+        ("Film\n  grain, a cat", ["film grain"], "append", "Film\n  grain, a cat"),
+        ("a cafe\u0301", ["CAF\u00c9"], "append", "a cafe\u0301"),
+        ("Straße", ["STRASSE"], "append", "Straße"),
+        ("a cat", ["sks", "SKS"], "append", "a cat, sks"),
+        ("a cat", ["sks", "sks man"], "append", "a cat, sks man"),
+        ("(sks:1.2), a cat", ["sks"], "append", "(sks:1.2), a cat"),
+        # whole words only
+        ("catwalk, bobcat", ["cat"], "append", "catwalk, bobcat, cat"),
+        ("category of a cat", ["cat"], "append", "category of a cat"),
+        ("cat_2", ["cat"], "append", "cat_2, cat"),
+        ("cafe\u0301s", ["cafe"], "append", "cafe\u0301s, cafe"),
+        ("कि", ["क"], "append", "कि, क"),
+        ("film-grain", ["film grain"], "append", "film-grain, film grain"),
+        ("a [sks] b", ["[sks]"], "append", "a [sks] b"),
+        ("a.b", ["a+b"], "append", "a.b, a+b"),
+        # no spaces between the words of Chinese and Japanese
+        ("水彩画风格的猫", ["水彩画"], "prepend", "水彩画风格的猫"),
+    ],
+)
+def test_absent_words_come_into_the_prompt_once(prompt, words, position, merged):
+    assert triggers.merge(prompt, words, position) == merged
+
+
+def test_an_unknown_position_is_refused():
+    with pytest.raises(ValueError, match=r"^Trigger words go to one of prepend, append, off, got 'middle'\.$"):
+        triggers.merge("a", ["b"], "middle")
+
+
+texts = st.text(st.characters(), max_size=30)
+words = st.lists(
+    st.text(st.sampled_from("aAbßéİς\u0301\u0327\u200d\u093f 水か_-.,\n()\x00"), max_size=6) | texts, max_size=5
+)
+positions = st.sampled_from(triggers.POSITIONS)
+
+
+@given(texts, words, positions)
+@example("a", ["\u0301b"], "append")
+@example("\u0390", ["\u03b9\u0308\u0301"], "append")
+@settings(deadline=None)
+def test_merging_again_changes_nothing(prompt, words, position):
+    once = triggers.merge(prompt, words, position)
+    assert triggers.merge(once, words, position) == once
+
+
+@given(texts, words, positions)
+@settings(deadline=None)
+def test_the_users_text_stays_as_it_is(prompt, words, position):
+    merged = triggers.merge(prompt, words, position)
+    if prompt.strip():
+        kept = merged.endswith(prompt) if position == "prepend" else merged.startswith(prompt)
+        assert kept
+
+
+@given(texts, words, st.sampled_from(["prepend", "append"]))
+@settings(deadline=None)
+def test_every_word_is_in_the_merged_prompt(prompt, words, position):
+    merged = triggers.merge(prompt, words, position)
+    for word in triggers.tidy(words):
+        assert folded(word) in folded(merged)
+
+
+def folded(text):
+    text = " ".join(text.split())
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
+
+
+@given(st.lists(texts, max_size=5))
+@settings(deadline=None)
+def test_tidy_words_are_tidy(words):
+    tidied = triggers.tidy(words)
+    assert triggers.tidy(tidied) == tidied
+    assert len({folded(word) for word in tidied}) == len(tidied)
+    assert not any(unicodedata.category(char) in ("Cc", "Cs") for word in tidied for char in word)
