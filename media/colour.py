@@ -1,6 +1,6 @@
 """RGB to the 8-bit planes of a video: BT.709, limited range, 4:2:0, rounded once.
 
-Source: Recommendation ITU-R BT.709-6, sections 3.2 to 4.6 (luma weights, colour differences, quantisation).
+Source: Recommendation ITU-R BT.709-6, items 3.2 to 3.4 (luma, colour differences, quantisation).
 """
 
 import numpy as np
@@ -10,6 +10,15 @@ from .opencv import cv2
 KR, KB = 0.2126, 0.0722  # weights of red and blue in BT.709 luma
 LUMA_SPAN, LUMA_BLACK = 219, 16  # black is 16, white 235
 CHROMA_SPAN, CHROMA_ZERO = 224, 128  # 16 to 240 around 128
+
+# The same in FFmpeg's words. Without tags players guess, and guess differently above 576 lines than below.
+TAGS = {
+    "colorspace": "bt709",
+    "color_primaries": "bt709",
+    "color_trc": "bt709",
+    "color_range": "tv",
+    "chroma_sample_location": "left",
+}
 
 
 def _bt709_matrix() -> np.ndarray:

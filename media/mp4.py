@@ -1,5 +1,6 @@
 """MP4 files that play everywhere: encoded as the frames arrive, and published whole or not at all."""
 
+import math
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,24 +18,12 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 
 from .audio import Audio, clean_audio
-from .colour import rgb_to_yuv420
+from .colour import TAGS, rgb_to_yuv420
 from .resolution import FPS, Size
 
 MIN_SIDE = 16  # pixels; some encoders refuse less
 FPS_RANGE = (1, 240)
 AAC_FALLBACK_RATE = 48_000  # Hz, for audio at a rate that AAC does not know
-
-# Without tags players guess, and above 576 lines they guess differently than below.
-COLOUR_TAGS = {
-    "colorspace": "bt709",
-    "color_primaries": "bt709",
-    "color_trc": "bt709",
-    "color_range": "tv",
-    "chroma_sample_location": "left",
-}
-# faststart puts the index before the pixels, so browsers play at once and ComfyUI finds the workflow in the first
-# 64 MiB; use_metadata_tags keeps keys that MP4 does not define.
-MUXER_OPTIONS = {"movflags": "use_metadata_tags+faststart"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,7 @@ class Mp4Writer:
 
     def __enter__(self) -> "Mp4Writer":
         with ExitStack() as stack:
-            self._container = stack.enter_context(_publish(self.path))
+            self._container = stack.enter_context(_publish(self.path, self.fps))
             self._container.metadata.update(self.metadata)
             self._video = self._add_video()
             self._sound = self._add_sound(self.audio) if self.audio else None
@@ -153,7 +142,7 @@ class Mp4Writer:
         stream.codec_context.thread_count = 0  # all cores
         if self.codec.tag:
             stream.codec_context.codec_tag = self.codec.tag
-        stream.options = {**self.codec.options, **COLOUR_TAGS, "crf": str(self.crf)}
+        stream.options = {**self.codec.options, **TAGS, "crf": str(self.crf)}
         return stream
 
     def _add_sound(self, audio: Audio) -> Any:
@@ -193,12 +182,12 @@ class Mp4Writer:
 
 
 @contextmanager
-def _publish(path: Path) -> Iterator[OutputContainer]:
+def _publish(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
     """Opens an MP4 under a temporary name, which becomes `path` when the block ends normally."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.part")  # hidden, and no gallery lists the ending
     try:
         temporary.touch()  # a missing or read-only folder shows here, by name
-        container = av.open(str(temporary), "w", format="mp4", container_options=MUXER_OPTIONS)
+        container = av.open(str(temporary), "w", format="mp4", container_options=_muxer_options(fps))
         try:
             yield container
         except BaseException:
@@ -211,6 +200,17 @@ def _publish(path: Path) -> Iterator[OutputContainer]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _muxer_options(fps: Fraction) -> dict[str, str]:
+    return {
+        # faststart puts the index before the pixels, so browsers play at once and ComfyUI finds the workflow in the
+        # first 64 MiB; use_metadata_tags keeps keys that MP4 does not define.
+        "movflags": "use_metadata_tags+faststart",
+        # Ticks per second of the whole file, at least FFmpeg's 1000: a frame is a whole number of them, or the
+        # duration would be cut to milliseconds.
+        "movie_timescale": str(fps.numerator * math.ceil(1000 / fps.numerator)),
+    }
 
 
 def _to_picture(pixels: np.ndarray) -> av.VideoFrame:

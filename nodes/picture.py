@@ -72,7 +72,7 @@ class ImageToVideo(io.ComfyNode):
                 io.Conditioning.Input(
                     "negative", optional=True, tooltip="Needed only when the sampler's cfg is not 1."
                 ),
-                io.Vae.Input("vae"),
+                io.Vae.Input("vae", tooltip="The Wan 2.1 VAE."),
                 io.Image.Input(
                     "start_image", tooltip="The first frame, from Fit to 720p: it sets the size of the clip."
                 ),

@@ -98,11 +98,16 @@ class SaveMp4(io.ComfyNode):
         """Returns what goes into the file, where ComfyUI's own reader of MP4 looks for it."""
         prompt, extra = cls.hidden.prompt, cls.hidden.extra_pnginfo or {}
         if level == "workflow":
-            everything = {**extra, "prompt": prompt} if prompt else extra
+            everything = {**extra, "prompt": as_posted(prompt)} if prompt else extra
             return {key: json.dumps(value) for key, value in everything.items()}
         if level == "recipe" and prompt:
             return {"recipe": json.dumps(recipe(prompt))}
         return {}
+
+
+def as_posted(prompt: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns the prompt without the fingerprints of input files that ComfyUI adds while it runs."""
+    return {node_id: {k: v for k, v in node.items() if k != "is_changed"} for node_id, node in prompt.items()}
 
 
 def open_video(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from itertools import count
 from pathlib import Path
 
-from .header import Header, TensorInfo, read_header
+from .header import Header, TensorInfo, has_header, read_header
 from .pairing import Expert, expert_of
 
 __all__ = [
@@ -114,11 +115,6 @@ def _channels(header: Header, prefix: str) -> tuple[int, int]:
     return header.size(f"{prefix}patch_embedding.weight", 1) or 0, patch_outputs // 4  # a patch is 1 x 2 x 2
 
 
-def has_header(path: str | Path) -> bool:
-    """Says by its suffix whether a file is a safetensors file; ComfyUI lists PyTorch files beside them."""
-    return Path(path).suffix.lower() in (".safetensors", ".sft")
-
-
 def check_files(high: str, low: str, text_encoder: str, vae: str) -> list[str]:
     """Checks the loader's four files before any is loaded; PyTorch files are left for ComfyUI to judge.
 
@@ -206,16 +202,8 @@ def text_encoder_sizes(header: Header) -> dict[str, int]:
     vocabulary = header.size("shared.weight", 0)
     if not (heads and width and d_ff and vocabulary) or width % heads:
         raise ValueError(f"The text encoder has no complete first block of umT5. {_CHOOSE_TEXT_ENCODER}")
-    layers = 1
-    while _ATTENTION.format(layers, "q") in header.tensors:
-        layers += 1
-    return {
-        "d_ff": d_ff,
-        "d_kv": width // heads,
-        "num_heads": heads,
-        "num_layers": layers,
-        "vocab_size": vocabulary,
-    }
+    layers = next(layer for layer in count() if _ATTENTION.format(layer, "q") not in header.tensors)
+    return {"d_ff": d_ff, "d_kv": width // heads, "num_heads": heads, "num_layers": layers, "vocab_size": vocabulary}
 
 
 def check_text_encoder(header: Header, file_name: str) -> None:

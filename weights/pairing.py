@@ -22,7 +22,7 @@ _OTHER_MEANING = {
 def words(text: str) -> list[str]:
     """Splits a name into lower-case words and numbers: "HighNoise-v2" gives high, noise, v, 2."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)", " ", text).casefold()
-    text = re.sub(r"(?<![^\W\d_])(high|low)(?=noise|v\d)", r"\1 ", text)
+    text = re.sub(r"(high|low)(?=noise|v\d)", r"\1 ", text)
     return re.findall(r"[^\W\d_]+|\d+", text)
 
 

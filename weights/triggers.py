@@ -149,9 +149,8 @@ def _read_small(path: Path) -> str:
 
 
 def _folded(text: str) -> str:
-    # Unicode's canonical caseless match (D145): folding can undo the normal form, so it is made twice.
-    once = unicodedata.normalize("NFD", " ".join(text.split()))
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", once.casefold()))
+    # Unicode's canonical caseless match (D145), composed at the end, so that an accent is no character of its own.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", " ".join(text.split())).casefold())
 
 
 def _holds(text: str, phrase: str) -> bool:

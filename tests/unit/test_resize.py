@@ -34,7 +34,7 @@ def test_pixels_of_a_matching_size_stay_as_they_are(fit):
     st.sampled_from(FITS),
 )
 def test_result_has_the_size_and_stays_in_range(height, width, new_height, new_width, channels, fit):
-    clip = np.round(frames(height, width, channels, count=2))  # hard edges: cubic overshoots most
+    clip = np.round(frames(height, width, channels, count=2))  # hard edges: the most overshoot
     out = resize_frames(clip, Size(new_width, new_height), fit)
     assert out.shape == (2, new_height, new_width, 3)
     assert out.dtype == np.float32
@@ -77,14 +77,16 @@ def test_an_axis_that_shrinks_is_averaged_while_the_other_grows():
     np.testing.assert_allclose(out, 1 / 6, atol=1e-5)
 
 
-def test_enlarging_is_smoother_than_repeating_pixels_and_sharper_than_a_blend():
-    ramp = np.repeat(np.linspace(0.2, 0.8, 16, dtype=np.float32)[None, None, :, None], 3, axis=3).repeat(16, axis=1)
-    out = resize_frames(ramp, Size(64, 64), "stretch")
-    steps = np.diff(out[0, 32, 8:56, 0])  # away from the edges, where there is nothing to continue with
-    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
-    step = np.zeros((1, 16, 16, 3), dtype=np.float32)
-    step[:, :, 8:] = 0.5
-    assert resize_frames(step, Size(64, 64), "stretch").max() > 0.5  # the overshoot that looks sharp
+def test_enlarging_follows_a_fine_pattern_between_the_pixels():
+    def wave(width: int) -> np.ndarray:
+        """A sine of five source pixels' length, sampled at `width` pixel centres over 64 source pixels."""
+        centres = (np.arange(width) + 0.5) * 64 / width - 0.5
+        return np.sin(2 * np.pi * centres / 5) / 2 + 0.5
+
+    clip = np.broadcast_to(wave(64)[None, None, :, None], (1, 64, 64, 3)).astype(np.float32)
+    out = resize_frames(clip, Size(160, 160), "stretch")
+    error = (out[0, 80, :, 0] - wave(160))[20:-20]  # away from the edges, where there is nothing to continue with
+    assert np.sqrt((error**2).mean()) < 0.004  # Lanczos 0.002, cubic 0.006, linear 0.05
 
 
 def test_grey_becomes_rgb():
@@ -133,7 +135,10 @@ for use in (lambda: resize.resize_frames(np.zeros((1, 4, 4, 3)), (2, 2)),
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     size, *messages = done.stdout.splitlines()
     assert size == "720x544"
-    assert messages == [
-        "Resizing and saving need OpenCV, which cannot be imported here: libGL.so.1: cannot open shared object file. "
-        "Install opencv-python-headless (a server without a display has no libGL)."
-    ] * 2
+    assert len(messages) == 2
+    for message in messages:
+        assert message == (
+            "Resizing and saving need OpenCV, which cannot be imported here: "
+            "libGL.so.1: cannot open shared object file. "
+            "Install opencv-python-headless (a server without a display has no libGL)."
+        )

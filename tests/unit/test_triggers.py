@@ -96,6 +96,7 @@ def test_words_are_made_printable_and_unique(words, tidied):
     [
         (".json", {"trainedWords": ["sks, grain", "dog"]}, ["sks", "grain", "dog"]),
         (".json", {"activation text": "sks, grain"}, ["sks", "grain"]),
+        (".json", "\ufeff" + json.dumps({"activation text": "sks"}), ["sks"]),
         (".civitai.info", {"trainedWords": ["sks"], "id": 1}, ["sks"]),
         (".txt", "\ufeffsks, film grain\r\ndog\n", ["sks", "film grain", "dog"]),
         (".json", {"trainedWords": [1, None, "sks"]}, ["sks"]),
@@ -169,6 +170,8 @@ def test_the_widget_wins_over_the_file_and_is_not_capped(lora):
         ("cat_2", ["cat"], "append", "cat_2, cat"),
         ("cafe\u0301s", ["cafe"], "append", "cafe\u0301s, cafe"),
         ("कि", ["क"], "append", "कि, क"),
+        ("किप", ["प"], "append", "किप, प"),
+        ("か\u309a", ["か"], "append", "か\u309a, か"),
         ("film-grain", ["film grain"], "append", "film-grain, film grain"),
         ("a [sks] b", ["[sks]"], "append", "a [sks] b"),
         ("a.b", ["a+b"], "append", "a.b, a+b"),

@@ -1,0 +1,43 @@
+"""ComfyUI's own frontend in a headless Chromium."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from find_browser import ARGUMENTS, ensure_browser
+from playwright.sync_api import Browser, Page, sync_playwright
+
+READY = "() => window.app?.graph && window.app.canvas && document.querySelector('#graph-canvas, canvas')"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server) -> Iterator[Page]:
+    """A page with the frontend loaded and idle; errors in it are collected in `page_errors`."""
+    set_setting(server, "Comfy.TutorialCompleted", True)
+    tab = browser.new_page(viewport={"width": 1900, "height": 1000})
+    tab.page_errors = []
+    tab.on("pageerror", lambda error: tab.page_errors.append(str(error)))
+    tab.goto(server.address)
+    tab.wait_for_function(READY, timeout=120_000)
+    tab.wait_for_function("() => Object.keys(LiteGraph.registered_node_types).length > 100", timeout=60_000)
+    yield tab
+    tab.close()
+
+
+def set_setting(server, name: str, value: object) -> None:
+    request = urllib.request.Request(
+        f"{server.address}/settings",
+        json.dumps({name: value}).encode(),
+        {"Content-Type": "application/json"},
+        method="POST",
+    )
+    urllib.request.urlopen(request, timeout=10).close()

@@ -1,0 +1,173 @@
+"""Load LoRA with Trigger Words: what it does to the experts, to the prompt, and what it reports."""
+
+import folder_paths
+import pytest
+import torch
+from pack.nodes.lora import Lora
+from pack.tests.toy import models as toy
+from safetensors.torch import save_file
+
+pytestmark = pytest.mark.comfy
+
+WEIGHT = "diffusion_model.blocks.0.self_attn.q.weight"
+SETTINGS = {
+    "lora_high": toy.LORA_HIGH,
+    "lora_low": toy.LORA_LOW,
+    "strength_high": 1.0,
+    "strength_low": 1.0,
+    "trigger_words": "",
+    "trigger_position": "prepend",
+    "prompt": "A cat turns its head.",
+}
+
+
+def apply(high, low, **changes):
+    return Lora.execute(high, low, **{**SETTINGS, **changes}).args
+
+
+def effect(patched, original, weight=WEIGHT):
+    """Returns how much a LoRA changes one weight, as ComfyUI's own patcher computes it."""
+    before = original.model.state_dict()[weight].clone()
+    patched.patch_weight_to_device(weight)
+    try:
+        return patched.model.state_dict()[weight] - before
+    finally:
+        patched.unpatch_model()
+
+
+def expected_effect(state, strength):
+    """strength x alpha / rank x up @ down"""
+    name = WEIGHT.removesuffix(".weight")
+    up, down = state[f"{name}.lora_up.weight"].float(), state[f"{name}.lora_down.weight"].float()
+    return strength * state[f"{name}.alpha"].item() / down.shape[0] * up @ down
+
+
+@pytest.fixture
+def add_lora(models):
+    """Puts a LoRA file into the models folder for the time of a test."""
+    added = []
+
+    def add(name, state, metadata=None):
+        path = models / "loras" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, path, metadata=metadata)
+        added.append(path)
+        folder_paths.filename_list_cache.clear()
+        return name
+
+    yield add
+    for path in added:
+        path.unlink()
+    folder_paths.filename_list_cache.clear()
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.4, -0.7])
+def test_each_expert_gets_its_own_file_at_its_own_strength(high, low, strength):
+    patched_high, patched_low, *_ = apply(high, low, strength_high=strength, strength_low=0.5)
+    assert torch.allclose(effect(patched_high, high), expected_effect(toy.lora(5), strength), atol=1e-5)
+    assert torch.allclose(effect(patched_low, low), expected_effect(toy.lora(6), 0.5), atol=1e-5)
+
+
+def test_the_experts_that_came_in_stay_as_they_were(high, low):
+    apply(high, low)
+    assert not high.patches
+    assert not low.patches
+
+
+def test_two_nodes_in_a_row_add_up(high, low):
+    once_high, once_low, *_ = apply(high, low)
+    twice, *_ = apply(once_high, once_low, strength_high=0.5)
+    assert torch.allclose(effect(twice, high), expected_effect(toy.lora(5), 1.5), atol=1e-5)
+
+
+def test_auto_finds_the_partner_by_name(high, low):
+    _, patched_low, _, _, report = apply(high, low, lora_low="auto")
+    assert torch.allclose(effect(patched_low, low), expected_effect(toy.lora(6), 1.0), atol=1e-5)
+    assert f"low: {toy.LORA_LOW} at 1 (auto: paired by name)" in report
+
+
+def test_without_a_partner_the_same_file_serves_both_and_the_report_says_so(high, low, add_lora):
+    name = add_lora("水彩 style.safetensors", toy.lora(8))
+    patched_high, patched_low, _, _, report = apply(high, low, lora_high=name, lora_low="auto")
+    for patched, original in ((patched_high, high), (patched_low, low)):
+        assert torch.allclose(effect(patched, original), expected_effect(toy.lora(8), 1.0), atol=1e-5)
+    assert "low: 水彩 style.safetensors at 1 (auto: no partner found, the same file serves both experts)" in report
+
+
+def test_none_and_strength_0_change_nothing(high, low):
+    same_high, same_low, *_ = apply(high, low, lora_high="none", lora_low="auto")
+    assert same_high is high
+    assert same_low is low
+    same_high, _, _, _, report = apply(high, low, strength_high=0.0)
+    assert same_high is high
+    assert "The strength of" in report
+
+
+def test_report_counts_layers_per_expert(high, low, add_lora):
+    state = toy.lora(8)
+    state["diffusion_model.blocks.9.self_attn.q.lora_down.weight"] = torch.zeros(4, 128)
+    state["diffusion_model.blocks.9.self_attn.q.lora_up.weight"] = torch.zeros(128, 4)
+    *_, report = apply(high, low, lora_high=add_lora("long.safetensors", state))
+    assert "8 of 9 layers, rank 4" in report
+    assert "not applied: diffusion_model.blocks.9.self_attn.q" in report
+    assert "8 of 8 layers, rank 4" in report
+
+
+def test_a_swapped_pair_is_said_in_report_and_log(high, low, caplog):
+    *_, report = apply(high, low, lora_high=toy.LORA_LOW, lora_low=toy.LORA_HIGH)
+    assert report.count("Check that the two files are not swapped") == 2
+    assert caplog.text.count("Check that the two files are not swapped") == 2
+
+
+def test_a_lora_that_matches_nothing_is_an_error_with_the_likely_cause(high, low, add_lora):
+    state = {
+        "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight": torch.zeros(4, 320),
+        "lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight": torch.zeros(320, 4),
+    }
+    name = add_lora("sdxl.safetensors", state)
+    with pytest.raises(ValueError, match=r"LoRA 'sdxl.safetensors' matched 0 of 1 layers .* made for Stable Diffusion or SDXL"):
+        apply(high, low, lora_high=name)
+
+
+def test_a_file_that_is_no_lora_is_named(high, low, add_lora):
+    name = add_lora("expert.safetensors", toy.expert(1))
+    with pytest.raises(ValueError, match=r"'expert.safetensors' is Wan 2.2 I2V A14B, not a LoRA"):
+        apply(high, low, lora_high=name)
+
+
+def test_missing_files_are_named_before_the_run(models):
+    answer = Lora.validate_inputs(lora_high="watercolour.safetensors", lora_low="auto")
+    assert isinstance(answer, str)
+    assert answer.startswith("'watercolour.safetensors' is not in ComfyUI's folder 'loras'.")
+    assert Lora.validate_inputs(lora_high="none", lora_low="none") is True
+
+
+def test_trigger_words_of_the_file_join_the_prompt_once(high, low, add_lora):
+    name = add_lora("style.safetensors", toy.lora(8), {"modelspec.trigger_phrase": "wtrclr, soft ink"})
+    _, _, prompt, words, _ = apply(high, low, lora_high=name, lora_low="auto", prompt="A cat in Soft Ink.")
+    assert prompt == "wtrclr, A cat in Soft Ink."
+    assert words == "wtrclr, soft ink"
+
+
+def test_the_widget_wins_over_the_file(high, low, add_lora):
+    name = add_lora("style.safetensors", toy.lora(8), {"modelspec.trigger_phrase": "wtrclr"})
+    _, _, prompt, words, _ = apply(
+        high, low, lora_high=name, trigger_words="oil paint", trigger_position="append", prompt="A cat"
+    )
+    assert (prompt, words) == ("A cat, oil paint", "oil paint")
+
+
+def test_words_of_a_text_file_beside_the_lora(high, low, add_lora, models):
+    name = add_lora("style.safetensors", toy.lora(8))
+    sidecar = models / "loras" / "style.txt"
+    sidecar.write_text("wtrclr", encoding="utf-8")
+    try:
+        assert apply(high, low, lora_high=name, prompt="A cat")[2] == "wtrclr, A cat"
+    finally:
+        sidecar.unlink()
+
+
+def test_an_empty_prompt_is_said(high, low):
+    _, _, prompt, _, report = apply(high, low, prompt="  ")
+    assert prompt.strip() == ""
+    assert "The prompt is empty. Say in a sentence or two what should move" in report

@@ -1,0 +1,101 @@
+"""Fit to 720p and Image to Video Latent, against ComfyUI's own node."""
+
+import comfy.sd
+import pytest
+import torch
+from comfy.taesd.taesd import TAESD
+from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
+from pack.nodes.picture import ImageToVideo, Resolution
+from pack.tests.toy import models as toy
+from pack.weights.loading import load_vae
+
+pytestmark = pytest.mark.comfy
+
+POSITIVE = [[torch.zeros(1, 4, 4096), {}]]
+
+
+@pytest.fixture(scope="module")
+def vae(models):
+    return load_vae(str(models / "vae" / toy.VAE))
+
+
+def picture(width, height, channels=3):
+    return torch.rand(1, height, width, channels, generator=torch.Generator().manual_seed(1))
+
+
+def fit(image, tier="720p", aspect="image", fit="crop"):
+    return Resolution.execute(image, tier, aspect, fit).args
+
+
+@pytest.mark.parametrize(
+    ("size", "tier", "aspect", "expected"),
+    [
+        ((1920, 1080), "720p", "image", (1280, 720)),
+        ((1080, 1920), "720p", "image", (720, 1280)),
+        ((512, 512), "720p", "image", (960, 960)),
+        ((451, 300), "240p", "image", (384, 256)),
+        ((640, 480), "480p", "16:9", (832, 480)),
+    ],
+)
+def test_the_picture_leaves_at_the_size_that_is_promised(size, tier, aspect, expected):
+    image, width, height, report = fit(picture(*size), tier, aspect)
+    assert (width, height) == expected
+    assert image.shape == (1, height, width, 3)
+    assert image.min() >= 0
+    assert image.max() <= 1
+    assert report.startswith(f"{size[0]}x{size[1]} -> {width}x{height} ({tier})")
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((16, 16), "Picture is 16x16; its shorter side needs at least 32 pixels. Use a larger one"),
+        ((200, 4000), "Picture is 200x4000; its sides may differ by at most 8:1. Crop it first"),
+    ],
+)
+def test_refuses_what_cannot_become_a_clip(size, message):
+    with pytest.raises(ValueError, match=message):
+        fit(picture(*size))
+
+
+def test_a_small_picture_is_said_to_be_enlarged():
+    assert "Enlarged 4.8 times" in fit(picture(200, 200))[3]
+
+
+def test_takes_a_batch_and_a_picture_with_alpha():
+    assert fit(picture(64, 64, 4).repeat(3, 1, 1, 1), "240p")[0].shape == (3, 304, 304, 3)
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(1.0, 17), (0.5, 9)])
+def test_gives_what_comfyui_gives(vae, seconds, frames):
+    start = picture(32, 48)
+    positive, negative, latent, count = ImageToVideo.execute(POSITIVE, vae, start, seconds, negative=POSITIVE).args
+    core = WanImageToVideo.execute(POSITIVE, POSITIVE, vae, 32, 48, frames, 1, start_image=start).args
+    assert count == frames
+    assert latent["samples"].equal(core[2]["samples"])
+    for ours, theirs in ((positive, core[0]), (negative, core[1])):
+        assert ours[0][1]["concat_latent_image"].equal(theirs[0][1]["concat_latent_image"])
+        assert ours[0][1]["concat_mask"].equal(theirs[0][1]["concat_mask"])
+
+
+def test_an_end_image_is_the_last_frame(vae):
+    start, end = picture(32, 32), picture(32, 32).flip(1)
+    positive = ImageToVideo.execute(POSITIVE, vae, start, 1.0, end_image=end)[0]
+    core = WanFirstLastFrameToVideo.execute(POSITIVE, [], vae, 32, 32, 17, 1, start_image=start, end_image=end)[0]
+    assert positive[0][1]["concat_latent_image"].equal(core[0][1]["concat_latent_image"])
+    assert positive[0][1]["concat_mask"].equal(core[0][1]["concat_mask"])
+
+
+def test_no_negative_goes_on_as_none(vae):
+    assert ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 0.3)[1] is None
+
+
+def test_refuses_sides_that_do_not_divide_by_16(vae):
+    with pytest.raises(ValueError, match="sides must be multiples of 16, got 33x32. Put Fit to 720p in front"):
+        ImageToVideo.execute(POSITIVE, vae, picture(33, 32), 1.0)
+
+
+def test_refuses_the_vae_of_another_model():
+    other = comfy.sd.VAE(sd=TAESD(latent_channels=4).state_dict())
+    with pytest.raises(ValueError, match=r"needs a VAE of 16 channels, this one has 4\. Choose wan_2\.1_vae"):
+        ImageToVideo.execute(POSITIVE, other, picture(32, 32), 1.0)

@@ -1,0 +1,140 @@
+"""A real ComfyUI process runs the shipped API prompt: picture in, MP4 out."""
+
+import asyncio
+import copy
+import json
+from pathlib import Path
+
+import av
+import pytest
+from comfy_client import PromptError, run_prompt
+
+pytestmark = pytest.mark.server
+
+PROMPT_FILE = Path(__file__).parents[2] / "workflows" / "api" / "wan22_turbo_i2v.json"
+DRAFT = {"Wan22Turbo_Resolution": {"tier": "240p"}, "Wan22Turbo_ImageToVideo": {"seconds": 0.5}}
+
+
+def shipped(changes):
+    """Returns the shipped prompt with some inputs of some classes changed."""
+    prompt = json.loads(PROMPT_FILE.read_text(encoding="utf-8"))
+    for node in prompt.values():
+        node["inputs"].update(copy.deepcopy(changes.get(node["class_type"], {})))
+    return prompt
+
+
+def run(server, prompt):
+    steps = []
+    return asyncio.run(run_prompt(server.address, prompt, steps.append)), steps
+
+
+def node_of(prompt, class_type):
+    return next(node_id for node_id, node in prompt.items() if node["class_type"] == class_type)
+
+
+@pytest.fixture(scope="module")
+def clip(server):
+    """The clip that the shipped prompt makes, and what was said on the way."""
+    prompt = shipped(DRAFT)
+    finished, steps = run(server, prompt)
+    saved = finished.outputs[node_of(prompt, "Wan22Turbo_SaveMp4")]["images"][0]
+    return server.base / "output" / saved["subfolder"] / saved["filename"], finished, steps, prompt
+
+
+def test_the_clip_is_h264_yuv420p_bt709_at_16_fps(clip):
+    with av.open(str(clip[0])) as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        assert stream.codec_context.name == "h264"
+        assert stream.pix_fmt == "yuv420p"
+        assert stream.average_rate == 16
+        tags = stream.codec_context
+        assert (tags.colorspace, tags.color_primaries, tags.color_trc, tags.color_range) == (1, 1, 1, 1)  # BT.709, limited
+    assert len(frames) == 9
+    assert len(frames) % 4 == 1
+
+
+def test_the_clip_has_the_size_that_fit_to_720p_promised(clip):
+    path, finished, _, prompt = clip
+    report = finished.outputs[node_of(prompt, "Wan22Turbo_Resolution")]["text"][0]
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert report.startswith(f"451x300 -> {stream.width}x{stream.height} (240p)")
+        assert stream.width * stream.height <= 416 * 240
+
+
+def test_the_index_comes_before_the_pixels(clip):
+    assert boxes(clip[0]).index("moov") < boxes(clip[0]).index("mdat")
+
+
+def boxes(path):
+    """Lists the top-level boxes of an MP4."""
+    data, names, at = path.read_bytes(), [], 0
+    while at < len(data):
+        names.append(data[at + 4 : at + 8].decode("latin-1"))
+        at += int.from_bytes(data[at : at + 4], "big")
+    return names
+
+
+def test_the_prompt_is_in_its_metadata(clip):
+    path, _, _, prompt = clip
+    with av.open(str(path)) as container:
+        assert json.loads(container.metadata["prompt"]) == prompt
+
+
+def test_the_plan_says_which_expert_ran_which_step(clip):
+    _, finished, steps, prompt = clip
+    sampler = node_of(prompt, "Wan22Turbo_Sampler")
+    assert finished.outputs[sampler]["text"] == ["2 high + 2 low | .9950 .9338 | .8529 .6090"]
+    assert [step.value for step in steps if step.node_id == sampler and step.total][-1] == 4
+
+
+def test_only_the_clip_is_left_in_the_output_folder(clip, server):
+    assert {path.suffix for path in (server.base / "output").rglob("*") if path.is_file()} == {".mp4"}
+
+
+def test_a_clip_has_picture_content(clip):
+    with av.open(str(clip[0])) as container:
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+    assert all(frame.std() > 5 for frame in frames)
+    assert abs(frames[0] - frames[-1]).mean() > 1  # it moves
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Wan22Turbo_Sampler": {"steps": 0}}, "Value 0 smaller than min of 1"),
+        ({"Wan22Turbo_Sampler": {"steps": 101}}, "Value 101 bigger than max of 100"),
+        ({"Wan22Turbo_Sampler": {"schedule": "karras"}}, "Value not in list"),
+        ({"Wan22Turbo_ImageToVideo": {"seconds": 9}}, "Value 9.0 bigger than max of 8.0"),
+        (
+            {"Wan22Turbo_Loader": {"high_noise": "wan2.2_t2v.safetensors"}},
+            "'wan2.2_t2v.safetensors' is not in ComfyUI's folder 'diffusion_models'.",
+        ),
+        ({"Wan22Turbo_Loader": {"weight_dtype": "int3"}}, "Value not in list"),
+        ({"Wan22Turbo_Lora": {"lora_high": "gone.safetensors"}}, "'gone.safetensors' is not in ComfyUI's folder 'loras'."),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_bad_values_are_refused_before_the_run(server, changes, message):
+    status, answer = server.post("/prompt", {"prompt": shipped(changes)})
+    assert status == 400
+    assert message in json.dumps(answer["node_errors"], ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Wan22Turbo_Sampler": {"steps": 99}}, "rCM takes 1 to 8 steps, got 99. For more, use the shifted schedule"),
+        ({"Wan22Turbo_Sampler": {"cfg": 3.5}}, "cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"),
+    ],
+    ids=["steps 99", "cfg without negative"],
+)
+def test_what_a_schema_cannot_check_is_said_by_the_node(server, changes, message):
+    with pytest.raises(PromptError, match=message):
+        run(server, shipped({**DRAFT, **changes}))
+
+
+def test_the_same_prompt_again_is_not_computed_again(clip, server):
+    _, steps = run(server, clip[3])
+    assert not [step for step in steps if step.total]
