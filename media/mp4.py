@@ -39,7 +39,7 @@ class Codec:
 
 CODECS = {
     # CRF 0 is lossless, in a profile that browsers and phones do not play.
-    "h264": Codec("H.264", "libx264", range(1, 52), {"preset": "medium", "profile": "high"}),
+    "h264": Codec("H.264", "libx264", range(1, 52), {"preset": "medium"}),
     # QuickTime plays H.265 only under the tag hvc1.
     "h265": Codec("H.265", "libx265", range(1, 52), {"preset": "medium", "x265-params": "log-level=error"}, "hvc1"),
     "av1": Codec("AV1", "libsvtav1", range(1, 64), {"preset": "8"}),

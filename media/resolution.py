@@ -72,13 +72,14 @@ def fit_size(width: int, height: int, tier: str, aspect: str = "image") -> Size:
     across, down = (width, height) if aspect == "image" else map(int, aspect.split(":"))
     area, long_side = TIERS[tier]
 
-    def merit(size: Size) -> tuple[float, float, int]:
+    def shown(size: Size) -> float:
         narrow, wide = sorted((size.width * down, size.height * across))
         # One division of exact integers, so that equal scores compare equal.
-        return size.width * size.height * narrow / wide, narrow / wide, max(size)
+        return size.width * size.height * narrow / wide
 
     sides = range(MULTIPLE, long_side + 1, MULTIPLE)
-    return max((Size(w, h) for w in sides for h in sides if w * h <= area), key=merit)
+    # Of equal scores max() takes the first, which is the smallest and so crops least.
+    return max((Size(w, h) for w in sides for h in sides if w * h <= area), key=shown)
 
 
 def frame_count(seconds: float) -> int:

@@ -110,9 +110,7 @@ def as_posted(prompt: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {node_id: {k: v for k, v in node.items() if k != "is_changed"} for node_id, node in prompt.items()}
 
 
-def open_video(
-    video: Any, fps: float, audio: dict[str, Any] | None
-) -> tuple[torch.Tensor, Fraction, Audio | None]:
+def open_video(video: Any, fps: float, audio: dict[str, Any] | None) -> tuple[torch.Tensor, Fraction, Audio | None]:
     """Returns frames, frame rate and sound of an IMAGE or a VIDEO; a connected AUDIO replaces the video's own."""
     rate = Fraction(fps).limit_denominator(1001)
     if not isinstance(video, torch.Tensor):

@@ -55,32 +55,53 @@ async def follow(
     socket: aiohttp.ClientWebSocketResponse, prompt: Prompt, prompt_id: str, on_progress: Callable[[Progress], None]
 ) -> Run:
     """Reads the messages of one prompt until it ends."""
-    run = Run()
-    at_work, since = "", time.monotonic()
+    follower = Follower(prompt, on_progress)
     async for message in socket:
         if message.type is not aiohttp.WSMsgType.TEXT:
             continue  # a preview picture
         event = json.loads(message.data)
-        kind, data = event["type"], event["data"]
-        if data.get("prompt_id") != prompt_id:
-            continue
-        if kind == "executing" and at_work != (data["node"] or ""):
-            if at_work:
-                run.seconds[at_work] = run.seconds.get(at_work, 0.0) + time.monotonic() - since
-            at_work, since = data["node"] or "", time.monotonic()
-            if at_work:
-                on_progress(Progress(at_work))
+        if event["data"].get("prompt_id") == prompt_id and follower.take(event["type"], event["data"]):
+            return follower.run
+    raise PromptError("ComfyUI closed the connection before the run had ended. Look at its log.")
+
+
+class Follower:
+    """Gathers what a run says of itself."""
+
+    def __init__(self, prompt: Prompt, on_progress: Callable[[Progress], None]):
+        self.prompt = prompt
+        self.on_progress = on_progress
+        self.run = Run()
+        self.at_work = ""
+        self.since = time.monotonic()
+
+    def take(self, kind: str, data: dict[str, Any]) -> bool:
+        """Takes one message, and says whether it was the last."""
+        if kind == "executing":
+            self.turn_to(data["node"] or "")
         elif kind == "progress":
-            on_progress(Progress(data["node"], data["value"], data["max"]))
+            self.on_progress(Progress(data["node"], data["value"], data["max"]))
         elif kind == "executed":
-            run.outputs[data["node"]] = data["output"]
-        elif kind == "execution_success":
-            return run
+            self.run.outputs[data["node"]] = data["output"]
         elif kind == "execution_error":
-            raise PromptError(f"{title(prompt, data['node_id'])}: {data['exception_message'].strip()}")
+            raise PromptError(f"{title(self.prompt, data['node_id'])}: {data['exception_message'].strip()}")
         elif kind == "execution_interrupted":
             raise PromptError("The run was interrupted.")
-    raise PromptError("ComfyUI closed the connection before the run had ended. Look at its log.")
+        elif kind == "execution_success":
+            self.turn_to("")
+            return True
+        return False
+
+    def turn_to(self, node_id: str) -> None:
+        """Notes that another node is at work, none if empty; ComfyUI repeats itself here."""
+        if node_id == self.at_work:
+            return
+        now = time.monotonic()
+        if self.at_work:
+            self.run.seconds[self.at_work] = self.run.seconds.get(self.at_work, 0.0) + now - self.since
+        self.at_work, self.since = node_id, now
+        if node_id:
+            self.on_progress(Progress(node_id))
 
 
 def title(prompt: Prompt, node_id: str) -> str:

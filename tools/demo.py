@@ -86,6 +86,7 @@ class Reporter:
         self.last = ("", 0)
 
     def __call__(self, progress: Progress) -> None:
+        """Prints where the run is, unless it has been said."""
         step = progress.value if progress.total else 0
         if (progress.node_id, step) == self.last:
             return
@@ -109,8 +110,10 @@ def summarise(prompt: Prompt, run: Run, real: bool) -> None:
     for node_id, seconds in run.seconds.items():
         say(f"  {seconds:6.1f} s  {title(prompt, node_id)}")
     length = len(clip.frames) / clip.rate
-    say(f"\nThe clip: {width}x{height}, {len(clip.frames)} frames at {float(clip.rate):g} a second, {float(length):.2f} s")
-    say(f"  {path}\n  {sheet}")
+    say(
+        f"\nThe clip: {width}x{height}, {len(clip.frames)} frames, {float(clip.rate):g} a second, {float(length):.2f} s"
+    )
+    say(f"  {path.relative_to(ROOT)}\n  {sheet.relative_to(ROOT)}")
     if not real:
         say(
             "\nTiny random weights made this: a moving pattern, not a film. With the real models, and a GPU:\n"

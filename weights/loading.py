@@ -44,9 +44,7 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
     embeddings = folder_paths.get_folder_paths("embeddings")
     sizes = inspect.text_encoder_sizes(inspect.read_header(path)) if inspect.has_header(path) else XXL
     if sizes == XXL:
-        return comfy.sd.load_clip(
-            ckpt_paths=[path], embedding_directory=embeddings, clip_type=comfy.sd.CLIPType.WAN
-        )
+        return comfy.sd.load_clip(ckpt_paths=[path], embedding_directory=embeddings, clip_type=comfy.sd.CLIPType.WAN)
     state, _ = read_tensors(path)
     return comfy.sd.CLIP(
         SimpleNamespace(params={}, clip=wan.te(), tokenizer=wan.WanT5Tokenizer),

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.comfy
 
 ROOT = Path(__file__).parents[2]
 
-# node id -> display name, inputs with the default of each widget, outputs with their types. `?` marks an optional socket.
+# node id -> display name, inputs with each widget's default, outputs with their types. `?` marks an optional socket.
 # This table is the interface of the pack. Append to it with defaults; never rename, reorder or remove.
 ANY_FILE = object()
 CONTRACT = {
@@ -119,7 +119,9 @@ OPTIONS = {
 
 def load_pack():
     """Imports the checkout as ComfyUI does, by its path."""
-    spec = importlib.util.spec_from_file_location("wan22_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    spec = importlib.util.spec_from_file_location(
+        "wan22_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

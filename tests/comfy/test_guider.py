@@ -1,5 +1,7 @@
 """The guider and the sampling nodes, run by ComfyUI's own samplers on tiny experts."""
 
+from itertools import pairwise
+
 import comfy.model_management
 import comfy.model_patcher
 import comfy.patcher_extension
@@ -87,7 +89,7 @@ def reference_loop(steps, mode, seed):
     stream = torch.Generator().manual_seed(seed)
     sigmas = rcm.rcm_sigmas(steps).double()
     x = torch.randn(SHAPE, generator=stream).double() * sigmas[0]
-    for sigma, sigma_next in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, sigma_next in pairwise(sigmas):
         x0 = 0.6 * torch.tanh(x) + (0.1 if sigma >= 0.9 else -0.2)
         if mode == "ode":
             x = x - (sigma - sigma_next) * (x - x0) / sigma
@@ -140,7 +142,9 @@ def test_cfg_evaluates_the_negative_on_both_experts(high, low, positive, negativ
     assert guided.isfinite().all()
     assert not guided.equal(sample(high, low, positive))
     # where both conditionings are the same there is nothing to guide away from
-    assert torch.allclose(sample(high, low, positive, cfg=3.5, negative=positive), sample(high, low, positive), atol=1e-4)
+    assert torch.allclose(
+        sample(high, low, positive, cfg=3.5, negative=positive), sample(high, low, positive), atol=1e-4
+    )
 
 
 def test_a_sampler_that_adds_its_own_hook_reaches_both_experts(high, low, positive, negative):
@@ -219,11 +223,13 @@ def test_an_interrupted_run_leaves_nothing_behind(high, low, positive):
 
 
 def test_refuses_cfg_without_a_negative(high, low, positive):
-    with pytest.raises(ValueError, match="cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"):
+    with pytest.raises(ValueError, match=r"cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"):
         sample(high, low, positive, cfg=3.5)
 
 
-@pytest.mark.parametrize(("steps", "message"), [(0, "rCM takes 1 to 8 steps, got 0"), (99, "rCM takes 1 to 8 steps, got 99")])
+@pytest.mark.parametrize(
+    ("steps", "message"), [(0, "rCM takes 1 to 8 steps, got 0"), (99, "rCM takes 1 to 8 steps, got 99")]
+)
 def test_refuses_steps_that_the_schedule_does_not_have(high, low, positive, steps, message):
     with pytest.raises(ValueError, match=message):
         sample(high, low, positive, steps=steps)
@@ -233,7 +239,9 @@ def test_refuses_a_latent_of_another_model(high, low, positive):
     guider = TwoExpertGuider(high, low)
     guider.inner_set_conds({"positive": positive})
     latent = torch.zeros(1, 48, 3, 8, 8)
-    with pytest.raises(ValueError, match=r"Wan 2.2 I2V takes a video latent \[B, 16, T, H, W\], got \(1, 48, 3, 8, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"Wan 2.2 I2V takes a video latent \[B, 16, T, H, W\], got \(1, 48, 3, 8, 8\)"
+    ):
         guider.sample(latent, latent, comfy.samplers.sampler_object("euler"), rcm.rcm_sigmas(4))
 
 
@@ -246,5 +254,7 @@ def test_refuses_a_text_to_video_expert(high, tmp_path, slot):
     save_file(expert(9, in_dim=16), tmp_path / "t2v.safetensors")
     t2v = load_expert(str(tmp_path / "t2v.safetensors"), "default")
     pair = (t2v, high) if slot == "high" else (high, t2v)
-    with pytest.raises(ValueError, match=f"The {slot}-noise expert must take 36 channels .* takes 16, as the text-to-vid"):
+    with pytest.raises(
+        ValueError, match=f"The {slot}-noise expert must take 36 channels .* takes 16, as the text-to-vid"
+    ):
         TwoExpertGuider(*pair)

@@ -54,7 +54,10 @@ def test_loads_both_experts_text_encoder_and_vae(models):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"in_dim": 16}, "is Wan T2V .16 input channels.: it takes no start image. Choose a Wan 2.2 I2V A14B high-noise"),
+        (
+            {"in_dim": 16},
+            "is Wan T2V .16 input channels.: it takes no start image. Choose a Wan 2.2 I2V A14B high-noise",
+        ),
         ({"in_dim": 48, "out_dim": 48}, "is Wan 2.2 TI2V 5B .48 input channels.: it is one small model"),
         ({"img_emb": True}, "is Wan 2.1 I2V .36 input channels.: it is one model instead of two experts"),
     ],
@@ -81,7 +84,9 @@ def test_swapped_experts_are_said(models, caplog):
     assert "Check that the two experts are not swapped" in caplog.text
 
 
-@pytest.mark.parametrize(("slot", "folder"), [("high_noise", "diffusion_models"), ("vae", "vae"), ("text_encoder", "text_encoders")])
+@pytest.mark.parametrize(
+    ("slot", "folder"), [("high_noise", "diffusion_models"), ("vae", "vae"), ("text_encoder", "text_encoders")]
+)
 def test_a_missing_file_is_named_before_the_run(models, slot, folder):
     answer = Loader.validate_inputs(**{**FILES, slot: "missing_file.safetensors"})
     assert isinstance(answer, str)
@@ -117,5 +122,7 @@ def test_a_truncated_download_is_named(add_model, models):
     name = add_model("diffusion_models", "cut_high_noise.safetensors", copy_of=toy.HIGH)
     path = models / "diffusion_models" / name
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match="'cut_high_noise.safetensors' is not a whole safetensors file: .*Download it again"):
+    with pytest.raises(
+        ValueError, match=r"'cut_high_noise.safetensors' is not a whole safetensors file: .*Download it again"
+    ):
         load(high_noise=name)

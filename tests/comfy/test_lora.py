@@ -125,7 +125,9 @@ def test_a_lora_that_matches_nothing_is_an_error_with_the_likely_cause(high, low
         "lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight": torch.zeros(320, 4),
     }
     name = add_lora("sdxl.safetensors", state)
-    with pytest.raises(ValueError, match=r"LoRA 'sdxl.safetensors' matched 0 of 1 layers .* made for Stable Diffusion or SDXL"):
+    with pytest.raises(
+        ValueError, match=r"LoRA 'sdxl.safetensors' matched 0 of 1 layers .* made for Stable Diffusion or SDXL"
+    ):
         apply(high, low, lora_high=name)
 
 

@@ -91,7 +91,7 @@ def test_no_negative_goes_on_as_none(vae):
 
 
 def test_refuses_sides_that_do_not_divide_by_16(vae):
-    with pytest.raises(ValueError, match="sides must be multiples of 16, got 33x32. Put Fit to 720p in front"):
+    with pytest.raises(ValueError, match=r"sides must be multiples of 16, got 33x32. Put Fit to 720p in front"):
         ImageToVideo.execute(POSITIVE, vae, picture(33, 32), 1.0)
 
 

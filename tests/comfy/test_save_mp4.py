@@ -73,7 +73,10 @@ def test_plays_everywhere(codec):
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         decoded = list(container.decode(stream))
-        assert stream.codec_context.name.replace("libdav1d", "av1") == {"h264": "h264", "h265": "hevc", "av1": "av1"}[codec]
+        assert (
+            stream.codec_context.name.replace("libdav1d", "av1")
+            == {"h264": "h264", "h265": "hevc", "av1": "av1"}[codec]
+        )
         assert stream.pix_fmt == "yuv420p"
         assert stream.average_rate == 16
     assert len(decoded) == 17

@@ -1,6 +1,5 @@
 """The pack as ComfyUI meets it: registered, quiet at import, its graph offered as a template."""
 
-
 import pytest
 
 pytestmark = pytest.mark.server
@@ -19,5 +18,3 @@ def test_the_server_starts_without_a_complaint_about_the_pack(server):
 
 def test_the_shipped_graph_is_offered_as_a_template(server):
     assert server.get("/workflow_templates")["another name"] == ["wan22_turbo_i2v"]
-
-

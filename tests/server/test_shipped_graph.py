@@ -49,7 +49,12 @@ def test_the_clip_is_h264_yuv420p_bt709_at_16_fps(clip):
         assert stream.pix_fmt == "yuv420p"
         assert stream.average_rate == 16
         tags = stream.codec_context
-        assert (tags.colorspace, tags.color_primaries, tags.color_trc, tags.color_range) == (1, 1, 1, 1)  # BT.709, limited
+        assert (tags.colorspace, tags.color_primaries, tags.color_trc, tags.color_range) == (
+            1,
+            1,
+            1,
+            1,
+        )  # BT.709, limited
     assert len(frames) == 9
     assert len(frames) % 4 == 1
 
@@ -112,7 +117,10 @@ def test_a_clip_has_picture_content(clip):
             "'wan2.2_t2v.safetensors' is not in ComfyUI's folder 'diffusion_models'.",
         ),
         ({"Wan22Turbo_Loader": {"weight_dtype": "int3"}}, "Value not in list"),
-        ({"Wan22Turbo_Lora": {"lora_high": "gone.safetensors"}}, "'gone.safetensors' is not in ComfyUI's folder 'loras'."),
+        (
+            {"Wan22Turbo_Lora": {"lora_high": "gone.safetensors"}},
+            "'gone.safetensors' is not in ComfyUI's folder 'loras'.",
+        ),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -126,7 +134,10 @@ def test_bad_values_are_refused_before_the_run(server, changes, message):
     ("changes", "message"),
     [
         ({"Wan22Turbo_Sampler": {"steps": 99}}, "rCM takes 1 to 8 steps, got 99. For more, use the shifted schedule"),
-        ({"Wan22Turbo_Sampler": {"cfg": 3.5}}, "cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"),
+        (
+            {"Wan22Turbo_Sampler": {"cfg": 3.5}},
+            "cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected",
+        ),
     ],
     ids=["steps 99", "cfg without negative"],
 )

@@ -126,7 +126,8 @@ def test_six_generations_do_not_drift(tmp_path, decode):
 @pytest.mark.parametrize("fps", [16, 24, 12.5, Fraction(30000, 1001)])
 @pytest.mark.parametrize("count", [1, 2, 33])
 def test_frame_rate_and_duration_are_exact(tmp_path, fps, count):
-    with av.open(str(write(tmp_path / "clip.mp4", clip(count), fps=fps))) as file:
+    noise = np.random.default_rng(0).random((count, 48, 64, 3))  # makes the encoder reorder frames
+    with av.open(str(write(tmp_path / "clip.mp4", noise, fps=fps))) as file:
         stream = file.streams.video[0]
         assert stream.average_rate == Fraction(fps)
         assert stream.frames == count

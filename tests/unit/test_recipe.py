@@ -16,7 +16,10 @@ def test_recipe_of_the_shipped_graph_tells_models_loras_seed_and_sizes():
 
 def test_recipe_keeps_prompts_and_places_to_itself():
     prompt = {
-        "1": {"class_type": "Wan22Turbo_Lora", "inputs": {"prompt": "secret", "trigger_words": "w", "lora_high": "none"}},
+        "1": {
+            "class_type": "Wan22Turbo_Lora",
+            "inputs": {"prompt": "secret", "trigger_words": "w", "lora_high": "none"},
+        },
         "2": {"class_type": "Wan22Turbo_SaveMp4", "inputs": {"filename_prefix": "clients/smith", "crf": 18}},
         "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "secret"}},
     }

@@ -1,0 +1,10 @@
+# Each target is one line; the work is in tools/. A fresh clone needs nothing but Python and make.
+PYTHON ?= python3
+export COMFYUI COMFYUI_DIR COMFYUI_PYTHON WAN22_TURBO_CACHE CHROMIUM
+
+.PHONY: demo serve test setup
+
+demo: ; @$(PYTHON) tools/bootstrap.py tools/demo.py $(ARGS)
+serve: ; @$(PYTHON) tools/bootstrap.py tools/demo.py --serve $(ARGS)
+test: ; @$(PYTHON) tools/bootstrap.py tools/check.py $(ARGS)
+setup: ; @$(PYTHON) tools/bootstrap.py
