@@ -68,7 +68,7 @@ class Mp4Writer:
 
     Raises:
         ValueError: One of the above does not hold, or the block ends without a frame.
-        RuntimeError: The local FFmpeg libraries lack the encoder.
+        RuntimeError: The local FFmpeg libraries lack the encoder, or it refuses the size.
         OSError: The folder cannot be written to, or the disk is full.
     """
 
@@ -97,7 +97,7 @@ class Mp4Writer:
             self._container.metadata.update(self.metadata)
             self._video = self._add_video()
             self._sound = self._add_sound(self.audio) if self.audio else None
-            self._container.start_encoding()  # what the encoder refuses shows now, not 40 frames later
+            self._open_encoders()
             self._stack = stack.pop_all()
         return self
 
@@ -133,6 +133,16 @@ class Mp4Writer:
                 raise ValueError("A video needs at least one frame, got none. Check what feeds it.")
             for stream in filter(None, (self._video, self._sound)):
                 self._encode(stream, None)
+
+    def _open_encoders(self) -> None:
+        """Shows what an encoder refuses now, not when its first packet is due 40 frames later."""
+        try:
+            self._container.start_encoding()
+        except ValueError as err:  # PyAV's name for FFmpeg's "invalid argument"; an OSError passes
+            raise RuntimeError(
+                f"The encoder {self.codec.encoder} here refuses {self.size} at {self.fps} frames per second with "
+                f"CRF {self.crf}: {err}. Choose another codec or size."
+            ) from err
 
     def _add_video(self) -> Any:
         stream = self._add_stream(self.codec.label, self.codec.encoder, self.fps)

@@ -58,12 +58,12 @@ class Install:
     python: Path
 
 
-def check_python() -> None:
+def check_python(version: tuple[int, int] = sys.version_info[:2]) -> None:
     """Refuses an interpreter that ComfyUI or torch does not support."""
-    if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        oldest, newest = (".".join(map(str, version)) for version in PYTHONS)
+    if not PYTHONS[0] <= version <= PYTHONS[1]:
+        oldest, newest, this = (".".join(map(str, pair)) for pair in (*PYTHONS, version))
         raise SetupError(
-            f"Python {oldest} to {newest} is needed, this is {platform.python_version()}. "
+            f"Python {oldest} to {newest} is needed, this is {this}. "
             "Name another one, for example: make demo PYTHON=python3.11"
         )
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 READY = "() => window.app?.graph && window.app.canvas && document.querySelector('#graph-canvas, canvas')"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright runs, asyncio.run refuses to, which other rings use
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)

@@ -1,0 +1,187 @@
+"""The set-up of a real ComfyUI: what it chooses, what it notices, and what it says when it cannot go on."""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import bootstrap
+import pip_run
+import pytest
+import setup_cache
+from setup_cache import SetupError
+
+BOOTSTRAP = Path(bootstrap.__file__)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("WAN22_TURBO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def comfyui_tree(folder):
+    (folder / "comfy").mkdir(parents=True)
+    (folder / "main.py").touch()
+    (folder / "comfy" / "samplers.py").touch()
+    return folder
+
+
+def test_comfyui_dir_comes_first(tmp_path):
+    tree = comfyui_tree(tmp_path / "mine")
+    environ = {"COMFYUI_DIR": str(tree), "COMFYUI": "0.26.0"}
+    assert bootstrap.find_comfyui(environ, tmp_path) == tree
+
+
+def test_a_named_version_comes_before_the_comfyui_around(tmp_path):
+    checkout = comfyui_tree(tmp_path / "ComfyUI") / "custom_nodes" / "pack"
+    assert bootstrap.find_comfyui({"COMFYUI": "0.26.0"}, checkout) == "0.26.0"
+
+
+def test_the_comfyui_around_the_checkout_is_found(tmp_path):
+    tree = comfyui_tree(tmp_path / "ComfyUI")
+    assert bootstrap.find_comfyui({"COMFYUI": "", "COMFYUI_DIR": ""}, tree / "custom_nodes" / "pack") == tree
+
+
+def test_else_the_newest_known_version_is_installed(tmp_path):
+    assert bootstrap.find_comfyui({}, tmp_path / "somewhere" / "pack") == "0.30.0"
+
+
+def test_a_folder_that_is_no_comfyui_is_named(tmp_path):
+    with pytest.raises(SetupError, match="COMFYUI_DIR must be the top folder of a ComfyUI"):
+        bootstrap.find_comfyui({"COMFYUI_DIR": str(tmp_path)}, tmp_path)
+
+
+def test_an_unknown_version_is_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(SetupError, match=r"COMFYUI must be one of 0.30.0, 0.26.0, .*, got 0.1"):
+        bootstrap.find_comfyui({"COMFYUI": "0.1"}, tmp_path)
+
+
+@pytest.mark.parametrize("version", [(3, 9), (3, 14), (2, 7)])
+def test_a_python_that_comfyui_or_torch_does_not_support_is_refused(version):
+    with pytest.raises(SetupError, match=r"Python 3\.10 to 3\.13 is needed, this is .* make demo PYTHON=python3\.11"):
+        bootstrap.check_python(version)
+
+
+def test_a_finished_folder_is_taken_and_one_that_lost_a_file_is_not(tmp_path):
+    folder = comfyui_tree(tmp_path / "tree")
+    assert not setup_cache.finished(folder)
+    setup_cache.mark_finished(folder)
+    assert setup_cache.finished(folder)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "main.pyc").touch()  # what running it adds does not count
+    assert setup_cache.finished(folder)
+    (folder / "main.py").unlink()
+    assert not setup_cache.finished(folder)
+
+
+@pytest.mark.parametrize("stamp", ["", "half"])
+def test_a_stamp_that_was_cut_off_counts_as_none(tmp_path, stamp):
+    folder = comfyui_tree(tmp_path / "tree")
+    (folder / setup_cache.STAMP).write_text(stamp, encoding="utf-8")
+    assert not setup_cache.finished(folder)
+
+
+def test_a_half_made_environment_is_removed_and_made_again(cache, capsys):
+    target = cache / "venv" / "x"
+    (target / "bin").mkdir(parents=True)
+    (target / "bin" / "leftover").touch()
+    python = bootstrap.make_venv(target, [])
+    assert not (target / "bin" / "leftover").exists()
+    assert subprocess.run([python, "-c", ""], check=True).returncode == 0
+    assert "An earlier set-up did not finish; starting it again" in capsys.readouterr().err
+    assert bootstrap.make_venv(target, []) == python
+    assert capsys.readouterr().err == ""  # the finished one is simply taken
+
+
+def test_unpacks_the_comfyui_folder_of_an_archive_and_nothing_else(tmp_path):
+    archive = tmp_path / "carrier-1.0.tar.gz"
+    names = [
+        "carrier-1.0/vendor/ComfyUI/main.py",
+        "carrier-1.0/vendor/ComfyUI/comfy/samplers.py",
+        "carrier-1.0/vendor/ComfyUI/../../escape.py",
+        "carrier-1.0/vendor/ComfyUI-other/x.py",
+        "carrier-1.0/setup.py",
+        "/vendor/ComfyUI/absolute.py",
+    ]
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"pass"))
+        link = tarfile.TarInfo("carrier-1.0/vendor/ComfyUI/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    target = tmp_path / "out" / "tree"
+    bootstrap.unpack(archive, "vendor/ComfyUI", target)
+    found = {
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if not path.is_dir()
+    }
+    assert {"tree/main.py", "tree/comfy/samplers.py"} <= found
+    assert found <= {"tree/main.py", "tree/comfy/samplers.py", "tree/absolute.py"}
+
+
+def test_too_small_a_disk_is_said_before_anything_is_downloaded(cache):
+    with pytest.raises(
+        SetupError, match=r"The set-up needs 900000000 GB of disk, .* Free some, or set WAN22_TURBO_CACHE"
+    ):
+        setup_cache.need_space(9e8)
+
+
+def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WAN22_TURBO_CACHE", str(tmp_path / "file"))
+    with pytest.raises(SetupError, match=r"The cache folder .* cannot be written"), setup_cache.lock(lambda _: None):
+        pass
+
+
+def test_one_setup_at_a_time(cache):
+    with setup_cache.lock(lambda _: None), (cache / "lock").open("a+b") as second:
+        assert not setup_cache.try_lock(second.fileno())
+    with (cache / "lock").open("a+b") as second:
+        assert setup_cache.try_lock(second.fileno())
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (
+            "WARNING: Retrying ... NewConnectionError\nERROR: No matching distribution",
+            "The package index cannot be reached",
+        ),
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "The disk is full"),
+        (
+            "Collecting x\nERROR: No matching distribution found for x",
+            "pip failed: ERROR: No matching distribution found",
+        ),
+    ],
+)
+def test_failures_of_pip_become_one_sentence(output, message, tmp_path):
+    said = pip_run.explain(output, tmp_path / "setup.log")
+    assert said.startswith(message)
+    assert "\n" not in said
+
+
+def test_without_a_network_the_setup_ends_with_one_sentence(tmp_path):
+    environ = {
+        **os.environ,
+        "WAN22_TURBO_CACHE": str(tmp_path / "cache"),
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",  # the discard port: nobody listens
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_RETRIES": "0",
+        "PIP_NO_CACHE_DIR": "1",
+        "COMFYUI": "0.30.0",
+    }
+    for name in ("COMFYUI_DIR", "COMFYUI_PYTHON", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        environ.pop(name, None)
+    result = subprocess.run([sys.executable, str(BOOTSTRAP)], env=environ, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("The package index cannot be reached. Connect, or set COMFYUI_DIR")
+    assert "Traceback" not in result.stderr
+
+
+def test_every_known_version_is_pinned():
+    assert all(len(sha256) == 64 for _, sha256 in bootstrap.RELEASES.values())
+    assert bootstrap.NEWEST in bootstrap.RELEASES
