@@ -140,8 +140,7 @@ class Mp4Writer:
             self._container.start_encoding()
         except ValueError as err:  # PyAV's name for FFmpeg's "invalid argument"; an OSError passes
             raise RuntimeError(
-                f"The encoder {self.codec.encoder} here refuses {self.size} at {self.fps} frames per second with "
-                f"CRF {self.crf}: {err}. Choose another codec or size."
+                f"The encoder {self.codec.encoder} here refuses {self.size}: {err}. Choose another codec or size."
             ) from err
 
     def _add_video(self) -> Any:
@@ -214,11 +213,10 @@ def _publish(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
 
 def _muxer_options(fps: Fraction) -> dict[str, str]:
     return {
-        # faststart puts the index before the pixels, so browsers play at once and ComfyUI finds the workflow in the
-        # first 64 MiB; use_metadata_tags keeps keys that MP4 does not define.
+        # The index before the pixels, so that browsers play at once and ComfyUI, which reads 64 MiB, finds the
+        # workflow; and keys that MP4 does not define.
         "movflags": "use_metadata_tags+faststart",
-        # Ticks per second of the whole file, at least FFmpeg's 1000: a frame is a whole number of them, or the
-        # duration would be cut to milliseconds.
+        # Ticks per second, a whole number to the frame; at FFmpeg's 1000 the duration would be cut to milliseconds.
         "movie_timescale": str(fps.numerator * math.ceil(1000 / fps.numerator)),
     }
 
@@ -250,8 +248,6 @@ def _check_codec(name: str, crf: int) -> tuple[Codec, int]:
         raise ValueError(f"Codec is one of {', '.join(CODECS)}, got '{name}'.")
     codec = CODECS[name]
     if crf not in codec.crf:
-        raise ValueError(
-            f"{codec.label} takes a CRF of {codec.crf[0]} to {codec.crf[-1]}, got {crf}. "
-            "Lower is better; at 18 the loss is hard to see."
-        )
+        best, worst = codec.crf[0], codec.crf[-1]
+        raise ValueError(f"{codec.label} takes a CRF of {best} (best) to {worst}, got {crf}. Begin with 18.")
     return codec, crf

@@ -13,7 +13,8 @@ from setup_cache import SetupError, cache_dir
 SHOWN = re.compile(r"^\s*(Downloading|Building|Installing collected|Successfully)\b")
 OFFLINE = re.compile(
     r"NewConnectionError|ConnectTimeout|ReadTimeout|ProtocolError|Failed to establish|name resolution"
-    r"|ProxyError|SSLError|from versions: none|Connection (?:refused|reset|broken)|Network is unreachable|Could not fetch URL",
+    r"|ProxyError|SSLError|Connection (?:refused|reset|broken)|Network is unreachable|Could not fetch URL"
+    r"|from versions: none",
     re.IGNORECASE,
 )
 NO_SPACE = re.compile(r"No space left on device|Errno 28|not enough space", re.IGNORECASE)

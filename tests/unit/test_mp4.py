@@ -109,8 +109,7 @@ def test_planes_reach_the_encoder_as_they_were_made(tmp_path):
 
 @pytest.mark.parametrize("decode", [decode_exactly, decode_to_8_bits])
 def test_six_generations_do_not_drift(tmp_path, decode):
-    original = clip(2, Size(320, 192))
-    frames = original
+    original = frames = clip(2, Size(320, 192))
     for generation in range(6):
         path = write(tmp_path / f"{generation}.mp4", frames)
         frames = np.repeat(decode(path)[-1:], 2, axis=0).astype(np.float32)  # the last frame starts the next clip
@@ -119,10 +118,10 @@ def test_six_generations_do_not_drift(tmp_path, decode):
 
 
 @pytest.mark.parametrize("fps", [16, 24, 12.5, Fraction(30000, 1001)])
-@pytest.mark.parametrize("count", [1, 2, 33])
+@pytest.mark.parametrize("count", [1, 3, 81])
 def test_frame_rate_and_duration_are_exact(tmp_path, fps, count):
-    still = np.full((count, 64, 96, 3), 0.5)  # encoders reorder frames that resemble each other most
-    with av.open(str(write(tmp_path / "clip.mp4", still, fps=fps))) as file:
+    fade = np.linspace(0.1, 0.9, count)[:, None, None, None] * np.ones((64, 96, 3))  # makes encoders reorder frames
+    with av.open(str(write(tmp_path / "clip.mp4", fade, fps=fps))) as file:
         stream = file.streams.video[0]
         assert stream.average_rate == Fraction(fps)
         assert stream.frames == count
@@ -152,11 +151,8 @@ def test_a_name_with_spaces_and_chinese_characters_works(tmp_path):
 
 
 def test_takes_torch_tensors(tmp_path):
-    frames = clip(2)
-    array, tensor = tmp_path / "array.mp4", tmp_path / "tensor.mp4"
-    write(array, frames)
-    write(tensor, torch.from_numpy(frames))
-    assert array.read_bytes() == tensor.read_bytes()
+    array, tensor = clip(2), torch.from_numpy(clip(2))
+    assert write(tmp_path / "a.mp4", array).read_bytes() == write(tmp_path / "t.mp4", tensor).read_bytes()
 
 
 def test_the_same_frames_make_the_same_file_in_place_of_the_old(tmp_path):
@@ -236,9 +232,7 @@ def test_a_missing_encoder_is_named_with_the_remedy(tmp_path, monkeypatch):
 
 def test_what_an_encoder_refuses_is_said_at_once(tmp_path, monkeypatch):
     monkeypatch.setitem(CODECS, "h264", mp4.Codec("H.264", "libx264", range(1, 52), {"preset": "impossible"}))
-    with pytest.raises(
-        RuntimeError, match="The encoder libx264 here refuses 96x64 at 16 frames per second with CRF 18"
-    ):
+    with pytest.raises(RuntimeError, match=r"The encoder libx264 here refuses 96x64: .* Choose another"):
         Mp4Writer(tmp_path / "clip.mp4", SIZE).__enter__()
     assert os.listdir(tmp_path) == []
 
@@ -249,8 +243,8 @@ def test_what_an_encoder_refuses_is_said_at_once(tmp_path, monkeypatch):
         ({"size": Size(63, 48)}, "even sides of at least 16 pixels, got 63x48"),
         ({"size": Size(8, 8)}, "even sides of at least 16 pixels, got 8x8"),
         ({"codec": "vp9"}, "Codec is one of h264, h265, av1, got 'vp9'"),
-        ({"crf": 52}, r"H\.264 takes a CRF of 1 to 51, got 52\. Lower is better"),
-        ({"crf": 0, "codec": "av1"}, "AV1 takes a CRF of 1 to 63, got 0"),
+        ({"crf": 52}, r"H\.264 takes a CRF of 1 \(best\) to 51, got 52\. Begin with 18"),
+        ({"crf": 0, "codec": "av1"}, r"AV1 takes a CRF of 1 \(best\) to 63, got 0"),
         ({"fps": 0}, "A video has 1 to 240 frames per second, got 0"),
         ({"fps": math.nan}, "A video has 1 to 240 frames per second, got nan"),
     ],
