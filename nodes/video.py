@@ -52,7 +52,7 @@ class SaveMp4(io.ComfyNode):
                     tooltip="h264 plays everywhere. h265 and av1 are smaller; older players refuse them.",
                 ),
                 io.Int.Input(
-                    "crf", default=18, min=0, max=51, tooltip="Quality: lower is better and larger. 18 looks lossless."
+                    "crf", default=18, min=1, max=51, tooltip="Quality: lower is better and larger. 18 looks lossless."
                 ),
                 io.Combo.Input(
                     "metadata",

@@ -228,11 +228,17 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         sys.stdout.write(f"ComfyUI {install.comfyui}\nPython  {install.python}\n")
         return 0
+    return hand_over(install, arguments)
+
+
+def hand_over(install: Install, arguments: list[str]) -> int:
+    """Runs a script with the prepared interpreter; where the system can, as this very process, so signals reach it."""
+    os.chdir(ROOT)
     environment = {**os.environ, "COMFYUI_DIR": str(install.comfyui), "PYTHONUNBUFFERED": "1"}
-    try:
-        return subprocess.run([str(install.python), *arguments], env=environment, cwd=ROOT).returncode
-    except KeyboardInterrupt:
-        return 130
+    command = [str(install.python), *arguments]
+    if os.name == "posix":
+        os.execve(command[0], command, environment)
+    return subprocess.run(command, env=environment).returncode
 
 
 if __name__ == "__main__":

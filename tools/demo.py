@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -138,9 +139,21 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def end_orderly() -> None:
+    """Turns a polite request to end into an exception, so that the server ends too."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
+
+
 def main(arguments: list[str]) -> int:
     """Runs the demo or the server."""
     options = parse(arguments)
+    end_orderly()
     base, more = prepare_base(options)
     port = USUAL_PORT if options.serve and port_is_free(USUAL_PORT) else free_port()
     say("Starting ComfyUI" + ("" if options.models else " with tiny random models"))

@@ -23,6 +23,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, server) -> Iterator[Page]:
     """A page with the frontend loaded and idle; errors in it are collected in `page_errors`."""
     set_setting(server, "Comfy.TutorialCompleted", True)
+    set_setting(server, "Comfy.Minimap.Visible", False)  # it lies over the graph
     tab = browser.new_page(viewport={"width": 1900, "height": 1000})
     tab.page_errors = []
     tab.on("pageerror", lambda error: tab.page_errors.append(str(error)))
