@@ -1,0 +1,156 @@
+"""Reading the header of a safetensors file: whole files in full, damaged ones in one sentence."""
+
+import json
+import os
+import re
+import threading
+
+import pytest
+import torch
+from pack.weights.header import TensorInfo, has_header, read_header
+from safetensors.torch import save_file
+
+
+def write(folder, shapes, name="x.safetensors", metadata=None):
+    path = folder / name
+    save_file({key: torch.zeros(shape, dtype=torch.uint8) for key, shape in shapes.items()}, path, metadata)
+    return path
+
+
+def test_reads_names_types_shapes_and_metadata(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(2, 3, dtype=torch.bfloat16), "b": torch.zeros(0)}, path, {"key": "wörd"})
+
+    header = read_header(path)
+
+    assert header.tensors == {"a": TensorInfo("BF16", (2, 3)), "b": TensorInfo("F32", (0,))}
+    assert header.metadata == {"key": "wörd"}
+
+
+def test_reads_no_tensor_of_a_file_larger_than_memory(tmp_path):
+    path = tmp_path / "x.safetensors"
+    size = 1 << 42
+    raw = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    path.write_bytes(len(raw).to_bytes(8, "little") + raw)
+    try:
+        os.truncate(path, 8 + len(raw) + size)
+    except OSError:
+        pytest.skip("this file system has no files of 4 TB")
+
+    assert read_header(path).tensors["a"].shape == (size,)
+
+
+def entry(begin, end, **changes):
+    return {"dtype": "U8", "shape": [end - begin], "data_offsets": [begin, end]} | changes
+
+
+def packed(header, data=b""):
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(raw).to_bytes(8, "little") + raw + data
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it has 0 bytes and no header."),
+        (b"\x02\x00\x00", "it has 3 bytes and no header."),
+        (bytes(100), "it has 100 bytes and no header."),
+        (b"\xff" * 16, "its header would be 18446744073709551615 bytes long, at most 100000000 are allowed."),
+        ((100).to_bytes(8, "little") + b"{}", "it ends within its header, after 10 bytes."),
+        (packed({"a": entry(0, 9)}, b"1234"), "it holds 4 of the 9 bytes that its header lists."),
+        (packed({"a": entry(0, 2), "b": entry(1, 4)}, b"1234"), "its tensors overlap or leave gaps."),
+        (packed({"a": entry(1, 4)}, b"1234"), "its tensors overlap or leave gaps."),
+        (packed({"a": entry(0, 3)}, b"1234"), "its tensors overlap or leave gaps."),
+        (packed({"a": entry(0, 0, data_offsets=[4, 0])}, b""), "its tensors overlap or leave gaps."),
+        (packed(b"nothing"), "its header is not the JSON of the format."),
+        (packed(b"\xff\xfe{}"), "its header is not the JSON of the format."),
+        (packed(b"[" * 200_000), "its header is not the JSON of the format."),
+        (
+            packed(b'{"\\ud800": ' + json.dumps(entry(0, 0)).encode() + b"}"),
+            "its header is not the JSON of the format.",
+        ),
+        (packed({"__metadata__": {"a": "\ud800"}}), "its header is not the JSON of the format."),
+        (packed([]), "its header lists no tensors."),
+        (packed(b'{"a": 1, "a": 2}'), "a name occurs twice in its header."),
+        (packed({"__metadata__": {"a": 1}}), "its metadata is not a table of texts."),
+        (packed({"__metadata__": ["a"]}), "its metadata is not a table of texts."),
+        (packed({"a": None}), "an entry of its header is not the type, shape and place of a tensor."),
+        (packed({"a": entry(0, 1, shape=[True])}, b"1"), "an entry of its header is not the type, shape"),
+        (packed({"a": entry(0, 1, shape=[-1])}, b"1"), "an entry of its header is not the type, shape"),
+        (packed({"a": entry(0, 1, dtype=1)}, b"1"), "an entry of its header is not the type, shape"),
+        (packed({"a": entry(0, 1, data_offsets=[0])}, b"1"), "an entry of its header is not the type, shape"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content, reason):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"^'x\.safetensors' is ") as caught:
+        read_header(path)
+
+    assert str(caught.value).startswith(f"'x.safetensors' is not a whole safetensors file: {reason}")
+    assert str(caught.value).endswith("Download it again.")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04" + bytes(90), "it is a PyTorch file. Choose its safetensors version."),
+        (b"GGUF" + bytes(90), "it is a GGUF file. Load it with a GGUF loader node."),
+        (b"version https://git-lfs.github.com/spec/v1", "it is a Git LFS pointer, a note that stands for the file."),
+        (b"<!DOCTYPE html><html>", "it is a web page, saved in place of the file. Download the file itself."),
+        (b"<html><head></head>", "it is a web page, saved in place of the file. Download the file itself."),
+    ],
+)
+def test_a_file_of_another_format_is_named_with_its_own_remedy(tmp_path, content, message):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=re.escape(f"'x.safetensors' is not a whole safetensors file: {message}")):
+        read_header(path)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"it is a folder or a device\. Choose a file\.$"):
+        read_header(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
+    os.mkfifo(tmp_path / "x.safetensors")
+    caught = []
+
+    def read():
+        try:
+            read_header(tmp_path / "x.safetensors")
+        except ValueError as err:
+            caught.append(str(err))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(5)
+    assert caught == ["'x.safetensors' is not a whole safetensors file: it is a folder or a device. Choose a file."]
+
+
+def test_a_missing_file_is_named_without_its_folder(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        read_header(tmp_path / "x.safetensors")
+    assert str(caught.value) == "'x.safetensors' is no longer there. Refresh the page and choose another file."
+
+
+def test_a_file_that_the_system_keeps_from_us_is_named_without_its_folder(tmp_path):
+    looped = tmp_path / "x.safetensors"
+    try:
+        looped.symlink_to(looped)
+    except OSError:
+        pytest.skip("this system makes no symbolic links")
+    with pytest.raises(
+        RuntimeError, match=r"^'x.safetensors' cannot be read: .*\. Check disk and permissions\.$"
+    ) as caught:
+        read_header(looped)
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "known"), [("a.safetensors", True), ("a.SFT", True), ("a.pth", False), ("a", False)])
+def test_knows_by_its_suffix_which_file_has_a_header(name, known):
+    assert has_header(name) is known
