@@ -1,7 +1,7 @@
 """What a clip was made with, told without the graph: settings and names of files, no prompts and no paths."""
 
+import re
 from collections.abc import Mapping
-from pathlib import PureWindowsPath
 from typing import Any
 
 PREFIX = "Wan22Turbo_"
@@ -29,7 +29,7 @@ def recipe(prompt: Mapping[str, Any]) -> dict[str, Settings]:
 def settings(inputs: Mapping[str, Any]) -> Settings:
     """Returns the widget values among a node's inputs that may be shared."""
     return {
-        name: PureWindowsPath(value).name if isinstance(value, str) else value  # takes either kind of slash
+        name: re.split(r"[\\/]", value)[-1] if isinstance(value, str) else value
         for name, value in inputs.items()
         if name not in PRIVATE and isinstance(value, str | int | float | bool)
     }

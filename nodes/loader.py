@@ -68,12 +68,14 @@ class Loader(io.ComfyNode):
     def validate_inputs(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str) -> bool | str:
         # Naming a COMBO here takes its check over from ComfyUI, so that a name from another machine's folders is found.
         names = {"high_noise": high_noise, "low_noise": low_noise, "text_encoder": text_encoder, "vae": vae}
-        try:
-            for slot, name in names.items():
-                find(slot, name)
-        except (FileNotFoundError, ValueError) as error:
-            return str(error)
-        return True
+        problems = []
+        for slot, name in names.items():
+            try:
+                if name is not None:  # a linked input has no value yet
+                    find(slot, name)
+            except (FileNotFoundError, ValueError) as error:
+                problems.append(f"{slot}: {error}")
+        return " ".join(problems) or True
 
     @classmethod
     def execute(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str) -> io.NodeOutput:

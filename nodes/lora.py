@@ -1,6 +1,7 @@
 """Load LoRA with Trigger Words: one LoRA, or a pair, on both experts, and its words in the prompt."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,24 @@ class Lora(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, lora_high: str, lora_low: str) -> bool | str:
         # Naming a COMBO here takes its check over from ComfyUI, so that a name from another machine's folders is found.
-        try:
-            choose_files(lora_high, lora_low)
-        except (FileNotFoundError, ValueError) as error:
-            return str(error)
-        return True
+        available = folder_paths.get_filename_list("loras")
+        problems = []
+        for slot, name in {"lora_high": lora_high, "lora_low": lora_low}.items():
+            try:
+                if name not in (None, NONE, AUTO):  # a linked input has no value yet
+                    pairing.resolve_name(name, available, "loras")
+            except (FileNotFoundError, ValueError) as error:
+                problems.append(f"{slot}: {error}")
+        return " ".join(problems) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_high: str | None, lora_low: str | None, **_: Any) -> Any:
+        # The result depends on files that the inputs do not name: a partner found by name, text files with words.
+        if lora_high is None or lora_low is None:
+            return None
+        files = [path_of(file) for file in choose_files(lora_high, lora_low)[:2] if file]
+        beside = [sidecar for path in files for sidecar in triggers.sidecars_of(path)]
+        return [(str(path), os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
 
     @classmethod
     def execute(

@@ -51,6 +51,7 @@ class Resolution(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, tier: str, aspect: str, fit: str) -> io.NodeOutput:
+        check_not_empty(image)
         source = resolution.Size(image.shape[2], image.shape[1])
         target = resolution.fit_size(*source, tier, aspect)
         report = resolution.describe_fit(source, target, tier, fit)
@@ -106,6 +107,8 @@ class ImageToVideo(io.ComfyNode):
         end_image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         check_vae(vae)
+        check_not_empty(start_image)
+        start_image = start_image[:1]  # more would be taken for frames that are given
         height, width = start_image.shape[1:3]
         check_sides(width, height)
         frames = resolution.frame_count(seconds)
@@ -124,6 +127,12 @@ def check_vae(vae: Any) -> None:
             f"Wan 2.2 I2V A14B needs a VAE of {LATENT_CHANNELS} channels, this one has {vae.latent_channels}. "
             "Choose wan_2.1_vae.safetensors."
         )
+
+
+def check_not_empty(image: torch.Tensor) -> None:
+    """Refuses a batch without a picture, as some list and filter nodes make it."""
+    if not len(image):
+        raise ValueError("A picture is needed, got an empty batch. Check the node that it comes from.")
 
 
 def check_sides(width: int, height: int) -> None:

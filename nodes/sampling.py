@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import comfy.model_management
+import comfy.sample
 import comfy.samplers
+import comfy.utils
 from comfy_api.latest import io, ui
-from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 
 from ..samplers import rcm, routing
 from ..samplers.guider import TwoExpertGuider
+from .progress import StepProgress
 
 MODES = {"ode": "euler", "sde": "lcm"}  # the reference's two step rules are ComfyUI samplers
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
@@ -86,7 +89,19 @@ class Sampler(io.ComfyNode):
                 io.Latent.Output("latent", display_name="latent"),
                 io.String.Output("plan", display_name="plan"),
             ],
+            hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(cls, schedule: str, steps: int, sigma_max: float, shift: float) -> bool | str:
+        # Before 28 GB are loaded, not after. Naming these takes their checks over from ComfyUI.
+        if None in (schedule, steps, sigma_max, shift):  # a linked input has no value yet
+            return True
+        try:
+            rcm.schedule_sigmas(schedule, steps, sigma_max, shift)
+        except ValueError as error:
+            return str(error)
+        return True
 
     @classmethod
     def execute(
@@ -106,11 +121,26 @@ class Sampler(io.ComfyNode):
         negative: Any = None,
     ) -> io.NodeOutput:
         sigmas = rcm.schedule_sigmas(schedule, steps, sigma_max, shift)
-        plan = routing.plan(sigmas.tolist(), boundary)
         guider = make_guider(high, low, positive, negative, cfg, boundary)
-        sampler = comfy.samplers.sampler_object(MODES[mode])
-        sampled = SamplerCustomAdvanced.execute(Noise_RandomNoise(seed), guider, sampler, sigmas, latent)
-        return io.NodeOutput(sampled[0], plan, ui=ui.PreviewText(plan))
+        plan = routing.plan(sigmas.tolist(), boundary)
+        if guider.is_one_model:
+            plan += " | one model in both slots"
+        progress = StepProgress(
+            routing.experts(sigmas.tolist(), boundary), high.model.latent_format, cls.hidden and cls.hidden.unique_id
+        )
+        samples = guider.sample(
+            comfy.sample.prepare_noise(latent["samples"], seed, latent.get("batch_index")),
+            latent["samples"],
+            comfy.samplers.sampler_object(MODES[mode]),
+            sigmas,
+            latent.get("noise_mask"),
+            progress,
+            not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed,
+        )
+        progress.say(plan)
+        sampled = {**latent, "samples": samples.to(comfy.model_management.intermediate_device())}
+        return io.NodeOutput(sampled, plan, ui=ui.PreviewText(plan))
 
 
 class RcmSigmas(io.ComfyNode):

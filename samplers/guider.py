@@ -7,6 +7,7 @@ management: the low-noise expert is loaded at its first step, and the high-noise
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, cast
 
 import comfy.k_diffusion.sampling
@@ -20,6 +21,7 @@ import torch
 from .routing import I2V_BOUNDARY, Expert, expert_at, experts
 
 LATENT_CHANNELS = 16
+SIZES = ("dim", "num_layers")
 IN_CHANNELS = 36  # 16 of noise, 4 of mask, 16 of the encoded start image
 
 
@@ -28,8 +30,16 @@ class LateExpert(comfy.samplers.CFGGuider):
 
     def __init__(self, model_patcher: comfy.model_patcher.ModelPatcher):
         super().__init__(model_patcher)
+        self.forget()
+
+    def forget(self) -> None:
+        """Lets go of everything that belongs to one run."""
         self.loop: Callable[[], torch.Tensor] | None = None
+        self.arguments: tuple[Any, ...] = ()
         self.joined = False
+        self.inner_model: Any = None
+        self.loaded_models: list[Any] = []
+        self.loop_options: dict[str, Any] = {}
 
     def enclose(self, loop: Callable[[], torch.Tensor]) -> None:
         """Makes the next `sample` run this loop instead of a sampler."""
@@ -59,10 +69,7 @@ class LateExpert(comfy.samplers.CFGGuider):
             if self.joined:
                 self.model_patcher.cleanup()
                 comfy.sampler_helpers.cleanup_models(self.conds, self.loaded_models)
-                del self.inner_model, self.loop_options
-            self.joined = False
-            del self.loop, self.arguments  # they hold the loop's tensors
-            self.loop = None
+            self.forget()
 
     def join(self) -> None:
         """Loads the expert and prepares its conditioning, as `CFGGuider` does at the start of a loop."""
@@ -90,16 +97,22 @@ class LateExpert(comfy.samplers.CFGGuider):
             current: The options that the sampler passes on.
             base: The other expert's options as the loop began.
         """
-        added = {
-            key: value
-            for key, value in current.items()
-            if key not in base and key not in ("transformer_options", "sampler_post_cfg_function")
-        }
-        hooks = "sampler_post_cfg_function"
-        extra = current.get(hooks, [])[len(base.get(hooks, [])) :]
-        if extra:
-            added[hooks] = [*self.loop_options.get(hooks, []), *extra]
-        return {**self.loop_options, **added}
+        options = dict(self.loop_options)
+        for key, value in current.items():
+            if isinstance(value, list):  # of hooks, to which samplers append
+                added = value[len(base.get(key, [])) :]
+                options[key] = [*options.get(key, []), *added]
+            elif key not in base:
+                options[key] = value
+        return options
+
+    def evaluate(
+        self, x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any], seed: int | None
+    ) -> torch.Tensor:
+        """Evaluates this expert on its own device, which need not be the one that the loop runs on."""
+        device = self.model_patcher.load_device
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            return self.outer_predict_noise(x.to(device), timestep.to(device), model_options, seed).to(x.device)
 
 
 class TwoExpertGuider(comfy.samplers.CFGGuider):
@@ -122,10 +135,16 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
     ):
         check_expert("high", high)
         check_expert("low", low)
+        check_pair(high, low)
         super().__init__(high)
         self.low = LateExpert(low)
         self.boundary = boundary
         self.turn: Expert = "high"
+
+    @property
+    def is_one_model(self) -> bool:
+        """Whether the same model is in both slots, so that there is nothing to change to."""
+        return self.low.model_patcher is self.model_patcher
 
     def inner_set_conds(self, conds: dict[str, Any]) -> None:
         """Gives both experts the same conditioning."""
@@ -171,7 +190,7 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
         rest = (denoise_mask, callback, disable_pbar, seed)
         used = set(experts(sigmas.tolist(), self.boundary))
         self.turn = "high"
-        if self.low.model_patcher is self.model_patcher or used <= {"high"}:
+        if self.is_one_model or used <= {"high"}:
             return super().sample(noise, latent_image, sampler, sigmas, *rest)
         if used == {"low"}:
             return self.low.sample(noise, latent_image, sampler, sigmas, *rest)
@@ -188,14 +207,14 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
     ) -> torch.Tensor:
         """Evaluates the expert that the sigma calls for, with that expert's own wrappers and options."""
         model_options = model_options or {}
-        if self.low.model_patcher is self.model_patcher:
+        if self.is_one_model:
             return super().outer_predict_noise(x, timestep, model_options, seed)
         expert = expert_at(float(timestep[0]), self.boundary)
         if expert != self.turn:
             self.change_to(expert, x)
         if expert == "high":
             return super().outer_predict_noise(x, timestep, model_options, seed)
-        return self.low.outer_predict_noise(x, timestep, self.low.options_for(model_options, self.model_options), seed)
+        return self.low.evaluate(x, timestep, self.low.options_for(model_options, self.model_options), seed)
 
     def change_to(self, expert: Expert, x: torch.Tensor) -> None:
         """Brings an expert to its device. ComfyUI lets the other one go if the memory is needed."""
@@ -246,6 +265,20 @@ def check_expert(slot: Expert, patcher: comfy.model_patcher.ModelPatcher) -> Non
         raise ValueError(
             f"The {slot}-noise expert must take {IN_CHANNELS} channels (Wan 2.2 I2V A14B), this model takes {channels}"
             f"{', as the text-to-video files do' if channels == LATENT_CHANNELS else ''}. Choose the I2V files."
+        )
+
+
+def check_pair(high: comfy.model_patcher.ModelPatcher, low: comfy.model_patcher.ModelPatcher) -> None:
+    """Refuses two experts of different size, which are not one model.
+
+    Raises:
+        ValueError: Their widths or depths differ.
+    """
+    sizes = [tuple(patcher.model.model_config.unet_config.get(key) for key in SIZES) for patcher in (high, low)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"Both experts must have one size, got width, depth {sizes[0]} high and {sizes[1]} low. "
+            "Choose the two files of one model."
         )
 
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from pip_run import pip
+from pip_run import own_environment, pip
 from setup_cache import SetupError, cache_dir, finished, lock, mark_finished, need_space, remove
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,14 +162,15 @@ def install_environment(comfyui: Path) -> Path:
 def make_venv(target: Path, steps: list[tuple[str, list[str]]]) -> Path:
     """Makes a virtual environment, or takes the finished one. A half-made one is removed and made again."""
     python = target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if finished(target):
+    if finished(target) and runs(python):
         return python
     if steps:
         need_space(SPACE_GB)
     if target.exists():
         say("An earlier set-up did not finish; starting it again")
         remove(target)
-    result = subprocess.run([sys.executable, "-m", "venv", str(target)], capture_output=True, text=True)
+    command = [sys.executable, "-m", "venv", str(target)]
+    result = subprocess.run(command, capture_output=True, text=True, env=own_environment())
     if result.returncode:
         raise SetupError(
             "A virtual environment could not be made: "
@@ -183,6 +184,14 @@ def make_venv(target: Path, steps: list[tuple[str, list[str]]]) -> Path:
         mend_torchaudio(target)
     mark_finished(target)
     return python
+
+
+def runs(python: Path) -> bool:
+    """Says whether an interpreter still starts: one that its environment was made from may be gone."""
+    try:
+        return subprocess.run([str(python), "-c", ""], env=own_environment()).returncode == 0
+    except OSError:
+        return False
 
 
 def mend_torchaudio(venv: Path) -> None:
@@ -234,7 +243,8 @@ def main(arguments: list[str]) -> int:
 def hand_over(install: Install, arguments: list[str]) -> int:
     """Runs a script with the prepared interpreter; where the system can, as this very process, so signals reach it."""
     os.chdir(ROOT)
-    environment = {**os.environ, "COMFYUI_DIR": str(install.comfyui), "PYTHONUNBUFFERED": "1"}
+    inherited = dict(os.environ) if os.environ.get("COMFYUI_PYTHON") else own_environment()
+    environment = {**inherited, "COMFYUI_DIR": str(install.comfyui), "PYTHONUNBUFFERED": "1"}
     command = [str(install.python), *arguments]
     if os.name == "posix":
         os.execve(command[0], command, environment)

@@ -110,11 +110,18 @@ def title(prompt: Prompt, node_id: str) -> str:
     return node.get("_meta", {}).get("title") or node.get("class_type", node_id)
 
 
+def explain(error: dict[str, Any]) -> str:
+    """Says one error of a node; a check of ours comes once per input that it covers, after the input's name."""
+    details = error["details"]
+    ours = error["type"] == "custom_validation_failed" and " - " in details
+    return details.partition(" - ")[2] if ours else f"{error['message']}: {details}"
+
+
 def explain_refusal(prompt: Prompt, answer: dict[str, Any]) -> str:
     """Puts ComfyUI's answer to a refused prompt into lines."""
     lines = [
-        f"{title(prompt, node_id)}: {error['message']}: {error['details']}"
+        f"{title(prompt, node_id)}: {explain(error)}"
         for node_id, node in (answer.get("node_errors") or {}).items()
         for error in node["errors"]
     ]
-    return "\n".join(lines) or str(answer.get("error", answer))
+    return "\n".join(dict.fromkeys(lines)) or str(answer.get("error", answer))

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+# Straight to the address: a proxy that pip needs would be asked for this machine's own 127.0.0.1.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 FOLDERS = ("custom_nodes", "models", "input", "output", "temp", "user")
@@ -93,7 +95,7 @@ class ComfyServer:
 
     def get(self, path: str, timeout: float = 10.0) -> Any:
         """Returns the JSON answer to a GET."""
-        with urllib.request.urlopen(self.address + path, timeout=timeout) as answer:
+        with DIRECT.open(self.address + path, timeout=timeout) as answer:
             return json.load(answer)
 
     def post(self, path: str, body: Any, timeout: float = 30.0) -> tuple[int, Any]:
@@ -102,7 +104,7 @@ class ComfyServer:
             self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:
+            with DIRECT.open(request, timeout=timeout) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
@@ -146,7 +148,12 @@ def tiny_models(models: Path) -> None:
     stamp = models / ".tiny"
     maker = ROOT / "tests" / "toy" / "models.py"
     made_by = maker.read_text(encoding="utf-8")
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == made_by:
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == made_by + file_list(models):
         return
     subprocess.run([sys.executable, str(maker), str(models)], check=True, env=os.environ)
-    stamp.write_text(made_by, encoding="utf-8")
+    stamp.write_text(made_by + file_list(models), encoding="utf-8")
+
+
+def file_list(folder: Path) -> str:
+    """Lists the model files below a folder, with their sizes."""
+    return "\n".join(f"{path.name} {path.stat().st_size}" for path in sorted(folder.rglob("*.safetensors")))

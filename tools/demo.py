@@ -44,6 +44,8 @@ def prepare_base(options: argparse.Namespace) -> tuple[Path, list[str]]:
         (base / folder).mkdir(parents=True, exist_ok=True)
     OUTPUT.mkdir(exist_ok=True)
     if options.models:
+        if not (options.models / "diffusion_models").is_dir():
+            raise DemoError(f"--models must be a ComfyUI models folder; {options.models} holds no diffusion_models.")
         paths = base / "model_paths.json"  # JSON is YAML
         named = {folder: folder for folder in MODEL_FOLDERS}
         paths.write_text(json.dumps({"real": {"base_path": str(options.models.absolute()), **named}}), encoding="utf-8")
@@ -57,14 +59,17 @@ def prepare_base(options: argparse.Namespace) -> tuple[Path, list[str]]:
 
 def place_picture(image: Path | None, target: Path) -> None:
     """Puts the picture where the shipped graph looks for it."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    if image:
-        Image.open(image).save(target)
-    else:
+    if image is None:
         from skimage.data import chelsea
 
         Image.fromarray(chelsea()).save(target)  # by Stefan van der Walt, in the public domain
+        return
+    try:
+        ImageOps.exif_transpose(Image.open(image)).convert("RGB").save(target)
+    except OSError as error:
+        raise DemoError(f"The picture must be a file that can be read, got {image}: {error}.") from error
 
 
 def demo_prompt(tier: str, seconds: float) -> Prompt:
@@ -76,6 +81,10 @@ def demo_prompt(tier: str, seconds: float) -> Prompt:
         elif node["class_type"] == "Wan22Turbo_ImageToVideo":
             node["inputs"]["seconds"] = seconds
     return prompt
+
+
+class DemoError(Exception):
+    """The demo cannot run as asked. The text says why."""
 
 
 class Reporter:
@@ -154,17 +163,17 @@ def main(arguments: list[str]) -> int:
     """Runs the demo or the server."""
     options = parse(arguments)
     end_orderly()
-    base, more = prepare_base(options)
     port = USUAL_PORT if options.serve and port_is_free(USUAL_PORT) else free_port()
-    say("Starting ComfyUI" + ("" if options.models else " with tiny random models"))
     try:
+        base, more = prepare_base(options)
+        say("Starting ComfyUI" + ("" if options.models else " with tiny random models"))
         with ComfyServer(base, more, port) as server:
             if options.serve:
                 serve(server)
                 return 1
             prompt = demo_prompt(options.tier, options.seconds)
             run = asyncio.run(run_prompt(server.address, prompt, Reporter(prompt)))
-    except (PromptError, RuntimeError) as error:
+    except (DemoError, PromptError, RuntimeError) as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:

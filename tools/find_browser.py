@@ -38,6 +38,7 @@ def ensure_browser() -> str | None:
     if browser:
         return browser
     if may_use_apt():
+        sys.stderr.write("Installing Debian's chromium for the browser tests\n")
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "chromium"]):
             subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -13,10 +13,10 @@ from setup_cache import SetupError, cache_dir
 SHOWN = re.compile(r"^\s*(Downloading|Building|Installing collected|Successfully)\b")
 OFFLINE = re.compile(
     r"NewConnectionError|ConnectTimeout|ReadTimeout|ProtocolError|Failed to establish|name resolution"
-    r"|ProxyError|SSLError|Connection (?:refused|reset|broken)|Network is unreachable|Could not fetch URL"
-    r"|from versions: none",
+    r"|ProxyError|SSLError|Connection (?:refused|reset|broken)|Network is unreachable|Could not fetch URL",
     re.IGNORECASE,
 )
+NO_BUILD = re.compile(r"satisfies the requirement (\S+) \(from versions: none\)")
 NO_SPACE = re.compile(r"No space left on device|Errno 28|not enough space", re.IGNORECASE)
 
 
@@ -28,7 +28,7 @@ def pip(python: Path, *arguments: str) -> None:
     """
     log = cache_dir() / "setup.log"
     command = [str(python), "-m", "pip", *arguments, "--no-input", "--progress-bar", "off"]
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1"}
+    environment = {**own_environment(), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1"}
     lines = []
     with log.open("a", encoding="utf-8") as file, subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
@@ -45,6 +45,11 @@ def pip(python: Path, *arguments: str) -> None:
         raise SetupError(explain("".join(lines), log))
 
 
+def own_environment() -> dict[str, str]:
+    """Returns the variables for an environment of our own: without those that would mix another one into it."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
 def explain(output: str, log: Path) -> str:
     """Says what went wrong from what pip printed."""
     if NO_SPACE.search(output):
@@ -53,5 +58,8 @@ def explain(output: str, log: Path) -> str:
         return (
             "The package index cannot be reached. Connect, or set COMFYUI_DIR and COMFYUI_PYTHON to a ComfyUI you have."
         )
+    missing = NO_BUILD.search(output)
+    if missing:
+        return f"The package index has no {missing[1]} for this Python and system, or it cannot be reached."
     errors = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()[-1:]
     return f"pip failed: {' '.join(errors[:1]).strip()} The whole output is in {log}."

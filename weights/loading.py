@@ -1,5 +1,6 @@
 """Loads experts, text encoder, VAE and LoRAs through ComfyUI's own loaders and patcher."""
 
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy.text_encoders import wan
+from comfy.weight_adapter import LoRAAdapter
 
 from . import inspect
 
@@ -74,14 +76,39 @@ def apply_lora(
         strength: Multiplies its effect; may be negative.
 
     Returns:
-        The patched clone, how many weights of the model it changes, and the file's keys that belong to none of them.
+        The patched clone, how many layers of the model it changes, and the file's keys that belong to none of them.
     """
     tensors = comfy.lora_convert.convert_lora(read_tensors(path)[0])
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
-    patches = comfy.lora.load_lora(tensors, key_map, log_missing=False)
+    named = comfy.lora.load_lora(tensors, key_map, log_missing=False)
+    shapes = {name: tuple(weight.shape) for name, weight in model.model.state_dict().items()}
+    patches = {name: patch for name, patch in named.items() if fits(patch, shapes.get(weight_name(name)))}
     patched = model.clone()
     matched = patched.add_patches(patches, strength)
-    return patched, len(matched), unused_keys(tensors, key_map, patches)
+    layers = {weight_name(name).rpartition(".")[0] for name in matched}
+    return patched, len(layers), unused_keys(tensors, key_map, patches)
+
+
+def weight_name(name: Any) -> str:
+    """Returns the weight that a patch is for; ComfyUI names a part of a weight by a tuple."""
+    return name if isinstance(name, str) else name[0]
+
+
+def fits(patch: Any, shape: tuple[int, ...] | None) -> bool:
+    """Says whether a patch has the size of its weight; a LoRA of a smaller model has all the names, and no effect.
+
+    Only the plain kinds are judged here, the others by ComfyUI when it applies them.
+    """
+    if shape is None:
+        return False
+    if isinstance(patch, LoRAAdapter):
+        up, down, _, middle, _, reshape = patch.weights
+        if middle is not None or reshape is not None:
+            return True
+        return up.shape[0] * down[0].numel() == math.prod(shape)
+    if isinstance(patch, tuple) and patch[0] == "diff":
+        return tuple(patch[1][0].shape) == shape
+    return True
 
 
 def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:

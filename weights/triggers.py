@@ -52,13 +52,18 @@ def trigger_words(metadata: Mapping[str, str], sidecars: Iterable[str]) -> list[
 
 def find_sidecar_words(lora_path: str | Path) -> list[str]:
     """Reads trained words from the files beside a LoRA that bear its name; a damaged one counts as absent."""
-    lora_path = Path(lora_path)
-    for suffix, parse in ((".json", _json_words), (".civitai.info", _json_words), (".txt", _split)):
-        text = _read_small(lora_path.with_suffix(suffix))
-        words = tidy(parse(text))
+    for sidecar in sidecars_of(lora_path):
+        parse = _split if sidecar.suffix == ".txt" else _json_words
+        words = tidy(parse(_read_small(sidecar)))
         if words:
             return words
     return []
+
+
+def sidecars_of(lora_path: str | Path) -> list[Path]:
+    """Returns the files beside a LoRA that may name its words, those that exist, the most telling first."""
+    named = (Path(lora_path).with_suffix(suffix) for suffix in (".json", ".civitai.info", ".txt"))
+    return [path for path in named if path.is_file()]
 
 
 def merge(prompt: str, words: Iterable[str], position: str) -> str:

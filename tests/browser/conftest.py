@@ -5,6 +5,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
+from comfy_server import DIRECT
 from find_browser import ARGUMENTS, ensure_browser
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -41,4 +42,4 @@ def set_setting(server, name: str, value: object) -> None:
         {"Content-Type": "application/json"},
         method="POST",
     )
-    urllib.request.urlopen(request, timeout=10).close()
+    DIRECT.open(request, timeout=10).close()

@@ -150,9 +150,12 @@ def test_cfg_evaluates_the_negative_on_both_experts(high, low, positive, negativ
 def test_a_sampler_that_adds_its_own_hook_reaches_both_experts(high, low, positive, negative):
     steps_seen = []
 
+    def after(arguments):
+        steps_seen.append(float(arguments["sigma"][0]))
+        return arguments["denoised"]
+
     def hooked_euler(model, x, sigmas, extra_args, **options):
-        hook = lambda arguments: steps_seen.append(float(arguments["sigma"][0])) or arguments["denoised"]  # noqa: E731
-        hooked = comfy.model_patcher.set_model_options_post_cfg_function(extra_args["model_options"], hook)
+        hooked = comfy.model_patcher.set_model_options_post_cfg_function(extra_args["model_options"], after)
         return sample_euler(model, x, sigmas, {**extra_args, "model_options": hooked}, **options)
 
     guider = ExpertGuider.execute(high, low, positive, cfg=2.0, boundary=0.9, negative=negative)[0]
@@ -220,6 +223,49 @@ def test_an_interrupted_run_leaves_nothing_behind(high, low, positive):
         sample(high, interrupted, positive)
     assert low.model.current_patcher is None
     assert sample(high, low, positive).equal(before)
+
+
+def test_out_of_memory_while_the_low_expert_joins_comes_out_as_it_is(high, low, positive):
+    before = sample(high, low, positive)
+
+    def run_out(*_):
+        raise comfy.model_management.OOM_EXCEPTION("Allocation on device")
+
+    failing = low.clone()
+    failing.add_callback(comfy.patcher_extension.CallbacksMP.ON_PRE_RUN, run_out)
+    with pytest.raises(comfy.model_management.OOM_EXCEPTION, match="Allocation on device") as caught:
+        sample(high, failing, positive)
+    assert caught.value.__context__ is None
+    assert sample(high, low, positive).equal(before)
+
+
+def test_a_run_leaves_nothing_of_it_in_the_guider(high, low, positive):
+    guider = ExpertGuider.execute(high, low, positive, cfg=1.0, boundary=0.9)[0]
+    empty = torch.zeros(SHAPE)
+    guider.sample(empty, empty, comfy.samplers.sampler_object("euler"), rcm.rcm_sigmas(4), seed=1)
+    held = {**vars(guider), **vars(guider.low)}
+    assert not [name for name, value in held.items() if isinstance(value, torch.Tensor)]
+    assert (guider.low.loop, guider.low.arguments, guider.low.loaded_models, guider.low.loop_options) == (
+        None,
+        (),
+        [],
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "answer"),
+    [
+        ("rcm", 4, True),
+        ("rcm", 99, "rCM takes 1 to 8 steps, got 99."),
+        ("shifted", 99, True),
+        ("lightning", 0, "The lightning schedule takes 1 to 8 steps, got 0."),
+        (None, 99, True),  # linked: not known yet
+    ],
+)
+def test_steps_are_checked_before_anything_is_loaded(schedule, steps, answer):
+    said = Sampler.validate_inputs(schedule=schedule, steps=steps, sigma_max=200.0, shift=5.0)
+    assert said is True if answer is True else str(said).startswith(answer)
 
 
 def test_refuses_cfg_without_a_negative(high, low, positive):

@@ -22,7 +22,7 @@ from torch_compat import let_torchvision_import
 let_torchvision_import()
 from comfy.cli_args import args
 args.cpu = True
-import nodes, comfy_extras.nodes_custom_sampler, comfy_extras.nodes_wan, comfy_api.latest, cv2, av
+import server, nodes, comfy_extras.nodes_custom_sampler, comfy_extras.nodes_wan, comfy_api.latest, cv2, av
 seen, watching = [], True
 def hook(event, arguments):
     if not watching:
@@ -61,7 +61,9 @@ def test_import_opens_nothing_starts_nothing_and_leaves_the_path_alone():
 
 
 def test_a_machine_without_opencv_loads_every_node_and_says_what_to_install():
-    program = PROGRAM.replace("import nodes,", "sys.modules['cv2'] = None; import nodes,").replace(", cv2, av", ", av")
+    program = PROGRAM.replace("import server, nodes,", "sys.modules['cv2'] = None; import server, nodes,").replace(
+        ", cv2, av", ", av"
+    )
     program += """
 import numpy
 try:

@@ -90,7 +90,17 @@ def test_swapped_experts_are_said(models, caplog):
 def test_a_missing_file_is_named_before_the_run(models, slot, folder):
     answer = Loader.validate_inputs(**{**FILES, slot: "missing_file.safetensors"})
     assert isinstance(answer, str)
-    assert answer.startswith(f"'missing_file.safetensors' is not in ComfyUI's folder '{folder}'.")
+    assert answer.startswith(f"{slot}: 'missing_file.safetensors' is not in ComfyUI's folder '{folder}'.")
+
+
+def test_every_missing_file_is_named_at_once(models):
+    answer = Loader.validate_inputs(**dict.fromkeys(FILES, "gone.safetensors"))
+    assert isinstance(answer, str)
+    assert all(f"{slot}: 'gone.safetensors' is not in" in answer for slot in FILES)
+
+
+def test_a_linked_name_is_checked_when_it_is_known(models):
+    assert Loader.validate_inputs(**{**FILES, "vae": None}) is True
 
 
 def test_files_of_another_machine_are_found_by_their_names(models):

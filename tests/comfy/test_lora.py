@@ -140,7 +140,8 @@ def test_a_file_that_is_no_lora_is_named(high, low, add_lora):
 def test_missing_files_are_named_before_the_run(models):
     answer = Lora.validate_inputs(lora_high="watercolour.safetensors", lora_low="auto")
     assert isinstance(answer, str)
-    assert answer.startswith("'watercolour.safetensors' is not in ComfyUI's folder 'loras'.")
+    assert answer.startswith("lora_high: 'watercolour.safetensors' is not in ComfyUI's folder 'loras'.")
+    assert Lora.validate_inputs(lora_high=None, lora_low="auto") is True  # linked: not known yet
     assert Lora.validate_inputs(lora_high="none", lora_low="none") is True
 
 
@@ -173,3 +174,32 @@ def test_an_empty_prompt_is_said(high, low):
     _, _, prompt, _, report = apply(high, low, prompt="  ")
     assert prompt.strip() == ""
     assert "The prompt is empty. Say in a sentence or two what should move" in report
+
+
+def test_a_lora_of_a_smaller_model_is_no_match_though_its_names_are(high, low, add_lora):
+    name = add_lora("small.safetensors", toy.lora(8, dim=64))
+    with pytest.raises(ValueError, match=r"LoRA 'small.safetensors' matched 0 of 8 layers"):
+        apply(high, low, lora_high=name)
+
+
+def test_a_layer_with_weight_and_bias_counts_once(high, low, add_lora):
+    state = toy.lora(8)
+    for key in [key for key in state if key.endswith(".alpha")]:
+        state[key.replace(".alpha", ".diff_b")] = torch.zeros(128)
+    *_, report = apply(high, low, lora_high=add_lora("biased.safetensors", state))
+    assert report.splitlines()[1].strip().startswith("8 of 8 layers")
+
+
+def test_a_new_partner_or_new_words_make_the_node_run_again(high, low, add_lora, models):
+    name = add_lora("ink_high_noise.safetensors", toy.lora(8))
+    seen = [Lora.fingerprint_inputs(lora_high=name, lora_low="auto")]
+    add_lora("ink_low_noise.safetensors", toy.lora(9))
+    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="auto"))
+    sidecar = models / "loras" / "ink_high_noise.txt"
+    sidecar.write_text("ink", encoding="utf-8")
+    try:
+        seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="auto", prompt="a cat"))
+    finally:
+        sidecar.unlink()
+    assert len({str(fingerprint) for fingerprint in seen}) == 3
+    assert Lora.fingerprint_inputs(lora_high=None, lora_low="auto") is None

@@ -99,3 +99,18 @@ def test_refuses_the_vae_of_another_model():
     other = comfy.sd.VAE(sd=TAESD(latent_channels=4).state_dict())
     with pytest.raises(ValueError, match=r"needs a VAE of 16 channels, this one has 4\. Choose wan_2\.1_vae"):
         ImageToVideo.execute(POSITIVE, other, picture(32, 32), 1.0)
+
+
+def test_more_start_pictures_than_one_are_not_taken_for_given_frames(vae):
+    start = picture(32, 32)
+    several = torch.cat([start, picture(32, 32).flip(1), start])
+    one, many = (ImageToVideo.execute(POSITIVE, vae, image, 0.5)[0][0][1] for image in (start, several))
+    assert one["concat_mask"].equal(many["concat_mask"])
+    assert one["concat_latent_image"].equal(many["concat_latent_image"])
+
+
+def test_an_empty_batch_is_said(vae):
+    empty = torch.zeros(0, 32, 32, 3)
+    for run in (lambda: fit(empty), lambda: ImageToVideo.execute(POSITIVE, vae, empty, 0.5)):
+        with pytest.raises(ValueError, match="A picture is needed, got an empty batch"):
+            run()

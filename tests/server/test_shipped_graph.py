@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import pytest
 from comfy_client import PromptError, run_prompt
+from pack.tests.toy.models import expert
+from safetensors.torch import save_file
 
 pytestmark = pytest.mark.server
 
@@ -108,9 +110,10 @@ def test_a_clip_has_picture_content(clip):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"Wan22Turbo_Sampler": {"steps": 0}}, "Value 0 smaller than min of 1"),
-        ({"Wan22Turbo_Sampler": {"steps": 101}}, "Value 101 bigger than max of 100"),
-        ({"Wan22Turbo_Sampler": {"schedule": "karras"}}, "Value not in list"),
+        ({"Wan22Turbo_Sampler": {"steps": 0}}, "rCM takes 1 to 8 steps, got 0."),
+        ({"Wan22Turbo_Sampler": {"steps": 99}}, "rCM takes 1 to 8 steps, got 99. For more, use the shifted schedule"),
+        ({"Wan22Turbo_Sampler": {"schedule": "karras"}}, "The schedule must be one of rcm, lightning, shifted, got"),
+        ({"Wan22Turbo_Sampler": {"cfg": 101.0}}, "Value 101.0 bigger than max of 100.0"),
         ({"Wan22Turbo_ImageToVideo": {"seconds": 9}}, "Value 9.0 bigger than max of 8.0"),
         (
             {"Wan22Turbo_Loader": {"high_noise": "wan2.2_t2v.safetensors"}},
@@ -130,20 +133,36 @@ def test_bad_values_are_refused_before_the_run(server, changes, message):
     assert message in json.dumps(answer["node_errors"], ensure_ascii=False)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"Wan22Turbo_Sampler": {"steps": 99}}, "rCM takes 1 to 8 steps, got 99. For more, use the shifted schedule"),
-        (
-            {"Wan22Turbo_Sampler": {"cfg": 3.5}},
-            "cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected",
-        ),
-    ],
-    ids=["steps 99", "cfg without negative"],
-)
-def test_what_a_schema_cannot_check_is_said_by_the_node(server, changes, message):
-    with pytest.raises(PromptError, match=message):
-        run(server, shipped({**DRAFT, **changes}))
+def test_a_person_reads_every_missing_file_once(server):
+    missing = {"high_noise": "a.safetensors", "vae": "b.safetensors"}
+    with pytest.raises(PromptError) as refused:
+        run(server, shipped({"Wan22Turbo_Loader": missing}))
+    assert str(refused.value) == (
+        "Load Wan 2.2 I2V: high_noise: 'a.safetensors' is not in ComfyUI's folder 'diffusion_models'. "
+        "Download it into that folder, then refresh the page. "
+        "vae: 'b.safetensors' is not in ComfyUI's folder 'vae'. Download it into that folder, then refresh the page."
+    )
+
+
+def test_what_a_schema_cannot_check_is_said_by_the_node(server):
+    with pytest.raises(PromptError, match="cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"):
+        run(server, shipped({**DRAFT, "Wan22Turbo_Sampler": {"cfg": 3.5}}))
+
+
+def test_a_text_to_video_file_is_named_by_the_loader(server):
+    name = "wan2.2_t2v_high_noise_14B.safetensors"
+    save_file(expert(1, in_dim=16), server.base / "models" / "diffusion_models" / name)
+    with pytest.raises(PromptError) as refused:
+        run(server, shipped({"Wan22Turbo_Loader": {"high_noise": name}}))
+    assert str(refused.value).startswith(f"Load Wan 2.2 I2V: '{name}' is Wan T2V (16 input channels)")
+    assert "Choose a Wan 2.2 I2V A14B high-noise file" in str(refused.value)
+
+
+def test_settings_may_come_from_other_nodes(server):
+    prompt = shipped({"Wan22Turbo_Sampler": {"steps": ["20", 0]}, **DRAFT})
+    prompt["20"] = {"class_type": "PrimitiveInt", "inputs": {"value": 1}}
+    finished, _ = run(server, prompt)
+    assert finished.outputs[node_of(prompt, "Wan22Turbo_Sampler")]["text"] == ["1 high | .9950"]
 
 
 def test_the_same_prompt_again_is_not_computed_again(clip, server):

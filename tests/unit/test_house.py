@@ -19,8 +19,8 @@ SHIPPED = [ROOT / "__init__.py", *(path for room in ROOMS for path in (ROOT / ro
 
 # Those of the field, and of ComfyUI itself. A new one needs a decision under docs/decisions.
 DEPENDENCIES = {"torch", "safetensors", "numpy", "einops", "opencv-python", "av", "aiohttp", "pydantic"}
-IMPORTS = {"torch", "safetensors", "numpy", "einops", "cv2", "av", "aiohttp", "pydantic", "typing_extensions"}
-COMFYUI = {"comfy", "comfy_api", "comfy_extras", "folder_paths"}
+IMPORTS = {"torch", "safetensors", "numpy", "einops", "cv2", "av", "PIL", "aiohttp", "pydantic", "typing_extensions"}
+COMFYUI = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "server"}
 COMFYUI_ROOMS = {"nodes", "__init__.py", "samplers/guider.py", "weights/loading.py", "media/vae_stream.py"}
 
 each_file = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -30,3 +30,8 @@ def test_recipe_names_files_without_their_folders():
     inputs = {"high_noise": "mine\\private\\a.safetensors", "low_noise": "mine/b.safetensors", "high": ["1", 0]}
     prompt = {"1": {"class_type": "Wan22Turbo_Loader", "inputs": inputs}}
     assert recipe(prompt) == {"1 Wan22Turbo_Loader": {"high_noise": "a.safetensors", "low_noise": "b.safetensors"}}
+
+
+def test_a_value_with_a_colon_stays_whole():
+    prompt = {"1": {"class_type": "Wan22Turbo_Resolution", "inputs": {"aspect": "9:16"}}}
+    assert recipe(prompt) == {"1 Wan22Turbo_Resolution": {"aspect": "9:16"}}

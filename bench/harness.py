@@ -1,0 +1,85 @@
+"""What the benches share: ComfyUI in this process, alternating measurements, and one file of results per machine."""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+
+
+def import_comfyui() -> None:
+    """Imports ComfyUI as `main.py --cpu` would, and makes the checkout importable as `pack`."""
+    import types
+
+    sys.path[0] = os.environ["COMFYUI_DIR"]
+    sys.path.append(str(ROOT / "tools"))
+    from torch_compat import let_torchvision_import
+
+    let_torchvision_import()
+    from comfy.cli_args import args
+
+    args.cpu = True
+    import nodes  # noqa: F401
+
+    pack = types.ModuleType("pack")
+    pack.__path__ = [str(ROOT)]
+    sys.modules["pack"] = pack
+
+
+def alternate(peers: dict[str, Callable[[], Any]], runs: int = 7) -> dict[str, float]:
+    """Times each peer in turn, `runs` times after one warm-up, and returns the median seconds of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
+    for run in peers.values():
+        run()
+    for _ in range(runs):
+        for name, run in peers.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(taken) for name, taken in seconds.items()}
+
+
+def peak_memory(script: Path, *arguments: str) -> float:
+    """Runs a script in a process of its own, which prints its `peak_mb()` as its last line, and returns that."""
+    output = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ).stdout
+    return float(output.splitlines()[-1])
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held, in megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def save(rows: dict[str, dict[str, float | str]]) -> None:
+    """Prints rows, and merges them into this machine's results."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{machine()}.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps({**known, **rows}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for title, row in rows.items():
+        print(title + ": " + ", ".join(f"{name} {value}" for name, value in row.items()))
+
+
+def machine() -> str:
+    """Names this kind of machine: its accelerator, else its processor type and number of cores."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name().lower().replace(" ", "-")
+    return f"cpu-{platform.machine()}-{os.cpu_count()}-cores"

@@ -1,0 +1,11 @@
+"""Runs every bench, each in a process of its own: `make bench`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BENCHES = ("import_cost.py", "sampling.py")
+
+if __name__ == "__main__":
+    sys.exit(max(subprocess.run([sys.executable, str(HERE / bench), *sys.argv[1:]]).returncode for bench in BENCHES))

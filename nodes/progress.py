@@ -1,0 +1,57 @@
+"""What a person sees while a clip is sampled: one bar, a few words, and the clip in the making."""
+
+import time
+from typing import Any
+
+import comfy.utils
+import torch
+from comfy.cli_args import LatentPreviewMethod, args
+from server import PromptServer
+
+from ..media import preview
+from ..samplers.routing import Expert
+
+
+class StepProgress:
+    """The callback of a sampler over both experts.
+
+    Args:
+        experts: Which expert runs which step.
+        latent_format: Of the model; its linear approximation of the VAE colours the preview.
+        node_id: Where the words appear; None without a server.
+    """
+
+    def __init__(self, experts: list[Expert], latent_format: Any, node_id: str | None):
+        self.experts = experts
+        self.latent_format = latent_format
+        self.node_id = node_id
+        self.bar = comfy.utils.ProgressBar(len(experts), node_id=node_id)
+        self.began = time.perf_counter()
+        self.say(f"Step 1 of {len(experts)}, {experts[0]}-noise expert")
+
+    def __call__(self, step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
+        """Reports a finished step. ComfyUI's bar raises its interrupt from here."""
+        done = step + 1
+        self.bar.update_absolute(done, total, self.picture(x0))
+        if done < total:
+            left = (time.perf_counter() - self.began) / done * (total - done)
+            self.say(f"Step {done + 1} of {total}, {self.experts[done]}-noise expert, about {duration(left)} left")
+
+    def picture(self, x0: torch.Tensor) -> tuple[str, Any, None] | None:
+        """Returns the preview in the form of ComfyUI's channel, or None where the user wants none."""
+        if args.preview_method == LatentPreviewMethod.NoPreviews:
+            return None
+        factors, bias = self.latent_format.latent_rgb_factors, self.latent_format.latent_rgb_factors_bias
+        return "PNG", preview.Loop(preview.latent_to_rgb(x0, torch.tensor(factors), torch.tensor(bias))), None
+
+    def say(self, text: str) -> None:
+        """Shows a few words on the node."""
+        server = getattr(PromptServer, "instance", None)
+        if server is not None and self.node_id is not None:
+            server.send_progress_text(text, self.node_id)
+
+
+def duration(seconds: float) -> str:
+    """Writes seconds as a person says them."""
+    whole = max(1, round(seconds))
+    return f"{whole} s" if whole < 100 else f"{whole // 60} min {whole % 60:02d} s"

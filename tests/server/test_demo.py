@@ -1,0 +1,86 @@
+"""`make demo` and `make serve` as a newcomer runs them, once the set-up is done."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+from pathlib import Path
+
+import pytest
+from comfy_server import DIRECT
+from PIL import Image
+
+pytestmark = pytest.mark.server
+
+ROOT = Path(__file__).parents[2]
+DEMO = [sys.executable, str(ROOT / "tools" / "demo.py")]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return {**os.environ, "WAN22_TURBO_CACHE": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+
+
+def test_demo_leaves_a_clip_and_a_contact_sheet_and_says_what_ran(environment, tmp_path):
+    picture = tmp_path / "my portrait.jpg"
+    sideways = Image.radial_gradient("L").convert("CMYK").resize((300, 200))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a phone held upright
+    sideways.save(picture, exif=exif)
+    result = subprocess.run(
+        [*DEMO, "--seconds", "0.3", "--image", str(picture)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    said = result.stdout
+    assert result.returncode == 0, said + result.stderr
+    assert "Fit to 720p: 200x300 -> 256x384 (240p)" in said
+    assert "rCM Sampler: 2 high + 2 low | .9950 .9338 | .8529 .6090" in said
+    assert re.search(r"[0-9.]+ s  rCM Sampler  4/4", said)
+    assert "The clip: 256x384, 5 frames, 16 a second, 0.31 s" in said
+    assert "a moving pattern, not a film" in said
+    assert "--models /path/to/ComfyUI/models" in said
+    clip, sheet = (ROOT / line.strip() for line in said.splitlines() if line.strip().startswith("output"))
+    assert clip.suffix == ".mp4"
+    assert clip.stat().st_size > 1000
+    with Image.open(sheet) as picture_of_frames:
+        assert picture_of_frames.width > 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--image", "gone.jpg"], "The picture must be a file that can be read, got gone.jpg"),
+        (["--models", "."], "--models must be a ComfyUI models folder; . holds no diffusion_models."),
+    ],
+)
+def test_demo_says_in_a_sentence_what_it_cannot_use(environment, tmp_path, arguments, message):
+    result = subprocess.run([*DEMO, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert message in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send")
+def test_serve_prints_its_address_and_ends_with_its_server_when_asked(environment, tmp_path):
+    with subprocess.Popen(
+        [*DEMO, "--serve"], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        while "Ctrl-C" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        address = re.search(r"http://127\.0\.0\.1:\d+", said)[0]
+        assert DIRECT.open(f"{address}/system_stats", timeout=10).status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    time.sleep(0.1)
+    with pytest.raises(urllib.error.URLError):
+        DIRECT.open(f"{address}/system_stats", timeout=10)
