@@ -105,9 +105,13 @@ class ComfyServer:
         )
         try:
             with DIRECT.open(request, timeout=timeout) as answer:
-                return answer.status, json.load(answer)
+                return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Sets one of the frontend's settings, as its own dialog does."""
+        self.post("/settings", {name: value})
 
     def log_tail(self, lines: int = 30) -> str:
         """Returns the end of the server's log."""

@@ -1,11 +1,8 @@
 """ComfyUI's own frontend in a headless Chromium."""
 
-import json
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from comfy_server import DIRECT
 from find_browser import ARGUMENTS, ensure_browser
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -23,8 +20,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, server) -> Iterator[Page]:
     """A page with the frontend loaded and idle; errors in it are collected in `page_errors`."""
-    set_setting(server, "Comfy.TutorialCompleted", True)
-    set_setting(server, "Comfy.Minimap.Visible", False)  # it lies over the graph
+    server.set_setting("Comfy.TutorialCompleted", True)
+    server.set_setting("Comfy.Minimap.Visible", False)  # it lies over the graph
     tab = browser.new_page(viewport={"width": 1900, "height": 1000})
     tab.page_errors = []
     tab.on("pageerror", lambda error: tab.page_errors.append(str(error)))
@@ -33,13 +30,3 @@ def page(browser: Browser, server) -> Iterator[Page]:
     tab.wait_for_function("() => Object.keys(LiteGraph.registered_node_types).length > 100", timeout=60_000)
     yield tab
     tab.close()
-
-
-def set_setting(server, name: str, value: object) -> None:
-    request = urllib.request.Request(
-        f"{server.address}/settings",
-        json.dumps({name: value}).encode(),
-        {"Content-Type": "application/json"},
-        method="POST",
-    )
-    DIRECT.open(request, timeout=10).close()

@@ -145,7 +145,7 @@ def test_a_person_reads_every_missing_file_once(server):
 
 
 def test_what_a_schema_cannot_check_is_said_by_the_node(server):
-    with pytest.raises(PromptError, match="cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"):
+    with pytest.raises(PromptError, match=r"cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"):
         run(server, shipped({**DRAFT, "Wan22Turbo_Sampler": {"cfg": 3.5}}))
 
 
