@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 
 MAX_FRAMES = 33  # latent frames of 8 seconds; a longer latent is thinned out
-MAX_SIDE = 256  # pixels; a 720p latent has 160
+SIDE = 320  # pixels at most; ComfyUI shows a picture at its own size, and a 720p latent has only 160
 MILLISECONDS = 250  # a latent frame lasts four frames at 16 a second
 
 
 def latent_to_rgb(x0: torch.Tensor, factors: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Maps a latent to rough colours, one pixel per latent pixel.
+    """Maps a latent to rough colours.
 
     Args:
         x0: Tensor[B, C, T, H, W], the denoised latent as the model sees it; its first item is shown.
@@ -20,17 +20,21 @@ def latent_to_rgb(x0: torch.Tensor, factors: torch.Tensor, bias: torch.Tensor) -
         bias: Tensor[3].
 
     Returns:
-        Tensor[T, H, W, 3], uint8, on the CPU; at most 33 frames and 256 pixels a side.
+        Tensor[T, H, W, 3], uint8, on the CPU; at most 33 frames and 320 pixels a side. A smaller latent is enlarged by
+        a whole number, because repeated pixels cost next to nothing in a PNG.
     """
     latent = x0[0]
     frames = latent.shape[1]
     if frames > MAX_FRAMES:
         latent = latent[:, torch.linspace(0, frames - 1, MAX_FRAMES, device=latent.device).round().long()]
-    step = -(-max(latent.shape[-2:]) // MAX_SIDE)  # ceiling
+    longest = max(latent.shape[-2:])
+    step = -(-longest // SIDE)  # ceiling
     latent = latent[..., ::step, ::step]
     rgb = torch.einsum("cthw,ck->thwk", latent.float(), factors.to(latent.device).float())
     rgb = rgb + bias.to(latent.device).float()
-    return rgb.nan_to_num().add(1).mul(127.5).round().clamp(0, 255).to("cpu", torch.uint8)
+    small = rgb.nan_to_num().add(1).mul(127.5).round().clamp(0, 255).to("cpu", torch.uint8)
+    times = max(1, SIDE // longest)
+    return small.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
 
 
 class Loop:

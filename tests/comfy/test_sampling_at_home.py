@@ -178,7 +178,7 @@ def test_one_bar_runs_over_both_experts_with_an_animated_preview(high, low, posi
         loop.save(file, format=kind, quality=95, compress_level=1)  # as ComfyUI's server calls it
         assert max_size is None
         with Image.open(file) as picture:
-            assert (picture.format, picture.n_frames, picture.size) == ("PNG", 3, (8, 8))
+            assert (picture.format, picture.n_frames, picture.size) == ("PNG", 3, (320, 320))
 
 
 def test_no_preview_where_the_user_wants_none(high, low, positive, monkeypatch):
