@@ -15,8 +15,6 @@ from .progress import StepProgress
 MODES = {"ode": "euler", "sde": "lcm"}  # the reference's two step rules are ComfyUI samplers
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 MAX_STEPS = 100
-BOUNDARY_TIP = "Noise level at which the low-noise expert takes over. Wan 2.2 I2V was trained with 0.9."
-SIGMA_MAX_TIP = "First noise level. Higher varies less between seeds and may look better."
 
 
 class Sampler(io.ComfyNode):
@@ -29,10 +27,7 @@ class Sampler(io.ComfyNode):
             description="Samples both experts of Wan 2.2 in one loop, each step on the one that its noise calls for.",
             search_aliases=["wan 2.2 sampler", "moe sampler", "turbo sampler", "lightning", "consistency"],
             inputs=[
-                io.Model.Input("high", tooltip="High-noise expert."),
-                io.Model.Input("low", tooltip="Low-noise expert."),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative", optional=True, tooltip="Read only when cfg is not 1."),
+                *expert_inputs(),
                 io.Latent.Input("latent"),
                 io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True),
                 io.Int.Input(
@@ -54,25 +49,8 @@ class Sampler(io.ComfyNode):
                     default="ode",
                     tooltip="ode is sharper, and the authors' choice. sde draws fresh noise at each step: more robust.",
                 ),
-                io.Float.Input(
-                    "cfg",
-                    default=1.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="1 for distilled models: anything else doubles the time. 3.5 for the undistilled one.",
-                ),
-                io.Float.Input(
-                    "sigma_max",
-                    default=rcm.SIGMA_MAX,
-                    min=1.0,
-                    max=10000.0,
-                    step=1.0,
-                    round=0.01,
-                    advanced=True,
-                    tooltip=SIGMA_MAX_TIP + " Read by rcm only.",
-                ),
+                cfg_input(),
+                sigma_max_input(),
                 io.Float.Input(
                     "shift",
                     default=5.0,
@@ -160,16 +138,7 @@ class RcmSigmas(io.ComfyNode):
                     max=rcm.MAX_STEPS,
                     tooltip="Official for 1 to 4; 5 to 8 refine the same list.",
                 ),
-                io.Float.Input(
-                    "sigma_max",
-                    default=rcm.SIGMA_MAX,
-                    min=1.0,
-                    max=10000.0,
-                    step=1.0,
-                    round=0.01,
-                    advanced=True,
-                    tooltip=SIGMA_MAX_TIP,
-                ),
+                sigma_max_input(),
             ],
             outputs=[io.Sigmas.Output("sigmas", display_name="sigmas")],
         )
@@ -189,11 +158,8 @@ class ExpertGuider(io.ComfyNode):
             description="Runs both experts of Wan 2.2 behind one guider, for SamplerCustomAdvanced.",
             search_aliases=["dual model guider", "moe guider"],
             inputs=[
-                io.Model.Input("high", tooltip="High-noise expert."),
-                io.Model.Input("low", tooltip="Low-noise expert."),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative", optional=True, tooltip="Read only when cfg is not 1."),
-                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01),
+                *expert_inputs(),
+                cfg_input(),
                 boundary_input(),
             ],
             outputs=[io.Guider.Output("guider", display_name="guider")],
@@ -206,8 +172,45 @@ class ExpertGuider(io.ComfyNode):
         return io.NodeOutput(make_guider(high, low, positive, negative, cfg, boundary))
 
 
+def expert_inputs() -> list[io.Input]:
+    """The sockets that the sampler and the guider begin with."""
+    return [
+        io.Model.Input("high", tooltip="High-noise expert."),
+        io.Model.Input("low", tooltip="Low-noise expert."),
+        io.Conditioning.Input("positive"),
+        io.Conditioning.Input("negative", optional=True, tooltip="Read only when cfg is not 1."),
+    ]
+
+
+def cfg_input() -> io.Input:
+    """The guidance scale."""
+    return io.Float.Input(
+        "cfg",
+        default=1.0,
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        round=0.01,
+        tooltip="1 for distilled models: anything else doubles the time. 3.5 for the undistilled one.",
+    )
+
+
+def sigma_max_input() -> io.Input:
+    """Where the rCM schedule begins."""
+    return io.Float.Input(
+        "sigma_max",
+        default=rcm.SIGMA_MAX,
+        min=1.0,
+        max=10000.0,
+        step=1.0,
+        round=0.01,
+        advanced=True,
+        tooltip="First noise level of the rcm schedule. Higher varies less between seeds and may look better.",
+    )
+
+
 def boundary_input() -> io.Input:
-    """The boundary widget, the same on both nodes that have one."""
+    """Where the experts change places."""
     return io.Float.Input(
         "boundary",
         default=routing.I2V_BOUNDARY,
@@ -216,7 +219,7 @@ def boundary_input() -> io.Input:
         step=0.001,
         round=0.0001,
         advanced=True,
-        tooltip=BOUNDARY_TIP,
+        tooltip="Noise level at which the low-noise expert takes over. Wan 2.2 I2V was trained with 0.9.",
     )
 
 

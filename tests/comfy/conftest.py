@@ -71,3 +71,25 @@ def load_toy_expert(models: Path, name: str):
     from pack.weights.loading import load_expert
 
     return load_expert(str(models / "diffusion_models" / getattr(toy, name)), "default")
+
+
+@pytest.fixture
+def add_file(models: Path):
+    """Puts a file of tensors into a model folder for the time of a test, and returns its name."""
+    import folder_paths
+    from safetensors.torch import save_file
+
+    added = []
+
+    def add(folder, name, state, metadata=None):
+        path = models / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, path, metadata=metadata)
+        added.append(path)
+        folder_paths.filename_list_cache.clear()
+        return name
+
+    yield add
+    for path in added:
+        path.unlink()
+    folder_paths.filename_list_cache.clear()

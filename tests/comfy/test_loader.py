@@ -1,13 +1,9 @@
 """Load Wan 2.2 I2V: the right files load, the wrong ones are named."""
 
-import shutil
-
-import folder_paths
 import pytest
 import torch
 from pack.nodes.loader import Loader
 from pack.tests.toy import models as toy
-from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
 
@@ -16,28 +12,6 @@ FILES = {"high_noise": toy.HIGH, "low_noise": toy.LOW, "text_encoder": toy.TEXT_
 
 def load(**changes):
     return Loader.execute(**{**FILES, "weight_dtype": "default", **changes})
-
-
-@pytest.fixture
-def add_model(models):
-    """Puts a file into a model folder for the time of a test."""
-    added = []
-
-    def add(folder, name, state=None, copy_of=None):
-        path = models / folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        added.append(path)
-        if copy_of:
-            shutil.copy(models / folder / copy_of, path)
-        else:
-            save_file(state, path)
-        folder_paths.filename_list_cache.clear()
-        return name
-
-    yield add
-    for path in added:
-        path.unlink()
-    folder_paths.filename_list_cache.clear()
 
 
 def test_loads_both_experts_text_encoder_and_vae(models):
@@ -63,12 +37,12 @@ def test_loads_both_experts_text_encoder_and_vae(models):
     ],
     ids=["t2v", "5b", "wan2.1"],
 )
-def test_names_an_expert_of_another_model(add_model, state, message):
+def test_names_an_expert_of_another_model(add_file, state, message):
     image_encoder = state.pop("img_emb", False)
     tensors = toy.expert(1, **state)
     if image_encoder:
         tensors["img_emb.proj.0.bias"] = torch.zeros(1280)
-    name = add_model("diffusion_models", "wrong.safetensors", tensors)
+    name = add_file("diffusion_models", "wrong.safetensors", tensors)
     with pytest.raises(ValueError, match=f"'wrong.safetensors' {message}"):
         load(high_noise=name)
 
@@ -115,21 +89,21 @@ def test_the_wrong_expert_is_never_substituted(models):
     assert toy.LOW not in answer
 
 
-def test_a_name_with_spaces_and_chinese_characters_loads(add_model):
-    name = add_model("diffusion_models", "我的 模型 high_noise.safetensors", copy_of=toy.HIGH)
+def test_a_name_with_spaces_and_chinese_characters_loads(add_file):
+    name = add_file("diffusion_models", "我的 模型 high_noise.safetensors", toy.expert(1))
     assert load(high_noise=name)[0].model is not None
 
 
-def test_the_vae_of_the_5b_model_is_refused(add_model):
+def test_the_vae_of_the_5b_model_is_refused(add_file):
     state = toy.vae(1)
     state["decoder.upsamples.0.upsamples.0.residual.2.weight"] = torch.zeros(1)
-    name = add_model("vae", "wan2.2_vae.safetensors", state)
+    name = add_file("vae", "wan2.2_vae.safetensors", state)
     with pytest.raises(ValueError, match=r"'wan2.2_vae.safetensors' is the VAE of Wan 2.2 TI2V 5B.*Choose wan_2.1_vae"):
         load(vae=name)
 
 
-def test_a_truncated_download_is_named(add_model, models):
-    name = add_model("diffusion_models", "cut_high_noise.safetensors", copy_of=toy.HIGH)
+def test_a_truncated_download_is_named(add_file, models):
+    name = add_file("diffusion_models", "cut_high_noise.safetensors", toy.expert(1))
     path = models / "diffusion_models" / name
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(

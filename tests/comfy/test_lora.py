@@ -1,11 +1,9 @@
 """Load LoRA with Trigger Words: what it does to the experts, to the prompt, and what it reports."""
 
-import folder_paths
 import pytest
 import torch
 from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
-from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
 
@@ -43,22 +41,9 @@ def expected_effect(state, strength):
 
 
 @pytest.fixture
-def add_lora(models):
+def add_lora(add_file):
     """Puts a LoRA file into the models folder for the time of a test."""
-    added = []
-
-    def add(name, state, metadata=None):
-        path = models / "loras" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path, metadata=metadata)
-        added.append(path)
-        folder_paths.filename_list_cache.clear()
-        return name
-
-    yield add
-    for path in added:
-        path.unlink()
-    folder_paths.filename_list_cache.clear()
+    return lambda name, state, metadata=None: add_file("loras", name, state, metadata)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.4, -0.7])
