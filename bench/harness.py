@@ -28,7 +28,9 @@ def import_comfyui() -> None:
     from comfy.cli_args import args
 
     args.cpu = True
-    import nodes  # noqa: F401
+    import server  # noqa: F401  # before nodes, as in main.py: nodes puts comfy/ on the path, with its own `utils`
+
+    import nodes  # noqa: F401  # isort: skip
 
     pack = types.ModuleType("pack")
     pack.__path__ = [str(ROOT)]

@@ -1,11 +1,12 @@
 """Sampling nodes: the all-in-one sampler, and its parts for ComfyUI's own advanced sampling."""
 
-from typing import Any
+from typing import Any, cast
 
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import comfy.utils
+import torch
 from comfy_api.latest import io, ui
 
 from ..samplers import rcm, routing
@@ -107,7 +108,7 @@ class Sampler(io.ComfyNode):
             routing.experts(sigmas.tolist(), boundary), high.model.latent_format, cls.hidden and cls.hidden.unique_id
         )
         samples = guider.sample(
-            comfy.sample.prepare_noise(latent["samples"], seed, latent.get("batch_index")),
+            cast(torch.Tensor, comfy.sample.prepare_noise(latent["samples"], seed, latent.get("batch_index"))),
             latent["samples"],
             comfy.samplers.sampler_object(MODES[mode]),
             sigmas,

@@ -29,9 +29,9 @@ def import_comfyui() -> None:
     args.cpu = True
     args.fp32_vae = True
     args.base_directory = str(BASE)
-    import folder_paths  # noqa: F401
+    import server  # noqa: F401  # before nodes, as in main.py: nodes puts comfy/ on the path, with its own `utils`
 
-    import nodes
+    import nodes  # isort: skip
 
     assert Path(nodes.__file__).resolve().parent == Path(COMFYUI).resolve()
 

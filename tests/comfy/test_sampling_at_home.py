@@ -12,6 +12,7 @@ import pytest
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
 from comfy.taesd.taesd import TAESD
+from comfy_api.torch_helpers import set_torch_compile_wrapper
 from pack.nodes.progress import StepProgress, duration
 from pack.nodes.sampling import Sampler
 from pack.samplers import rcm
@@ -267,6 +268,21 @@ def test_an_attention_override_of_an_expert_is_called_for_that_expert(high, low,
     patched.model_options["transformer_options"]["optimized_attention_override"] = override
     assert sample(high, patched, positive).equal(sample(high, low, positive))
     assert len(calls) == 2 * 2 * toy.LAYERS  # two low steps, self- and cross-attention in each block
+
+
+def test_torch_compile_of_comfyui_works_on_both_experts(high, low, positive):
+    compiled = [patcher.clone() for patcher in (high, low)]
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward  # what the eager backend does; a real one needs a compiler and minutes
+
+    for patcher in compiled:
+        set_torch_compile_wrapper(model=patcher, backend=backend)
+    result = sample(*compiled, positive)
+    assert torch.allclose(result, sample(high, low, positive), atol=1e-4)
+    assert graphs
 
 
 def test_refuses_experts_of_different_size(high, tmp_path):
