@@ -188,11 +188,10 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
         check_latent(latent_image)
         sampler = with_noise_stream(sampler, noise, seed)
         rest = (denoise_mask, callback, disable_pbar, seed)
-        used = set(experts(sigmas.tolist(), self.boundary))
         self.turn = "high"
-        if self.is_one_model or used <= {"high"}:
+        if self.is_one_model:
             return super().sample(noise, latent_image, sampler, sigmas, *rest)
-        if used == {"low"}:
+        if "high" not in experts(sigmas.tolist(), self.boundary):
             return self.low.sample(noise, latent_image, sampler, sigmas, *rest)
         run_both = super().sample
         self.low.enclose(lambda: run_both(noise, latent_image, sampler, sigmas, *rest))

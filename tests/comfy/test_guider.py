@@ -173,6 +173,15 @@ def test_a_sampler_that_evaluates_between_steps_is_routed_by_value(high, low, po
     assert len(calls) > 4
 
 
+def test_the_low_expert_joins_where_only_an_evaluation_between_steps_needs_it(high, low, positive):
+    calls = []
+    guider = ExpertGuider.execute(traced(high, "H", calls), traced(low, "L", calls), positive, cfg=1.0, boundary=0.9)[0]
+    part = torch.tensor([0.99, 0.95, 0.85])  # a schedule that another node has split
+    heun = comfy.samplers.sampler_object("heun")
+    SamplerCustomAdvanced.execute(Noise_RandomNoise(7), guider, heun, part, empty_latent())
+    assert [name for name, _ in calls] == ["H", "H", "H", "L"]
+
+
 def test_patches_of_other_nodes_stay_with_their_expert(high, low, positive):
     seen = []
 
