@@ -28,7 +28,7 @@ def import_comfyui() -> None:
     from comfy.cli_args import args
 
     args.cpu = True
-    import server  # noqa: F401  # before nodes, as in main.py: nodes puts comfy/ on the path, with its own `utils`
+    import utils.extra_config  # noqa: F401  # first, as in main.py: nodes puts comfy/ on the path, which has a `utils` too
 
     import nodes  # noqa: F401  # isort: skip
 

@@ -29,7 +29,7 @@ def import_comfyui() -> None:
     args.cpu = True
     args.fp32_vae = True
     args.base_directory = str(BASE)
-    import server  # noqa: F401  # before nodes, as in main.py: nodes puts comfy/ on the path, with its own `utils`
+    import utils.extra_config  # noqa: F401  # first, as in main.py: nodes puts comfy/ on the path, which has a `utils` too
 
     import nodes  # isort: skip
 

@@ -22,7 +22,8 @@ from torch_compat import let_torchvision_import
 let_torchvision_import()
 from comfy.cli_args import args
 args.cpu = True
-import server, nodes, comfy_extras.nodes_custom_sampler, comfy_extras.nodes_wan, comfy_api.latest, cv2, av
+import utils.extra_config, server, nodes, comfy_extras.nodes_wan, comfy_api.latest, av
+import cv2
 seen, watching = [], True
 def hook(event, arguments):
     if not watching:
@@ -61,9 +62,7 @@ def test_import_opens_nothing_starts_nothing_and_leaves_the_path_alone():
 
 
 def test_a_machine_without_opencv_loads_every_node_and_says_what_to_install():
-    program = PROGRAM.replace("import server, nodes,", "sys.modules['cv2'] = None; import server, nodes,").replace(
-        ", cv2, av", ", av"
-    )
+    program = PROGRAM.replace("import cv2\n", "").replace("import utils", "sys.modules['cv2'] = None; import utils")
     program += """
 import numpy
 try:
