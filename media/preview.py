@@ -41,15 +41,20 @@ class Loop:
     """An animated PNG that goes where a still picture is expected: it knows how to save itself.
 
     ComfyUI's preview channel takes a PIL image and calls its `save`, which writes one frame. This writes all of them.
-    PNG, because the channel labels anything else as JPEG.
+    PNG, because the channel labels anything else as JPEG. It is encoded when it is sent, so sampling does not wait for
+    it, and where nobody watches it never is.
 
     Args:
         frames: uint8[T, H, W, 3].
     """
 
     def __init__(self, frames: torch.Tensor):
-        pictures = [Image.fromarray(frame.numpy()) for frame in frames]
-        buffer = io.BytesIO()
+        self.frames = frames
+
+    def save(self, file: Any, *_: object, **__: object) -> None:
+        """Writes the animation to an open file."""
+        pictures = [Image.fromarray(frame.numpy()) for frame in self.frames]
+        buffer = io.BytesIO()  # Pillow's writer seeks, and the channel's file does not begin with the picture
         pictures[0].save(
             buffer,
             "PNG",
@@ -59,9 +64,4 @@ class Loop:
             loop=0,
             compress_level=1,
         )
-        self.data = buffer.getvalue()
-        self.size = pictures[0].size
-
-    def save(self, file: Any, *_: object, **__: object) -> None:
-        """Writes the animation to an open file."""
-        file.write(self.data)
+        file.write(buffer.getvalue())

@@ -1,6 +1,7 @@
 """What a person sees while a clip is sampled: one bar, a few words, and the clip in the making."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import comfy.utils
@@ -37,6 +38,14 @@ class StepProgress:
             left = (time.perf_counter() - self.began) / done * (total - done)
             self.say(f"Step {done + 1} of {total}, {self.experts[done]}-noise expert, about {duration(left)} left")
 
+    def watch(self, sample: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
+        """Runs a sampler, and takes back what was said of its steps if it does not reach the end."""
+        try:
+            return sample(*arguments)
+        except BaseException:
+            self.say("Stopped before the end")
+            raise
+
     def picture(self, x0: torch.Tensor) -> tuple[str, Any, None] | None:
         """Returns the preview in the form of ComfyUI's channel, or None where the user wants none."""
         if args.preview_method == LatentPreviewMethod.NoPreviews:
@@ -47,8 +56,8 @@ class StepProgress:
     def say(self, text: str) -> None:
         """Shows a few words on the node."""
         server = getattr(PromptServer, "instance", None)
-        if server is not None and self.node_id is not None:
-            server.send_progress_text(text, self.node_id)
+        if server is not None and server.client_id is not None and self.node_id is not None:
+            server.send_progress_text(text, self.node_id, server.client_id)  # to whom the bar goes, and nobody else
 
 
 def duration(seconds: float) -> str:

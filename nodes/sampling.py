@@ -76,6 +76,9 @@ class Sampler(io.ComfyNode):
         # Before 28 GB are loaded, not after. Naming these takes their checks over from ComfyUI.
         if None in (schedule, steps, sigma_max, shift):  # a linked input has no value yet
             return True
+        for name, value, most in (("steps", steps, MAX_STEPS), ("sigma_max", sigma_max, 1e4), ("shift", shift, 100.0)):
+            if value > most:
+                return f"{name} must be at most {most:g}, got {value:g}."
         try:
             rcm.schedule_sigmas(schedule, steps, sigma_max, shift)
         except ValueError as error:
@@ -102,12 +105,13 @@ class Sampler(io.ComfyNode):
         sigmas = rcm.schedule_sigmas(schedule, steps, sigma_max, shift)
         guider = make_guider(high, low, positive, negative, cfg, boundary)
         plan = routing.plan(sigmas.tolist(), boundary)
-        if guider.is_one_model:
+        if high.is_clone(low):
             plan += " | one model in both slots"
         progress = StepProgress(
             routing.experts(sigmas.tolist(), boundary), high.model.latent_format, cls.hidden and cls.hidden.unique_id
         )
-        samples = guider.sample(
+        samples = progress.watch(
+            guider.sample,
             cast(torch.Tensor, comfy.sample.prepare_noise(latent["samples"], seed, latent.get("batch_index"))),
             latent["samples"],
             comfy.samplers.sampler_object(MODES[mode]),

@@ -69,7 +69,6 @@ class LateExpert(comfy.samplers.CFGGuider):
             if self.joined:
                 self.model_patcher.cleanup()
                 comfy.sampler_helpers.cleanup_models(self.conds, self.loaded_models)
-            self.forget()
 
     def join(self) -> None:
         """Loads the expert and prepares its conditioning, as `CFGGuider` does at the start of a loop."""
@@ -143,7 +142,7 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
 
     @property
     def is_one_model(self) -> bool:
-        """Whether the same model is in both slots, so that there is nothing to change to."""
+        """Whether the same model, patched alike, is in both slots, so that there is nothing to change to."""
         return self.low.model_patcher is self.model_patcher
 
     def inner_set_conds(self, conds: dict[str, Any]) -> None:
@@ -195,7 +194,10 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
             return self.low.sample(noise, latent_image, sampler, sigmas, *rest)
         run_both = super().sample
         self.low.enclose(lambda: run_both(noise, latent_image, sampler, sigmas, *rest))
-        return self.low.sample(noise, latent_image, sampler, sigmas, *rest)
+        try:
+            return self.low.sample(noise, latent_image, sampler, sigmas, *rest)
+        finally:
+            self.low.forget()  # ComfyUI may keep this guider for another run
 
     def outer_predict_noise(
         self,
@@ -222,8 +224,10 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
             self.low.join()
             return
         guider = self.low if expert == "low" else self  # only samplers that go back to a higher sigma come here
-        memory, _ = comfy.sampler_helpers.estimate_memory(guider.model_patcher, x.shape, guider.conds)
-        comfy.model_management.load_models_gpu([guider.model_patcher], memory_required=memory)
+        memory, minimum = comfy.sampler_helpers.estimate_memory(guider.model_patcher, x.shape, guider.conds)
+        comfy.model_management.load_models_gpu(
+            [guider.model_patcher, *guider.loaded_models], memory_required=memory, minimum_memory_required=minimum
+        )
         guider.model_patcher.pre_run()
 
 
@@ -237,7 +241,10 @@ def with_noise_stream(sampler: Any, noise: torch.Tensor, seed: int | None) -> An
     if seed is None or not is_lcm or "noise_sampler" in sampler.extra_options:
         return sampler
     generator = torch.Generator("cpu").manual_seed(seed)
-    torch.randn(noise.shape, generator=generator)  # the part of the stream that is the initial noise
+    if not torch.randn(noise.shape, generator=generator).equal(noise.cpu()):
+        # A batch_index picked the initial noise from further on in the stream, or it is none of ours: a stream that
+        # cannot meet it is the next seed's.
+        generator.manual_seed((seed + 1) % 2**64)
 
     def next_noise(sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
         return torch.randn(noise.shape, generator=generator).to(sigma.device)

@@ -7,7 +7,6 @@ numbers below are theirs; the 5 to 8 step lists are ours.
 """
 
 import math
-from itertools import pairwise
 
 import torch
 
@@ -59,13 +58,15 @@ def rcm_sigmas(steps: int, sigma_max: float = SIGMA_MAX) -> torch.Tensor:
     if not math.isfinite(sigma_max) or sigma_max <= 0:
         raise ValueError(f"sigma_max must be a positive number, got {sigma_max}. The reference uses {SIGMA_MAX:.0f}.")
     knots = [flow_sigma(tangent) for tangent in (sigma_max, *map(math.tan, ANGLES[: steps - 1]))] + [0.0]
-    if any(sigma <= after for sigma, after in pairwise(knots)):
+    halves = [middle(knots[gap], knots[gap + 1]) for gap in HALVED_GAPS[: max(0, steps - OFFICIAL_STEPS)]]
+    sigmas = torch.tensor(sorted(knots + halves, reverse=True), dtype=torch.float32)
+    falls = (sigmas.diff() < 0).all()  # in the precision that the sampler will see
+    if not falls or knots != sorted(knots, reverse=True):
         raise ValueError(
             f"sigma_max must be above {math.tan(ANGLES[0]):.1f} for the noise to fall at each step, "
             f"got {sigma_max:g}. The reference uses {SIGMA_MAX:.0f}."
         )
-    halves = [middle(knots[gap], knots[gap + 1]) for gap in HALVED_GAPS[: max(0, steps - OFFICIAL_STEPS)]]
-    return torch.tensor(sorted(knots + halves, reverse=True), dtype=torch.float32)
+    return sigmas
 
 
 def middle(sigma: float, sigma_next: float) -> float:

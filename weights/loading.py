@@ -81,8 +81,7 @@ def apply_lora(
     tensors = comfy.lora_convert.convert_lora(read_tensors(path)[0])
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
     named = comfy.lora.load_lora(tensors, key_map, log_missing=False)
-    shapes = {name: tuple(weight.shape) for name, weight in model.model.state_dict().items()}
-    patches = {name: patch for name, patch in named.items() if fits(patch, shapes.get(weight_name(name)))}
+    patches = {name: patch for name, patch in named.items() if fits(patch, shape_of(model, weight_name(name)))}
     patched = model.clone()
     matched = patched.add_patches(patches, strength)
     layers = {weight_name(name).rpartition(".")[0] for name in matched}
@@ -94,13 +93,22 @@ def weight_name(name: Any) -> str:
     return name if isinstance(name, str) else name[0]
 
 
+def shape_of(model: comfy.model_patcher.ModelPatcher, name: str) -> tuple[int, ...] | None:
+    """Returns the shape of a weight, or None where it is packed: quantised formats store fewer, wider numbers."""
+    try:
+        weight = comfy.utils.get_attr(model.model, name)  # the parameter itself: GGUF's tells its own shape
+    except AttributeError:
+        return None
+    return tuple(weight.shape) if weight.dtype.is_floating_point else None
+
+
 def fits(patch: Any, shape: tuple[int, ...] | None) -> bool:
     """Says whether a patch has the size of its weight; a LoRA of a smaller model has all the names, and no effect.
 
-    Only the plain kinds are judged here, the others by ComfyUI when it applies them.
+    Only plain patches of plain weights are judged here, the others by ComfyUI when it applies them.
     """
     if shape is None:
-        return False
+        return True
     if isinstance(patch, LoRAAdapter):
         up, down, _, middle, _, reshape = patch.weights
         if middle is not None or reshape is not None:

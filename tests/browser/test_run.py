@@ -62,6 +62,8 @@ def test_a_run_shows_its_steps_an_animated_preview_and_the_clip(page, run):
     assert texts[2].startswith("Step 3 of 4, low-noise expert, about ")
     assert texts[-1] == "2 high + 2 low | .9950 .9338 | .8529 .6090"
     assert page.page_errors == []
+    shown = page.evaluate("() => app.graph.nodes.find(n => String(n.id) === '7').widgets.map(w => String(w.value))")
+    assert "2 high + 2 low | .9950 .9338 | .8529 .6090" in shown
     # The clip plays in the node, from the file that was saved.
     page.wait_for_function("() => [...document.querySelectorAll('video')].some(v => v.src.includes('wan22-turbo'))")
     page.wait_for_timeout(1500)

@@ -270,11 +270,63 @@ def test_a_run_leaves_nothing_of_it_in_the_guider(high, low, positive):
         ("shifted", 99, True),
         ("lightning", 0, "The lightning schedule takes 1 to 8 steps, got 0."),
         (None, 99, True),  # linked: not known yet
+        ("shifted", 2_000_000, "steps must be at most 100, got 2e+06."),
     ],
 )
 def test_steps_are_checked_before_anything_is_loaded(schedule, steps, answer):
     said = Sampler.validate_inputs(schedule=schedule, steps=steps, sigma_max=200.0, shift=5.0)
     assert said is True if answer is True else str(said).startswith(answer)
+
+
+def test_noise_picked_from_further_on_in_the_stream_does_not_come_again(high, low, positive):
+    inputs = []
+
+    def note(_, arguments):
+        inputs.append(arguments["input"].clone())
+        return torch.zeros_like(arguments["input"])
+
+    experts = [patcher.clone() for patcher in (high, low)]
+    for expert in experts:
+        expert.set_model_unet_function_wrapper(note)
+    latent = {**empty_latent(), "batch_index": [2]}  # as LatentFromBatch leaves it
+    Sampler.execute(*experts, positive, latent, seed=3, **{**SETTINGS, "mode": "sde"})
+    correlation = torch.corrcoef(torch.stack([noise.flatten() for noise in inputs])) - torch.eye(4)
+    assert correlation.abs().max() < 5 / inputs[0].numel() ** 0.5
+
+
+def test_a_sampler_that_goes_back_up_brings_the_high_expert_back(high, low, positive):
+    calls = []
+
+    def bouncing(model, x, sigmas, extra_args, callback, disable):
+        for sigma in (0.95, 0.5, 0.95, 0.5):
+            x = model(x, x.new_full([1], sigma), **extra_args)
+        return x
+
+    guider = ExpertGuider.execute(traced(high, "H", calls), traced(low, "L", calls), positive, cfg=1.0, boundary=0.9)[0]
+    sampler = comfy.samplers.KSAMPLER(bouncing)
+    SamplerCustomAdvanced.execute(Noise_RandomNoise(7), guider, sampler, rcm.rcm_sigmas(4), empty_latent())
+    assert [name for name, _ in calls] == ["H", "L", "H", "L"]
+
+
+def test_a_run_that_fails_before_its_loop_does_not_haunt_the_next(high, low, positive):
+    fail = [True]
+
+    def fail_once(executor, *arguments, **options):
+        if fail.pop() if fail else False:
+            raise RuntimeError("once")
+        return executor(*arguments, **options)
+
+    failing = low.clone()
+    failing.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.OUTER_SAMPLE, "test", fail_once)
+    guider = ExpertGuider.execute(high, failing, positive, cfg=1.0, boundary=0.9)[0]
+    euler, empty = comfy.samplers.sampler_object("euler"), torch.zeros(SHAPE)
+    with pytest.raises(RuntimeError, match="once"):
+        guider.sample(empty, empty, euler, rcm.rcm_sigmas(4), seed=1)
+    low_only = torch.tensor([0.8, 0.5, 0.0])
+    fresh = ExpertGuider.execute(high, low, positive, cfg=1.0, boundary=0.9)[0]
+    assert guider.sample(empty, empty, euler, low_only, seed=1).equal(
+        fresh.sample(empty, empty, euler, low_only, seed=1)
+    )
 
 
 def test_refuses_cfg_without_a_negative(high, low, positive):

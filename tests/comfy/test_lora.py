@@ -188,3 +188,18 @@ def test_a_new_partner_or_new_words_make_the_node_run_again(high, low, add_lora,
         sidecar.unlink()
     assert len({str(fingerprint) for fingerprint in seen}) == 3
     assert Lora.fingerprint_inputs(lora_high=None, lora_low="auto") is None
+
+
+def test_a_packed_weight_is_left_for_comfyui_to_judge(high):
+    from pack.weights.loading import fits, shape_of
+
+    class Packed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(4, 8, dtype=torch.uint8), requires_grad=False)
+
+    packed = high.clone()
+    packed.model = Packed()
+    assert shape_of(packed, "weight") is None
+    assert shape_of(high, WEIGHT) == (128, 128)
+    assert fits(object(), None)

@@ -146,12 +146,15 @@ def test_interrupt_during_step_3_ends_within_that_step_and_the_next_run_is_right
     experts = [patcher.clone() for patcher in (high, low)]
     for expert in experts:
         expert.set_model_unet_function_wrapper(interrupting)
+    loaded = len(comfy.model_management.current_loaded_models)
     with (
         server_hook(lambda *_, **__: comfy.model_management.throw_exception_if_processing_interrupted()),
         pytest.raises(comfy.model_management.InterruptProcessingException),
     ):
         sample(*experts, positive)
     assert len(calls) == 3
+    assert len(comfy.model_management.current_loaded_models) == loaded
+    assert low.model.current_patcher is high.model.current_patcher is None
     assert sample(high, low, positive).equal(before)
 
 
@@ -213,7 +216,8 @@ def test_durations_are_said_as_people_say_them(seconds, text):
 
 
 def test_one_model_in_both_slots_is_said(high, positive):
-    assert run(high, high, positive)[1] == "2 high + 2 low | .9950 .9338 | .8529 .6090 | one model in both slots"
+    for second in (high, high.clone()):  # as two LoRA nodes on one model give it
+        assert run(high, second, positive)[1] == "2 high + 2 low | .9950 .9338 | .8529 .6090 | one model in both slots"
 
 
 def test_context_windows_of_comfyui_work_on_both_experts(high, low, positive):
@@ -247,7 +251,10 @@ def test_experts_of_different_weight_types_work_together(high, models, positive)
     from pack.weights.loading import load_expert
 
     fp8 = load_expert(str(models / "diffusion_models" / toy.LOW), "fp8_e4m3fn")
-    assert sample(high, fp8, positive).isfinite().all()
+    assert fp8.model.state_dict()["diffusion_model.blocks.0.ffn.0.weight"].dtype == torch.float8_e4m3fn
+    result = sample(high, fp8, positive)
+    assert result.isfinite().all()
+    assert not result.equal(sample(high, load_expert(str(models / "diffusion_models" / toy.LOW), "default"), positive))
 
 
 def test_a_shift_patched_onto_an_expert_does_not_move_rcm(high, low, positive):
@@ -271,18 +278,21 @@ def test_an_attention_override_of_an_expert_is_called_for_that_expert(high, low,
 
 
 def test_torch_compile_of_comfyui_works_on_both_experts(high, low, positive):
-    compiled = [patcher.clone() for patcher in (high, low)]
-    graphs = []
+    compiled = {"high": high.clone(), "low": low.clone()}
+    graphs = {"high": [], "low": []}
 
-    def backend(graph, _):
-        graphs.append(graph)
-        return graph.forward  # what the eager backend does; a real one needs a compiler and minutes
+    def backend_of(name):
+        def backend(graph, _):
+            graphs[name].append(graph)
+            return graph.forward  # what the eager backend does; a real one needs a compiler and minutes
 
-    for patcher in compiled:
-        set_torch_compile_wrapper(model=patcher, backend=backend)
-    result = sample(*compiled, positive)
+        return backend
+
+    for name, patcher in compiled.items():
+        set_torch_compile_wrapper(model=patcher, backend=backend_of(name))
+    result = sample(*compiled.values(), positive)
     assert torch.allclose(result, sample(high, low, positive), atol=1e-4)
-    assert graphs
+    assert all(graphs.values())
 
 
 def test_refuses_experts_of_different_size(high, tmp_path):

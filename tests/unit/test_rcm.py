@@ -57,6 +57,7 @@ def test_rcm_falls_strictly_to_zero(steps, sigma_max):
         (0, 200.0, "rCM takes 1 to 8 steps, got 0."),
         (99, 200.0, "rCM takes 1 to 8 steps, got 99. For more, use the shifted schedule"),
         (4, 14.0, "sigma_max must be above 14.1 for the noise to fall at each step, got 14."),
+        (4, 14.10142, "sigma_max must be above 14.1"),  # above, but the same number in float32
         (1, 0.0, "sigma_max must be a positive number, got 0.0."),
         (4, math.nan, "sigma_max must be a positive number, got nan."),
         (4, math.inf, "sigma_max must be a positive number, got inf."),
