@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 
 
-def import_comfyui() -> None:
-    """Imports ComfyUI as `main.py --cpu` would, and makes the checkout importable as `pack`."""
+def import_comfyui(cpu: bool = True) -> None:
+    """Imports ComfyUI as `main.py` would, and makes the checkout importable as `pack`."""
     import types
 
     sys.path[0] = os.environ["COMFYUI_DIR"]
@@ -27,7 +27,7 @@ def import_comfyui() -> None:
     let_torchvision_import()
     from comfy.cli_args import args
 
-    args.cpu = True
+    args.cpu = cpu
     import utils.extra_config  # noqa: F401  # first, as in main.py: nodes puts comfy/ on the path, which has a `utils` too
 
     import nodes  # noqa: F401  # isort: skip
@@ -42,8 +42,8 @@ def alternate(peers: dict[str, Callable[[], Any]], runs: int = 7) -> dict[str, f
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     for run in peers.values():
         run()
-    for _ in range(runs):
-        for name, run in peers.items():
+    for turn in range(runs):
+        for name, run in list(peers.items())[:: 1 if turn % 2 else -1]:  # nobody always goes first
             started = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - started)

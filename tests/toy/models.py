@@ -33,14 +33,28 @@ RANK = 4
 State = dict[str, torch.Tensor]
 
 
-def expert(seed: int, in_dim: int = 36, out_dim: int = 16, dim: int = DIM, layers: int = LAYERS) -> State:
-    """Returns the state of a Wan transformer; 36 channels in and 16 out make it an I2V A14B expert."""
-    state = dict(expert_shapes(in_dim, out_dim, dim, layers))
-    generator = torch.Generator().manual_seed(seed)
-    return {name: random_parameter(name, shape, generator) for name, shape in state.items()}
+def expert(
+    seed: int,
+    in_dim: int = 36,
+    out_dim: int = 16,
+    dim: int = DIM,
+    layers: int = LAYERS,
+    ffn_dim: int = FFN_DIM,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> State:
+    """Returns the state of a Wan transformer; 36 channels in and 16 out make it an I2V A14B expert.
+
+    Parameters are drawn on `device`, one by one, and kept on the CPU.
+    """
+    shapes = expert_shapes(in_dim, out_dim, dim, layers, ffn_dim)
+    generator = torch.Generator(device).manual_seed(seed)
+    return {name: random_parameter(name, shape, generator).to("cpu", dtype) for name, shape in shapes}
 
 
-def expert_shapes(in_dim: int, out_dim: int, dim: int, layers: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def expert_shapes(
+    in_dim: int, out_dim: int, dim: int, layers: int, ffn_dim: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yields name and shape of every parameter of a Wan transformer."""
     yield "patch_embedding.weight", (dim, in_dim, 1, 2, 2)
     yield "patch_embedding.bias", (dim,)
@@ -59,8 +73,8 @@ def expert_shapes(in_dim: int, out_dim: int, dim: int, layers: int) -> Iterator[
             yield f"{block}.{attention}.norm_k.weight", (dim,)
         yield f"{block}.norm3.weight", (dim,)
         yield f"{block}.norm3.bias", (dim,)
-        yield from linear(f"{block}.ffn.0", dim, FFN_DIM)
-        yield from linear(f"{block}.ffn.2", FFN_DIM, dim)
+        yield from linear(f"{block}.ffn.0", dim, ffn_dim)
+        yield from linear(f"{block}.ffn.2", ffn_dim, dim)
     yield "head.modulation", (1, 2, dim)
     yield from linear("head.head", dim, 4 * out_dim)
 
@@ -73,7 +87,7 @@ def linear(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, tuple[in
 
 def random_parameter(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Draws a parameter at the scale that keeps activations near one."""
-    noise = torch.randn(shape, generator=generator)
+    noise = torch.randn(shape, generator=generator, device=generator.device)
     if "norm" in name or name.endswith("gamma"):
         return 1.0 + 0.05 * noise if name.endswith(("weight", "gamma")) else 0.05 * noise
     if len(shape) == 1:

@@ -1,0 +1,41 @@
+"""The real shape of the experts on a real GPU. `make test ARGS="tests/gpu -m gpu"`; not part of `make test`."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+BENCH = [sys.executable, str(ROOT / "bench" / "gpu.py")]
+
+
+@pytest.mark.comfy
+def test_the_bench_runs_on_a_tiny_shape():
+    output = subprocess.run([*BENCH, "--tiny"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows = ast.literal_eval(output.splitlines()[-1])
+    assert "A14B 64x64x9, pytorch attention, 4 steps" in rows
+
+
+@pytest.mark.comfy
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU here")
+def test_without_a_gpu_the_bench_says_so_and_ends_well():
+    output = subprocess.run(BENCH, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert output == "gpu: skipped, there is no NVIDIA GPU here that torch can use\n"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU here that torch can use")
+def test_four_steps_of_the_real_shape_cost_no_more_than_the_official_wiring():
+    before = {path: path.read_text() for path in (ROOT / "bench" / "results").glob("*.json")}
+    subprocess.run(BENCH, check=True, env=os.environ)
+    written = [path for path in (ROOT / "bench" / "results").glob("*.json") if before.get(path) != path.read_text()]
+    rows = {
+        name: row for path in written for name, row in json.loads(path.read_text()).items() if name.startswith("A14B")
+    }
+    assert {name.split(",")[0] for name in rows} == {"A14B 832x480x81", "A14B 1280x720x81"}
+    assert all(row["peak memory ratio"] <= 1.02 for row in rows.values())
