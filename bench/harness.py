@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -37,17 +37,24 @@ def import_comfyui(cpu: bool = True) -> None:
     sys.modules["pack"] = pack
 
 
-def alternate(peers: dict[str, Callable[[], Any]], runs: int = 7) -> dict[str, float]:
-    """Times each peer in turn, `runs` times after one warm-up, and returns the median seconds of each."""
-    seconds: dict[str, list[float]] = {name: [] for name in peers}
+class Timing(NamedTuple):
+    """Medians of one peer: seconds on the clock, and seconds of processor, which other work on the machine moves less."""
+
+    seconds: float
+    cpu: float
+
+
+def alternate(peers: dict[str, Callable[[], Any]], runs: int = 7) -> dict[str, Timing]:
+    """Times each peer in turn, `runs` times after one warm-up; nobody always goes first."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
     for run in peers.values():
         run()
     for turn in range(runs):
-        for name, run in list(peers.items())[:: 1 if turn % 2 else -1]:  # nobody always goes first
-            started = time.perf_counter()
+        for name, run in list(peers.items())[:: 1 if turn % 2 else -1]:
+            clock, cpu = time.perf_counter(), time.process_time()
             run()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
+            taken[name].append((time.perf_counter() - clock, time.process_time() - cpu))
+    return {name: Timing(*map(statistics.median, zip(*both, strict=True))) for name, both in taken.items()}
 
 
 def peak_memory(script: Path, *arguments: str) -> float:
