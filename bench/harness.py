@@ -38,7 +38,7 @@ def import_comfyui(cpu: bool = True) -> None:
 
 
 class Timing(NamedTuple):
-    """Medians of one peer: seconds on the clock, and seconds of processor, which other work on the machine moves less."""
+    """Medians of one peer: seconds on the clock, and of the processor, which other work on the machine moves less."""
 
     seconds: float
     cpu: float
