@@ -12,12 +12,9 @@ from comfy.k_diffusion.sampling import sample_euler
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 from pack.nodes.sampling import ExpertGuider, RcmSigmas, Sampler
 from pack.samplers import rcm
-from pack.samplers.guider import TwoExpertGuider
+from pack.tests.toy.sampling import SETTINGS, SHAPE, conditioning, empty_latent, sample
 
 pytestmark = pytest.mark.comfy
-
-SHAPE = (1, 16, 3, 8, 8)
-SETTINGS = {"steps": 4, "schedule": "rcm", "mode": "ode", "cfg": 1.0, "sigma_max": 200.0, "shift": 5.0, "boundary": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +25,6 @@ def positive():
 @pytest.fixture(scope="module")
 def negative():
     return conditioning(2)
-
-
-def conditioning(seed):
-    return [[torch.randn(1, 12, 4096, generator=torch.Generator().manual_seed(seed)), {}]]
-
-
-def empty_latent():
-    return {"samples": torch.zeros(SHAPE)}
-
-
-def sample(high, low, positive, seed=7, **changes):
-    settings = {**SETTINGS, **changes}
-    return Sampler.execute(high, low, positive, empty_latent(), seed=seed, **settings)[0]["samples"]
 
 
 def traced(patcher, name, calls):
@@ -220,64 +204,6 @@ def test_two_loras_on_one_model_stay_apart(high, positive):
     assert apart.equal(sample(shifted(0.5), shifted(-0.5), positive))
 
 
-def test_an_interrupted_run_leaves_nothing_behind(high, low, positive):
-    before = sample(high, low, positive)
-
-    def stop(_, arguments):
-        raise comfy.model_management.InterruptProcessingException
-
-    interrupted = low.clone()
-    interrupted.set_model_unet_function_wrapper(stop)
-    with pytest.raises(comfy.model_management.InterruptProcessingException):
-        sample(high, interrupted, positive)
-    assert low.model.current_patcher is None
-    assert sample(high, low, positive).equal(before)
-
-
-def test_out_of_memory_while_the_low_expert_joins_comes_out_as_it_is(high, low, positive):
-    before = sample(high, low, positive)
-
-    def run_out(*_):
-        raise comfy.model_management.OOM_EXCEPTION("Allocation on device")
-
-    failing = low.clone()
-    failing.add_callback(comfy.patcher_extension.CallbacksMP.ON_PRE_RUN, run_out)
-    with pytest.raises(comfy.model_management.OOM_EXCEPTION, match="Allocation on device") as caught:
-        sample(high, failing, positive)
-    assert caught.value.__context__ is None
-    assert sample(high, low, positive).equal(before)
-
-
-def test_a_run_leaves_nothing_of_it_in_the_guider(high, low, positive):
-    guider = ExpertGuider.execute(high, low, positive, cfg=1.0, boundary=0.9)[0]
-    empty = torch.zeros(SHAPE)
-    guider.sample(empty, empty, comfy.samplers.sampler_object("euler"), rcm.rcm_sigmas(4), seed=1)
-    held = {**vars(guider), **vars(guider.low)}
-    assert not [name for name, value in held.items() if isinstance(value, torch.Tensor)]
-    assert (guider.low.loop, guider.low.arguments, guider.low.loaded_models, guider.low.loop_options) == (
-        None,
-        (),
-        [],
-        {},
-    )
-
-
-@pytest.mark.parametrize(
-    ("schedule", "steps", "answer"),
-    [
-        ("rcm", 4, True),
-        ("rcm", 99, "rCM takes 1 to 8 steps, got 99."),
-        ("shifted", 99, True),
-        ("lightning", 0, "The lightning schedule takes 1 to 8 steps, got 0."),
-        (None, 99, True),  # linked: not known yet
-        ("shifted", 2_000_000, "steps must be at most 100, got 2e+06."),
-    ],
-)
-def test_steps_are_checked_before_anything_is_loaded(schedule, steps, answer):
-    said = Sampler.validate_inputs(schedule=schedule, steps=steps, sigma_max=200.0, shift=5.0)
-    assert said is True if answer is True else str(said).startswith(answer)
-
-
 def test_noise_picked_from_further_on_in_the_stream_does_not_come_again(high, low, positive):
     inputs = []
 
@@ -306,62 +232,3 @@ def test_a_sampler_that_goes_back_up_brings_the_high_expert_back(high, low, posi
     sampler = comfy.samplers.KSAMPLER(bouncing)
     SamplerCustomAdvanced.execute(Noise_RandomNoise(7), guider, sampler, rcm.rcm_sigmas(4), empty_latent())
     assert [name for name, _ in calls] == ["H", "L", "H", "L"]
-
-
-def test_a_run_that_fails_before_its_loop_does_not_haunt_the_next(high, low, positive):
-    fail = [True]
-
-    def fail_once(executor, *arguments, **options):
-        if fail.pop() if fail else False:
-            raise RuntimeError("once")
-        return executor(*arguments, **options)
-
-    failing = low.clone()
-    failing.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.OUTER_SAMPLE, "test", fail_once)
-    guider = ExpertGuider.execute(high, failing, positive, cfg=1.0, boundary=0.9)[0]
-    euler, empty = comfy.samplers.sampler_object("euler"), torch.zeros(SHAPE)
-    with pytest.raises(RuntimeError, match="once"):
-        guider.sample(empty, empty, euler, rcm.rcm_sigmas(4), seed=1)
-    low_only = torch.tensor([0.8, 0.5, 0.0])
-    fresh = ExpertGuider.execute(high, low, positive, cfg=1.0, boundary=0.9)[0]
-    assert guider.sample(empty, empty, euler, low_only, seed=1).equal(
-        fresh.sample(empty, empty, euler, low_only, seed=1)
-    )
-
-
-def test_refuses_cfg_without_a_negative(high, low, positive):
-    with pytest.raises(ValueError, match=r"cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"):
-        sample(high, low, positive, cfg=3.5)
-
-
-@pytest.mark.parametrize(
-    ("steps", "message"), [(0, "rCM takes 1 to 8 steps, got 0"), (99, "rCM takes 1 to 8 steps, got 99")]
-)
-def test_refuses_steps_that_the_schedule_does_not_have(high, low, positive, steps, message):
-    with pytest.raises(ValueError, match=message):
-        sample(high, low, positive, steps=steps)
-
-
-def test_refuses_a_latent_of_another_model(high, low, positive):
-    guider = TwoExpertGuider(high, low)
-    guider.inner_set_conds({"positive": positive})
-    latent = torch.zeros(1, 48, 3, 8, 8)
-    with pytest.raises(
-        ValueError, match=r"Wan 2.2 I2V takes a video latent \[B, 16, T, H, W\], got \(1, 48, 3, 8, 8\)"
-    ):
-        guider.sample(latent, latent, comfy.samplers.sampler_object("euler"), rcm.rcm_sigmas(4))
-
-
-@pytest.mark.parametrize("slot", ["high", "low"])
-def test_refuses_a_text_to_video_expert(high, tmp_path, slot):
-    from pack.tests.toy.models import expert
-    from pack.weights.loading import load_expert
-    from safetensors.torch import save_file
-
-    save_file(expert(9, in_dim=16), tmp_path / "t2v.safetensors")
-    t2v = load_expert(str(tmp_path / "t2v.safetensors"), "default")
-    pair = (t2v, high) if slot == "high" else (high, t2v)
-    with pytest.raises(
-        ValueError, match=f"The {slot}-noise expert must take 36 channels .* takes 16, as the text-to-vid"
-    ):
-        TwoExpertGuider(*pair)

@@ -29,13 +29,10 @@ def test_reads_names_types_shapes_and_metadata(tmp_path):
 
 def test_reads_no_tensor_of_a_file_larger_than_memory(tmp_path):
     path = tmp_path / "x.safetensors"
-    size = 1 << 42
+    size = 1 << 38  # sparse: it takes no room on the disk
     raw = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
     path.write_bytes(len(raw).to_bytes(8, "little") + raw)
-    try:
-        os.truncate(path, 8 + len(raw) + size)
-    except OSError:
-        pytest.skip("this file system has no files of 4 TB")
+    os.truncate(path, 8 + len(raw) + size)
 
     assert read_header(path).tensors["a"].shape == (size,)
 
@@ -138,12 +135,10 @@ def test_a_missing_file_is_named_without_its_folder(tmp_path):
     assert str(caught.value) == "'x.safetensors' is no longer there. Refresh the page and choose another file."
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps links for administrators")
 def test_a_file_that_the_system_keeps_from_us_is_named_without_its_folder(tmp_path):
     looped = tmp_path / "x.safetensors"
-    try:
-        looped.symlink_to(looped)
-    except OSError:
-        pytest.skip("this system makes no symbolic links")
+    looped.symlink_to(looped)
     with pytest.raises(
         RuntimeError, match=r"^'x.safetensors' cannot be read: .*\. Check disk and permissions\.$"
     ) as caught:

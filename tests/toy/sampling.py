@@ -1,0 +1,20 @@
+"""One way to call the sampler in tests: small latents, and settings to change one at a time."""
+
+import torch
+from pack.nodes.sampling import Sampler
+
+SHAPE = (1, 16, 3, 8, 8)
+SETTINGS = {"steps": 4, "schedule": "rcm", "mode": "ode", "cfg": 1.0, "sigma_max": 200.0, "shift": 5.0, "boundary": 0.9}
+
+
+def conditioning(seed):
+    return [[torch.randn(1, 12, 4096, generator=torch.Generator().manual_seed(seed)), {}]]
+
+
+def empty_latent():
+    return {"samples": torch.zeros(SHAPE)}
+
+
+def sample(high, low, positive, seed=7, **changes):
+    settings = {**SETTINGS, **changes}
+    return Sampler.execute(high, low, positive, empty_latent(), seed=seed, **settings)[0]["samples"]
