@@ -145,12 +145,12 @@ def apply(
     facts = lora.facts(header_of(path))
     name = Path(file).name
     if strength == 0:
-        return model, [(lora.Match(expert, name, 0, (), 0.0), facts)]
-    model, matched, unmatched = loading.apply_lora(model, path, strength)
-    match = lora.Match(expert, name, matched, tuple(unmatched), strength)
-    if not matched:
+        return model, [(lora.Match(expert, name, 0, 0, (), 0.0), facts)]
+    applied = loading.apply_lora(model, path, strength)
+    match = lora.Match(expert, name, applied.layers, applied.keys, tuple(applied.unmatched), strength)
+    if not applied.layers:
         raise ValueError(lora.no_match_message(match, facts))
-    return model, [(match, facts)]
+    return applied.model, [(match, facts)]
 
 
 def words_of(files: tuple[str | None, ...], typed: str) -> list[str]:

@@ -1,8 +1,8 @@
 """Loads experts, text encoder, VAE and LoRAs through ComfyUI's own loaders and patcher."""
 
-import math
+import re
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import comfy.lora
 import comfy.lora_convert
@@ -12,9 +12,8 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy.text_encoders import wan
-from comfy.weight_adapter import LoRAAdapter
 
-from . import inspect
+from . import inspect, lora_format, lora_keys
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -65,78 +64,55 @@ def load_vae(path: str) -> comfy.sd.VAE:
     return vae
 
 
-def apply_lora(
-    model: comfy.model_patcher.ModelPatcher, path: str, strength: float
-) -> tuple[comfy.model_patcher.ModelPatcher, int, list[str]]:
+class Applied(NamedTuple):
+    """A LoRA on an expert: the patched clone, how many of its layers change, how many of the file's keys do that, and
+    those that belong to none of the expert's layers."""
+
+    model: comfy.model_patcher.ModelPatcher
+    layers: int
+    keys: int
+    unmatched: list[str]
+
+
+def apply_lora(model: comfy.model_patcher.ModelPatcher, path: str, strength: float) -> Applied:
     """Adds a LoRA to a clone of an expert.
 
     Args:
         model: The expert; left as it is.
         path: The LoRA file.
         strength: Multiplies its effect; may be negative.
-
-    Returns:
-        The patched clone, how many layers of the model it changes, and the file's keys that belong to none of them.
     """
-    tensors = comfy.lora_convert.convert_lora(read_tensors(path)[0])
+    tensors, metadata = read_tensors(path)
+    lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), metadata or {})
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
-    named = comfy.lora.load_lora(tensors, key_map, log_missing=False)
-    patches = {name: patch for name, patch in named.items() if fits(patch, shape_of(model, weight_name(name)))}
+    patches = comfy.lora.load_lora(lora.tensors, key_map, log_missing=False)
     patched = model.clone()
-    matched = patched.add_patches(patches, strength)
-    layers = {weight_name(name).rpartition(".")[0] for name in matched}
-    return patched, len(layers), unused_keys(tensors, key_map, patches)
+    layers = {layer_of(name) for name in patched.add_patches(patches, strength)}
+    passed_over = [key for name, key in lora.origin.items() if layer_of(name) not in layers]
+    return Applied(patched, len(layers), len(lora.origin) - len(passed_over), [*lora.unmatched, *passed_over])
 
 
-def weight_name(name: Any) -> str:
-    """Returns the weight that a patch is for; ComfyUI names a part of a weight by a tuple."""
-    return name if isinstance(name, str) else name[0]
+def shapes_of(model: comfy.model_patcher.ModelPatcher) -> dict[str, tuple[int, ...] | None]:
+    """Returns the shapes of an expert's weights by their name without `.weight`.
 
-
-def shape_of(model: comfy.model_patcher.ModelPatcher, name: str) -> tuple[int, ...] | None:
-    """Returns the shape of a weight, or None where it is packed: quantised formats store fewer, wider numbers."""
-    try:
-        weight = comfy.utils.get_attr(model.model, name)  # the parameter itself: GGUF's tells its own shape
-    except AttributeError:
-        return None
-    return tuple(weight.shape) if weight.dtype.is_floating_point else None
-
-
-def fits(patch: Any, shape: tuple[int, ...] | None) -> bool:
-    """Says whether a patch has the size of its weight; a LoRA of a smaller model has all the names, and no effect.
-
-    Only plain patches of plain weights are judged here, the others by ComfyUI when it applies them.
+    None stands for a packed weight: quantised formats store fewer, wider numbers.
     """
-    if shape is None:
-        return True
-    if isinstance(patch, LoRAAdapter):
-        up, down, _, middle, _, reshape = patch.weights
-        if middle is not None or reshape is not None:
-            return True
-        return up.shape[0] * down[0].numel() == math.prod(shape)
-    if isinstance(patch, tuple) and patch[0] == "diff":
-        return tuple(patch[1][0].shape) == shape
-    return True
+    shapes: dict[str, tuple[int, ...] | None] = {}
+    # The parameters themselves, as state_dict() would unpack them: GGUF's parameter tells its own shape.
+    for name, weight in model.model.diffusion_model.named_parameters():
+        if not name.endswith(".bias"):
+            shapes[name.removesuffix(".weight")] = tuple(weight.shape) if weight.dtype.is_floating_point else None
+    return shapes
+
+
+def layer_of(name: Any) -> str:
+    """Returns the layer of a LoRA's tensor in ComfyUI's generic form, or of a patch, which a tuple names in part."""
+    name = name if isinstance(name, str) else name[0]
+    written, part = lora_keys.split(name)
+    return written if part else re.sub(r"\.(?:weight|bias)$", "", name)
 
 
 def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:
     """Reads a file's tensors and metadata; a PyTorch file without running anything that it may hold."""
     state, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
     return cast(dict[str, Any], state), metadata
-
-
-def unused_keys(tensors: dict[str, Any], key_map: dict[str, Any], patches: dict[Any, Any]) -> list[str]:
-    """Returns the keys of a LoRA that came into no patch, in the file's order."""
-    used = {layer for layer, weight in key_map.items() if weight in patches or bias_of(weight) in patches}
-    return [key for key in tensors if used.isdisjoint(layers_of(key))]
-
-
-def bias_of(weight: Any) -> str | None:
-    """Returns the name of the bias beside a weight; ComfyUI patches it under its own name."""
-    return weight.removesuffix(".weight") + ".bias" if isinstance(weight, str) else None
-
-
-def layers_of(key: str) -> list[str]:
-    """Returns a dotted key and all that it may be a part of: `a.b.lora_A.weight` is a part of `a.b`."""
-    parts = key.split(".")
-    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]

@@ -11,6 +11,7 @@ from enum import Enum
 
 from .header import Header
 from .inspect import Kind, identify
+from .lora_keys import split
 from .pairing import Expert, expert_of
 from .triggers import tidy
 
@@ -47,6 +48,7 @@ class Match:
         expert: The expert that it was applied to.
         file_name: For the messages.
         matched: How many layers of the model it changes.
+        keys: How many of its tensors do that.
         unmatched: Its tensors that belong to no layer of the model.
         strength: As the user set it.
     """
@@ -54,6 +56,7 @@ class Match:
     expert: Expert
     file_name: str
     matched: int
+    keys: int
     unmatched: tuple[str, ...]
     strength: float
 
@@ -68,29 +71,37 @@ class Match:
         return layers(name for name in self.unmatched if _LEFTOVER.search(name))
 
     @property
+    def missed_keys(self) -> int:
+        """How many tensors those layers have."""
+        return sum(not _LEFTOVER.search(name) for name in self.unmatched)
+
+    @property
     def total(self) -> int:
         """Layers that could have matched."""
         return self.matched + len(self.missed)
 
 
-_LEFTOVER = re.compile(r"(?:^|[._])(?:norm_k_img|k_img|v_img|img_emb)(?:[._]|$)")
-_TENSOR_END = re.compile(
-    r"[._](?:lora_(?:up|down|mid)|lora_[AB]|lora\.(?:up|down)|lora_linear_layer\.(?:up|down))(?:\.\w+)?(?:\.weight)?$"
-    r"|\.(?:alpha|dora_scale|diff|diff_b|set_weight|reshape_weight|w_norm|b_norm|hada_\w+|lokr_\w+|oft_blocks|rescale)$"
+_LEFTOVER = re.compile(
+    r"(?:^|[._])(?:(?:norm_)?[kv]_img|img_emb|add_[kv]_proj|norm_added_[kq]|image_embedder)(?:[._]|$)"
 )
-_DOWN = re.compile(
-    r"(?:lora_down|lora_A|lora\.down|lora_linear_layer\.down|hada_w1_b|lokr_w[12]_b)(?:\.\w+)?(?:\.weight)?$"
+_DOWN = (
+    "lora_down.weight",
+    "hada_w1_b",
+    "lokr_w1_b",
+    "lokr_w2_b",
+)  # the factors that have the rank as their first size
+_WAN_ATTENTION = re.compile(  # each takes the model's width
+    r"(?:^|\.|^lora_unet_+|^lycoris_)blocks[._]\d+[._](?:(?:self|cross)_attn[._][qkvo]|attn[12][._]to_(?:[qkv]|out[._]0))$"
 )
-_WAN_ATTENTION = re.compile(r"blocks[._]\d+[._](?:self|cross)_attn[._][qkvo]\.")  # each takes the model's width
 _WAN_WIDTHS = {5120: "Wan 14B", 3072: "Wan 2.2 TI2V 5B", 1536: "Wan 1.3B"}
-_WAN_FOR_DIFFUSERS = "Wan for diffusers"
+_WAN = "Wan"  # where no layer tells the width
 _FAMILIES = (  # (what the layers' names of this family look like, the family); the first that fits counts
     (r"lora_unet_(?:down|up|mid|input|middle|output)_block|unet\.(?:down|up|mid)_block", "Stable Diffusion or SDXL"),
     (r"single_transformer_blocks[._]", "Flux"),
     (r"(?:double|single)_blocks[._]", "Flux or HunyuanVideo"),
     (r"transformer_blocks[._]\d+[._](?:attn[._]add_|img_mod)", "Qwen-Image"),
     (r"transformer_blocks[._]\d+[._]attn[12][._]", "LTX-Video"),
-    (r"blocks[._]\d+[._]attn[12][._]to_", _WAN_FOR_DIFFUSERS),
+    (r"(?:^|\.|^lora_unet_+|^lycoris_)blocks[._]\d+[._](?:(?:self|cross)_attn[._][qkvo]\.|attn[12][._]to_)", _WAN),
 )
 _TRAINERS = {"networks.lora_wan": "musubi-tuner", "networks.": "sd-scripts", "lycoris": "LyCORIS"}
 _OTHER_BASES = (  # (how a header names it, what it is, what becomes of it here)
@@ -102,13 +113,13 @@ _OTHER_BASES = (  # (how a header names it, what it is, what becomes of it here)
 
 def layers(names: Iterable[str]) -> list[str]:
     """Returns the layers that a LoRA's tensors belong to, each once, in their order."""
-    return list(dict.fromkeys(_TENSOR_END.sub("", name) for name in names))
+    return list(dict.fromkeys(split(name).layer for name in names))
 
 
 def facts(header: Header) -> LoraFacts:
     """Gathers what a LoRA's header says about it."""
     meta = header.metadata
-    ranks = [info.shape[0] for name, info in header.tensors.items() if _DOWN.search(name) and info.shape]
+    ranks = [info.shape[0] for name, info in header.tensors.items() if split(name).part in _DOWN and info.shape]
     written = _number(meta.get("ss_network_dim", ""))
     # The tensors come first: a resized or merged file often keeps the metadata of the file it was made from.
     rank = max(ranks) if ranks else None if written is None else int(written)
@@ -126,11 +137,11 @@ def facts(header: Header) -> LoraFacts:
 
 def _made_for(header: Header) -> str:
     for name in header.tensors:
-        if _WAN_ATTENTION.search(name) and _DOWN.search(name):
+        if _WAN_ATTENTION.search(split(name).layer) and split(name).part in _DOWN:
             width = header.size(name, 1) or 0
             return _WAN_WIDTHS.get(width, f"a Wan model of width {width}")
     names = "\n".join(header.tensors)
-    return next((family for pattern, family in _FAMILIES if re.search(pattern, names)), "")
+    return next((family for pattern, family in _FAMILIES if re.search(pattern, names, re.MULTILINE)), "")
 
 
 def _trainer(meta: Mapping[str, str]) -> str:
@@ -184,10 +195,10 @@ def no_match_message(match: Match, facts: LoraFacts) -> str:
     if not match.missed:
         return f"{count} It has no layers that an image-to-video model has; choose a Wan 2.2 14B LoRA."
     example = f"such as '{match.missed[0]}'"
-    if facts.made_for in (_WAN_WIDTHS[5120], _WAN_FOR_DIFFUSERS):
+    if facts.made_for in (_WAN_WIDTHS[5120], _WAN):
         return (
-            f"{count} It was made for Wan, but ComfyUI does not read layer names {example}. "
-            "Look for the file's version for ComfyUI."
+            f"{count} It was made for Wan, but tensors are missing in it or of no known form, {example}. "
+            "Download it again, or look for its version for ComfyUI."
         )
     model = facts.made_for or facts.base
     cause = f"It was made for {model}" if model else f"It was probably made for another model, with layers {example}"
@@ -208,12 +219,12 @@ def report(entries: Sequence[tuple[Match, LoraFacts]], source: Source = Source.C
 def _lines(match: Match, facts: LoraFacts, source: Source) -> list[str]:
     found = f" ({source.value})" if match.expert == "low" and source is not Source.CHOSEN else ""
     lines = [f"{match.expert}: {match.file_name} at {match.strength:g}{found}"]
-    counts = [f"{match.matched} of {match.total} layers"] if match.strength else []  # at 0 it is not applied at all
+    counts = [f"{match.matched} of {match.total} layers ({match.keys} keys)"] if match.strength else []
     about = ", ".join(counts + _about(facts))
     if about:
         lines.append(f"  {about}")
     if match.missed:
-        lines.append(f"  not applied: {_listed(match.missed)}")
+        lines.append(f"  not applied: {_listed(match.missed)} ({match.missed_keys} keys)")
     if match.leftovers:
         lines.append(f"  {len(match.leftovers)} layers of Wan 2.1's image encoder left out; Wan 2.2 has none")
     lines += [f"  Warning: {text}" for text in warnings(match, facts)]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
+from pack.weights.loading import shapes_of
 
 pytestmark = pytest.mark.comfy
 
@@ -93,9 +94,9 @@ def test_report_counts_layers_per_expert(high, low, add_lora):
     state["diffusion_model.blocks.9.self_attn.q.lora_down.weight"] = torch.zeros(4, 128)
     state["diffusion_model.blocks.9.self_attn.q.lora_up.weight"] = torch.zeros(128, 4)
     *_, report = apply(high, low, lora_high=add_lora("long.safetensors", state))
-    assert "8 of 9 layers, rank 4" in report
-    assert "not applied: diffusion_model.blocks.9.self_attn.q" in report
-    assert "8 of 8 layers, rank 4" in report
+    assert "8 of 9 layers (24 keys), rank 4" in report
+    assert "not applied: diffusion_model.blocks.9.self_attn.q (2 keys)" in report
+    assert "8 of 8 layers (24 keys), rank 4" in report
 
 
 def test_a_swapped_pair_is_said_in_report_and_log(high, low, caplog):
@@ -190,16 +191,11 @@ def test_a_new_partner_or_new_words_make_the_node_run_again(high, low, add_lora,
     assert Lora.fingerprint_inputs(lora_high=None, lora_low="auto") is None
 
 
-def test_a_packed_weight_is_left_for_comfyui_to_judge(high):
-    from pack.weights.loading import fits, shape_of
-
-    class Packed(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(4, 8, dtype=torch.uint8), requires_grad=False)
-
+def test_the_shapes_of_packed_weights_are_not_known(high):
     packed = high.clone()
-    packed.model = Packed()
-    assert shape_of(packed, "weight") is None
-    assert shape_of(high, WEIGHT) == (128, 128)
-    assert fits(object(), None)
+    packed.model = torch.nn.Module()
+    packed.model.diffusion_model = torch.nn.Module()
+    packed.model.diffusion_model.weight = torch.nn.Parameter(torch.zeros(4, 8, dtype=torch.uint8), requires_grad=False)
+    assert shapes_of(packed) == {"weight": None}
+    assert shapes_of(high)["blocks.0.self_attn.q"] == (128, 128)
+    assert shapes_of(high)["blocks.0.modulation"] == (1, 6, 128)

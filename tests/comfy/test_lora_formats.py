@@ -1,0 +1,112 @@
+"""Every LoRA format on the tiny experts: what it does to the weights equals the format's own formula."""
+
+import comfy.model_patcher
+import comfy.sd
+import pytest
+import torch
+from pack.tests.toy import lora_formats
+from pack.tests.toy import models as toy
+from pack.tests.toy.quantised import fp8_scaled
+from pack.weights.loading import apply_lora
+from safetensors.torch import save_file
+
+pytestmark = pytest.mark.comfy
+
+DTYPES = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "fp8": torch.float8_e4m3fn,
+}
+
+
+@pytest.fixture(scope="module")
+def experts(models, tmp_path_factory):
+    """The same tiny expert with weights of each kind."""
+    folder = tmp_path_factory.mktemp("experts")
+    states = {
+        "fp32": (toy.expert(1), {}),
+        "fp16": (toy.expert(1, dtype=torch.float16), {"dtype": torch.float16}),  # a CPU would widen it
+        "fp8 scaled": (fp8_scaled(toy.expert(1, dtype=torch.float16)), {}),
+    }
+    loaded = {}
+    for kind, (state, options) in states.items():
+        save_file(state, folder / f"{kind}.safetensors")
+        loaded[kind] = comfy.sd.load_diffusion_model(str(folder / f"{kind}.safetensors"), model_options=options)
+    assert stored(loaded["fp16"], "blocks.0.ffn.0.weight").dtype == torch.float16
+    assert "Quantized" in type(stored(loaded["fp8 scaled"], "blocks.0.ffn.0.weight")).__name__
+    return loaded
+
+
+def stored(model, name):
+    return comfy.model_patcher.get_key_weight(model.model, f"diffusion_model.{name}")[0]
+
+
+def value(model, name):
+    """Returns a weight in float32, as the layer multiplies with it."""
+    weight, _, convert = comfy.model_patcher.get_key_weight(model.model, name)
+    return (convert(weight.detach()) if convert else weight.detach()).float()
+
+
+def check_effect(model, patched, changes, strength):
+    """Asserts that every weight moved by strength x its change, within the rounding of its type."""
+    for name, change in changes.items():
+        key = f"diffusion_model.{name}"
+        kept = stored(model, name)
+        before = value(model, key)
+        patched.patch_weight_to_device(key)
+        after = value(patched, key)
+        patched.unpatch_model()
+        wanted = before + strength * change
+        # fp8 keeps 3 bits of mantissa: patched weights are rounded to one of two neighbours at most 1/8 apart, and the
+        # smallest to steps of 2^-9 of the scale, which is chosen so that the largest is 448.
+        packed = "Quantized" in type(kept).__name__
+        step = {torch.float32: 1e-5, torch.float16: 2**-10}[kept.dtype] if not packed else 2**-3
+        floor = wanted.abs().max() / 448 * 2**-9 if packed else 1e-6
+        assert ((after - wanted).abs() <= wanted.abs() * step * 1.01 + floor + 1e-6).all(), name
+        assert (after - before).abs().max() > 0, f"{name} did not change"
+
+
+@pytest.fixture
+def applied(tmp_path):
+    def apply(model, tensors, metadata, strength):
+        path = tmp_path / "a b 水.safetensors"
+        save_file(tensors, path, metadata)
+        return apply_lora(model, str(path), strength)
+
+    return apply
+
+
+@pytest.mark.parametrize("strength", [1.0, -0.6])
+@pytest.mark.parametrize("weights", ["fp32", "fp16", "fp8 scaled"])
+@pytest.mark.parametrize("name", lora_formats.FORMATS)
+def test_a_format_does_what_its_formula_says(experts, applied, name, weights, strength):
+    model = experts[weights]
+    tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(3), torch.float32)
+    found = applied(model, tensors, metadata, strength)
+
+    assert found.unmatched == []
+    assert found.keys == len(tensors)
+    assert found.layers == len({name.rpartition(".")[0] if "modulation" not in name else name for name in changes})
+    check_effect(model, found.model, changes, strength)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["kohya, musubi", "lightx2v", "LoHa", "LoKr"])
+def test_files_of_every_type_apply(experts, applied, name, dtype):
+    model = experts["fp32"]
+    tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(4), DTYPES[dtype])
+    found = applied(model, tensors, metadata, 0.8)
+    assert found.unmatched == []
+    check_effect(model, found.model, changes, 0.8)
+
+
+@pytest.mark.parametrize("peft", [True, False], ids=["PEFT", "LyCORIS"])
+@pytest.mark.parametrize("weights", ["fp32", "fp16", "fp8 scaled"])
+def test_dora_scales_the_sum(experts, applied, weights, peft):
+    model = experts[weights]
+    own = {f"{name}.weight": value(model, f"diffusion_model.{name}.weight") for name in lora_formats.SIZES}
+    tensors, metadata, changes = lora_formats.dora(own, peft)(torch.Generator().manual_seed(5), torch.float32)
+    found = applied(model, tensors, metadata, 1.0)
+    assert found.unmatched == []
+    check_effect(model, found.model, changes, 1.0)
