@@ -3,10 +3,16 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import loader, lora, picture, sampling, video
+from .nodes import loader, lora, picture, routes, sampling, video
+
+WEB_DIRECTORY = "./web"
 
 
 class Wan22TurboExtension(ComfyExtension):
+    @override
+    async def on_load(self) -> None:
+        routes.add_routes()
+
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

@@ -157,7 +157,7 @@ def words_of(files: tuple[str | None, ...], typed: str) -> list[str]:
     """Returns the trigger words: those typed, else those of the files, each once."""
     paths = dict.fromkeys(path_of(file) for file in files if file)
     own = [word for path in paths for word in triggers.choose("", header_of(path).metadata, path)]
-    return triggers.choose(typed, {}, None) or triggers.tidy(own)
+    return triggers.choose(typed, {}, None) or triggers.literal(triggers.tidy(own))
 
 
 def path_of(file: str) -> str:

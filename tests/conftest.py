@@ -36,5 +36,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ComfyServer"]:
     tiny_models(base / "models")
     (base / "input").mkdir()
     Image.fromarray(chelsea()).save(base / "input" / "example.png")
-    with ComfyServer(base, ["--disable-api-nodes"], folder="another name") as running:
+    with ComfyServer(base, ["--disable-api-nodes"], folder="another-name") as running:
         yield running

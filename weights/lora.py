@@ -226,7 +226,7 @@ def _lines(match: Match, facts: LoraFacts, source: Source) -> list[str]:
     if match.missed:
         lines.append(f"  not applied: {_listed(match.missed)} ({match.missed_keys} keys)")
     if match.leftovers:
-        lines.append(f"  {len(match.leftovers)} layers of Wan 2.1's image encoder left out; Wan 2.2 has none")
+        lines.append(f"  layers of Wan 2.1's image encoder left out, as Wan 2.2 has none: {len(match.leftovers)}")
     lines += [f"  Warning: {text}" for text in warnings(match, facts)]
     return lines
 

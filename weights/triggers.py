@@ -92,6 +92,11 @@ def merge(prompt: str, words: Iterable[str], position: str) -> str:
     return f"{added}, {prompt}" if position == "prepend" else f"{prompt}{_separator(prompt)}{added}"
 
 
+def literal(words: Iterable[str]) -> list[str]:
+    """Escapes parentheses, so that a LoRA's own words mean themselves: in a prompt `(word)` is an emphasis."""
+    return [re.sub(r"(?<!\\)([()])", r"\\\1", word) for word in words]
+
+
 def tidy(words: Iterable[str]) -> list[str]:
     """Makes words printable and drops empty ones and repetitions in another letter case."""
     unique: dict[str, str] = {}
@@ -159,7 +164,7 @@ def _folded(text: str) -> str:
 
 
 def _holds(text: str, phrase: str) -> bool:
-    text, phrase = _folded(text), _folded(phrase)
+    text, phrase = (re.sub(r"\\([()])", r"\1", _folded(each)) for each in (text, phrase))
     start = text.find(phrase)
     while start >= 0:
         end = start + len(phrase)

@@ -1,6 +1,11 @@
 """The pack as ComfyUI meets it: registered, quiet at import, its graph offered as a template."""
 
+import json
+import urllib.error
+import urllib.parse
+
 import pytest
+from pack.tests.toy import models as toy
 
 pytestmark = pytest.mark.server
 
@@ -13,13 +18,28 @@ def test_every_node_is_registered(server):
 def test_the_server_starts_without_a_complaint_about_the_pack(server):
     log = server.log.read_text(encoding="utf-8", errors="replace")
     assert "IMPORT FAILED" not in log
-    assert [line for line in log.splitlines() if "another name" in line and "seconds:" not in line] == []
+    assert [line for line in log.splitlines() if "another-name" in line and "seconds:" not in line] == []
 
 
 def test_the_shipped_graph_is_offered_as_a_template(server):
-    assert server.get("/workflow_templates")["another name"] == ["wan22_turbo_i2v"]
+    assert server.get("/workflow_templates")["another-name"] == ["wan22_turbo_i2v"]
 
 
 def test_a_proxy_for_the_package_index_is_not_asked_for_this_machine(server, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert "system" in server.get("/system_stats")
+
+
+def test_the_route_tells_about_a_lora_and_of_no_other_file(server):
+    route = "/wan22_turbo/lora"
+    answer = server.get(f"{route}?name={urllib.parse.quote(toy.LORA_HIGH)}")
+    assert (answer["expert"], answer["partner"], answer["rank"]) == ("high", toy.LORA_LOW, toy.RANK)
+    for query, status, sentence in [
+        ("", 400, "Name a LoRA file: /wan22_turbo/lora?name=FILE."),
+        (f"?name=../diffusion_models/{toy.HIGH}", 404, f"'{toy.HIGH}' is not in ComfyUI's folder 'loras'."),
+        ("?name=%2Fetc%2Fpasswd", 404, "'passwd' is not in ComfyUI's folder 'loras'."),
+    ]:
+        with pytest.raises(urllib.error.HTTPError) as error:
+            server.get(route + query)
+        assert error.value.code == status
+        assert json.load(error.value)["error"].startswith(sentence)

@@ -138,7 +138,7 @@ def test_leftovers_of_wan_21_are_counted_apart_and_quiet(facts):
     assert (found.total, len(found.leftovers), found.missed) == (9, 4, ["diffusion_model.look_img_embed"])
     text = lora.report([(match(unmatched=leftovers), facts(wan()))])
     assert "8 of 8 layers (24 keys)" in text
-    assert "4 layers of Wan 2.1's image encoder left out; Wan 2.2 has none" in text
+    assert "layers of Wan 2.1's image encoder left out, as Wan 2.2 has none: 4" in text
     assert "not applied" not in text
     assert "Warning" not in text
 

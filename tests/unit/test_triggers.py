@@ -233,3 +233,12 @@ def test_tidy_words_are_tidy(words):
     assert triggers.tidy(tidied) == tidied
     assert len({folded(word) for word in tidied}) == len(tidied)
     assert not any(unicodedata.category(char) in ("Cc", "Cs") for word in tidied for char in word)
+
+
+def test_a_loras_own_words_mean_themselves():
+    assert triggers.literal(["soft (ink)", r"done \(so\)", "plain"]) == [r"soft \(ink\)", r"done \(so\)", "plain"]
+
+
+@pytest.mark.parametrize("prompt", ["a soft (ink) cat", r"a soft \(ink\) cat"])
+def test_an_escaped_word_is_held_however_the_prompt_spells_it(prompt):
+    assert triggers.merge(prompt, [r"soft \(ink\)"], "append") == prompt

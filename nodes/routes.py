@@ -1,0 +1,53 @@
+"""What the frontend asks the server about a LoRA file: a read-only route, confined to ComfyUI's LoRA folders."""
+
+import asyncio
+
+import folder_paths
+from aiohttp import web
+from server import PromptServer
+
+from ..weights import lora, pairing
+from . import lora as node
+
+LORA = "/wan22_turbo/lora"
+
+
+def add_routes() -> None:
+    """Adds the pack's routes to the running server; without a server, as in a test of the nodes, there are none."""
+    if getattr(PromptServer, "instance", None) is not None:
+        PromptServer.instance.routes.get(LORA)(answer_lora)
+
+
+async def answer_lora(request: web.Request) -> web.Response:
+    """Answers `GET /wan22_turbo/lora?name=FILE` with `describe(FILE)`; in the case of an error with a sentence."""
+    name = request.query.get("name", "")
+    if not name:
+        return web.json_response({"error": f"Name a LoRA file: {LORA}?name=FILE."}, status=400)
+    try:
+        return web.json_response(await asyncio.to_thread(describe, name))
+    except (FileNotFoundError, ValueError) as error:
+        return web.json_response({"error": str(error)}, status=404)
+
+
+def describe(name: str) -> dict[str, object]:
+    """Returns what a LoRA file says about itself: `lora.LoraFacts`, trigger words, expert and partner by its name.
+
+    Raises:
+        FileNotFoundError: ComfyUI lists no such file in its LoRA folders.
+        ValueError: Several files fit the name, or the file cannot be read.
+    """
+    available = folder_paths.get_filename_list("loras")
+    file = pairing.resolve_name(name, available, "loras")
+    facts = lora.facts(node.header_of(node.path_of(file)))
+    return {
+        "file": file,
+        "kind": facts.kind.value,
+        "expert": pairing.expert_of(file),
+        "partner": pairing.partner(file, available),
+        "trigger_words": node.words_of((file,), ""),
+        "base": facts.base or facts.made_for,
+        "title": facts.title,
+        "trainer": facts.trainer,
+        "rank": facts.rank,
+        "alpha": facts.alpha,
+    }
