@@ -49,7 +49,8 @@ class Storage(str, Enum):
     OTHER = "another type"
 
 
-PREFIXES = ("", "model.diffusion_model.", "diffusion_model.", "net.")
+SAVED_PREFIX = "diffusion_model."  # as ComfyUI names a model's weights inside, and some tools save them
+PREFIXES = ("", "model.diffusion_model.", SAVED_PREFIX, "model.", "net.")
 _VARIANTS = {  # how the names begin that only this variant has
     "vace_": Kind.WAN_VACE,
     "face_adapter.": Kind.WAN_ANIMATE,

@@ -17,7 +17,7 @@ import torch
 from comfy.text_encoders import wan
 from comfy.weight_adapter import LoRAAdapter
 
-from . import inspect, turbodiffusion
+from . import inspect, kinds, turbodiffusion
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -43,24 +43,36 @@ def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> 
     Raises:
         ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
-    header, options = inspect.read_listing(path), dict(WEIGHT_DTYPES[weight_dtype])
+    header = inspect.read_listing(path)
     if turbodiffusion.is_turbodiffusion(header):
         return _load_turbodiffusion(header, path, weight_dtype, disable_dynamic)
     inspect.check_storage(header, Path(path).name, set(comfy.quant_ops.QUANT_ALGOS))
+    if kinds.wan_prefix(header) == kinds.SAVED_PREFIX:  # the one prefix that ComfyUI does not read
+        state, metadata = read_tensors(path)
+        state = {name.removeprefix(kinds.SAVED_PREFIX): tensor for name, tensor in state.items()}
+        return _load_state(state, metadata, path, weight_dtype, disable_dynamic)
+    options = dict(WEIGHT_DTYPES[weight_dtype])
     return comfy.sd.load_diffusion_model(path, model_options=options, disable_dynamic=disable_dynamic)
 
 
 def _load_turbodiffusion(
     header: inspect.Header, path: str, weight_dtype: str, disable_dynamic: bool
 ) -> comfy.model_patcher.ModelPatcher:
-    options = dict(WEIGHT_DTYPES[weight_dtype])
     with turbodiffusion.converted(header, Path(path)) as (state, sla):
         if comfy.memory_management.aimdo_enabled:  # ComfyUI takes these very tensors for the model, and copies none
             state = {name: tensor.make() for name, tensor in state.items()}
-        loaded = comfy.sd.load_diffusion_model_state_dict(state, options, disable_dynamic=disable_dynamic)
-    model = cast(comfy.model_patcher.ModelPatcher, loaded)  # None is for files that no check has passed
+        model = _load_state(state, None, path, weight_dtype, disable_dynamic)
     if sla:
         model.set_attachments(SLA, sla)
+    return model
+
+
+def _load_state(
+    state: dict[str, Any], metadata: dict[str, str] | None, path: str, weight_dtype: str, disable_dynamic: bool
+) -> comfy.model_patcher.ModelPatcher:
+    options = dict(WEIGHT_DTYPES[weight_dtype])
+    loaded = comfy.sd.load_diffusion_model_state_dict(state, options, metadata, disable_dynamic)
+    model = cast(comfy.model_patcher.ModelPatcher, loaded)  # None is for files that no check has passed
     model.cached_patcher_init = (load_expert, (path, weight_dtype))  # how ComfyUI makes a copy for another device
     return model
 

@@ -37,6 +37,30 @@ def test_reads_no_tensor_of_a_file_larger_than_memory(tmp_path):
     assert read_header(path).tensors["a"].shape == (size,)
 
 
+def test_metadata_may_be_empty_or_missing(tmp_path):
+    for number, raw in enumerate((b"{}", b'{"__metadata__": null}', b' {"__metadata__" : { } } \n ')):
+        path = tmp_path / f"{number}.safetensors"
+        path.write_bytes(packed(raw))
+        assert read_header(path).metadata == {}
+
+
+def test_a_trainers_long_notes_are_read_and_longer_ones_left_out(tmp_path):
+    tags = json.dumps({"10_cat": {f'a "{n}" cat, 猫': n for n in range(30_000)}})
+    path = write(tmp_path, {"a": (1,)}, metadata={"ss_tag_frequency": tags, "title": "Cats"})
+    assert read_header(path).metadata == {"ss_tag_frequency": tags, "title": "Cats"}
+
+    path = write(tmp_path, {"a": (1,)}, metadata={"a": "1", "ss_tag_frequency": 3 * tags, "z": "2"})
+    assert "ss_tag_frequency" not in read_header(path).metadata
+    assert read_header(path).tensors == {"a": TensorInfo("U8", (1,))}
+
+
+def test_tells_where_the_bytes_of_a_tensor_are(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.tensor([1.5, 2.5]), "b": torch.tensor([7], dtype=torch.uint8)}, path)
+    info = read_header(path).tensors["b"]
+    assert path.read_bytes()[info.begin : info.begin + info.length] == b"\x07"
+
+
 def entry(begin, end, **changes):
     return {"dtype": "U8", "shape": [end - begin], "data_offsets": [begin, end]} | changes
 
@@ -46,31 +70,45 @@ def packed(header, data=b""):
     return len(raw).to_bytes(8, "little") + raw + data
 
 
+EMPTY = json.dumps(entry(0, 0)).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "it has 0 bytes and no header."),
         (b"\x02\x00\x00", "it has 3 bytes and no header."),
         (bytes(100), "it has 100 bytes and no header."),
-        (b"\xff" * 16, "its header would be 18446744073709551615 bytes long, at most 100000000 are allowed."),
+        (b"\xff" * 16, "its header would be 18446744073709551615 bytes long, at most 10000000 are allowed."),
         ((100).to_bytes(8, "little") + b"{}", "it ends within its header, after 10 bytes."),
         (packed({"a": entry(0, 9)}, b"1234"), "it holds 4 of the 9 bytes that its header lists."),
         (packed({"a": entry(0, 2), "b": entry(1, 4)}, b"1234"), "its tensors overlap or leave gaps."),
         (packed({"a": entry(1, 4)}, b"1234"), "its tensors overlap or leave gaps."),
         (packed({"a": entry(0, 3)}, b"1234"), "its tensors overlap or leave gaps."),
-        (packed({"a": entry(0, 0, data_offsets=[4, 0])}, b""), "its tensors overlap or leave gaps."),
+        (packed({"a": entry(0, 0, data_offsets=[4, 0])}, b""), "a tensor's place is not as long as its type"),
         (packed(b"nothing"), "its header is not the JSON of the format."),
         (packed(b"\xff\xfe{}"), "its header is not the JSON of the format."),
         (packed(b"[" * 200_000), "its header is not the JSON of the format."),
+        (packed(b'{"a": ' + b"[" * 200_000), "an entry of its header is not the type, shape and place of a tensor."),
+        (packed(b'{"a": {"shape": ' + b"[" * 900 + b"}}"), "its header is not the JSON of the format."),
+        (packed(b'{"a'), "its header is not the JSON of the format."),
+        (packed(b"{}}"), "its header is not the JSON of the format."),
+        (packed({"a" * 300: entry(0, 0)}), "a tensor's name has 302 bytes, at most 200 are allowed."),
+        (packed({str(n): entry(0, 0) for n in range(20_001)}), "it lists more than 20000 tensors."),
+        (packed({"a": entry(0, 4, dtype="F32", shape=[2])}, b"1234"), "a tensor's place is not as long as its type"),
+        (packed({"a": entry(0, 4, dtype="F32", shape=[10**300, 10**300])}, b"1234"), "a tensor's place is not as long"),
         (
             packed(b'{"\\ud800": ' + json.dumps(entry(0, 0)).encode() + b"}"),
             "its header is not the JSON of the format.",
         ),
-        (packed({"__metadata__": {"a": "\ud800"}}), "its header is not the JSON of the format."),
-        (packed([]), "its header lists no tensors."),
-        (packed(b'{"a": 1, "a": 2}'), "a name occurs twice in its header."),
-        (packed({"__metadata__": {"a": 1}}), "its metadata is not a table of texts."),
-        (packed({"__metadata__": ["a"]}), "its metadata is not a table of texts."),
+        (packed({"__metadata__": {"a": "\ud800"}}), "its metadata is not a table of texts, each with its own name."),
+        (packed([]), "its header is not the JSON of the format."),
+        (packed(b'{"a": {}, "a": {}}'.replace(b"{}", EMPTY)), "a name occurs twice in its header."),
+        (packed(b'{"__metadata__": {}, "__metadata__": {}}'), "a name occurs twice in its header."),
+        (packed(b'{"a": {"dtype": 1, "dtype": 2}}'), "a name occurs twice in its header."),
+        (packed(b'{"__metadata__": {"a": "", "a": ""}}'), "its metadata is not a table of texts, each with its own"),
+        (packed({"__metadata__": {"a": 1}}), "its metadata is not a table of texts, each with its own name."),
+        (packed({"__metadata__": ["a"]}), "its metadata is not a table of texts, each with its own name."),
         (packed({"a": None}), "an entry of its header is not the type, shape and place of a tensor."),
         (packed({"a": entry(0, 1, shape=[True])}, b"1"), "an entry of its header is not the type, shape"),
         (packed({"a": entry(0, 1, shape=[-1])}, b"1"), "an entry of its header is not the type, shape"),
