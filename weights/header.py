@@ -22,7 +22,8 @@ MAX_HEADER = 10_000_000  # bytes; the header of a 14B expert has 0.2 million
 MAX_TENSORS = 20_000  # a 14B expert has 1095, quantised three times as many
 MAX_NAME = 200  # bytes of a tensor's name, as JSON
 MAX_ENTRY = 1_000  # bytes of a tensor's type, shape and place, as JSON
-MAX_METADATA = 2_000_000  # bytes of metadata that are kept; what goes beyond is left out
+MAX_METADATA = 3_000_000  # bytes of metadata that are kept; what goes beyond is left out
+MAX_ROWS = 20_000  # of metadata; a trainer writes a hundred
 _METADATA_ROW = 100  # bytes that one more row of a dict takes, whatever its texts
 _PYTORCH = {b"PK\x03\x04": "it is a PyTorch file. Choose its safetensors version"}
 
@@ -187,7 +188,9 @@ def _metadata(walk: _Walk) -> dict[str, str]:
     found: dict[str, str] = {}
     room = MAX_METADATA
     try:
-        for name in walk.members():
+        for row, name in enumerate(walk.members()):
+            if row == MAX_ROWS:
+                raise DamageError
             value = walk.text()
             room -= len(name) + len(value) + _METADATA_ROW
             if room < 0:
@@ -197,7 +200,7 @@ def _metadata(walk: _Walk) -> dict[str, str]:
                 _refuse_twice()
             found[key] = _text(value)
     except DamageError as err:
-        raise DamageError("its metadata is not a table of texts, each with its own name") from err
+        raise DamageError("its metadata is not a table of at most 20000 texts, each with its own name") from err
     return found
 
 

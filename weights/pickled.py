@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -108,15 +109,20 @@ class _Pickle:
     def run(self) -> Any:
         """Returns what the pickle describes."""
         try:
-            for steps, (operation, argument, _) in enumerate(pickletools.genops(self.program)):
-                if steps == MAX_STEPS:
-                    raise DamageError(f"its list of tensors has more than {MAX_STEPS} instructions")
-                self._step(operation.name, argument)
+            self._follow()
             return self.stack.pop()
         except DamageError:
             raise
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error) as err:
             raise DamageError("its list of tensors is damaged") from err
+
+    def _follow(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools reads names as Python would read them in a program
+            for steps, (operation, argument, _) in enumerate(pickletools.genops(self.program)):
+                if steps == MAX_STEPS:
+                    raise DamageError(f"its list of tensors has more than {MAX_STEPS} instructions")
+                self._step(operation.name, argument)
 
     def _step(self, name: str, argument: Any) -> None:
         if name in _CONSTANTS:

@@ -10,6 +10,7 @@ import io
 import math
 import struct
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 from .files import BITS, FOREIGN, DamageError, ForeignError, Header, TensorInfo, explained, open_file, refuse_foreign
@@ -65,6 +66,8 @@ class _Frugal(io.RawIOBase):
         self.total = total
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
+        if whence == 0 and not 0 <= offset <= self.total:
+            raise DamageError("its zip directory points to nothing")
         return self.file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -104,7 +107,7 @@ class _Archive:
             raise ForeignError("it is a zip archive without the tensors of a model. Choose the model file itself")
         folder = pickles[0].removesuffix("data.pkl")
         if folder + "constants.pkl" in self.records:
-            raise ForeignError("it is a TorchScript program. Choose a file of tensors, best a safetensors file")
+            raise ForeignError("it is a TorchScript program. Choose its safetensors version")
         return folder
 
     def pickle(self) -> bytes:
@@ -118,7 +121,7 @@ class _Archive:
 
     def places(self, storages: set[Storage]) -> dict[str, int]:
         """Returns where each storage begins in the file."""
-        places = {}
+        places, spans = {}, []
         for storage in storages:
             record = self.records.get(f"{self.folder}data/{storage.key}")
             if record is None:
@@ -126,7 +129,8 @@ class _Archive:
             places[storage.key], length = self._place(record)
             if length != storage.length:
                 raise DamageError("the bytes of a tensor are not as many as its type and shape need")
-        if sum(storage.length for storage in storages) > self.total:
+            spans.append((places[storage.key], places[storage.key] + length))
+        if any(begin < last for (_, last), (begin, _) in pairwise(sorted(spans))):
             raise DamageError("its tensors overlap")
         return places
 
@@ -145,4 +149,4 @@ class _Archive:
 
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # the lengths of the name and of the extra field, which follow it
-_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, OSError, struct.error)
+_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error)
