@@ -59,5 +59,6 @@ def _read(file: io.BufferedReader[io.FileIO], info: TensorInfo) -> torch.Tensor:
     tensor = torch.empty(info.shape, dtype=DTYPES[info.dtype])
     file.seek(info.begin or 0)
     if file.readinto(cast(Any, tensor.view(-1).view(torch.uint8).numpy())) < info.length:
-        raise OSError(0, "it became shorter while it was read")
+        name = Path(file.name).name
+        raise RuntimeError(f"'{name}' became shorter while it was read. Load it again.")
     return tensor

@@ -137,7 +137,8 @@ class _Parts:
         self.unknown: list[str] = []
         self.twice: list[str] = []
         tensors = self._named_plainly(header)
-        wanted = set(_shapes(_layers(tensors)))
+        self.layers = _layers(tensors)
+        wanted = set(_shapes(self.layers))
         for name, info in tensors.items():
             layer, _, part = name.rpartition(".")
             if part == "int8_weight":
@@ -165,8 +166,7 @@ class _Parts:
 
     def problem(self) -> str | None:
         """Returns what is wrong, as the middle of a sentence."""
-        layers = _layers(self.weights)
-        shapes = _shapes(layers) | (_sla_shapes(layers) if self.sla else {})
+        shapes = _shapes(self.layers) | (_sla_shapes(self.layers) if self.sla else {})
         present = self.weights | self.sla
         missing = [name for name in shapes if name not in present]
         missing += [

@@ -1,12 +1,16 @@
 """Reading the header of a safetensors file: whole files in full, damaged ones in one sentence."""
 
+import io
 import json
 import os
 import re
 import threading
+import tracemalloc
+from math import prod
 
 import pytest
 import torch
+from pack.tests.toy.models import expert_shapes
 from pack.weights.header import TensorInfo, has_header, read_header
 from safetensors.torch import save_file
 
@@ -27,14 +31,52 @@ def test_reads_names_types_shapes_and_metadata(tmp_path):
     assert header.metadata == {"key": "wörd"}
 
 
-def test_reads_no_tensor_of_a_file_larger_than_memory(tmp_path):
-    path = tmp_path / "x.safetensors"
-    size = 1 << 38  # sparse: it takes no room on the disk
-    raw = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
-    path.write_bytes(len(raw).to_bytes(8, "little") + raw)
-    os.truncate(path, 8 + len(raw) + size)
+def a14b(path):
+    """Writes the file of a 14B expert in fp16, 28.6 GB without its tensors: it takes no room on the disk."""
+    header, end = {}, 0
+    for name, shape in expert_shapes(36, 16, 5120, 40, 13824):
+        begin, end = end, end + 2 * prod(shape)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
+    raw = packed(json.dumps(header).encode())
+    path.write_bytes(raw)
+    os.truncate(path, len(raw) + end)
 
-    assert read_header(path).tensors["a"].shape == (size,)
+
+def test_reads_only_the_header_of_a_large_file(tmp_path):
+    path = tmp_path / "x.safetensors"
+    a14b(path)
+    assert path.stat().st_size > 28e9
+
+    tracemalloc.start()
+    header = read_header(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(header.tensors) == 1095
+    assert header.size("patch_embedding.weight", 0) == 5120
+    assert most < 2_000_000  # bytes
+
+
+def test_asks_the_system_for_the_header_and_no_more(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    a14b(path)
+    counted = CountedFile(path)
+    monkeypatch.setattr("pack.weights.header.open_file", lambda _: counted)
+
+    assert len(read_header(path).tensors) == 1095
+    assert counted.bytes_read < 200_000
+    assert counted.closed
+
+
+class CountedFile(io.FileIO):
+    """A file that counts what is read from it."""
+
+    bytes_read = 0
+
+    def read(self, size=-1, /):
+        content = super().read(size)
+        self.bytes_read += len(content)
+        return content
 
 
 def test_metadata_may_be_empty_or_missing(tmp_path):
