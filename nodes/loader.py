@@ -3,7 +3,7 @@
 import logging
 
 import folder_paths
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..weights import inspect, loading, pairing
 
@@ -81,15 +81,38 @@ class Loader(io.ComfyNode):
     def execute(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str) -> io.NodeOutput:
         high_path, low_path = find("high_noise", high_noise), find("low_noise", low_noise)
         clip_path, vae_path = find("text_encoder", text_encoder), find("vae", vae)
-        for warning in inspect.check_files(high_path, low_path, clip_path, vae_path):
-            logger.warning(warning)
+        notes = inspect.check_files(high_path, low_path, clip_path, vae_path)
+        for note in notes:
+            logger.warning(note)
         high = loading.load_expert(high_path, weight_dtype)
         low = high if low_path == high_path else loading.load_expert(low_path, weight_dtype)
-        return io.NodeOutput(high, low, loading.load_text_encoder(clip_path), loading.load_vae(vae_path))
+        loaded = high, low, loading.load_text_encoder(clip_path), loading.load_vae(vae_path)
+        if not notes:
+            return io.NodeOutput(*loaded)
+        return io.NodeOutput(*loaded, ui=ui.PreviewText("\n".join(notes)))
 
 
 def find(slot: str, name: str) -> str:
-    """Returns the path of a model file, also where folders, slashes or case differ from the graph's."""
+    """Returns the path of a model file, also where folders, slashes or case differ from the graph's.
+
+    Only files that ComfyUI lists are found: a name with "../" in it leads nowhere. A link inside a model folder was put
+    there by whoever runs ComfyUI, and is followed.
+
+    Raises:
+        FileNotFoundError: There is no such file, or only a link to one that is gone.
+        ValueError: Several files fit, or this loader does not read such files.
+    """
+    if name.lower().endswith(".gguf"):
+        raise ValueError(
+            f"'{pairing.base_name(name)}' is a GGUF file, which this node does not read. Load it with a GGUF loader "
+            "node, and connect its MODEL to the sampler."
+        )
     folder = FOLDERS[slot]
     resolved = pairing.resolve_name(name, folder_paths.get_filename_list(folder), folder)
-    return folder_paths.get_full_path_or_raise(folder, resolved)
+    path = folder_paths.get_full_path(folder, resolved)
+    if path is None:
+        raise FileNotFoundError(
+            f"'{pairing.base_name(name)}' is listed in ComfyUI's folder '{folder}', but is no file, or a link to one "
+            "that is gone. Refresh the page and choose another file."
+        )
+    return path

@@ -166,5 +166,5 @@ def path_of(file: str) -> str:
 
 
 def header_of(path: str) -> inspect.Header:
-    """Returns a file's header; a PyTorch file has none that can be read without loading it."""
-    return inspect.read_header(path) if inspect.has_header(path) else inspect.Header({}, {})
+    """Returns what a file's list of tensors and its metadata say."""
+    return inspect.read_listing(path)

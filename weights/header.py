@@ -1,55 +1,31 @@
-"""The header of a safetensors file: names, types and shapes of its tensors, without the tensors.
+"""The header of a safetensors file: names, types, shapes and places of its tensors, without the tensors.
 
 Format: https://github.com/huggingface/safetensors#format (Apache-2.0): eight bytes with the length of the header,
-the header as JSON, the tensors. The safetensors library reads headers too, but its errors do not say what to do.
+the header as JSON, the tensors. The safetensors library reads headers too, but its errors do not say what to do, and
+`json.loads` can make a hostile header forty times as large in memory. The limits are explained in docs/decisions/0007.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Iterator
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-MAX_HEADER = 100_000_000  # bytes; the format's own limit
-_FOREIGN = {  # first bytes of what people have in place of a safetensors file
-    b"PK\x03\x04": "it is a PyTorch file. Choose its safetensors version",
-    b"GGUF": "it is a GGUF file. Load it with a GGUF loader node",
-    b"version ": "it is a Git LFS pointer, a note that stands for the file. Download the file itself",
-    b"<!DOCTYP": "it is a web page, saved in place of the file. Download the file itself",
-    b"<!doctyp": "it is a web page, saved in place of the file. Download the file itself",
-    b"<html": "it is a web page, saved in place of the file. Download the file itself",
-}
+from .files import BITS, FOREIGN, DamageError, Header, TensorInfo, explained, open_file, refuse_foreign
 
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """One tensor as the header lists it."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a safetensors file says about itself."""
-
-    tensors: dict[str, TensorInfo]
-    metadata: dict[str, str]
-
-    def size(self, name: str, axis: int) -> int | None:
-        """Returns the length of one axis of a tensor, None where the file has no such tensor or axis."""
-        info = self.tensors.get(name)
-        return info.shape[axis] if info and axis < len(info.shape) else None
-
-
-class _DamageError(ValueError):
-    """Why a file is refused, as the middle of a sentence."""
-
-
-class _ForeignError(_DamageError):
-    """The file has another format; the text holds its own remedy."""
+MAX_HEADER = 10_000_000  # bytes; the header of a 14B expert has 0.2 million
+MAX_TENSORS = 20_000  # a 14B expert has 1095, quantised three times as many
+MAX_NAME = 200  # bytes of a tensor's name, as JSON
+MAX_ENTRY = 1_000  # bytes of a tensor's type, shape and place, as JSON
+MAX_METADATA = 3_000_000  # bytes of metadata that are kept; what goes beyond is left out
+MAX_ROWS = 20_000  # of metadata; a trainer writes a hundred
+_METADATA_ROW = 100  # bytes that one more row of a dict takes, whatever its texts
+_PYTORCH = {b"PK\x03\x04": "it is a PyTorch file. Choose its safetensors version"}
 
 
 def has_header(path: str | Path) -> bool:
@@ -66,81 +42,184 @@ def read_header(path: str | Path) -> Header:
         ValueError: It is not a whole safetensors file.
     """
     path = Path(path)
+    with explained(path, "safetensors"), open_file(path) as file:
+        raw, total = _read(file, path.stat().st_size)
+        return _parse(raw, total)
+
+
+def _read(file: FileIO, total: int) -> tuple[bytes, int]:
+    start = file.read(8)
+    refuse_foreign(start, _PYTORCH | FOREIGN)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length < 2:
+        raise DamageError(f"it has {total} bytes and no header")
+    if length > MAX_HEADER:
+        raise DamageError(f"its header would be {length} bytes long, at most {MAX_HEADER} are allowed")
+    if total < 8 + length:
+        raise DamageError(f"it ends within its header, after {total} bytes")
+    return file.read(length), total
+
+
+def _parse(raw: bytes, total: int) -> Header:
+    walk, data = _Walk(raw), 8 + len(raw)
+    tensors: dict[str, TensorInfo] = {}
+    metadata: dict[str, str] | None = None
+    for name in walk.members():
+        if name == b'"__metadata__"':
+            if metadata is not None:
+                _refuse_twice()
+            metadata = _metadata(walk)
+            continue
+        key = _name(name)
+        if key in tensors:
+            _refuse_twice()
+        if len(tensors) == MAX_TENSORS:
+            raise DamageError(f"it lists more than {MAX_TENSORS} tensors")
+        tensors[key] = _tensor(walk.short_object(), data)
+    walk.end()
+    _check_layout(tensors, data, total)
+    return Header(tensors, metadata or {})
+
+
+class _Walk:
+    """A place in a header, from which one small piece after the other is read."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.at = 0
+
+    def members(self) -> Iterator[bytes]:
+        """Yields the names of an object, as JSON; whoever asks reads the value before the next name."""
+        self.need(b"{")
+        if self.take(b"}"):
+            return
+        while True:
+            name = self.text()
+            self.need(b":")
+            yield name
+            if self.take(b"}"):
+                return
+            self.need(b",")
+
+    def take(self, mark: bytes) -> bool:
+        """Goes past white space, and past the mark if it is next."""
+        space = _SPACE.match(self.raw, self.at)
+        self.at = space.end() if space else self.at
+        found = self.raw.startswith(mark, self.at)
+        self.at += len(mark) if found else 0
+        return found
+
+    def need(self, mark: bytes) -> None:
+        """Goes past the mark."""
+        if not self.take(mark):
+            _refuse_json()
+
+    def text(self) -> bytes:
+        """Goes past a text, and returns it as JSON."""
+        self.need(b'"')
+        start = self.at - 1
+        for found in _QUOTE_OR_ESCAPE.finditer(self.raw, self.at):
+            if found[0] == b'"':
+                self.at = found.end()
+                return self.raw[start : self.at]
+        return _refuse_json()
+
+    def short_object(self) -> Any:
+        """Goes past an object without objects in it, and returns it; None for any other value."""
+        if not self.take(b"{"):
+            return None
+        start = self.at - 1
+        self.at = self.raw.find(b"}", start, start + MAX_ENTRY) + 1
+        return _decode(self.raw[start : self.at]) if self.at else None
+
+    def end(self) -> None:
+        """Makes sure that nothing is left."""
+        self.take(b"")
+        if self.at < len(self.raw):
+            _refuse_json()
+
+
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_QUOTE_OR_ESCAPE = re.compile(rb'\\.|"', re.DOTALL)
+
+
+def _refuse_json() -> NoReturn:
+    raise DamageError("its header is not the JSON of the format")
+
+
+def _refuse_twice() -> NoReturn:
+    raise DamageError("a name occurs twice in its header")
+
+
+def _decode(piece: bytes) -> Any:
     try:
-        return _read(path)
-    except FileNotFoundError as err:
-        raise FileNotFoundError(f"'{path.name}' is no longer there. Refresh the page and choose another file.") from err
-    except OSError as err:  # its own text holds the whole path
-        raise RuntimeError(f"'{path.name}' cannot be read: {err.strerror}. Check disk and permissions.") from err
-    except _ForeignError as err:
-        raise ValueError(f"'{path.name}' is not a whole safetensors file: {err}.") from err
-    except (ValueError, RecursionError) as err:
-        reason = str(err) if isinstance(err, _DamageError) else "its header is not the JSON of the format"
-        raise ValueError(f"'{path.name}' is not a whole safetensors file: {reason}. Download it again.") from err
-
-
-def _read(path: Path) -> Header:
-    total = path.stat().st_size
-    if not path.is_file():  # opening a pipe would wait for ever
-        raise _ForeignError("it is a folder or a device. Choose a file")
-    with path.open("rb") as file:
-        start = file.read(8)
-        for magic, reason in _FOREIGN.items():
-            if start.startswith(magic):
-                raise _ForeignError(reason)
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or length < 2:
-            raise _DamageError(f"it has {total} bytes and no header")
-        if length > MAX_HEADER:
-            raise _DamageError(f"its header would be {length} bytes long, at most {MAX_HEADER} are allowed")
-        if total < 8 + length:
-            raise _DamageError(f"it ends within its header, after {total} bytes")
-        raw = file.read(length)
-    return _parse(raw, total - 8 - length)
-
-
-def _parse(raw: bytes, data_size: int) -> Header:
-    listed = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
-    if not isinstance(listed, dict):
-        raise _DamageError("its header lists no tensors")
-    metadata = _checked_metadata(listed.pop("__metadata__", None) or {})
-    tensors, spans = {}, []
-    for name, entry in listed.items():
-        name.encode("utf-8")  # JSON can smuggle in half characters, which no log or page can show
-        tensors[name], span = _parse_entry(entry)
-        spans.append(span)
-    _check_layout(sorted(spans), data_size)
-    return Header(tensors, metadata)
+        return json.loads(piece.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    except DamageError:
+        raise
+    except (ValueError, RecursionError):
+        _refuse_json()
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _DamageError("a name occurs twice in its header")
+        _refuse_twice()
     return found
 
 
-def _checked_metadata(metadata: Any) -> dict[str, str]:
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise _DamageError("its metadata is not a table of texts")
-    for text in (*metadata, *metadata.values()):
-        text.encode("utf-8")
-    return metadata
+def _text(piece: bytes) -> str:
+    text = _decode(piece)
+    try:
+        text.encode("utf-8")  # JSON can smuggle in half characters, which no log or page can show
+    except UnicodeEncodeError:
+        _refuse_json()
+    return text
 
 
-def _parse_entry(entry: Any) -> tuple[TensorInfo, tuple[int, int]]:
+def _name(piece: bytes) -> str:
+    if len(piece) > MAX_NAME:
+        raise DamageError(f"a tensor's name has {len(piece)} bytes, at most {MAX_NAME} are allowed")
+    return _text(piece)
+
+
+def _metadata(walk: _Walk) -> dict[str, str]:
+    if walk.take(b"null"):
+        return {}
+    found: dict[str, str] = {}
+    room = MAX_METADATA
+    try:
+        for row, name in enumerate(walk.members()):
+            if row == MAX_ROWS:
+                raise DamageError
+            value = walk.text()
+            room -= len(name) + len(value) + _METADATA_ROW
+            if room < 0:
+                continue
+            key = _text(name)
+            if key in found:
+                _refuse_twice()
+            found[key] = _text(value)
+    except DamageError as err:
+        raise DamageError("its metadata is not a table of at most 20000 texts, each with its own name") from err
+    return found
+
+
+def _tensor(entry: Any, data: int) -> TensorInfo:
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if all(
             type(number) is int and number >= 0 for number in (*shape, begin, end)
         ):
-            return TensorInfo(dtype, tuple(shape)), (begin, end)
-    raise _DamageError("an entry of its header is not the type, shape and place of a tensor")
+            if dtype in BITS and math.prod(shape) * BITS[dtype] != 8 * (end - begin):
+                raise DamageError("a tensor's place is not as long as its type and shape need")
+            return TensorInfo(dtype, tuple(shape), data + begin, end - begin)
+    raise DamageError("an entry of its header is not the type, shape and place of a tensor")
 
 
-def _check_layout(spans: list[tuple[int, int]], data_size: int) -> None:
-    needed = max((end for _, end in spans), default=0)
-    if needed > data_size:
-        raise _DamageError(f"it holds {data_size} of the {needed} bytes that its header lists")
-    edges = [(0, 0), *spans, (data_size, data_size)]
+def _check_layout(tensors: dict[str, TensorInfo], data: int, total: int) -> None:
+    spans = sorted((info.begin or 0, (info.begin or 0) + info.length) for info in tensors.values())
+    needed = max((end for _, end in spans), default=data)
+    if needed > total:
+        raise DamageError(f"it holds {total - data} of the {needed - data} bytes that its header lists")
+    edges = [(data, data), *spans, (total, total)]
     if any(begin != last for (_, last), (begin, _) in pairwise(edges)):
-        raise _DamageError("its tensors overlap or leave gaps")
+        raise DamageError("its tensors overlap or leave gaps")

@@ -1,19 +1,22 @@
 """Loads experts, text encoder, VAE and LoRAs through ComfyUI's own loaders and patcher."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import comfy.lora
 import comfy.lora_convert
+import comfy.memory_management
 import comfy.model_patcher
+import comfy.quant_ops
 import comfy.sd
 import comfy.utils
 import folder_paths
 import torch
 from comfy.text_encoders import wan
 
-from . import inspect, lora_format, lora_keys
+from . import inspect, kinds, lora_format, lora_keys, turbodiffusion
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -24,17 +27,53 @@ WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
 }
 
 
+SLA = "wan22_turbo.sla"  # the attachment that holds a model's `turbodiffusion.SlaProjections`
 XXL = {"d_ff": 10240, "d_kv": 64, "num_heads": 64, "num_layers": 24, "vocab_size": 256384}
 
 
-def load_expert(path: str, weight_dtype: str) -> comfy.model_patcher.ModelPatcher:
+def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     """Loads one expert.
 
     Args:
         path: A file that `inspect.check_expert` has passed.
         weight_dtype: A key of `WEIGHT_DTYPES`.
+        disable_dynamic: Turns ComfyUI's dynamic loading off; ComfyUI asks for it when it needs a second copy.
+
+    Raises:
+        ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
-    return comfy.sd.load_diffusion_model(path, model_options=dict(WEIGHT_DTYPES[weight_dtype]))
+    header = inspect.read_listing(path)
+    if turbodiffusion.is_turbodiffusion(header):
+        return _load_turbodiffusion(header, path, weight_dtype, disable_dynamic)
+    inspect.check_storage(header, Path(path).name, set(comfy.quant_ops.QUANT_ALGOS))
+    if kinds.wan_prefix(header) == kinds.SAVED_PREFIX:  # the one prefix that ComfyUI does not read
+        state, metadata = read_tensors(path)
+        state = {name.removeprefix(kinds.SAVED_PREFIX): tensor for name, tensor in state.items()}
+        return _load_state(state, metadata, path, weight_dtype, disable_dynamic)
+    options = dict(WEIGHT_DTYPES[weight_dtype])
+    return comfy.sd.load_diffusion_model(path, model_options=options, disable_dynamic=disable_dynamic)
+
+
+def _load_turbodiffusion(
+    header: inspect.Header, path: str, weight_dtype: str, disable_dynamic: bool
+) -> comfy.model_patcher.ModelPatcher:
+    with turbodiffusion.converted(header, Path(path)) as (state, sla):
+        if comfy.memory_management.aimdo_enabled:  # ComfyUI takes these very tensors for the model, and copies none
+            state = {name: tensor.make() for name, tensor in state.items()}
+        model = _load_state(state, None, path, weight_dtype, disable_dynamic)
+    if sla:
+        model.set_attachments(SLA, sla)
+    return model
+
+
+def _load_state(
+    state: dict[str, Any], metadata: dict[str, str] | None, path: str, weight_dtype: str, disable_dynamic: bool
+) -> comfy.model_patcher.ModelPatcher:
+    options = dict(WEIGHT_DTYPES[weight_dtype])
+    loaded = comfy.sd.load_diffusion_model_state_dict(state, options, metadata, disable_dynamic)
+    model = cast(comfy.model_patcher.ModelPatcher, loaded)  # None is for files that no check has passed
+    model.cached_patcher_init = (load_expert, (path, weight_dtype))  # how ComfyUI makes a copy for another device
+    return model
 
 
 def load_text_encoder(path: str) -> comfy.sd.CLIP:
@@ -43,7 +82,7 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
     ComfyUI knows the encoder by the sizes of XXL; one of other sizes is built here, with those that the file has.
     """
     embeddings = folder_paths.get_folder_paths("embeddings")
-    sizes = inspect.text_encoder_sizes(inspect.read_header(path)) if inspect.has_header(path) else XXL
+    sizes = inspect.text_encoder_sizes(inspect.read_listing(path))
     if sizes == XXL:
         return comfy.sd.load_clip(ckpt_paths=[path], embedding_directory=embeddings, clip_type=comfy.sd.CLIPType.WAN)
     state, _ = read_tensors(path)
@@ -61,6 +100,8 @@ def load_vae(path: str) -> comfy.sd.VAE:
     state, metadata = read_tensors(path)
     vae = comfy.sd.VAE(sd=state, metadata=metadata)
     vae.throw_exception_if_invalid()
+    if hasattr(comfy.sd, "load_vae_patcher"):  # how ComfyUI makes a copy for another device
+        vae.patcher.cached_patcher_init = (comfy.sd.load_vae_patcher, (path, metadata, None))
     return vae
 
 
@@ -113,6 +154,13 @@ def layer_of(name: Any) -> str:
 
 
 def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:
-    """Reads a file's tensors and metadata; a PyTorch file without running anything that it may hold."""
+    """Reads a file's tensors and metadata; a PyTorch file without running anything that it may hold.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        RuntimeError: The system does not let us read it.
+        ValueError: It is no whole file of tensors.
+    """
+    inspect.read_listing(path)  # ComfyUI's own errors hold the whole path, and not what to do
     state, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
     return cast(dict[str, Any], state), metadata

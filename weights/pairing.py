@@ -75,6 +75,11 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models") 
     raise FileNotFoundError(_not_found(_path(wanted).name, allowed, folder))
 
 
+def base_name(name: str) -> str:
+    """Returns a name without its folders, whichever way its slashes lean."""
+    return _path(name).name
+
+
 def _path(name: str) -> PurePosixPath:
     return PurePosixPath(name.replace("\\", "/"))
 

@@ -1,9 +1,14 @@
 """Load Wan 2.2 I2V: the right files load, the wrong ones are named."""
 
+import os
+
+import comfy.sd
+import folder_paths
 import pytest
 import torch
 from pack.nodes.loader import Loader
 from pack.tests.toy import models as toy
+from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
 
@@ -110,3 +115,79 @@ def test_a_truncated_download_is_named(add_file, models):
         ValueError, match=r"'cut_high_noise.safetensors' is not a whole safetensors file: .*Download it again"
     ):
         load(high_noise=name)
+
+
+@pytest.mark.parametrize("prefix", ["model.diffusion_model.", "diffusion_model.", "model.", "net."])
+def test_an_expert_saved_with_a_prefix_loads(add_file, prefix):
+    state = toy.expert(1)
+    name = add_file("diffusion_models", "saved_high.safetensors", {prefix + key: value for key, value in state.items()})
+    loaded = load(high_noise=name)[0].model.state_dict()
+    assert all(loaded[f"diffusion_model.{key}"].equal(value) for key, value in state.items())
+
+
+def test_a_gguf_file_is_named_with_the_node_for_it(models):
+    answer = Loader.validate_inputs(**{**FILES, "high_noise": "wan\\Wan2.2-I2V-A14B-HighNoise-Q4_K_M.GGUF"})
+    assert answer == (
+        "high_noise: 'Wan2.2-I2V-A14B-HighNoise-Q4_K_M.GGUF' is a GGUF file, which this node does not read. "
+        "Load it with a GGUF loader node, and connect its MODEL to the sampler."
+    )
+
+
+@pytest.fixture
+def outside(models, tmp_path):
+    """A good expert outside of all model folders."""
+    path = tmp_path / "elsewhere_high_noise.safetensors"
+    save_file(toy.expert(1), path)
+    yield path
+    (models / "diffusion_models" / "linked_high_noise.safetensors").unlink(missing_ok=True)
+    folder_paths.filename_list_cache.clear()
+
+
+def test_a_name_leads_to_no_file_outside_the_model_folders(models, outside):
+    way = os.path.relpath(outside, models / "diffusion_models")
+    assert (models / "diffusion_models" / way).is_file()
+    for name in (way, way.replace("/", "\\"), str(outside)):
+        answer = Loader.validate_inputs(**{**FILES, "high_noise": name})
+        assert isinstance(answer, str)
+        assert "'elsewhere_high_noise.safetensors' is not in ComfyUI's folder 'diffusion_models'." in answer
+        assert str(outside.parent) not in answer
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps links for administrators")
+def test_a_link_that_the_owner_put_into_a_model_folder_is_followed(models, outside):
+    (models / "diffusion_models" / "linked_high_noise.safetensors").symlink_to(outside)
+    folder_paths.filename_list_cache.clear()
+    assert load(high_noise="linked_high_noise.safetensors")[0].model is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps links for administrators")
+def test_a_link_to_nothing_is_said(models, outside):
+    (models / "diffusion_models" / "linked_high_noise.safetensors").symlink_to(outside.parent / "gone.safetensors")
+    folder_paths.filename_list_cache.clear()
+    answer = Loader.validate_inputs(**{**FILES, "high_noise": "linked_high_noise.safetensors"})
+    assert answer == (
+        "high_noise: 'linked_high_noise.safetensors' is listed in ComfyUI's folder 'diffusion_models', but is no file, "
+        "or a link to one that is gone. Refresh the page and choose another file."
+    )
+
+
+def test_a_swap_is_said_on_the_node(models):
+    output = Loader.execute(**{**FILES, "high_noise": toy.LOW, "low_noise": toy.HIGH, "weight_dtype": "default"})
+    (text,) = output.ui.as_dict()["text"]
+    assert text.splitlines() == [
+        f"'{toy.LOW}' is in the input high_noise, but its name says that it is the low-noise expert. "
+        "Check that the two experts are not swapped.",
+        f"'{toy.HIGH}' is in the input low_noise, but its name says that it is the high-noise expert. "
+        "Check that the two experts are not swapped.",
+    ]
+
+
+def test_right_files_say_nothing_on_the_node(models):
+    assert Loader.execute(**{**FILES, "weight_dtype": "default"}).ui is None
+
+
+def test_a_vae_that_runs_on_another_device_can_be_copied(models):
+    patcher = load()[3].patcher
+    if hasattr(comfy.sd, "load_vae_patcher"):
+        factory, arguments = patcher.cached_patcher_init
+        assert factory(*arguments).model.state_dict().keys() == patcher.model.state_dict().keys()

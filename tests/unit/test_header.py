@@ -1,12 +1,16 @@
 """Reading the header of a safetensors file: whole files in full, damaged ones in one sentence."""
 
+import io
 import json
 import os
 import re
 import threading
+import tracemalloc
+from math import prod
 
 import pytest
 import torch
+from pack.tests.toy.models import expert_shapes
 from pack.weights.header import TensorInfo, has_header, read_header
 from safetensors.torch import save_file
 
@@ -27,14 +31,76 @@ def test_reads_names_types_shapes_and_metadata(tmp_path):
     assert header.metadata == {"key": "wörd"}
 
 
-def test_reads_no_tensor_of_a_file_larger_than_memory(tmp_path):
-    path = tmp_path / "x.safetensors"
-    size = 1 << 38  # sparse: it takes no room on the disk
-    raw = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
-    path.write_bytes(len(raw).to_bytes(8, "little") + raw)
-    os.truncate(path, 8 + len(raw) + size)
+def a14b(path):
+    """Writes the file of a 14B expert in fp16, 28.6 GB without its tensors: it takes no room on the disk."""
+    header, end = {}, 0
+    for name, shape in expert_shapes(36, 16, 5120, 40, 13824):
+        begin, end = end, end + 2 * prod(shape)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
+    raw = packed(json.dumps(header).encode())
+    path.write_bytes(raw)
+    os.truncate(path, len(raw) + end)
 
-    assert read_header(path).tensors["a"].shape == (size,)
+
+def test_reads_only_the_header_of_a_large_file(tmp_path):
+    path = tmp_path / "x.safetensors"
+    a14b(path)
+    assert path.stat().st_size > 28e9
+
+    tracemalloc.start()
+    header = read_header(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(header.tensors) == 1095
+    assert header.size("patch_embedding.weight", 0) == 5120
+    assert most < 2_000_000  # bytes
+
+
+def test_asks_the_system_for_the_header_and_no_more(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    a14b(path)
+    counted = CountedFile(path)
+    monkeypatch.setattr("pack.weights.header.open_file", lambda _: counted)
+
+    assert len(read_header(path).tensors) == 1095
+    assert counted.bytes_read < 200_000
+    assert counted.closed
+
+
+class CountedFile(io.FileIO):
+    """A file that counts what is read from it."""
+
+    bytes_read = 0
+
+    def read(self, size=-1, /):
+        content = super().read(size)
+        self.bytes_read += len(content)
+        return content
+
+
+def test_metadata_may_be_empty_or_missing(tmp_path):
+    for number, raw in enumerate((b"{}", b'{"__metadata__": null}', b' {"__metadata__" : { } } \n ')):
+        path = tmp_path / f"{number}.safetensors"
+        path.write_bytes(packed(raw))
+        assert read_header(path).metadata == {}
+
+
+def test_a_trainers_long_notes_are_read_and_longer_ones_left_out(tmp_path):
+    tags = json.dumps({"10_cat": {f'a "{n}" cat, 猫': n for n in range(30_000)}})
+    path = write(tmp_path, {"a": (1,)}, metadata={"ss_tag_frequency": tags, "title": "Cats"})
+    assert read_header(path).metadata == {"ss_tag_frequency": tags, "title": "Cats"}
+
+    path = write(tmp_path, {"a": (1,)}, metadata={"a": "1", "ss_tag_frequency": 4 * tags, "z": "2"})
+    assert "ss_tag_frequency" not in read_header(path).metadata
+    assert read_header(path).tensors == {"a": TensorInfo("U8", (1,))}
+
+
+def test_tells_where_the_bytes_of_a_tensor_are(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.tensor([1.5, 2.5]), "b": torch.tensor([7], dtype=torch.uint8)}, path)
+    info = read_header(path).tensors["b"]
+    assert path.read_bytes()[info.begin : info.begin + info.length] == b"\x07"
 
 
 def entry(begin, end, **changes):
@@ -46,31 +112,55 @@ def packed(header, data=b""):
     return len(raw).to_bytes(8, "little") + raw + data
 
 
+EMPTY = json.dumps(entry(0, 0)).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "it has 0 bytes and no header."),
         (b"\x02\x00\x00", "it has 3 bytes and no header."),
         (bytes(100), "it has 100 bytes and no header."),
-        (b"\xff" * 16, "its header would be 18446744073709551615 bytes long, at most 100000000 are allowed."),
+        (b"\xff" * 16, "its header would be 18446744073709551615 bytes long, at most 10000000 are allowed."),
         ((100).to_bytes(8, "little") + b"{}", "it ends within its header, after 10 bytes."),
         (packed({"a": entry(0, 9)}, b"1234"), "it holds 4 of the 9 bytes that its header lists."),
         (packed({"a": entry(0, 2), "b": entry(1, 4)}, b"1234"), "its tensors overlap or leave gaps."),
         (packed({"a": entry(1, 4)}, b"1234"), "its tensors overlap or leave gaps."),
         (packed({"a": entry(0, 3)}, b"1234"), "its tensors overlap or leave gaps."),
-        (packed({"a": entry(0, 0, data_offsets=[4, 0])}, b""), "its tensors overlap or leave gaps."),
+        (packed({"a": entry(0, 0, data_offsets=[4, 0])}, b""), "a tensor's place is not as long as its type"),
         (packed(b"nothing"), "its header is not the JSON of the format."),
         (packed(b"\xff\xfe{}"), "its header is not the JSON of the format."),
         (packed(b"[" * 200_000), "its header is not the JSON of the format."),
+        (packed(b'{"a": ' + b"[" * 200_000), "an entry of its header is not the type, shape and place of a tensor."),
+        (packed(b'{"a": {"shape": ' + b"[" * 900 + b"}}"), "its header is not the JSON of the format."),
+        (packed(b'{"a'), "its header is not the JSON of the format."),
+        (packed(b"{}}"), "its header is not the JSON of the format."),
+        (packed({"a" * 300: entry(0, 0)}), "a tensor's name has 302 bytes, at most 200 are allowed."),
+        (packed({str(n): entry(0, 0) for n in range(20_001)}), "it lists more than 20000 tensors."),
+        (packed({"a": entry(0, 4, dtype="F32", shape=[2])}, b"1234"), "a tensor's place is not as long as its type"),
+        (packed({"a": entry(0, 4, dtype="F32", shape=[10**300, 10**300])}, b"1234"), "a tensor's place is not as long"),
         (
             packed(b'{"\\ud800": ' + json.dumps(entry(0, 0)).encode() + b"}"),
             "its header is not the JSON of the format.",
         ),
-        (packed({"__metadata__": {"a": "\ud800"}}), "its header is not the JSON of the format."),
-        (packed([]), "its header lists no tensors."),
-        (packed(b'{"a": 1, "a": 2}'), "a name occurs twice in its header."),
-        (packed({"__metadata__": {"a": 1}}), "its metadata is not a table of texts."),
-        (packed({"__metadata__": ["a"]}), "its metadata is not a table of texts."),
+        (
+            packed({"__metadata__": {"a": "\ud800"}}),
+            "its metadata is not a table of at most 20000 texts, each",
+        ),
+        (packed([]), "its header is not the JSON of the format."),
+        (packed(b'{"a": {}, "a": {}}'.replace(b"{}", EMPTY)), "a name occurs twice in its header."),
+        (packed(b'{"__metadata__": {}, "__metadata__": {}}'), "a name occurs twice in its header."),
+        (packed(b'{"a": {"dtype": 1, "dtype": 2}}'), "a name occurs twice in its header."),
+        (packed(b'{"__metadata__": {"a": "", "a": ""}}'), "its metadata is not a table of at most 20000 texts, each"),
+        (
+            packed({"__metadata__": {"a": 1}}),
+            "its metadata is not a table of at most 20000 texts, each",
+        ),
+        (packed({"__metadata__": {str(n): "" for n in range(20_001)}}), "its metadata is not a table of at most 20000"),
+        (
+            packed({"__metadata__": ["a"]}),
+            "its metadata is not a table of at most 20000 texts, each",
+        ),
         (packed({"a": None}), "an entry of its header is not the type, shape and place of a tensor."),
         (packed({"a": entry(0, 1, shape=[True])}, b"1"), "an entry of its header is not the type, shape"),
         (packed({"a": entry(0, 1, shape=[-1])}, b"1"), "an entry of its header is not the type, shape"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pack.weights import inspect
-from pack.weights.inspect import Kind
+from pack.weights.inspect import Header, Kind, Storage, TensorInfo
 from safetensors.torch import save_file
 
 I2V = {"head.modulation": (1, 2, 128), "head.head.weight": (64, 128), "patch_embedding.weight": (128, 36, 1, 2, 2)}
@@ -45,7 +45,7 @@ def without(shapes, *names):
     return {key: shape for key, shape in shapes.items() if key not in names}
 
 
-@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model."])
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model.", "model.", "net."])
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
@@ -56,15 +56,17 @@ def without(shapes, *names):
         ({"img_emb.proj.0.bias": (8,)}, Kind.WAN21_I2V),
         ({"vace_patch_embedding.weight": (128, 96, 1, 2, 2)}, Kind.WAN_VACE),
         ({"face_adapter.fuser_blocks.0.k_norm.weight": (8,), "img_emb.proj.0.bias": (8,)}, Kind.WAN_ANIMATE),
-        ({"control_adapter.conv.weight": (8, 8)}, Kind.WAN_OTHER),
-        ({"ref_conv.weight": (8, 8)}, Kind.WAN_OTHER),
-        ({"casual_audio_encoder.encoder.final_linear.weight": (8, 8)}, Kind.WAN_OTHER),
+        ({"control_adapter.conv.weight": (8, 8)}, Kind.WAN_FUN_CAMERA),
+        ({"ref_conv.weight": (8, 8)}, Kind.WAN_FUN_CONTROL),
+        ({"casual_audio_encoder.encoder.final_linear.weight": (8, 8)}, Kind.WAN_S2V),
         ({"audio_proj.audio_proj_glob_1.layer.bias": (8,)}, Kind.WAN_OTHER),
         ({"patch_embedding_pose.weight": (8, 8)}, Kind.WAN_OTHER),
-        ({"patch_embedding.weight": (128, 52, 1, 2, 2)}, Kind.WAN_OTHER),
-        ({"patch_embedding.weight": (128, 48, 1, 2, 2), "img_emb.proj.0.bias": (8,)}, Kind.WAN_OTHER),
-        ({"patch_embedding.weight": (128, 144)}, Kind.TURBODIFFUSION),
-        ({"blocks.0.ffn.0.int8_weight": (8, 8)}, Kind.TURBODIFFUSION),
+        ({"patch_embedding.weight": (128, 52, 1, 2, 2)}, Kind.WAN_FUN_CONTROL),
+        ({"patch_embedding.weight": (128, 48, 1, 2, 2), "img_emb.proj.0.bias": (8,)}, Kind.WAN_FUN_CONTROL),
+        ({"patch_embedding.weight": (128, 100, 1, 2, 2)}, Kind.WAN_OTHER),
+        ({"patch_embedding.weight": (128, 144)}, Kind.WAN22_I2V),  # TurboDiffusion
+        ({"patch_embedding.weight": (128, 64)}, Kind.WAN_T2V),
+        ({"blocks.0.ffn.0.int8_weight": (8, 8)}, Kind.WAN22_I2V),
     ],
 )
 def test_a_wan_model_is_known_by_its_structure(header, prefix, changes, kind):
@@ -123,11 +125,23 @@ def test_a_wan_model_without_its_head_is_another_variant(header):
         ),
         (
             I2V | {"patch_embedding.weight": (128, 52, 1, 2, 2)},
-            "another Wan variant (52 input channels): it wants inputs that an image-to-video expert does not have.",
+            "Wan Fun Control (52 input channels): it follows control videos beside the start image.",
         ),
         (
-            I2V | {"patch_embedding.weight": (128, 144)},
-            "a TurboDiffusion checkpoint: its layers are stored in a way that ComfyUI does not read.",
+            I2V | {"control_adapter.conv.weight": (8, 8)},
+            "Wan Fun Camera (36 input channels): it follows a camera path beside the start image.",
+        ),
+        (
+            T2V | {"casual_audio_encoder.encoder.final_linear.weight": (8, 8)},
+            "Wan S2V (16 input channels): it follows a voice recording.",
+        ),
+        (
+            I2V | {"patch_embedding.weight": (128, 100, 1, 2, 2)},
+            "another Wan variant (100 input channels): it wants inputs that an image-to-video expert does not have.",
+        ),
+        (
+            T2V | {"patch_embedding.weight": (128, 64)},
+            "Wan T2V (16 input channels): it takes no start image.",
         ),
         (UMT5, "a text encoder: it belongs in the input text_encoder."),
         (VAE21, "a VAE: it belongs in the input vae."),
@@ -146,6 +160,64 @@ def test_a_file_that_is_no_expert_is_named_with_what_to_choose(header, shapes, r
     assert str(caught.value) == (
         f"'x.safetensors' is {reason} Choose a Wan 2.2 I2V A14B {slot}-noise file, "
         f"for example wan2.2_i2v_{slot}_noise_14B_fp8_scaled.safetensors."
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "name", "model"),
+    [
+        (5120, "wan2.2_t2v_high_noise_14B_fp16.safetensors", "Wan 2.2 T2V A14B"),
+        (5120, "wan2.1_t2v_14B_fp16.safetensors", "Wan 2.1 T2V 14B"),
+        (1536, "wan2.1_t2v_1.3B_fp16.safetensors", "Wan 2.1 T2V 1.3B"),
+        (128, "wan.safetensors", "Wan T2V"),
+    ],
+)
+def test_a_text_to_video_model_is_told_by_its_width_and_its_name(header, width, name, model):
+    with pytest.raises(ValueError, match=rf"^'{name}' is {model} \(16 input channels\): it takes no start image\."):
+        inspect.check_expert(header(T2V | {"head.modulation": (1, 2, width)}), name, "high")
+
+
+def stored_as(**types):
+    """A header with these large weights and small scales, beside a small float32 norm."""
+    names = {name.replace("__", "."): dtype for name, dtype in types.items()}
+    large = (".weight", ".int8_weight")
+    tensors = {name: TensorInfo(dtype, (64, 64) if name.endswith(large) else (1,)) for name, dtype in names.items()}
+    return Header(tensors | {"norm.weight": TensorInfo("F32", (8,))}, {})
+
+
+STORED = [
+    (stored_as(a__weight="F32"), Storage.F32),
+    (stored_as(a__weight="F16"), Storage.F16),
+    (stored_as(a__weight="BF16"), Storage.BF16),
+    (stored_as(a__weight="F8_E4M3"), Storage.F8_E4M3),
+    (stored_as(a__weight="F8_E5M2"), Storage.F8_E5M2),
+    (stored_as(a__weight="F8_E4M3", a__scale_weight="F32"), Storage.F8_SCALED),
+    (stored_as(a__weight="F8_E4M3", a__weight_scale="F32", a__comfy_quant="U8"), Storage.F8_SCALED),
+    (stored_as(a__weight="F8_E4M3", a__weight_scale="U8", a__comfy_quant="U8"), Storage.MXFP8),
+    (stored_as(a__weight="U8", a__weight_scale="F8_E4M3", a__weight_scale_2="F32"), Storage.NVFP4),
+    (stored_as(a__weight="I8", a__weight_scale="F32", a__comfy_quant="U8"), Storage.INT8_TENSORWISE),
+    (stored_as(a__int8_weight="I8", a__scale="F32"), Storage.TURBODIFFUSION_INT8),
+    (stored_as(a__weight="I64"), Storage.OTHER),
+    (Header({}, {}), Storage.OTHER),
+]
+
+
+@pytest.mark.parametrize(("listed", "storage"), STORED, ids=[storage.name for _, storage in STORED])
+def test_the_way_that_weights_are_stored_is_known_by_types_and_names(listed, storage):
+    assert inspect.storage_of(listed) is storage
+
+
+@pytest.mark.parametrize(("listed", "storage"), STORED, ids=[storage.name for _, storage in STORED])
+def test_a_layout_that_comfyui_is_too_old_for_is_refused(listed, storage):
+    inspect.check_storage(listed, "x.safetensors", {"float8_e4m3fn", "nvfp4", "mxfp8", "int8_tensorwise"})
+    if storage not in (Storage.NVFP4, Storage.MXFP8, Storage.INT8_TENSORWISE):
+        inspect.check_storage(listed, "x.safetensors", set())
+        return
+    with pytest.raises(ValueError, match=r"^'x\.safetensors' stores") as caught:
+        inspect.check_storage(listed, "x.safetensors", {"float8_e4m3fn"})
+    assert str(caught.value) == (
+        f"'x.safetensors' stores its weights as {storage.value}, which this version of ComfyUI does not compute with. "
+        "Update ComfyUI, or choose the file's fp8_scaled version."
     )
 
 
@@ -227,7 +299,16 @@ def test_what_is_not_umt5_is_refused(header, shapes, problem):
 
 
 def test_the_vae_of_wan_21_is_accepted(header):
-    inspect.check_vae(header(VAE21), "x.safetensors")
+    assert (
+        inspect.check_vae(header(VAE21 | {"decoder.head.2.weight": (3, 8, 3, 3, 3)}), "wan_2.1_vae.safetensors") == []
+    )
+
+
+def test_the_vae_of_qwen_image_is_known_by_its_name_alone(header):
+    assert inspect.check_vae(header(VAE21), "qwen_image_vae.safetensors") == [
+        "'qwen_image_vae.safetensors' is named for Qwen-Image, whose VAE has the tensors of Wan's, but was trained for "
+        "single pictures. Choose wan_2.1_vae.safetensors: Wan 2.2 A14B uses the VAE of Wan 2.1."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +319,10 @@ def test_the_vae_of_wan_21_is_accepted(header):
         (VAE22, "is the VAE of Wan 2.2 TI2V 5B, with 48 latent channels where A14B has 16."),
         (SD_VAE, "is the VAE of another model."),
         (VAE21 | {"decoder.conv1.weight": (8, 12, 3, 3, 3)}, "is the VAE of another model."),
+        (
+            VAE21 | {"decoder.head.2.weight": (12, 8, 3, 3, 3)},
+            "is a VAE of Wan whose decoder does not give the three colours of a picture.",
+        ),
     ],
 )
 def test_what_is_not_the_vae_of_wan_21_is_refused(header, shapes, problem):
@@ -278,8 +363,12 @@ def test_each_file_is_checked_for_its_own_input(files, tmp_path, place):
         inspect.check_files(*files)
 
 
-def test_pytorch_files_are_left_for_comfyui_to_judge(files, tmp_path):
-    for place in range(4):
-        pth = tmp_path / f"{place}.pth"
-        pth.write_bytes(b"PK\x03\x04")
-        assert inspect.check_files(*files[:place], str(pth), *files[place + 1 :]) == []
+@pytest.mark.parametrize("place", range(4))
+def test_a_pytorch_file_is_checked_like_any_other(files, tmp_path, place):
+    shapes = list(FILES.values())
+    for name, contents in (("right", shapes[place]), ("wrong", LORA)):
+        torch.save({key: torch.zeros(shape) for key, shape in contents.items()}, tmp_path / f"{name}.pth")
+    right, wrong = ([*files[:place], str(tmp_path / f"{name}.pth"), *files[place + 1 :]] for name in ("right", "wrong"))
+    assert inspect.check_files(*right) == []
+    with pytest.raises(ValueError, match=r"^'wrong\.pth' is a LoRA"):
+        inspect.check_files(*wrong)

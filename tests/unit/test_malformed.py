@@ -1,0 +1,155 @@
+"""Files that are damaged or hostile: one clear sentence for each, and nothing else happens."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pack.tests.toy import malformed, malformed_torch, read_files
+from pack.weights.header import read_header
+from pack.weights.torch_file import read_torch_header
+from safetensors import SafetensorError, safe_open
+
+drawn = settings(
+    derandomize=True, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+MEMORY = 64_000_000  # bytes
+SENTENCE = re.compile(
+    r"ValueError: '{name}' is not a whole (safetensors|PyTorch) file: [^\n]+\. "
+    r"(Choose|Download|Load|Rename)( [\w.]+)+\.$"
+    r"|RuntimeError: '{name}' cannot be read: [\w ]+\. Check disk and permissions\.$"
+    r"|FileNotFoundError: '{name}' is no longer there\. Refresh the page and choose another file\.$".replace(
+        "{name}", r"[\w .-]+"
+    )
+)
+
+
+def corpus():
+    """Draws at least 200 different broken files, some from each strategy."""
+    found = {}
+    for strategy in (*malformed.SAFETENSORS, *malformed_torch.TORCH):
+
+        @settings(drawn, max_examples=30)
+        @given(strategy)
+        def draw(broken):
+            found[broken.suffix, broken.content] = broken
+
+        draw()
+    for strategy in (*malformed.LISTED, *malformed_torch.LISTED):
+        found |= {(broken.suffix, broken.content): broken for broken in strategy.elements}
+    return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What a process of its own says about each file of the corpus, by name."""
+    folder = tmp_path_factory.mktemp("models")
+    for number, broken in enumerate(corpus()):
+        label = re.sub(r"\W", "-", broken.label)
+        (folder / f"{number:03}-{label}{broken.suffix}").write_bytes(broken.content)
+    add_what_is_no_file(folder)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    run = subprocess.run(
+        [sys.executable, read_files.__file__, str(folder)], cwd=elsewhere, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert list(elsewhere.iterdir()) == []  # no code of any file has run
+    return {result["name"]: result for result in map(json.loads, run.stdout.splitlines())}, folder
+
+
+def add_what_is_no_file(folder):
+    """Adds folders, and where the system has them, pipes, links and a file that may not be read."""
+    for suffix in (".safetensors", ".pth"):
+        (folder / f"folder{suffix}").mkdir()
+        if os.name != "nt":
+            os.mkfifo(folder / f"pipe{suffix}")
+            (folder / f"loop{suffix}").symlink_to(folder / f"loop{suffix}")
+            (folder / f"nowhere{suffix}").symlink_to(folder / "gone")
+            (folder / f"device{suffix}").symlink_to("/dev/zero")
+            (folder / f"out{suffix}").symlink_to("/etc/passwd")
+        if hasattr(os, "geteuid") and os.geteuid():
+            (folder / f"locked{suffix}").write_bytes(malformed.WHOLE)
+            (folder / f"locked{suffix}").chmod(0)
+
+
+def test_the_corpus_is_large(results):
+    assert len(results[0]) >= 200
+
+
+def test_each_broken_file_gives_one_clear_sentence(results):
+    said, folder = results
+    for name, result in said.items():
+        assert SENTENCE.fullmatch(result["error"]), (name, result["error"])
+        assert result["error"].isprintable()
+        assert len(result["error"]) < 250
+        assert str(folder) not in result["error"]
+
+
+def test_no_broken_file_takes_much_memory(results):
+    most = {name: max(result["traced"], result["held"]) for name, result in results[0].items()}
+    worst = max(most, key=most.__getitem__)
+    assert most[worst] <= MEMORY, (worst, most[worst])
+
+
+def test_no_broken_file_runs_code_or_opens_anything_else(results):
+    assert {name: result["events"] for name, result in results[0].items() if result["events"]} == {}
+
+
+@st.composite
+def changed(draw, whole):
+    """Changes, adds or takes away a few bytes anywhere."""
+    raw = bytearray(whole)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(raw)))
+        raw[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    return bytes(raw)
+
+
+def taken(read, path):
+    """Returns what a file lists; None where it is refused, in the sentence that it should be."""
+    try:
+        return read(path)
+    except ValueError as err:
+        sentence = f"ValueError: {err}"
+    assert SENTENCE.fullmatch(sentence)
+    return None
+
+
+@settings(drawn, max_examples=500)
+@given(changed(malformed.WHOLE))
+def test_what_we_take_the_safetensors_library_takes_too(tmp_path_factory, raw):
+    path = tmp_path_factory.getbasetemp() / "changed.safetensors"
+    path.write_bytes(raw)
+    ours = taken(read_header, path)
+    if ours is None:
+        return
+    try:
+        with safe_open(path, "pt") as file:
+            theirs = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as err:
+        raise AssertionError(f"{raw!r} is taken: {ours}") from err
+    assert {name: info.shape for name, info in ours.tensors.items()} == theirs
+
+
+@settings(drawn, max_examples=500)
+@given(changed(malformed_torch.RECORDS["data.pkl"]))
+def test_what_we_take_pytorch_takes_too(tmp_path_factory, program):
+    path = tmp_path_factory.getbasetemp() / "changed.pth"
+    path.write_bytes(malformed_torch.with_pickle("changed", program).content)
+    ours = taken(read_torch_header, path)
+    if ours is None:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = torch.load(path, weights_only=True, map_location="cpu")  # as ComfyUI does
+    raw = path.read_bytes()
+    for name, info in ours.tensors.items():
+        assert tuple(loaded[name].shape) == info.shape
+        if info.begin is not None:
+            assert raw[info.begin : info.begin + info.length] == loaded[name].numpy().tobytes()

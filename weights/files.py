@@ -1,0 +1,95 @@
+"""What the formats of model files have in common: what a file lists, how it is opened, and why it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+
+BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "I64": 64,
+    "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8, "C64": 64,
+}  # fmt: skip
+
+_WEB_PAGE = "it is a web page, saved in place of the file. Download the file itself"
+FOREIGN = {  # first bytes of what people have in place of a model file
+    b"GGUF": "it is a GGUF file. Load it with a GGUF loader node",
+    b"version ": "it is a Git LFS pointer, a note that stands for the file. Download the file itself",
+    b"<!DOCTYP": _WEB_PAGE,
+    b"<!doctyp": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor as the file lists it.
+
+    Args:
+        dtype: Its type, by safetensors' name.
+        shape: Its sizes.
+        begin: Where its bytes begin in the file; None where they are not one piece in row order.
+        length: How many bytes those are.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int | None = field(default=None, compare=False)
+    length: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself."""
+
+    tensors: dict[str, TensorInfo]
+    metadata: dict[str, str]
+
+    def size(self, name: str, axis: int) -> int | None:
+        """Returns the length of one axis of a tensor, None where the file has no such tensor or axis."""
+        info = self.tensors.get(name)
+        return info.shape[axis] if info and axis < len(info.shape) else None
+
+
+class DamageError(ValueError):
+    """Why a file is refused, as the middle of a sentence."""
+
+
+class ForeignError(DamageError):
+    """The file is something else; the text holds its own remedy."""
+
+
+@contextmanager
+def explained(path: Path, form: str) -> Iterator[None]:
+    """Turns what goes wrong while a file is read into a sentence that names the file, but not its folder.
+
+    Args:
+        path: The file.
+        form: The format that it should have.
+    """
+    try:
+        yield
+    except FileNotFoundError as err:
+        raise FileNotFoundError(f"'{path.name}' is no longer there. Refresh the page and choose another file.") from err
+    except OSError as err:  # its own text holds the whole path
+        raise RuntimeError(f"'{path.name}' cannot be read: {err.strerror}. Check disk and permissions.") from err
+    except ForeignError as err:
+        raise ValueError(f"'{path.name}' is not a whole {form} file: {err}.") from err
+    except DamageError as err:
+        raise ValueError(f"'{path.name}' is not a whole {form} file: {err}. Download it again.") from err
+
+
+def open_file(path: Path) -> FileIO:
+    """Opens a file to read; unbuffered, because only a little of it is read."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise ForeignError("it is a folder or a device. Choose a file")
+    return path.open("rb", buffering=0)
+
+
+def refuse_foreign(start: bytes, known: dict[bytes, str]) -> None:
+    """Names what a file is by its first bytes, if it is something that people have in place of a model file."""
+    for magic, reason in known.items():
+        if start.startswith(magic):
+            raise ForeignError(reason)

@@ -1,0 +1,266 @@
+"""What a pickle of tensors lists, without running it.
+
+A pickle is a small program. `torch.load` with weights_only runs a harmless part of it, which can still ask for any
+amount of memory; here nothing is called at all: `pickletools` reads the instructions, and those that `torch.save`
+writes are followed by hand.
+"""
+
+from __future__ import annotations
+
+import math
+import pickletools
+import struct
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .files import BITS, DamageError, ForeignError
+
+MAX_STEPS = 300_000  # instructions; the pickle of a 14B expert has 60 000
+
+_STORAGES = {  # how PyTorch names the storage of a type -> safetensors' name of the type
+    "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
+    "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8", "ByteStorage": "U8",
+    "BoolStorage": "BOOL", "ComplexFloatStorage": "C64", "UntypedStorage": "U8",
+}  # fmt: skip
+_DTYPES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL", "complex64": "C64",
+}  # fmt: skip
+_GLOBALS: dict[str, Any] = {  # all that a pickle may name, and what stands for it here
+    **{f"torch {name}": ("storage", dtype) for name, dtype in _STORAGES.items()},
+    **{f"torch.storage {name}": ("storage", dtype) for name, dtype in _STORAGES.items()},
+    **{f"torch {name}": ("dtype", dtype) for name, dtype in _DTYPES.items()},
+    "collections OrderedDict": "dict",
+    "torch._utils _rebuild_tensor_v2": "tensor",
+    "torch._utils _rebuild_tensor_v3": "tensor",
+    "torch._utils _rebuild_parameter": "parameter",
+    # What trainers keep beside the tensors, and ComfyUI's own reader lets pass.
+    "torch Size": None,
+    "torch device": None,
+    "torch.torch_version TorchVersion": None,
+    "numpy.core.multiarray scalar": None,
+    "numpy dtype": None,
+    "_codecs encode": None,
+    "pytorch_lightning.callbacks.model_checkpoint ModelCheckpoint": None,
+}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The bytes that one or more tensors are views of."""
+
+    dtype: str
+    key: str  # the name of its record in the archive
+    items: int
+
+    @property
+    def length(self) -> int:
+        """How many bytes they are."""
+        return self.items * BITS[self.dtype] // 8
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A view of a storage."""
+
+    storage: Storage
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int  # bytes from the begin of the storage
+    in_row_order: bool
+
+
+def listed_tensors(program: bytes) -> dict[str, Tensor]:
+    """Returns the tensors that a pickle lists, taken from where ComfyUI does.
+
+    Raises:
+        DamageError: It is damaged, or does more than list tensors.
+    """
+    top = _Pickle(program).run()
+    if isinstance(top, dict):
+        inner = top.get("state_dict", next(iter(top.values())) if len(top) == 1 else None)
+        listed = inner if isinstance(inner, dict) else top
+        tensors = {name: tensor for name, tensor in listed.items() if isinstance(tensor, Tensor)}
+        if tensors:
+            return {_checked(name): tensor for name, tensor in tensors.items()}
+    raise ForeignError("it lists no tensors by name. Choose the model file itself")
+
+
+def _checked(name: Any) -> str:
+    try:
+        name.encode("utf-8")
+    except (AttributeError, UnicodeEncodeError) as err:  # a number, or half a character, which no log or page can show
+        raise DamageError("a tensor's name is no text") from err
+    return name
+
+
+class _Pickle:
+    """Follows the instructions of a pickle that lists tensors; calls nothing."""
+
+    def __init__(self, program: bytes) -> None:
+        self.program = program
+        self.stack: list[Any] = []
+        self.below: list[list[Any]] = []  # the stacks under each mark
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """Returns what the pickle describes."""
+        try:
+            self._follow()
+            return self.stack.pop()
+        except DamageError:
+            raise
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error) as err:
+            raise DamageError("its list of tensors is damaged") from err
+
+    def _follow(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools reads names as Python would read them in a program
+            for steps, (operation, argument, _) in enumerate(pickletools.genops(self.program)):
+                if steps == MAX_STEPS:
+                    raise DamageError(f"its list of tensors has more than {MAX_STEPS} instructions")
+                self._step(operation.name, argument)
+
+    def _step(self, name: str, argument: Any) -> None:
+        if name in _CONSTANTS:
+            self.stack.append(_CONSTANTS[name])
+        elif name in _LITERALS:
+            self.stack.append(argument)
+        elif name in ("BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = self.stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            self.stack.append(self.memo[argument])
+        elif name in _TUPLES:
+            self._tuple(_TUPLES[name])
+        else:
+            self._act(name, argument)
+
+    def _tuple(self, length: int) -> None:
+        if len(self.stack) < length:
+            raise IndexError
+        kept = len(self.stack) - length
+        self.stack[kept:] = [tuple(self.stack[kept:])]
+
+    def _act(self, name: str, argument: Any) -> None:
+        if name not in _ACTIONS:
+            raise DamageError(f"its list of tensors has the instruction {name}, which PyTorch does not write")
+        _ACTIONS[name](self, argument)
+
+    def _empty_dict(self, _: Any) -> None:
+        self.stack.append({})
+
+    def _mark(self, _: Any) -> None:
+        self.below.append(self.stack)
+        self.stack = []
+
+    def _tuple_since_mark(self, _: Any) -> None:
+        items = tuple(self._since_mark())
+        self.stack.append(items)
+
+    def _drop(self, _: Any) -> None:
+        self.stack.pop()
+
+    def _drop_since_mark(self, _: Any) -> None:
+        self._since_mark()
+
+    def _set_item(self, _: Any) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
+
+    def _set_items(self, _: Any) -> None:
+        items = self._since_mark()
+        self._set(items)
+
+    def _global(self, name: Any) -> None:
+        self.stack.append(_known(name))
+
+    def _persistent(self, _: Any) -> None:
+        self.stack.append(_storage(self.stack.pop()))
+
+    def _call(self, _: Any) -> None:
+        arguments, called = self.stack.pop(), self.stack.pop()
+        self.stack.append(_made(called, arguments))
+
+    def _since_mark(self) -> list[Any]:
+        items, self.stack = self.stack, self.below.pop()
+        return items
+
+    def _set(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if isinstance(target, dict) and isinstance(
+                key, str | int
+            ):  # others could be nested beyond what a hash takes
+                target[key] = value
+
+
+_ACTIONS: dict[str, Callable[[_Pickle, Any], None]] = {
+    "EMPTY_DICT": _Pickle._empty_dict,
+    "MARK": _Pickle._mark,
+    "TUPLE": _Pickle._tuple_since_mark,
+    "APPEND": _Pickle._drop,  # no list holds a tensor of the model
+    "APPENDS": _Pickle._drop_since_mark,
+    "BUILD": _Pickle._drop,  # what a module notes about itself
+    "SETITEM": _Pickle._set_item,
+    "SETITEMS": _Pickle._set_items,
+    "GLOBAL": _Pickle._global,
+    "BINPERSID": _Pickle._persistent,
+    "REDUCE": _Pickle._call,
+    "NEWOBJ": _Pickle._call,
+    "PROTO": lambda *_: None,
+    "STOP": lambda *_: None,
+}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "EMPTY_LIST": None}
+_LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINSTRING"}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+def _known(name: str) -> Any:
+    if name not in _GLOBALS:
+        shown = "".join(letter for letter in name.replace(" ", ".") if letter.isprintable())[:60]
+        raise ForeignError(f"it holds code, '{shown}', which is not run. Choose its safetensors version")
+    return _GLOBALS[name]
+
+
+def _storage(identity: Any) -> Storage:
+    match identity:
+        case ("storage", ("storage", str(dtype)), str(key), _, int(items)) if items >= 0:
+            return Storage(dtype, key, items)
+    raise ValueError
+
+
+def _made(called: Any, arguments: Any) -> Any:
+    """Returns what stands for the result of a call."""
+    match called, arguments:
+        case "dict", ():
+            return {}
+        case "parameter", (Tensor() as tensor, *_):
+            return tensor
+        case "tensor", (Storage() as storage, int(offset), tuple(shape), tuple(stride), _, _, *rest):
+            dtype = rest[0][1] if rest and rest[0] and rest[0][0] == "dtype" else storage.dtype
+            return _tensor(storage, dtype, offset, shape, stride)
+        case None, _:
+            return None
+    raise ValueError
+
+
+def _tensor(storage: Storage, dtype: str, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    if not all(type(number) is int and number >= 0 for number in (offset, *shape, *stride)):
+        raise ValueError
+    last = sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    size = BITS[dtype] // 8
+    if math.prod(shape) and (offset + last + 1) * size > storage.length:
+        raise DamageError("a tensor is longer than its bytes")
+    return Tensor(storage, dtype, shape, offset * size, _in_row_order(shape, stride))
+
+
+def _in_row_order(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    step = 1
+    for size, given in zip(reversed(shape), reversed(stride), strict=True):
+        if size != 1 and given != step:
+            return False
+        step *= size
+    return True

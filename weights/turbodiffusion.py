@@ -1,0 +1,264 @@
+"""TurboDiffusion's and rCM's own checkpoints of Wan, as ComfyUI expects them, converted while they are read.
+
+Format: thu-ml/TurboDiffusion aaecff5 (Apache-2.0), inference/modify_model.py and ops/quant. It differs in three places:
+the patch convolution is a linear layer, the linear layers of the blocks may be int8 with a scale for each tile of
+128 x 128, and sparse attention (SLA) adds a projection to each block. Dense merges have only the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+import torch
+
+from .files import Header, TensorInfo
+from .kinds import wan_prefix
+from .lazy import DTYPES, LazyTensor, tensors_of
+
+TILE = 128  # rows and columns that share a scale
+HEAD = 128  # channels of an attention head
+SHOWN = 3  # tensors named in a message; the others are counted
+
+# block index -> weight [128, 128] and bias [128] of the projection that SLA adds to its linear attention
+SlaProjections = dict[int, tuple[torch.Tensor, torch.Tensor]]
+
+_WRAPPER = "_checkpoint_wrapped_module."
+_SLA = re.compile(r"blocks\.(\d+)\.self_attn\.attn_op\.local_attn\.proj_l\.(weight|bias)")
+_MAX_LAYERS = 100  # Wan has 40; a hostile file could list as many as it has tensors
+
+
+def is_turbodiffusion(header: Header) -> bool:
+    """Says whether a Wan file is laid out as TurboDiffusion or rCM write it, so that ComfyUI does not read it."""
+    prefix = wan_prefix(header)
+    if prefix is None:
+        return False
+    patch = header.tensors.get(f"{prefix}patch_embedding.weight")
+    flat = patch is not None and len(patch.shape) == 2
+    return flat or any(name.endswith(".int8_weight") or _WRAPPER in name for name in header.tensors)
+
+
+def check(header: Header, file_name: str) -> list[str]:
+    """Refuses a checkpoint that is not complete.
+
+    Returns:
+        What a person should know about one that is.
+
+    Raises:
+        ValueError: Tensors are missing, or have sizes that do not fit together.
+    """
+    parts = _Parts(header)
+    problem = parts.problem()
+    if problem:
+        raise ValueError(f"'{file_name}' is not a whole TurboDiffusion checkpoint: {problem}. Download it again.")
+    notes = []
+    if parts.scales:
+        notes.append(
+            f"'{file_name}' stores {len(parts.scales)} layers as int8 in blocks, which ComfyUI cannot compute with. "
+            "They are converted to bf16 while loading, so the model takes as much memory as the file without int8."
+        )
+    if parts.sla:
+        notes.append(
+            f"'{file_name}' was trained for sparse attention (SLA). It runs with dense attention here, which is "
+            "slower, and the picture may differ a little. A node that uses its SLA weights finds them with the model."
+        )
+    if parts.unknown:
+        notes.append(f"'{file_name}' has tensors that no Wan model has. They are left out: {_listed(parts.unknown)}.")
+    return notes
+
+
+@contextmanager
+def converted(header: Header, path: Path) -> Iterator[tuple[dict[str, LazyTensor], SlaProjections]]:
+    """Opens a checkpoint that `check` has passed as the state that ComfyUI expects.
+
+    Its tensors are read and converted one by one when they are copied into the model, while the context lasts.
+
+    Returns:
+        The state by ComfyUI's names, and the projections of sparse attention, which are small and read at once.
+    """
+    parts = _Parts(header)
+    with tensors_of(path) as read:
+        state = {}
+        for name, info in parts.weights.items():
+            scale = parts.scales.get(name)
+            shape = info.shape
+            if name == "patch_embedding.weight":  # the channels come before the 1 x 2 x 2 of a patch in both layouts
+                shape = (shape[0], info.shape[1] // 4, 1, 2, 2) if len(shape) == 2 else shape
+            dtype = torch.bfloat16 if scale else DTYPES[info.dtype]
+            state[name] = LazyTensor(shape, dtype, partial(_read, read, info, scale, shape))
+        yield state, _read_sla(parts.sla, read)
+
+
+Read = Callable[[TensorInfo], torch.Tensor]
+
+
+def _read(read: Read, info: TensorInfo, scale: TensorInfo | None, shape: tuple[int, ...]) -> torch.Tensor:
+    tensor = read(info)
+    return dequantise(tensor, read(scale)) if scale else tensor.view(shape)
+
+
+def dequantise(quantised: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Multiplies each tile by its scale.
+
+    Args:
+        quantised: Tensor[N, K], int8.
+        scale: Tensor[ceil(N / 128), ceil(K / 128)].
+    Returns:
+        Tensor[N, K], bfloat16.
+    """
+    rows, columns = quantised.shape
+    weight = torch.empty(rows, columns, dtype=torch.bfloat16)
+    for band, start in enumerate(range(0, rows, TILE)):  # a band at a time keeps the float32 between them small
+        by_column = scale[band].float().repeat_interleave(TILE)[:columns]
+        weight[start : start + TILE] = quantised[start : start + TILE] * by_column
+    return weight
+
+
+def _read_sla(listed: dict[str, TensorInfo], read: Read) -> SlaProjections:
+    name = "blocks.{}.self_attn.attn_op.local_attn.proj_l.{}"
+    blocks = range(len(listed) // 2)
+    return {
+        block: (read(listed[name.format(block, "weight")]), read(listed[name.format(block, "bias")]))
+        for block in blocks
+    }
+
+
+class _Parts:
+    """The tensors of a checkpoint, sorted by what becomes of them; the names are ComfyUI's."""
+
+    def __init__(self, header: Header) -> None:
+        self.weights: dict[str, TensorInfo] = {}
+        self.scales: dict[str, TensorInfo] = {}
+        self.sla: dict[str, TensorInfo] = {}
+        self.unknown: list[str] = []
+        self.twice: list[str] = []
+        tensors = self._named_plainly(header)
+        self.layers = _layers(tensors)
+        wanted = set(_shapes(self.layers))
+        for name, info in tensors.items():
+            layer, _, part = name.rpartition(".")
+            if part == "int8_weight":
+                self._put(self.weights, f"{layer}.weight", info)
+            elif part == "scale" and f"{layer}.int8_weight" in tensors:
+                self._put(self.scales, f"{layer}.weight", info)
+            elif _SLA.fullmatch(name):
+                self._put(self.sla, name, info)
+            elif name in wanted:
+                self._put(self.weights, name, info)
+            else:
+                self.unknown.append(name)
+
+    def _named_plainly(self, header: Header) -> dict[str, TensorInfo]:
+        prefix = wan_prefix(header) or ""
+        tensors: dict[str, TensorInfo] = {}
+        for name, info in header.tensors.items():
+            self._put(tensors, name.removeprefix(prefix).replace(_WRAPPER, ""), info)
+        return tensors
+
+    def _put(self, place: dict[str, TensorInfo], name: str, info: TensorInfo) -> None:
+        if name in place:
+            self.twice.append(name)
+        place[name] = info
+
+    def problem(self) -> str | None:
+        """Returns what is wrong, as the middle of a sentence."""
+        shapes = _shapes(self.layers) | (_sla_shapes(self.layers) if self.sla else {})
+        present = self.weights | self.sla
+        missing = [name for name in shapes if name not in present]
+        missing += [
+            f"{name.removesuffix('weight')}scale"
+            for name, info in self.weights.items()
+            if info.dtype == "I8" and name not in self.scales
+        ]
+        if self.twice:
+            return f"it holds twice {_listed(self.twice)}"
+        if missing:
+            return f"it lacks {_listed(missing)}"
+        misfits = [*self._misfits(shapes, _widths(self.weights)), *self._scale_misfits()]
+        if misfits:
+            return f"the sizes of some tensors do not fit the others: {_listed(misfits)}"
+        odd = [name for name, info in present.items() if info.dtype not in DTYPES or info.begin is None]
+        return f"some tensors are stored in a way that no model is: {_listed(odd)}" if odd else None
+
+    def _misfits(self, shapes: dict[str, tuple[str, ...]], widths: dict[str, int]) -> Iterator[str]:
+        for name, info in (self.weights | self.sla).items():
+            wanted = tuple(widths[axis] if axis in widths else int(axis) for axis in shapes.get(name, ()))
+            flattened = (*wanted[:1], 4 * wanted[1]) if name == "patch_embedding.weight" else ()  # a patch is 1 x 2 x 2
+            if name in shapes and info.shape not in (wanted, flattened):
+                yield name
+
+    def _scale_misfits(self) -> Iterator[str]:
+        for name, info in self.scales.items():
+            wanted = tuple(ceil(size / TILE) for size in self.weights[name].shape)
+            if info.shape != wanted:
+                yield f"{name.removesuffix('weight')}scale"
+
+
+def _layers(tensors: Iterable[str]) -> int:
+    """Counts blocks; one that is left out in between shows as missing."""
+    blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
+    return min(max(len(blocks), 1), _MAX_LAYERS)
+
+
+def _linear(name: str, outputs: str, inputs: str) -> dict[str, tuple[str, ...]]:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def _shapes(layers: int) -> dict[str, tuple[str, ...]]:
+    """Returns all parameters of a Wan I2V transformer with their axes, by name or by number."""
+    shapes: dict[str, tuple[str, ...]] = {
+        "patch_embedding.weight": ("dim", "in", "1", "2", "2"),
+        "patch_embedding.bias": ("dim",),
+        **_linear("text_embedding.0", "dim", "text"),
+        **_linear("text_embedding.2", "dim", "dim"),
+        **_linear("time_embedding.0", "dim", "freq"),
+        **_linear("time_embedding.2", "dim", "dim"),
+        **_linear("time_projection.1", "6 dim", "dim"),
+        "head.modulation": ("1", "2", "dim"),
+        **_linear("head.head", "head", "dim"),
+    }
+    for block in (f"blocks.{layer}" for layer in range(layers)):
+        shapes |= {f"{block}.modulation": ("1", "6", "dim"), f"{block}.norm3.weight": ("dim",)}
+        shapes |= {f"{block}.norm3.bias": ("dim",)}
+        shapes |= _linear(f"{block}.ffn.0", "ffn", "dim") | _linear(f"{block}.ffn.2", "dim", "ffn")
+        for attention in (f"{block}.self_attn", f"{block}.cross_attn"):
+            shapes |= {f"{attention}.norm_{of}.weight": ("dim",) for of in "qk"}
+            for projection in "qkvo":
+                shapes |= _linear(f"{attention}.{projection}", "dim", "dim")
+    return shapes
+
+
+def _sla_shapes(layers: int) -> dict[str, tuple[str, ...]]:
+    name = "blocks.{}.self_attn.attn_op.local_attn.proj_l"
+    shapes: dict[str, tuple[str, ...]] = {}
+    for layer in range(layers):
+        shapes |= _linear(name.format(layer), str(HEAD), str(HEAD))
+    return shapes
+
+
+def _widths(weights: dict[str, TensorInfo]) -> dict[str, int]:
+    """Reads the sizes that a Wan transformer may choose from one tensor each."""
+
+    def size(name: str, axis: int) -> int:
+        shape = weights[name].shape
+        return shape[axis] if axis < len(shape) else 0
+
+    dim, patch = size("head.modulation", 2), weights["patch_embedding.weight"].shape
+    return {
+        "dim": dim,
+        "6 dim": 6 * dim,
+        "in": size("patch_embedding.weight", 1) // (4 if len(patch) == 2 else 1),
+        "text": size("text_embedding.0.weight", 1),
+        "freq": size("time_embedding.0.weight", 1),
+        "ffn": size("blocks.0.ffn.0.weight", 0),
+        "head": size("head.head.weight", 0),
+    }
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
