@@ -131,11 +131,11 @@ def skip_settled(vae: Any, frames: int, between: Callable[[], None]) -> Iterator
         frames: Of the clips that will be encoded.
         between: Called before each chunk; what it raises ends the encoding.
     """
-    encoder = getattr(getattr(vae, "first_stage_model", None), "encoder", None)
-    watch = Watch(getattr(encoder, "forward", None), frames, between)
-    if not _takes_chunks(encoder):
-        yield watch
+    encoder = _chunked_encoder(vae)
+    if encoder is None:
+        yield Watch(_nothing, frames, between)
         return
+    watch = Watch(encoder.forward, frames, between)
     others = vars(encoder).get("forward")  # what another pack may have put there
     encoder.forward = watch
     try:
@@ -147,10 +147,16 @@ def skip_settled(vae: Any, frames: int, between: Callable[[], None]) -> Iterator
             encoder.forward = others
 
 
-def _takes_chunks(encoder: Any) -> bool:
+def _chunked_encoder(vae: Any) -> torch.nn.Module | None:
+    encoder = getattr(getattr(vae, "first_stage_model", None), "encoder", None)
     if not isinstance(encoder, torch.nn.Module) or encoder._compiled_call_impl is not None:
-        return False
-    return {"feat_cache", "feat_idx"} <= inspect.signature(encoder.forward).parameters.keys()
+        return None
+    takes = inspect.signature(encoder.forward).parameters.keys()
+    return encoder if {"feat_cache", "feat_idx"} <= takes else None
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Stands for an encoder that is not watched."""
 
 
 def _same(chunk: torch.Tensor, other: torch.Tensor | None) -> bool:
@@ -174,13 +180,16 @@ def _summary(cache: torch.Tensor | None, latents: torch.Tensor) -> torch.Tensor 
 
 def _change(before: Moment, after: Moment) -> float:
     """Returns the largest change of a latent frame to the next, or of a cache, as a share of its largest value."""
-    pairs = [*zip(before.state, after.state, strict=True)]
-    if any((old is None) != (new is None) or (old is not None and old.shape != new.shape) for old, new in pairs):
-        return float("inf")
     frames = torch.cat([before.latents[:, :, -1:], after.latents], dim=2)
-    pairs.append((frames[:, :, :-1], frames[:, :, 1:]))
+    pairs = [*zip(before.state, after.state, strict=True), (frames[:, :, :-1], frames[:, :, 1:])]
+    if any(_shape(old) != _shape(new) for old, new in pairs):
+        return torch.inf
     changes = [_relative(old, new) for old, new in pairs if old is not None and new is not None]
     return torch.stack(changes).max().item()
+
+
+def _shape(cache: torch.Tensor | None) -> torch.Size | None:
+    return None if cache is None else cache.shape
 
 
 def _relative(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:

@@ -117,7 +117,7 @@ class ImageToVideo(io.ComfyNode):
         size = resolution.Size(start_image.shape[2], start_image.shape[1])
         check_sides(*size)
         frames = resolution.frame_count(seconds)
-        place = (positive, negative or [], vae, *size, frames, 1)  # 1: one clip
+        place = (positive, negative or [], vae, size.width, size.height, frames, 1)  # 1: one clip
         with skip_settled(vae, frames, throw_exception_if_processing_interrupted) as watch:
             if end_image is None:
                 made = WanImageToVideo.execute(*place, start_image=start_image)
