@@ -18,8 +18,6 @@ RESULTS = ROOT / "bench" / "results"
 
 def import_comfyui(cpu: bool = True) -> None:
     """Imports ComfyUI as `main.py` would, and makes the checkout importable as `pack`."""
-    import types
-
     sys.path[0] = os.environ["COMFYUI_DIR"]
     sys.path.append(str(ROOT / "tools"))
     from torch_compat import let_torchvision_import
@@ -31,6 +29,13 @@ def import_comfyui(cpu: bool = True) -> None:
     import utils.extra_config  # noqa: F401  # first, as in main.py: nodes puts comfy/ on the path, which has a `utils` too
 
     import nodes  # noqa: F401  # isort: skip
+
+    import_pack()
+
+
+def import_pack() -> None:
+    """Makes the checkout importable as `pack`, which is enough for what does not touch ComfyUI."""
+    import types
 
     pack = types.ModuleType("pack")
     pack.__path__ = [str(ROOT)]
@@ -76,7 +81,12 @@ def peak_mb() -> float:
 
 
 def save(rows: dict[str, dict[str, float | str]]) -> None:
-    """Prints rows, and merges them into this machine's results."""
+    """Prints rows, and merges them into this machine's results.
+
+    Args:
+        rows: By title, "<group>: <ours> / <peer>, <what>"; each a short name for every number. The names decide how a
+            number is drawn: see chart.py.
+    """
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{machine()}.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

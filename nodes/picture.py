@@ -8,7 +8,7 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io, ui
 from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 
-from ..media import resize, resolution
+from ..media import quality, resize, resolution
 from ..media.vae_encode import skip_settled
 
 logger = logging.getLogger(__name__)
@@ -59,10 +59,12 @@ class Resolution(io.ComfyNode):
         check_not_empty(image)
         source = resolution.Size(image.shape[2], image.shape[1])
         target = resolution.fit_size(*source, tier, aspect)
-        report = resolution.describe_fit(source, target, tier, fit)
-        return io.NodeOutput(
-            resized(image, target, fit), target.width, target.height, report, ui=ui.PreviewText(report)
-        )
+        frames = image.float().cpu().numpy()
+        fitted = resize.resize_frames(frames, target, fit)
+        fit_report = resolution.describe_fit(source, target, tier, fit)
+        # The first picture of a batch is the one that a clip grows from.
+        report = f"{fit_report}\n{quality.describe_quality(frames[0], fitted[0], fit)}"
+        return io.NodeOutput(torch.from_numpy(fitted), *target, report, ui=ui.PreviewText(report))
 
 
 class ImageToVideo(io.ComfyNode):
@@ -150,7 +152,7 @@ def one_rgb(image: torch.Tensor) -> torch.Tensor:
     image = image[:1]
     if image.shape[3] == 3:
         return image
-    return resized(image, resolution.Size(image.shape[2], image.shape[1]), "crop")
+    return cropped(image, resolution.Size(image.shape[2], image.shape[1]))
 
 
 def of_size(image: torch.Tensor, size: resolution.Size) -> torch.Tensor:
@@ -159,12 +161,12 @@ def of_size(image: torch.Tensor, size: resolution.Size) -> torch.Tensor:
     if source == size:
         return image
     logger.warning("The end image is %s, the clip is %s: cropped to fit. Put Fit to 720p in front of it.", source, size)
-    return resized(image, size, "crop")
+    return cropped(image, size)
 
 
-def resized(image: torch.Tensor, size: resolution.Size, fit: str) -> torch.Tensor:
-    """Brings pictures to a size, as Tensor[F, h, w, 3]."""
-    return torch.from_numpy(resize.resize_frames(image.float().cpu().numpy(), size, fit))
+def cropped(image: torch.Tensor, size: resolution.Size) -> torch.Tensor:
+    """Tensor[F, H, W, 1 | 3 | 4] -> float32[F, h, w, 3], cropped to the size's aspect."""
+    return torch.from_numpy(resize.resize_frames(image.float().cpu().numpy(), size, "crop"))
 
 
 def check_sides(width: int, height: int) -> None:
