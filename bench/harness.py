@@ -18,6 +18,8 @@ RESULTS = ROOT / "bench" / "results"
 
 def import_comfyui(cpu: bool = True) -> None:
     """Imports ComfyUI as `main.py` would, and makes the checkout importable as `pack`."""
+    import types
+
     sys.path[0] = os.environ["COMFYUI_DIR"]
     sys.path.append(str(ROOT / "tools"))
     from torch_compat import let_torchvision_import
@@ -29,13 +31,6 @@ def import_comfyui(cpu: bool = True) -> None:
     import utils.extra_config  # noqa: F401  # first, as in main.py: nodes puts comfy/ on the path, which has a `utils` too
 
     import nodes  # noqa: F401  # isort: skip
-
-    import_pack()
-
-
-def import_pack() -> None:
-    """Makes the checkout importable as `pack`, which is enough for what does not touch ComfyUI."""
-    import types
 
     pack = types.ModuleType("pack")
     pack.__path__ = [str(ROOT)]

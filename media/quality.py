@@ -2,7 +2,8 @@
 
 A clip is made of what its first frame holds: blur and blocks move along with it. The thresholds are measured:
 bench/picture_quality.py degrades drawn pictures, and bench/results/picture_quality.json keeps how often each
-degradation is noticed and how often a good picture is called bad. A test holds the constants to that file.
+degradation is noticed and how often a good picture is called bad. A test holds the constants to that file. Blocks of a
+JPEG that was resized afterwards are not found.
 
 Edge blur follows Zhuo and Sim, "Defocus map estimation from a single image" (2011): blurring a step edge once more, by
 a known amount, lowers its gradient by a ratio that tells how blurred it was. It is taken at the steepest edges, so

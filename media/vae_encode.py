@@ -171,8 +171,8 @@ def _summary(cache: torch.Tensor | None, latents: torch.Tensor) -> torch.Tensor 
     """
     if cache is None:
         return None
-    down, across = (max(1, cache.shape[axis] // latents.shape[axis]) for axis in (-2, -1))
-    if down == across == 1:
+    (down, rest_down), (across, rest_across) = (divmod(cache.shape[axis], latents.shape[axis]) for axis in (-2, -1))
+    if down == across == 1 or rest_down or rest_across:
         return cache
     blocks = cache.unflatten(-1, (-1, across)).unflatten(-3, (-1, down))
     return blocks.mean(dim=(-3, -1), dtype=torch.float32)

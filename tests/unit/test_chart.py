@@ -39,6 +39,12 @@ def test_every_entry_of_every_row_is_in_a_chart(file):
             assert (value if isinstance(value, str) else f"{value:g}") in shown
 
 
+def test_the_readme_shows_every_chart():
+    readme = (chart.RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    for path in chart.RESULTS.rglob("*.svg"):
+        assert f"](bench/results/{path.relative_to(chart.RESULTS).as_posix()})" in readme
+
+
 def test_rows_that_begin_alike_share_a_file():
     row = {"time ratio": 0.5}
     files = chart.charts({"saving: a": row, "saving: b": row, "decoding: a": row, "of no group": row}, "here")
