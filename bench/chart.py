@@ -49,10 +49,8 @@ def charts(rows: dict[str, Row], where: str) -> dict[str, str]:
         beginning, colon, rest = title.partition(": ")
         path, panel = (f"{where}/{beginning}.svg", rest) if colon else (f"{where}.svg", title)
         groups.setdefault(path, {})[panel] = row
-    return {
-        path: draw(panels, f"{Path(path).stem}, {where}. A line marks the peer, or the whole.")
-        for path, panels in groups.items()
-    }
+    caption = f"{where}. A line marks the peer, or the whole."
+    return {path: draw(panels, caption) for path, panels in groups.items()}
 
 
 def draw(panels: dict[str, Row], caption: str) -> str:

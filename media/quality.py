@@ -16,8 +16,8 @@ from .opencv import cv2
 from .resize import to_rgb
 from .resolution import Size, pad_box
 
-SOFT = 1.09  # pixels of edge blur at the clip's size: 1 in 50 good pictures has more
-BLOCKY = 1.5  # of 255, the step that block borders add: 1 in 100 good pictures has more
+SOFT = 1.05  # pixels of edge blur at the clip's size: 1 in 50 good pictures has more
+BLOCKY = 1.4  # of 255, the step that block borders add: 1 in 100 good pictures has more
 
 REBLUR = 1.0  # pixels
 EDGE = 0.01  # of full range per pixel; flatter slopes are shading
