@@ -148,6 +148,12 @@ def test_two_frames_that_alternate_are_not_taken_for_one():
     assert not skipped
 
 
+def test_a_pair_of_chunks_that_repeats_is_not_taken_for_one_chunk_that_does():
+    others = [(frame, 0.9) for chunk in (1, 3, 5, 7, 8, 9, 10) for frame in range(4 * chunk + 1, 4 * chunk + 5)]
+    plain, skipping, _, _ = both_ways(Paired(), clip(45, *others))
+    assert skipping.equal(plain)
+
+
 def test_one_value_that_is_not_a_number_is_not_settled():
     plain, skipping, _, skipped = both_ways(Fading(0.0), clip(41) * torch.nan)
     assert skipping.isnan().equal(plain.isnan())
