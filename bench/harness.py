@@ -76,7 +76,12 @@ def peak_mb() -> float:
 
 
 def save(rows: dict[str, dict[str, float | str]]) -> None:
-    """Prints rows, and merges them into this machine's results."""
+    """Prints rows, and merges them into this machine's results.
+
+    Args:
+        rows: By title, "<group>: <ours> / <peer>, <what>"; each a short name for every number. The names decide how a
+            number is drawn: see chart.py.
+    """
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{machine()}.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -39,7 +39,7 @@ def resize_frames(frames: np.ndarray, size: Size, fit: str = "crop") -> np.ndarr
             frame = _cut(frame, crop_box(source, size))
         elif fit == "pad":
             target = _cut(target, pad_box(source, size))
-        pixels = _resample(_to_rgb(frame), Size(target.shape[1], target.shape[0]))
+        pixels = _resample(to_rgb(frame), Size(target.shape[1], target.shape[0]))
         np.clip(pixels, 0, 1, out=target)  # Lanczos overshoots at edges
     return out
 
@@ -56,7 +56,7 @@ def _cut(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     return image[top : top + height, left : left + width]
 
 
-def _to_rgb(image: np.ndarray) -> np.ndarray:
+def to_rgb(image: np.ndarray) -> np.ndarray:
     """float[H, W, 1 | 3 | 4] -> float32[H, W, 3]."""
     image = image.astype(np.float32, copy=False)
     if image.shape[2] == 4:

@@ -131,6 +131,8 @@ def describe_fit(source: Size, target: Size, tier: str, fit: str) -> str:
     lines = [f"{source} -> {target} ({tier})", correction]
     if scale > NOTABLE_ENLARGEMENT:
         lines.append(f"Enlarged {scale:.1f} times, which looks soft: start from a larger picture.")
+    elif scale >= 1.005:
+        lines.append(f"Enlarged {scale:.2f} times.")
     return "\n".join(filter(None, lines))
 
 

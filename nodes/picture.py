@@ -1,12 +1,17 @@
 """The picture's way in: Fit to 720p, and Image to Video Latent."""
 
+import logging
 from typing import Any
 
 import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io, ui
 from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 
-from ..media import resize, resolution
+from ..media import quality, resize, resolution
+from ..media.vae_encode import skip_settled
+
+logger = logging.getLogger(__name__)
 
 LATENT_CHANNELS = 16  # of the Wan 2.1 VAE
 
@@ -54,9 +59,12 @@ class Resolution(io.ComfyNode):
         check_not_empty(image)
         source = resolution.Size(image.shape[2], image.shape[1])
         target = resolution.fit_size(*source, tier, aspect)
-        report = resolution.describe_fit(source, target, tier, fit)
-        fitted = torch.from_numpy(resize.resize_frames(image.float().cpu().numpy(), target, fit))
-        return io.NodeOutput(fitted, target.width, target.height, report, ui=ui.PreviewText(report))
+        frames = image.float().cpu().numpy()
+        fitted = resize.resize_frames(frames, target, fit)
+        fit_report = resolution.describe_fit(source, target, tier, fit)
+        # The first picture of a batch is the one that a clip grows from.
+        report = f"{fit_report}\n{quality.describe_quality(frames[0], fitted[0], fit)}"
+        return io.NodeOutput(torch.from_numpy(fitted), *target, report, ui=ui.PreviewText(report))
 
 
 class ImageToVideo(io.ComfyNode):
@@ -107,16 +115,19 @@ class ImageToVideo(io.ComfyNode):
         end_image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         check_vae(vae)
-        check_not_empty(start_image)
-        start_image = start_image[:1]  # more would be taken for frames that are given
-        height, width = start_image.shape[1:3]
-        check_sides(width, height)
+        start_image = one_rgb(start_image)
+        size = resolution.Size(start_image.shape[2], start_image.shape[1])
+        check_sides(*size)
         frames = resolution.frame_count(seconds)
-        place = (positive, negative or [], vae, width, height, frames, 1)  # 1: one clip
-        if end_image is None:
-            made = WanImageToVideo.execute(*place, start_image=start_image)
-        else:
-            made = WanFirstLastFrameToVideo.execute(*place, start_image=start_image, end_image=end_image)
+        place = (positive, negative or [], vae, size.width, size.height, frames, 1)  # 1: one clip
+        with skip_settled(vae, frames, throw_exception_if_processing_interrupted) as watch:
+            if end_image is None:
+                made = WanImageToVideo.execute(*place, start_image=start_image)
+            else:
+                end_image = of_size(one_rgb(end_image), size)
+                made = WanFirstLastFrameToVideo.execute(*place, start_image=start_image, end_image=end_image)
+        if watch.skipped:
+            logger.info("The VAE had settled on grey: %d of %d frames were not encoded.", watch.skipped, frames)
         return io.NodeOutput(made[0], made[1] or None, made[2], frames)
 
 
@@ -133,6 +144,29 @@ def check_not_empty(image: torch.Tensor) -> None:
     """Refuses a batch without a picture, as some list and filter nodes make it."""
     if not len(image):
         raise ValueError("A picture is needed, got an empty batch. Check the node that it comes from.")
+
+
+def one_rgb(image: torch.Tensor) -> torch.Tensor:
+    """Returns the first picture of a batch, since more would be taken for frames that are given, in three channels."""
+    check_not_empty(image)
+    image = image[:1]
+    if image.shape[3] == 3:
+        return image
+    return cropped(image, resolution.Size(image.shape[2], image.shape[1]))
+
+
+def of_size(image: torch.Tensor, size: resolution.Size) -> torch.Tensor:
+    """Crops an end image to the clip's size, and says so in the log, since this node has no report."""
+    source = resolution.Size(image.shape[2], image.shape[1])
+    if source == size:
+        return image
+    logger.warning("The end image is %s, the clip is %s: cropped to fit. Put Fit to 720p in front of it.", source, size)
+    return cropped(image, size)
+
+
+def cropped(image: torch.Tensor, size: resolution.Size) -> torch.Tensor:
+    """Tensor[F, H, W, 1 | 3 | 4] -> float32[F, h, w, 3], cropped to the size's aspect."""
+    return torch.from_numpy(resize.resize_frames(image.float().cpu().numpy(), size, "crop"))
 
 
 def check_sides(width: int, height: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from comfy.taesd.taesd import TAESD
 from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
+from pack.media import resize
 from pack.nodes.picture import ImageToVideo, Resolution
 from pack.tests.toy import models as toy
 from pack.weights.loading import load_vae
@@ -109,8 +110,33 @@ def test_more_start_pictures_than_one_are_not_taken_for_given_frames(vae):
     assert one["concat_latent_image"].equal(many["concat_latent_image"])
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_grey_or_transparent_picture_is_made_rgb(vae, channels):
+    start, end = picture(32, 32, channels), picture(32, 32, channels).flip(1)
+    rgb = [resize.resize_frames(image.numpy(), (32, 32)) for image in (start, end)]
+    rgb_start, rgb_end = map(torch.from_numpy, rgb)
+    for ends, rgb_ends in (({}, {}), ({"end_image": end}, {"end_image": rgb_end})):
+        given = ImageToVideo.execute(POSITIVE, vae, start, 0.5, **ends)[0][0][1]["concat_latent_image"]
+        meant = ImageToVideo.execute(POSITIVE, vae, rgb_start, 0.5, **rgb_ends)[0][0][1]["concat_latent_image"]
+        assert given.equal(meant)
+
+
+def test_an_end_image_of_another_size_is_cropped_and_that_is_said(vae, caplog):
+    end = picture(64, 32).flip(1)
+    cropped = ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 0.5, end_image=end)[0][0][1]
+    assert (
+        "The end image is 64x32, the clip is 32x32: cropped to fit. Put Fit to 720p in front of it." in caplog.messages
+    )
+    fitted = ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 0.5, end_image=end[:, :, 16:48])[0][0][1]
+    assert cropped["concat_latent_image"].equal(fitted["concat_latent_image"])
+
+
 def test_an_empty_batch_is_said(vae):
     empty = torch.zeros(0, 32, 32, 3)
-    for run in (lambda: fit(empty), lambda: ImageToVideo.execute(POSITIVE, vae, empty, 0.5)):
+    for run in (
+        lambda: fit(empty),
+        lambda: ImageToVideo.execute(POSITIVE, vae, empty, 0.5),
+        lambda: ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 0.5, end_image=empty),
+    ):
         with pytest.raises(ValueError, match="A picture is needed, got an empty batch"):
             run()

@@ -121,6 +121,20 @@ def vae(seed: int) -> State:
     return state
 
 
+def settling_vae(seed: int, latent_frames: int) -> State:
+    """Returns a VAE that settles: of a picture followed by grey, all latent frames after these are the same."""
+    state = vae(seed)
+    memory = latent_frames - 1
+    # Of the layers that run once in a latent frame, the last ones first: each looks back at two of them.
+    late = ("head.", "middle.", "downsamples.10.", "downsamples.9.")
+    for name, weight in reversed(state.items()):
+        if name.startswith("encoder.") and weight.ndim == 5 and weight.shape[2] == 3:
+            looks_back = min(2, memory) if name.removeprefix("encoder.").startswith(late) else 0
+            memory -= looks_back
+            weight[:, :, : 2 - looks_back] = 0
+    return state
+
+
 def text_encoder(seed: int) -> State:
     """Returns a thin umT5 with its tokenizer."""
     vocabulary, tokenizer = spiece()

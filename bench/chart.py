@@ -1,0 +1,147 @@
+"""Draws every row of bench/results as bars, in SVG that GitHub shows: `python bench/chart.py`.
+
+Rows are what harness.save takes. What is drawn follows from the names in a row:
+
+    "... ratio"             a bar and, at 1, the line of the peer: shorter is better
+    "... share ..."         a bar of a whole; also every number of a row whose title says "share"
+    "X ours", "X core"      bars on one scale, for two or more names that differ in their last word, one being "ours"
+    anything else           the number alone
+
+Rows whose titles begin alike ("saving: ...") share a file: results/<machine>/saving.svg.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax.saxutils import escape
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+WIDTH, LABEL, BAR = 760, 340, 320  # pixels: of the picture, of the names, of the longest bar
+LINE, BAR_HEIGHT, MARGIN = 22, 12, 16
+INK, PALE, OURS, PEER, WORSE = "#1f2933", "#616e7c", "#2b6cb0", "#9aa5b1", "#c05621"
+SCATTER = 1.05  # of a ratio; below it nothing is called worse
+PAPER, EDGE = "#ffffff", "#d2d6dc"
+
+Row = dict[str, float | str]
+
+
+class Bar(NamedTuple):
+    """One line of a panel. Lengths are fractions of the longest bar; None draws none."""
+
+    name: str
+    value: str
+    length: float | None = None
+    mark: float | None = None
+    colour: str = OURS
+
+
+def charts(rows: dict[str, Row], where: str) -> dict[str, str]:
+    """Returns an SVG for each group of rows, by the path that it belongs at, beside the rows' file.
+
+    Args:
+        rows: By title, as in a results file.
+        where: The file's name without its ending: the machine, or what was measured.
+    """
+    groups: dict[str, dict[str, Row]] = {}
+    for title, row in rows.items():
+        beginning, colon, rest = title.partition(": ")
+        path, panel = (f"{where}/{beginning}.svg", rest) if colon else (f"{where}.svg", title)
+        groups.setdefault(path, {})[panel] = row
+    caption = f"{where}. A line marks the peer, or the whole."
+    return {path: draw(panels, caption) for path, panels in groups.items()}
+
+
+def draw(panels: dict[str, Row], caption: str) -> str:
+    """Returns one SVG with a panel for each row."""
+    parts, y = [], MARGIN
+    for title, row in panels.items():
+        y += LINE
+        parts.append(_text(MARGIN, y - 6, title, weight="bold"))
+        for bar in bars(row, whole="share" in title):
+            parts += _bar(bar, y)
+            y += LINE
+        y += MARGIN
+    parts.append(_text(MARGIN, y, caption, colour=PALE, size=11))
+    height = y + MARGIN
+    frame = f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="6" fill="{PAPER}" stroke="{EDGE}"/>'
+    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
+    font = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="12.5"'
+    return (
+        "\n".join(
+            (
+                f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>',
+                f"<title>{escape(caption)}</title>",
+                frame,
+                *parts,
+            )
+        )
+        + "\n</svg>\n"
+    )
+
+
+def bars(row: Row, whole: bool = False) -> Iterator[Bar]:
+    """Says how each entry of a row is drawn."""
+    longest = {}
+    for stem, parties in _compared(row).items():
+        longest |= {f"{stem} {party}": max(parties.values()) for party in parties}
+    furthest = max([1.25, *(value for name, value in row.items() if "ratio" in name and not isinstance(value, str))])
+    for name, value in row.items():
+        if isinstance(value, str):
+            yield Bar(name, value)
+        elif "ratio" in name:
+            yield Bar(name, f"{value:g}", value / furthest, 1 / furthest, OURS if value <= SCATTER else WORSE)
+        elif whole or (" share " in f" {name} " and "difference" not in name):
+            yield Bar(name, f"{value:g}", value, 1.0)
+        elif longest.get(name):
+            yield Bar(name, f"{value:g}", value / longest[name], None, OURS if name.endswith(" ours") else PEER)
+        else:
+            yield Bar(name, f"{value:g}")
+
+
+def _compared(row: Row) -> dict[str, dict[str, float]]:
+    """Collects the entries that name the same thing of several parties, ours among them."""
+    stems: dict[str, dict[str, float]] = {}
+    for name, value in row.items():
+        stem, _, party = name.rpartition(" ")
+        if stem and not isinstance(value, str):
+            stems.setdefault(stem, {})[party] = value
+    return {stem: parties for stem, parties in stems.items() if "ours" in parties and len(parties) > 1}
+
+
+def _bar(bar: Bar, top: int) -> Iterator[str]:
+    middle = top + LINE / 2
+    yield _text(MARGIN, middle + 4, bar.name)
+    end = LABEL
+    if bar.length is not None:
+        end = LABEL + BAR * bar.length
+        yield _rectangle(LABEL, middle - BAR_HEIGHT / 2, max(1.0, BAR * bar.length), bar.colour)
+    if bar.mark is not None:
+        x = LABEL + BAR * bar.mark
+        yield f'<path d="M{x:.1f} {top + 1}v{LINE - 2}" stroke="{INK}" stroke-width="1.5"/>'
+        end = max(end, x)
+    yield _text(end + 8, middle + 4, bar.value)
+
+
+def _rectangle(x: float, y: float, width: float, colour: str) -> str:
+    return f'<rect x="{x}" y="{y}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2" fill="{colour}"/>'
+
+
+def _text(x: float, y: float, text: str, colour: str = INK, weight: str = "normal", size: float | None = None) -> str:
+    sized = f' font-size="{size}"' if size else ""
+    return f'<text x="{x:.1f}" y="{y:g}" fill="{colour}" font-weight="{weight}"{sized}>{escape(text)}</text>'
+
+
+def main() -> None:
+    """Draws all results."""
+    for file in sorted(RESULTS.glob("*.json")):
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        for name, svg in charts(rows, file.stem).items():
+            path = RESULTS / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

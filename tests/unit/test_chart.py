@@ -1,0 +1,81 @@
+"""The charts of the bench: every number is there, at its length, and the committed ones show the committed numbers."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from pack.bench import chart
+
+FILES = sorted(chart.RESULTS.glob("*.json"))
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts(svg):
+    return [element.text for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def lengths(svg):
+    """Returns the bars' lengths, without the frame."""
+    return [float(bar.get("width")) for bar in ElementTree.fromstring(svg).iter(f"{SVG}rect")][1:]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_charts_beside_a_results_file_are_of_its_numbers(file):
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    for name, svg in chart.charts(rows, file.stem).items():
+        shown = chart.RESULTS / name
+        assert shown.is_file(), f"{name} is missing. Run `python bench/chart.py`."
+        assert shown.read_text(encoding="utf-8") == svg, f"{name} shows other numbers. Run `python bench/chart.py`."
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_entry_of_every_row_is_in_a_chart(file):
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    shown = [text for svg in chart.charts(rows, file.stem).values() for text in texts(svg)]
+    for title, row in rows.items():
+        assert title.partition(": ")[2] or title in shown
+        for name, value in row.items():
+            assert name in shown
+            assert (value if isinstance(value, str) else f"{value:g}") in shown
+
+
+def test_the_readme_shows_every_chart():
+    readme = (chart.RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    for path in chart.RESULTS.rglob("*.svg"):
+        assert f"](bench/results/{path.relative_to(chart.RESULTS).as_posix()})" in readme
+
+
+def test_rows_that_begin_alike_share_a_file():
+    row = {"time ratio": 0.5}
+    files = chart.charts({"saving: a": row, "saving: b": row, "decoding: a": row, "of no group": row}, "here")
+    assert set(files) == {"here/saving.svg", "here/decoding.svg", "here.svg"}
+    assert {"a", "b"} <= set(texts(files["here/saving.svg"]))
+
+
+def test_ratios_stand_on_one_scale_with_the_peer_at_1():
+    svg = chart.draw({"": {"time ratio": 0.5, "peak memory ratio": 2.0}}, "")
+    short, long = lengths(svg)
+    assert long == pytest.approx(4 * short)
+    marks = {path.get("d").split()[0] for path in ElementTree.fromstring(svg).iter(f"{SVG}path")}
+    assert marks == {f"M{chart.LABEL + chart.BAR / 2:.1f}"}
+
+
+def test_what_two_parties_took_is_drawn_to_scale_and_a_lone_number_is_not_drawn():
+    assert lengths(chart.draw({"": {"seconds ours": 1.0, "seconds core": 4.0, "MB ours": 7.0, "ms": 3.0}}, "")) == [
+        chart.BAR / 4,
+        chart.BAR,
+    ]
+
+
+def test_shares_are_of_a_whole():
+    assert lengths(chart.draw({"": {"share of a step": 0.25}}, "")) == [chart.BAR / 4]
+    assert lengths(chart.draw({"share of 9 pictures": {"blurred": 0.5}}, "")) == [chart.BAR / 2]
+
+
+def test_words_numbers_and_signs_of_markup_are_shown_as_they_are():
+    shown = texts(chart.draw({"a < b & c": {"packages": "none <at> all", "tolerance": 1e-3}}, "here"))
+    assert {"a < b & c", "none <at> all", "0.001", "here"} <= set(shown)
+
+
+def test_a_bar_of_nothing_can_still_be_seen():
+    assert lengths(chart.draw({"": {"time ratio": 0.0, "seconds ours": 0.0, "seconds core": 0.0}}, "")) == [1.0]
