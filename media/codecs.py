@@ -2,8 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.codec.codec import UnknownCodecError
+from av.error import FFmpegError
 
 ENCODERS = ("cpu", "nvenc")
+PROBE = (640, 480, "yuv420p")  # a size that every encoder takes
 
 
 @dataclass(frozen=True)
@@ -65,3 +72,44 @@ def check_codec(name: str, crf: int, encoder: str) -> Codec:
         best, worst = codec.crf[0], codec.crf[-1]
         raise ValueError(f"{codec.label} takes a CRF of {best} (best) to {worst}, got {crf}. Begin with 18.")
     return codec
+
+
+def check_available(name: str, encoder: str) -> None:
+    """Opens an encoder once, if it is one that depends on the machine.
+
+    Raises:
+        ValueError: There is no such codec or encoder.
+        RuntimeError: The FFmpeg libraries lack it, or no card here has it.
+    """
+    codec = check_codec(name, crf=18, encoder=encoder)
+    chosen = codec.encoder(encoder)
+    try:
+        context: Any = av.CodecContext.create(chosen.name, "w")
+        if chosen is codec.cpu:
+            return
+        context.width, context.height, context.pix_fmt = PROBE
+        context.time_base = Fraction(1, 16)
+        context.options = dict(chosen.options)
+        context.open()
+    except UnknownCodecError as err:
+        raise RuntimeError(missing(codec, chosen)) from err
+    except FFmpegError as err:
+        raise RuntimeError(refusal(codec, chosen, f"{PROBE[0]}x{PROBE[1]}", err)) from err
+
+
+def missing(codec: Codec, encoder: Encoder) -> str:
+    """Says that the libraries lack an encoder, and what to do."""
+    return (
+        f"{codec.label} needs the encoder {encoder.name}, which the FFmpeg libraries here lack. "
+        "Choose another codec or encoder, or install PyAV from PyPI: pip install --force-reinstall av."
+    )
+
+
+def refusal(codec: Codec, encoder: Encoder, size: str, err: FFmpegError) -> str:
+    """Says that an encoder does not open, and what to do."""
+    if encoder is codec.nvenc:
+        return (
+            f"{encoder.name} needs an NVIDIA card that encodes {codec.label} at {size}, and its driver; "
+            f"here FFmpeg says: {err.strerror}. Choose the encoder cpu."
+        )
+    return f"The encoder {encoder.name} here refuses {size}: {err.strerror}. Choose another codec or size."

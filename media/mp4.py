@@ -18,7 +18,7 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 
 from .audio import Audio, Soundtrack, clean_audio
-from .codecs import Encoder, check_codec
+from .codecs import check_codec, missing, refusal
 from .colour import TAGS, rgb_to_yuv420
 from .publish import NO_ROOM, publish
 from .resolution import FPS, Size
@@ -150,23 +150,13 @@ class Mp4Writer:
         except FFmpegError as err:
             if err.errno in NO_ROOM:
                 raise
-            raise RuntimeError(self._refusal(err)) from err
-
-    def _refusal(self, err: FFmpegError) -> str:
-        if self.encoder is self.codec.nvenc:
-            return (
-                f"{self.encoder.name} needs an NVIDIA card that encodes {self.codec.label} at {self.size}, and its "
-                f"driver; here it says: {err.strerror}. Choose the encoder cpu."
-            )
-        return (
-            f"The encoder {self.encoder.name} here refuses {self.size}: {err.strerror}. Choose another codec or size."
-        )
+            raise RuntimeError(refusal(self.codec, self.encoder, str(self.size), err)) from err
 
     def _add_video(self) -> Any:
         try:
             stream: Any = self._container.add_stream(self.encoder.name, rate=self.fps)
         except UnknownCodecError as err:
-            raise RuntimeError(_missing(self.codec.label, self.encoder)) from err
+            raise RuntimeError(missing(self.codec, self.encoder)) from err
         stream.width, stream.height = self.size
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 0  # or PyAV asks for 1 Mbit/s, which an encoder on a card would hold to
@@ -216,13 +206,6 @@ def _to_picture(pixels: np.ndarray) -> av.VideoFrame:
         padded = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
         padded[:, : plane.width] = values
     return picture
-
-
-def _missing(label: str, encoder: Encoder) -> str:
-    return (
-        f"{label} needs the encoder {encoder.name}, which the FFmpeg libraries here lack. "
-        "Choose another codec or encoder, or install PyAV from PyPI: pip install --force-reinstall av."
-    )
 
 
 def _check_size(size: Size) -> Size:
