@@ -1,11 +1,13 @@
 """What Save MP4 and Decode to MP4 share: their settings, the next free name, frames into a writer."""
 
 import logging
+import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import comfy.model_management
 import comfy.utils
 import folder_paths
 import torch
@@ -96,7 +98,16 @@ def check_encoder(codec: str | None, encoder: str | None) -> bool | str:
 
 
 def next_target(prefix: str, size: Size) -> Target:
-    """Finds the next free name for a clip."""
+    """Finds the next free name for a clip.
+
+    Raises:
+        ValueError: The prefix leads out of ComfyUI's output folder.
+    """
+    output = os.path.abspath(folder_paths.get_output_directory())
+    if not Path(os.path.abspath(os.path.join(output, prefix))).is_relative_to(output):
+        raise ValueError(
+            f"Clips are saved below ComfyUI's output folder, and '{prefix}' leads out of it. Remove the ../."
+        )
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
         prefix, folder_paths.get_output_directory(), size.width, size.height
     )
@@ -117,7 +128,13 @@ def write_frames(writer: Mp4Writer, frames: Iterable[torch.Tensor], bar: comfy.u
     width, height = writer.size
     for frame in frames:
         writer.write(frame[:height, :width, :3].float().cpu().numpy())
-        bar.update(1)  # also raises ComfyUI's interrupt, which removes the unfinished file
+        step(bar)
+
+
+def step(bar: comfy.utils.ProgressBar) -> None:
+    """Counts a frame, or raises ComfyUI's interrupt, which removes the unfinished file."""
+    comfy.model_management.throw_exception_if_processing_interrupted()  # the bar itself looks ten times a second
+    bar.update(1)
 
 
 def even_size(frames: torch.Tensor) -> Size:

@@ -24,6 +24,7 @@ from .saving import (
     next_target,
     open_writer,
     saving_inputs,
+    step,
     write_frames,
 )
 
@@ -108,7 +109,7 @@ def copy(source: str | BytesIO, prefix: str, metadata: str, sound: Audio | None,
     target: Target = next_target(prefix, size)
     text = notes(metadata, hidden, {"width": size.width, "height": size.height, "copied": True})
     bar = comfy.utils.ProgressBar(frames)
-    remux.copy_mp4(source, target.path, text, sound, on_frame=lambda: bar.update(1))
+    remux.copy_mp4(source, target.path, text, sound, on_frame=lambda: step(bar))
     return target.output()
 
 

@@ -93,11 +93,7 @@ def test_a_batch_is_decoded_clip_after_clip(wan):
 
 def test_the_vae_is_left_as_it_was(wan):
     stream(wan, latent(1, 16, 2, 4, 4))
-    hooks = [
-        module
-        for module in wan.first_stage_model.modules()
-        if module._forward_hooks or module._forward_pre_hooks
-    ]
+    hooks = [module for module in wan.first_stage_model.modules() if module._forward_hooks or module._forward_pre_hooks]
     assert hooks == []
     with pytest.raises(KeyboardInterrupt), torch.inference_mode():
         vae_stream.decode(wan, latent(1, 16, 2, 4, 4), interrupt, lambda: None)
