@@ -25,13 +25,18 @@ def test_the_file_has_its_name_when_the_block_ends(tmp_path):
     assert os.listdir(tmp_path) == [path.name]
 
 
+def fail(path, error):
+    with publish(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise error
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_an_exception_leaves_the_old_file(tmp_path, error):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(error), publish(path) as temporary:
-        temporary.write_bytes(b"half")
-        raise error
+    with pytest.raises(error):
+        fail(path, error)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == [path.name]
 
@@ -39,8 +44,7 @@ def test_an_exception_leaves_the_old_file(tmp_path, error):
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
 def test_no_room_is_said_in_a_sentence_without_the_folder(tmp_path, code):
     with pytest.raises(OSError, match=r"'a\.bin' could not be written: .*\. Make room on the disk") as failure:
-        with publish(tmp_path / "a.bin"):
-            raise OSError(code, os.strerror(code), str(tmp_path))
+        fail(tmp_path / "a.bin", OSError(code, os.strerror(code), str(tmp_path)))
     assert failure.value.errno == code
     assert str(tmp_path) not in str(failure.value)
     assert os.listdir(tmp_path) == []
