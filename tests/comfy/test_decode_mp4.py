@@ -95,7 +95,7 @@ def load_kept(prefix):
     return nodes.LoadLatent().load(name)[0]
 
 
-def test_the_latent_is_on_the_disk_before_decoding_begins_and_comfyui_reads_it(wan, prefix):
+def test_the_latent_is_saved_before_decoding_and_comfyui_reads_it(wan, prefix):
     seen = []
 
     def look(*_):
@@ -110,7 +110,7 @@ def test_the_latent_is_on_the_disk_before_decoding_begins_and_comfyui_reads_it(w
         hook.remove()
     assert seen == [["clip_00001_.latent"]]
     assert str(failure.value) == (
-        "the decoder fails The latent is kept: 'test_the_latent_is_on_the_disk_before_decoding_begins_and_comfyui_reads_it"
+        "the decoder fails The latent is kept: 'test_the_latent_is_saved_before_decoding_and_comfyui_reads_it"
         "/clip_00001_.latent' in ComfyUI's output folder. Load Latent reads it from the input folder."
     )
     assert torch.equal(load_kept(prefix)["samples"], latent()["samples"])

@@ -74,7 +74,7 @@ def test_odd_sizes(height, width, saved):
 
 
 def test_what_is_too_small_is_said():
-    with pytest.raises(ValueError, match="even sides of at least 16 pixels, got 8x8. Resize the frames"):
+    with pytest.raises(ValueError, match=r"even sides of at least 16 pixels, got 8x8\. Resize the frames"):
         save(torch.rand(2, 8, 9, 3))
 
 
