@@ -91,8 +91,8 @@ def frame_count(source: Source) -> int:
 def _open(source: Source) -> InputContainer:
     if isinstance(source, io.BytesIO):
         source.seek(0)
-        return av.open(source)
-    return av.open(str(source))
+        return av.open(source, "r")
+    return av.open(str(source), "r")
 
 
 def _add_copy(copy: OutputContainer, stream: Any) -> Any:
@@ -122,7 +122,16 @@ def _misfit_of(file: InputContainer, codec: str) -> str | None:
         return "it is not tagged as limited-range BT.709"
     if context.sample_aspect_ratio not in (None, 0, 1):
         return f"its pixels are not square ({context.sample_aspect_ratio})"
-    first: Any = next(file.decode(video=0), None)
+    return _misfit_of_frames(file)
+
+
+def _misfit_of_frames(file: InputContainer) -> str | None:
+    first: Any = None
+    for packet in file.demux(video=0):
+        if packet.is_discard:
+            return "it has frames that its edit list hides"
+        if first is None:
+            first = next(iter(packet.decode()), None)
     if first is None:
         return "it has no frame"
     return f"it is turned by {first.rotation} degrees" if first.rotation else None

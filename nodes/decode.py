@@ -126,6 +126,8 @@ class _Clip:
     ) -> None:
         if self.writer is not None:
             self.writer.__exit__(kind, error, trace)
+        elif error is None:
+            raise ValueError("A video needs at least one frame, and the VAE made none. Check the latent.")
 
 
 def expected_size(vae: Any, samples: torch.Tensor) -> Size:

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 from pack.media.codecs import CODECS, Codec, Encoder
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
@@ -117,11 +118,17 @@ def test_h265_is_main_profile_under_the_tag_of_quicktime(tmp_path):
 def test_colour_bars_come_back_from_ffmpeg(tmp_path, size):
     path = write(tmp_path / "a.mp4", [bars(size)] * 3, size)
     with av.open(str(path)) as file:
-        frames = [frame.reformat(format="rgb24").to_ndarray() for frame in file.decode(video=0)]
+        frames = [as_tagged(frame) for frame in file.decode(video=0)]
     width = size.width // len(BARS)
     for number, colour in enumerate(BARS):
         inside = frames[-1][:, number * width + EDGE : (number + 1) * width - EDGE]
         assert np.abs(inside - 255.0 * np.array(colour)).max() <= 2
+
+
+def as_tagged(frame: av.VideoFrame) -> np.ndarray:
+    """RGB by the matrix that the file names, as the ffmpeg program converts; older PyAV does not look by itself."""
+    assert frame.colorspace == Colorspace.ITU709
+    return frame.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
 
 
 def bars(size: Size) -> np.ndarray:

@@ -91,7 +91,7 @@ def stop():
     raise KeyboardInterrupt
 
 
-def foreign(path, codec="libx264", pix_fmt="yuv420p", sound=None, **options):
+def foreign(path, codec="libx264", pix_fmt="yuv420p", sound=None, first=0, **options):
     """Writes a clip as other programs do."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=16)
@@ -101,7 +101,7 @@ def foreign(path, codec="libx264", pix_fmt="yuv420p", sound=None, **options):
         voice = file.add_stream(sound, rate=48_000) if sound else None
         for number in range(3):
             frame = av.VideoFrame.from_ndarray(np.full((96, 128, 3), 40 * number, np.uint8), format="rgb24")
-            frame.pts = number
+            frame.pts = first + number
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
         if voice:
@@ -135,6 +135,23 @@ def test_what_does_not_fit_says_why(tmp_path, name, settings, reason):
     assert misfit(path, "h264") == reason
     if settings.get("sound"):
         assert misfit(path, "h264", keep_sound=False) is None
+
+
+def test_frames_that_an_edit_list_hides_stay_hidden(tmp_path):
+    path = foreign(tmp_path / "a.mp4", first=-2, **BT709)
+    with av.open(str(path)) as file:
+        assert len(list(file.decode(video=0))) == 1
+    assert misfit(path, "h264") == "it has frames that its edit list hides"
+
+
+def test_a_turned_video_does_not_fit(tmp_path):
+    path = foreign(tmp_path / "a.mp4", **BT709)
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44  # version 0: 4 bytes of type, then 40 of fields
+    turned = [0, 1 << 16, 0, -(1 << 16) & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30]
+    data[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big") for value in turned)
+    path.write_bytes(data)
+    assert misfit(path, "h264") in ("it is turned by -90 degrees", "it is turned by 90 degrees")
 
 
 def test_h265_that_quicktime_refuses_does_not_fit(tmp_path):
