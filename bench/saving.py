@@ -24,21 +24,22 @@ MATRICES = {
 }  # red and blue of BT.709, and of the BT.601 that core uses
 
 
-def make_frames(count):
-    """A gradient with soft texture that drifts, and grain: float32[F, H, W, 3]."""
+def make_frames(count, grain):
+    """A gradient that drifts, or one with soft texture and grain: float32[F, H, W, 3]."""
     import cv2
     import numpy as np
     import torch
 
     random = np.random.default_rng(0)
     down, across = np.mgrid[0:HEIGHT, 0:WIDTH] / WIDTH
-    colours = np.stack([0.2 + 0.6 * across, 0.3 + 0.8 * down, 0.7 - 0.5 * across * down], axis=-1)
-    texture = cv2.GaussianBlur(random.random((HEIGHT, WIDTH, 3)), (0, 0), 3)
-    still = np.clip(colours + 2 * (texture - texture.mean()), 0, 1).astype(np.float32)
-    grain = random.normal(0, 0.01, (8, HEIGHT, WIDTH, 1)).astype(np.float32)
+    still = np.stack([0.2 + 0.6 * across, 0.3 + 0.8 * down, 0.7 - 0.5 * across * down], axis=-1)
+    if grain:
+        texture = cv2.GaussianBlur(random.random((HEIGHT, WIDTH, 3)), (0, 0), 3)
+        still += 2 * (texture - texture.mean())
+    dust = grain * random.normal(0, 0.01, (8, HEIGHT, WIDTH, 1)).astype(np.float32)
     frames = np.empty((count, HEIGHT, WIDTH, 3), np.float32)
     for number, frame in enumerate(frames):
-        np.clip(np.roll(still, 3 * number, axis=1) + grain[number % 8], 0, 1, out=frame)
+        np.clip(np.roll(still, 3 * number, axis=1) + dust[number % 8], 0, 1, out=frame)
     return torch.from_numpy(frames)
 
 
@@ -122,40 +123,59 @@ def core_codec(nodes):
     return {"codec": "h264", "encoding": {"encoding": "re-encode", "crf": CRF}}
 
 
-def psnr(path, frames, weights):
-    """Returns luma and chroma PSNR in dB of a file against the float source, in the file's own matrix.
+def psnr(path, frames, matrix):
+    """Returns luma and chroma PSNR in dB of a file against the float source.
 
-    Chroma is compared at full size: decoded samples are blended between the even columns and the rows' middles, where
-    they sit.
+    Decoded with the file's own matrix, without rounding, and compared as BT.709 luma and colour differences, so that
+    files of either matrix are measured alike. Chroma is blended between the even columns and the rows' middles.
     """
+    import numpy as np
+
+    errors = []
+    for decoded, source in zip(decode_exactly(path, matrix), frames, strict=True):
+        difference = decoded - source.numpy()
+        luma = difference @ np.float32(weights_of(MATRICES["ours"]))
+        chroma = (difference[..., ::2] - luma[..., None]) / (2 - 2 * np.float32(MATRICES["ours"]))
+        errors.append((np.mean(luma**2), np.mean(chroma**2)))
+    return dict(zip(("luma", "chroma"), -10 * np.log10(np.mean(errors, axis=0)), strict=True))
+
+
+def weights_of(matrix):
+    """Returns the weights of red, green and blue in luma."""
+    red, blue = matrix
+    return red, 1 - red - blue, blue
+
+
+def decode_exactly(path, matrix):
+    """Yields float32[H, W, 3] in RGB."""
     import av
     import cv2
     import numpy as np
 
-    red_weight, blue_weight = weights
-    errors = {"luma": [], "chroma": []}
+    red_weight, green_weight, blue_weight = weights_of(matrix)
     shift = np.float32([[0.5, 0, 0], [0, 0.5, -0.25]])  # from full size to where chroma samples sit
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     with av.open(str(path)) as file:
-        for decoded, source in zip(file.decode(video=0), frames, strict=True):
-            red, green, blue = np.moveaxis(source.numpy(), 2, 0)
-            luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
-            chroma = [(blue - luma) / (2 * (1 - blue_weight)), (red - luma) / (2 * (1 - red_weight))]
-            planes = [
+        for frame in file.decode(video=0):
+            luma, cb, cr = (
                 np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : plane.width].astype(np.float32)
-                for plane in decoded.planes
-            ]
-            errors["luma"].append(np.mean((planes[0] - 219 * luma - 16) ** 2))
-            for plane, exact in zip(planes[1:], chroma, strict=True):
-                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-                spread = cv2.warpAffine(plane, shift, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-                errors["chroma"].append(np.mean((spread - 224 * exact - 128) ** 2))
-    return {name: 10 * np.log10(255**2 / np.mean(values)) for name, values in errors.items()}
+                for plane in frame.planes
+            )
+            cb, cr = (
+                cv2.warpAffine(plane, shift, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+                for plane in (cb, cr)
+            )
+            luma = (luma - 16) / 219
+            blue = luma + 2 * (1 - blue_weight) * (cb - 128) / 224
+            red = luma + 2 * (1 - red_weight) * (cr - 128) / 224
+            green = (luma - red_weight * red - blue_weight * blue) / green_weight
+            yield np.stack([red, green, blue], axis=-1)
 
 
 def alone(name, count):
     """Runs one peer in this process on `count` frames that share one frame's memory; prints the peak."""
     harness.import_comfyui()
-    peers = Peers(make_frames(1).expand(count, -1, -1, -1))
+    peers = Peers(make_frames(1, grain=True).expand(count, -1, -1, -1))
     if name == "floor":
         from pack.media.mp4 import _to_picture
 
@@ -185,24 +205,31 @@ def main():
         return
     memory = additional_memory()  # first, while this process is small: on Linux a child's peak begins with its parent's
     harness.import_comfyui()
-    peers = Peers(make_frames(FRAMES))
+    rows = {
+        f"saving: Save MP4, 81 frames 1280x720, H.264 CRF 18, {name}": row(make_frames(FRAMES, grain))
+        for name, grain in (("smooth pictures", False), ("grain and texture", True))
+    }
+    lengths = {f"{name}, {count} frames": round(megabytes) for (name, count), megabytes in memory.items()}
+    harness.save({**rows, "saving: additional MB at 1280x720": lengths})
+
+
+def row(frames):
+    """Returns how long each peer takes, and how near to the source it comes."""
+    peers = Peers(frames)
     peers.prepare()
     runs = {"floor": peers.floor, "ours": peers.ours, "core": peers.core}
     if shutil.which("ffmpeg"):
         runs["ffmpeg"] = peers.ffmpeg
-    quality = {name: psnr(runs[name](), peers.frames, weights) for name, weights in MATRICES.items()}
+    quality = {name: psnr(runs[name](), frames, matrix) for name, matrix in MATRICES.items()}
     timing = harness.alternate(runs, runs=7)
-    seconds = {name: taken.seconds for name, taken in timing.items()}
-    row = {"seconds": round(seconds["ours"], 2)}
-    row |= {
-        f"time ratio to {name}": round(seconds["ours"] / taken, 3) for name, taken in seconds.items() if name != "ours"
-    }
-    for name, found in quality.items():
-        row |= {f"PSNR {plane} dB {name}": round(float(value), 2) for plane, value in found.items()}
-    for (name, count), megabytes in memory.items():
-        row[f"additional MB {name}, {count} frames"] = round(megabytes)
-    harness.save({"saving: Save MP4, 81 frames 1280x720, H.264 CRF 18": row})
+    found = {"seconds": round(timing["ours"].seconds, 2)}
+    for name, taken in timing.items():
+        if name != "ours":
+            found[f"time ratio to {name}"] = round(timing["ours"].seconds / taken.seconds, 3)
+    for name, planes in quality.items():
+        found |= {f"PSNR {plane} dB {name}": round(float(value), 2) for plane, value in planes.items()}
     shutil.rmtree(peers.folder)
+    return found
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class DecodeMp4(io.ComfyNode):
             node_id="Wan22Turbo_DecodeMp4",
             display_name="Decode to MP4",
             category="wan 2.2 turbo",
-            description="Decodes a latent straight into an MP4, a few frames at a time: no clip is too long for memory.",
+            description="Decodes a latent straight into an MP4, a few frames at a time, so memory limits no clip.",
             search_aliases=["vae decode", "latent to video", "decode video", "save video", "mp4"],
             inputs=[
                 io.Latent.Input("latent"),
@@ -144,7 +144,7 @@ def save_latent(path: Path, samples: torch.Tensor, metadata: dict[str, str]) -> 
 
 
 def tell_where(err: BaseException, target: Target, node_id: str | None) -> None:
-    """Says where the latent is: in the log, on the node, and in the error if its text is not for ComfyUI to recognise."""
+    """Says where the latent is: in the log, on the node, and in the error unless ComfyUI must recognise its text."""
     name = target.sibling(".latent")
     where = f"The latent is kept: '{name}' in ComfyUI's output folder. Load Latent reads it from the input folder."
     logger.warning(where)
