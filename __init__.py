@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import loader, lora, picture, routes, sampling, video
+from .nodes import decode, loader, lora, picture, routes, sampling, video
 
 WEB_DIRECTORY = "./web"
 
@@ -24,6 +24,7 @@ class Wan22TurboExtension(ComfyExtension):
             sampling.RcmSigmas,
             sampling.ExpertGuider,
             video.SaveMp4,
+            decode.DecodeMp4,
         ]
 
 

@@ -2,10 +2,10 @@
 
 import math
 import os
-import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,33 +17,15 @@ from av.codec.codec import UnknownCodecError
 from av.container import OutputContainer
 from av.error import FFmpegError
 
-from .audio import Audio, clean_audio
+from .audio import Audio, Soundtrack, clean_audio
+from .codecs import check_codec, missing, refusal
 from .colour import TAGS, rgb_to_yuv420
+from .publish import NO_ROOM, publish
 from .resolution import FPS, Size
 
 MIN_SIDE = 16  # pixels; some encoders refuse less
 FPS_RANGE = (1, 240)
-AAC_FALLBACK_RATE = 48_000  # Hz, for audio at a rate that AAC does not know
-
-
-@dataclass(frozen=True)
-class Codec:
-    """A video codec, and how to ask FFmpeg for it."""
-
-    label: str
-    encoder: str
-    crf: range
-    options: Mapping[str, str] = field(default_factory=dict)
-    tag: str | None = None
-
-
-CODECS = {
-    # CRF 0 is lossless, in a profile that browsers and phones do not play.
-    "h264": Codec("H.264", "libx264", range(1, 52), {"preset": "medium"}),
-    # QuickTime plays H.265 only under the tag hvc1.
-    "h265": Codec("H.265", "libx265", range(1, 52), {"preset": "medium", "x265-params": "log-level=error"}, "hvc1"),
-    "av1": Codec("AV1", "libsvtav1", range(1, 64), {"preset": "8"}),
-}
+WAITING = 4  # frames converted and not yet encoded: 5.5 MB at 720p
 
 
 class Mp4Writer:
@@ -57,6 +39,9 @@ class Mp4Writer:
             for frame in frames:
                 video.write(frame)
 
+    Frames are converted in the caller's thread and encoded in one of the writer's own, so that converting, or
+    whatever makes the frames, does not wait for the encoder. An error of the encoder surfaces a few frames later.
+
     Args:
         path: Of the finished file. Its folder must exist.
         size: Of every frame; both sides even and at least 16.
@@ -65,10 +50,11 @@ class Mp4Writer:
         crf: Constant rate factor in the codec's range; lower is better and larger.
         metadata: Text by key, stored in the file under these very keys.
         audio: Encoded as AAC. It is cut where the video ends; a shorter one ends early.
+        encoder: One of `ENCODERS`.
 
     Raises:
         ValueError: One of the above does not hold, or the block ends without a frame.
-        RuntimeError: The local FFmpeg libraries lack the encoder, or it refuses the size.
+        RuntimeError: The local FFmpeg libraries or the card lack the encoder, or it refuses the size.
         OSError: The folder cannot be written to, or the disk is full.
     """
 
@@ -81,31 +67,37 @@ class Mp4Writer:
         crf: int = 18,
         metadata: Mapping[str, str] | None = None,
         audio: Audio | None = None,
+        encoder: str = "cpu",
     ) -> None:
         self.path = Path(path).absolute()
         self.size = _check_size(Size(*size))
         self.fps = _check_fps(fps)
-        self.codec, self.crf = _check_codec(codec, crf)
+        self.codec = check_codec(codec, crf, encoder)
+        self.encoder = self.codec.encoder(encoder)
+        self.crf = crf
         self.metadata = dict(metadata or {})
         self.audio = clean_audio(audio) if audio else None
         self.frames = 0
-        self._samples = 0
+        self._pending: deque[Future[None]] = deque()
 
     def __enter__(self) -> "Mp4Writer":
         with ExitStack() as stack:
-            self._container = stack.enter_context(_publish(self.path, self.fps))
+            self._container = stack.enter_context(open_mp4(self.path, self.fps))
             self._container.metadata.update(self.metadata)
             self._video = self._add_video()
-            self._sound = self._add_sound(self.audio) if self.audio else None
+            self._sound = Soundtrack(self._container, self.audio) if self.audio else None
             self._open_encoders()
+            self._thread = ThreadPoolExecutor(1, "mp4")
+            stack.callback(self._thread.shutdown, cancel_futures=True)  # before the container closes
             self._stack = stack.pop_all()
         return self
 
     def write(self, frame: Any) -> None:
-        """Encodes the next frame.
+        """Hands over the next frame.
 
         Args:
             frame: float[H, W, 3], RGB in [0, 1]: an array, or anything that NumPy takes for one (a CPU tensor).
+                It is read before this returns.
 
         Raises:
             ValueError: The frame is not of the video's size.
@@ -119,8 +111,13 @@ class Mp4Writer:
         picture.pts = self.frames
         picture.time_base = 1 / self.fps
         self.frames += 1
-        self._encode(self._video, picture)
-        self._write_sound()
+        self._pending.append(self._thread.submit(self._encode, picture, self.frames))
+        self._wait_for_all_but(WAITING)
+
+    def discard(self) -> None:
+        """Ends now and leaves no file; the block may go on without this writer."""
+        with suppress(_Discarded), self._stack:
+            raise _Discarded
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -131,71 +128,57 @@ class Mp4Writer:
         with self._stack:
             if not self.frames:
                 raise ValueError("A video needs at least one frame, got none. Check what feeds it.")
-            for stream in filter(None, (self._video, self._sound)):
-                self._encode(stream, None)
+            self._wait_for_all_but(0)
+            self._encode(None, self.frames)
+            if self._sound:
+                self._sound.finish()
+
+    def _wait_for_all_but(self, waiting: int) -> None:
+        while len(self._pending) > waiting:
+            self._pending.popleft().result()  # raises what the encoder raised
+
+    def _encode(self, picture: av.VideoFrame | None, frames: int) -> None:
+        for packet in self._video.encode(picture):
+            self._container.mux(packet)
+        if self._sound:
+            self._sound.catch_up(frames / self.fps)
 
     def _open_encoders(self) -> None:
         """Shows what an encoder refuses now, not when its first packet is due 40 frames later."""
         try:
             self._container.start_encoding()
-        except ValueError as err:  # PyAV's name for FFmpeg's "invalid argument"; an OSError passes
-            raise RuntimeError(
-                f"The encoder {self.codec.encoder} here refuses {self.size}: {err}. Choose another codec or size."
-            ) from err
+        except FFmpegError as err:
+            if err.errno in NO_ROOM:
+                raise
+            raise RuntimeError(refusal(self.codec, self.encoder, str(self.size), err)) from err
 
     def _add_video(self) -> Any:
-        stream = self._add_stream(self.codec.label, self.codec.encoder, self.fps)
+        try:
+            stream: Any = self._container.add_stream(self.encoder.name, rate=self.fps)
+        except UnknownCodecError as err:
+            raise RuntimeError(missing(self.codec, self.encoder)) from err
         stream.width, stream.height = self.size
         stream.pix_fmt = "yuv420p"
+        stream.bit_rate = 0  # or PyAV asks for 1 Mbit/s, which an encoder on a card would hold to
         stream.codec_context.time_base = 1 / self.fps
         stream.codec_context.thread_count = 0  # all cores
-        if self.codec.tag:
-            stream.codec_context.codec_tag = self.codec.tag
-        stream.options = {**self.codec.options, **TAGS, "crf": str(self.crf)}
+        stream.codec_context.codec_tag = self.codec.tag
+        stream.options = {**self.encoder.options, **TAGS, self.encoder.quality: str(self.crf)}
         return stream
 
-    def _add_sound(self, audio: Audio) -> Any:
-        known = av.Codec("aac", "w").audio_rates or []
-        rate = audio.sample_rate if audio.sample_rate in known else AAC_FALLBACK_RATE  # FFmpeg resamples
-        stream = self._add_stream("AAC", "aac", rate)
-        stream.layout = audio.layout
-        return stream
 
-    def _add_stream(self, label: str, encoder: str, rate: Fraction | int) -> Any:
-        try:
-            return self._container.add_stream(encoder, rate=rate)
-        except UnknownCodecError as err:
-            raise RuntimeError(
-                f"{label} needs the encoder {encoder}, which the FFmpeg libraries here lack. "
-                "Choose another codec, or install PyAV from PyPI: pip install --force-reinstall av."
-            ) from err
-
-    def _write_sound(self) -> None:
-        """Catches up with the video, so that both lie side by side in the file and end together."""
-        if self.audio is None:
-            return
-        waveform, rate = self.audio
-        start, end = self._samples, min(round(self.frames / self.fps * rate), waveform.shape[1])
-        if start == end:
-            return
-        chunk = np.ascontiguousarray(waveform[:, start:end])
-        sound = av.AudioFrame.from_ndarray(chunk, format="fltp", layout=self.audio.layout)
-        sound.sample_rate = rate
-        sound.pts, sound.time_base = start, Fraction(1, rate)
-        self._samples = end
-        self._encode(self._sound, sound)
-
-    def _encode(self, stream: Any, frame: av.VideoFrame | av.AudioFrame | None) -> None:
-        for packet in stream.encode(frame):
-            self._container.mux(packet)
+class _Discarded(BaseException):
+    """Leaves the block of a writer whose file nobody wants."""
 
 
 @contextmanager
-def _publish(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
-    """Opens an MP4 under a temporary name, which becomes `path` when the block ends normally."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")  # hidden, and no gallery lists the ending
-    try:
-        temporary.touch()  # a missing or read-only folder shows here, by name
+def open_mp4(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
+    """Opens an MP4 that becomes `path` when the block ends normally, and vanishes when it does not.
+
+    Raises:
+        OSError: The folder is missing or cannot be written to, or there is no room.
+    """
+    with publish(path) as temporary:
         container = av.open(str(temporary), "w", format="mp4", container_options=_muxer_options(fps))
         try:
             yield container
@@ -204,11 +187,6 @@ def _publish(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
                 container.close()
             raise
         container.close()
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # on the disk before it has its name, or a power cut leaves an empty clip
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _muxer_options(fps: Fraction) -> dict[str, str]:
@@ -241,13 +219,3 @@ def _check_fps(fps: Fraction | float) -> Fraction:
     if not slowest <= fps <= fastest:  # NaN fails every comparison
         raise ValueError(f"A video has {slowest} to {fastest} frames per second, got {fps}. Wan 2.2 makes {FPS}.")
     return Fraction(fps).limit_denominator(1001)  # 24000/1001 and its like are the finest in use
-
-
-def _check_codec(name: str, crf: int) -> tuple[Codec, int]:
-    if name not in CODECS:
-        raise ValueError(f"Codec is one of {', '.join(CODECS)}, got '{name}'.")
-    codec = CODECS[name]
-    if crf not in codec.crf:
-        best, worst = codec.crf[0], codec.crf[-1]
-        raise ValueError(f"{codec.label} takes a CRF of {best} (best) to {worst}, got {crf}. Begin with 18.")
-    return codec, crf

@@ -1,4 +1,4 @@
-"""What a clip was made with, told without the graph: settings and names of files, no prompts and no paths."""
+"""What a clip was made with, told without the graph: settings, names and hashes of files; no prompts and no paths."""
 
 import re
 from collections.abc import Mapping
@@ -6,30 +6,58 @@ from typing import Any
 
 PREFIX = "Wan22Turbo_"
 PRIVATE = ("prompt", "trigger_words", "filename_prefix", "url")  # text that a person wrote, and places
+MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$", re.IGNORECASE)
 
-Settings = dict[str, str | int | float | bool]
+Settings = dict[str, Any]
 
 
-def recipe(prompt: Mapping[str, Any]) -> dict[str, Settings]:
-    """Picks the settings of this pack's nodes out of an API prompt.
+def recipe(prompt: Mapping[str, Any], hashes: Mapping[str, str], clip: Mapping[str, Any]) -> dict[str, Settings]:
+    """Picks out of an API prompt what somebody else needs to make such a clip.
 
     Args:
         prompt: ComfyUI's API format: node id -> class_type and inputs.
+        hashes: Of the model files that the prompt names, by the names that `model_files` gives.
+        clip: Facts about the file itself.
 
     Returns:
-        Node id and class -> its widget values; links are left out, and of file names the folders.
+        "clip"; "models", bare file name -> hash, "unknown" where there is none; and node id and class -> settings: all
+        of this pack's nodes, of others those that name a model file, without their free text.
     """
-    return {
-        f"{node_id} {node['class_type']}": settings(node["inputs"])
-        for node_id, node in prompt.items()
-        if node["class_type"].startswith(PREFIX)
-    }
+    told = {f"{node_id} {node['class_type']}": _settings(node) for node_id, node in prompt.items()}
+    models = {bare(name): hashes.get(name, "unknown") for name in model_files(prompt)}
+    return {"clip": dict(clip), "models": models, **{name: settings for name, settings in told.items() if settings}}
 
 
-def settings(inputs: Mapping[str, Any]) -> Settings:
-    """Returns the widget values among a node's inputs that may be shared."""
+def model_files(prompt: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the model files among a prompt's values, as they stand there, each once."""
+    values = (value for node in prompt.values() for value in node["inputs"].values())
+    return list(dict.fromkeys(value for value in values if _is_model_file(value)))
+
+
+def bare(name: str) -> str:
+    """Returns a file name without its folders, whichever system they are of."""
+    return re.split(r"[\\/]", name)[-1]
+
+
+def _settings(node: Mapping[str, Any]) -> Settings:
+    """Returns what a recipe tells of a node: links are left out, and of file names the folders."""
+    own = node["class_type"].startswith(PREFIX)
+    inputs = node["inputs"]
+    if not own and not any(map(_is_model_file, inputs.values())):
+        return {}
     return {
-        name: re.split(r"[\\/]", value)[-1] if isinstance(value, str) else value
+        name: bare(value) if isinstance(value, str) else value
         for name, value in inputs.items()
-        if name not in PRIVATE and isinstance(value, str | int | float | bool)
+        if _is_shared(name, value, own)
     }
+
+
+def _is_shared(name: str, value: Any, own: bool) -> bool:
+    if isinstance(value, str):
+        return _is_model_file(value) or (own and name not in PRIVATE)
+    # A list of two, a string and a number, is a link.
+    return isinstance(value, int | float) or (isinstance(value, list) and all(isinstance(x, float) for x in value))
+
+
+def _is_model_file(value: Any) -> bool:
+    return isinstance(value, str) and MODEL_FILE.search(value) is not None and "\n" not in value

@@ -55,9 +55,14 @@ class StepProgress:
 
     def say(self, text: str) -> None:
         """Shows a few words on the node."""
-        server = getattr(PromptServer, "instance", None)
-        if server is not None and server.client_id is not None and self.node_id is not None:
-            server.send_progress_text(text, self.node_id, server.client_id)  # to whom the bar goes, and nobody else
+        say(text, self.node_id)
+
+
+def say(text: str, node_id: str | None) -> None:
+    """Shows a few words on a node."""
+    server = getattr(PromptServer, "instance", None)
+    if server is not None and server.client_id is not None and node_id is not None:
+        server.send_progress_text(text, node_id, server.client_id)  # to whom the bar goes, and nobody else
 
 
 def duration(seconds: float) -> str:

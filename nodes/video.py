@@ -1,24 +1,34 @@
-"""Save MP4."""
+"""Save MP4: frames are encoded; a video that already is such an MP4 is copied."""
 
-import json
 import logging
 from fractions import Fraction
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 import comfy.utils
-import folder_paths
 import torch
-from comfy.cli_args import args
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import InputImpl, io
 
-from ..media import mp4, resolution
+from ..media import remux
 from ..media.audio import Audio
-from ..media.recipe import recipe
+from ..media.resolution import Size
+from .metadata import notes
+from .saving import (
+    Settings,
+    Target,
+    as_audio,
+    as_rate,
+    check_encoder,
+    encoder_input,
+    even_size,
+    next_target,
+    open_writer,
+    saving_inputs,
+    step,
+    write_frames,
+)
 
 logger = logging.getLogger(__name__)
-
-METADATA = ("workflow", "recipe", "none")
 
 
 class SaveMp4(io.ComfyNode):
@@ -32,39 +42,25 @@ class SaveMp4(io.ComfyNode):
             search_aliases=["save video", "export video", "video combine", "mp4"],
             inputs=[
                 io.MultiType.Input("video", types=[io.Image, io.Video], tooltip="Decoded frames, or a video."),
-                io.Audio.Input("audio", optional=True, tooltip="Cut to the length of the clip."),
-                io.Float.Input(
-                    "fps",
-                    default=float(resolution.FPS),
-                    min=1.0,
-                    max=240.0,
-                    step=1.0,
-                    round=0.001,
-                    tooltip="Wan 2.2 A14B makes 16 frames a second. A video keeps its own rate.",
-                ),
-                io.String.Input(
-                    "filename_prefix", default="video/wan22-turbo", tooltip="Below ComfyUI's output folder."
-                ),
-                io.Combo.Input(
-                    "codec",
-                    options=list(mp4.CODECS),
-                    default="h264",
-                    tooltip="h264 plays everywhere. h265 and av1 are smaller; older players refuse them.",
-                ),
-                io.Int.Input(
-                    "crf", default=18, min=1, max=51, tooltip="Quality: lower is better and larger. 18 looks lossless."
-                ),
-                io.Combo.Input(
-                    "metadata",
-                    options=list(METADATA),
-                    default="workflow",
-                    tooltip="workflow: the file opens as a graph. recipe: settings only, no prompts. none: nothing.",
+                *saving_inputs(),
+                encoder_input(),
+                io.Boolean.Input(
+                    "always_encode",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Off: a video that already fits is copied without loss, whatever the crf says.",
                 ),
             ],
             outputs=[io.Video.Output("video", display_name="video")],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
         )
+
+    @classmethod
+    def validate_inputs(cls, codec: str | None = None, encoder: str | None = "cpu") -> bool | str:
+        # Before a clip is sampled, not after. Naming these takes their checks over from ComfyUI.
+        return check_encoder(codec, encoder)
 
     @classmethod
     def execute(
@@ -76,54 +72,51 @@ class SaveMp4(io.ComfyNode):
         crf: int,
         metadata: str,
         audio: dict[str, Any] | None = None,
+        encoder: str = "cpu",
+        always_encode: bool = False,
     ) -> io.NodeOutput:
+        source = None if always_encode else fitting_file(video, codec, keep_sound=not audio)
+        if source is not None:
+            return copy(source, filename_prefix, metadata, as_audio(audio), cls.hidden)
         frames, rate, sound = open_video(video, fps, audio)
         size = even_size(frames)
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), size.width, size.height
-        )
-        file = f"{name}_{counter:05}_.mp4"
-        path = Path(folder) / file
-        notes = {} if args.disable_metadata else cls.notes(metadata)
-        progress = comfy.utils.ProgressBar(len(frames))
-        with mp4.Mp4Writer(path, size, rate, codec, crf, notes, sound) as writer:
-            for frame in frames:
-                writer.write(frame[: size.height, : size.width, :3].float().cpu().numpy())
-                progress.update(1)  # also raises ComfyUI's interrupt, which removes the unfinished file
-        saved = ui.SavedResult(file, subfolder, io.FolderType.output)
-        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), ui=ui.PreviewVideo([saved]))
-
-    @classmethod
-    def notes(cls, level: str) -> dict[str, str]:
-        """Returns what goes into the file, where ComfyUI's own reader of MP4 looks for it."""
-        prompt, extra = cls.hidden.prompt, cls.hidden.extra_pnginfo or {}
-        if level == "workflow":
-            everything = {**extra, "prompt": as_posted(prompt)} if prompt else extra
-            return {key: json.dumps(value) for key, value in everything.items()}
-        if level == "recipe" and prompt:
-            return {"recipe": json.dumps(recipe(prompt))}
-        return {}
+        target = next_target(filename_prefix, size)
+        bar = comfy.utils.ProgressBar(len(frames))
+        settings = Settings(codec, crf, metadata, encoder)
+        with open_writer(target, size, rate, settings, sound, cls.hidden) as writer:
+            write_frames(writer, frames, bar)
+        return target.output()
 
 
-def as_posted(prompt: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Returns the prompt without the fingerprints of input files that ComfyUI adds while it runs."""
-    return {node_id: {k: v for k, v in node.items() if k != "is_changed"} for node_id, node in prompt.items()}
+def fitting_file(video: Any, codec: str, keep_sound: bool) -> str | BytesIO | None:
+    """Returns the file behind a VIDEO if copying it gives what encoding it would, and says in the log why not."""
+    if not isinstance(video, InputImpl.VideoFromFile):
+        return None
+    source = video.get_stream_source()
+    trimmed = video.get_duration() != InputImpl.VideoFromFile(source).get_duration()
+    reason = "a part of it was chosen" if trimmed else remux.misfit(source, codec, keep_sound)
+    if reason:
+        logger.info("The video is encoded again: %s.", reason)
+        return None
+    logger.info("The video is copied without encoding it again; its quality stays, crf is not used.")
+    return source
+
+
+def copy(source: str | BytesIO, prefix: str, metadata: str, sound: Audio | None, hidden: Any) -> io.NodeOutput:
+    """Saves a file under a new name with this graph's metadata, its pictures as they are."""
+    video = InputImpl.VideoFromFile(source)
+    size, frames = Size(*video.get_dimensions()), remux.frame_count(source)
+    target: Target = next_target(prefix, size)
+    text = notes(metadata, hidden, {"width": size.width, "height": size.height, "copied": True})
+    bar = comfy.utils.ProgressBar(frames)
+    remux.copy_mp4(source, target.path, text, sound, on_frame=lambda: step(bar))
+    return target.output()
 
 
 def open_video(video: Any, fps: float, audio: dict[str, Any] | None) -> tuple[torch.Tensor, Fraction, Audio | None]:
     """Returns frames, frame rate and sound of an IMAGE or a VIDEO; a connected AUDIO replaces the video's own."""
-    rate = Fraction(fps).limit_denominator(1001)
+    rate = as_rate(fps)
     if not isinstance(video, torch.Tensor):
         parts = video.get_components()
         video, rate, audio = parts.images, Fraction(parts.frame_rate), audio or parts.audio
-    sound = Audio(audio["waveform"][0].float().cpu().numpy(), int(audio["sample_rate"])) if audio else None
-    return video, rate, sound
-
-
-def even_size(frames: torch.Tensor) -> resolution.Size:
-    """Returns the size to save: 4:2:0 video has no odd sides, so an odd row or column goes, with a word in the log."""
-    height, width = frames.shape[1:3]
-    size = resolution.Size(width - width % 2, height - height % 2)
-    if size != (width, height):
-        logger.warning("MP4 needs even sides; %dx%d is saved as %s.", width, height, size)
-    return size
+    return video, rate, as_audio(audio)

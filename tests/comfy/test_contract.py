@@ -101,6 +101,24 @@ CONTRACT = {
             "codec": "h264",
             "crf": 18,
             "metadata": "workflow",
+            "encoder?": "cpu",
+            "always_encode?": False,
+        },
+        {"video": "VIDEO"},
+    ),
+    "Wan22Turbo_DecodeMp4": (
+        "Decode to MP4",
+        {
+            "latent": "LATENT",
+            "vae": "VAE",
+            "audio?": "AUDIO",
+            "fps": 16.0,
+            "filename_prefix": "video/wan22-turbo",
+            "codec": "h264",
+            "crf": 18,
+            "metadata": "workflow",
+            "encoder?": "cpu",
+            "keep_latent?": False,
         },
         {"video": "VIDEO"},
     ),
@@ -114,6 +132,7 @@ OPTIONS = {
     ("Wan22Turbo_Sampler", "mode"): ["ode", "sde"],
     ("Wan22Turbo_SaveMp4", "codec"): ["h264", "h265", "av1"],
     ("Wan22Turbo_SaveMp4", "metadata"): ["workflow", "recipe", "none"],
+    ("Wan22Turbo_SaveMp4", "encoder"): ["cpu", "nvenc"],
 }
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import av
 import comfy.model_management
-import comfy.utils
 import folder_paths
 import numpy as np
 import pytest
@@ -91,7 +90,11 @@ def test_workflow_is_where_comfyui_looks_for_it():
 
 def test_recipe_leaves_the_graph_out():
     notes = metadata_of(path_of(save(frames(), metadata="recipe")))
-    assert json.loads(notes["recipe"]) == {"1 Wan22Turbo_Sampler": {"seed": 5, "steps": 4}}
+    assert json.loads(notes["recipe"]) == {
+        "clip": {"width": 48, "height": 32, "fps": 16.0, "codec": "h264", "crf": 18},
+        "models": {},
+        "1 Wan22Turbo_Sampler": {"seed": 5, "steps": 4},
+    }
     assert not {"prompt", "workflow"} & set(notes)
 
 
@@ -128,16 +131,12 @@ def test_frames_with_alpha_are_saved_without_it():
 def test_an_interrupt_while_encoding_leaves_no_file():
     folder = Path(folder_paths.get_output_directory()) / "stopped"
 
-    def stop(value, *_, **__):
-        if value == 3:
-            raise comfy.model_management.InterruptProcessingException
-
-    before, comfy.utils.PROGRESS_BAR_HOOK = comfy.utils.PROGRESS_BAR_HOOK, stop
+    comfy.model_management.interrupt_current_processing()
     try:
         with pytest.raises(comfy.model_management.InterruptProcessingException):
             save(frames(3), filename_prefix="stopped/clip")
     finally:
-        comfy.utils.PROGRESS_BAR_HOOK = before
+        comfy.model_management.interrupt_current_processing(False)
     assert list(folder.iterdir()) == []
 
 

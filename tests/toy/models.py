@@ -110,11 +110,11 @@ def lora(seed: int, layers: int = LAYERS, dim: int = DIM, rank: int = RANK) -> S
     return {name: tensor.to(torch.bfloat16) for name, tensor in state.items()}
 
 
-def vae(seed: int) -> State:
+def vae(seed: int, dim: int = VAE_DIM) -> State:
     """Returns the state of a narrow Wan 2.1 VAE, with ComfyUI's own parameter names."""
     from comfy.ldm.wan.vae import WanVAE
 
-    model = WanVAE(dim=VAE_DIM, z_dim=16, dim_mult=[1, 2, 4, 4], temperal_downsample=[False, True, True])
+    model = WanVAE(dim=dim, z_dim=16, dim_mult=[1, 2, 4, 4], temperal_downsample=[False, True, True])
     generator = torch.Generator().manual_seed(seed)
     state = {name: random_parameter(name, tuple(value.shape), generator) for name, value in model.state_dict().items()}
     state["decoder.head.2.weight"] *= 0.5  # keeps most pixels inside [-1, 1]

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 import torch
-from pack.media import mp4
+from pack.media.codecs import CODECS, Codec, Encoder
 from pack.media.colour import rgb_to_yuv420
-from pack.media.mp4 import CODECS, Mp4Writer
+from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
 
 SIZE = Size(96, 64)
@@ -224,14 +224,20 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_missing_encoder_is_named_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setitem(CODECS, "h266", mp4.Codec("H.266", "no_such_encoder", range(1, 52)))
+    monkeypatch.setitem(
+        CODECS, "h266", Codec("H.266", Encoder("no_such_encoder"), Encoder("none"), range(1, 52), "h266")
+    )
     with pytest.raises(RuntimeError, match=r"H\.266 needs the encoder no_such_encoder.*Choose another codec"):
         write(tmp_path / "clip.mp4", clip(1), codec="h266")
     assert os.listdir(tmp_path) == []
 
 
 def test_what_an_encoder_refuses_is_said_at_once(tmp_path, monkeypatch):
-    monkeypatch.setitem(CODECS, "h264", mp4.Codec("H.264", "libx264", range(1, 52), {"preset": "impossible"}))
+    monkeypatch.setitem(
+        CODECS,
+        "h264",
+        Codec("H.264", Encoder("libx264", {"preset": "impossible"}), Encoder("none"), range(1, 52), "avc1"),
+    )
     with pytest.raises(RuntimeError, match=r"The encoder libx264 here refuses 96x64: .* Choose another"):
         Mp4Writer(tmp_path / "clip.mp4", SIZE).__enter__()
     assert os.listdir(tmp_path) == []

@@ -1,0 +1,100 @@
+"""Decode to MP4 against VAEDecode + CreateVideo + SaveVideo, 81 frames of 1280x720, once each.
+
+decoding.py               both in turn, each in a process of its own, and the row
+decoding.py alone PEER    one of them; prints its seconds and its peak memory
+
+The VAE is Wan 2.1's architecture at its smallest width: a CPU needs minutes even so, and it is the memory that counts.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import harness
+
+LATENT = (1, 16, 21, 90, 160)
+WIDTH = 1  # channels of the last layer but one; the released VAE has 96
+FPS, CRF = 16, 18
+SMALL = (1, 16, 3, 30, 52)
+
+
+def load_vae():
+    """Makes a VAE with random weights."""
+    import comfy.sd
+    import torch
+    from pack.tests.toy.models import vae
+
+    return comfy.sd.VAE(sd=vae(4, WIDTH), dtype=torch.float32)
+
+
+def core(vae, samples, folder):
+    """As ComfyUI's template ends."""
+    from comfy_extras import nodes_video
+    from saving import core_codec
+
+    import nodes
+
+    (images,) = nodes.VAEDecode().decode(vae, samples)
+    created = nodes_video.CreateVideo.execute(images, float(FPS))[0]
+    clone = nodes_video.SaveVideo.PREPARE_CLASS_CLONE({"hidden_inputs": {}})
+    clone.execute(created, f"{folder}/core", "mp4", core_codec(nodes_video))
+
+
+def ours(vae, samples, folder):
+    """Decode to MP4."""
+    from pack.nodes.decode import DecodeMp4
+
+    clone = DecodeMp4.PREPARE_CLASS_CLONE({"hidden_inputs": {}})
+    clone.execute(samples, vae, float(FPS), f"{folder}/ours", "h264", CRF, "workflow")
+
+
+def alone(name, shape):
+    """Runs one peer in this process."""
+    harness.import_comfyui()
+    import folder_paths
+    import torch
+
+    with tempfile.TemporaryDirectory() as output, torch.inference_mode():
+        folder_paths.set_output_directory(output)
+        vae = load_vae()
+        samples = {"samples": torch.randn(shape, generator=torch.Generator().manual_seed(3))}
+        peer = {"core": core, "ours": ours}[name]
+        peer(vae, {"samples": torch.zeros(SMALL)}, "warm")  # imports and first allocations
+        before, started = harness.peak_mb(), time.perf_counter()
+        peer(vae, samples, "clip")
+        print(time.perf_counter() - started, harness.peak_mb(), before)
+
+
+def measure(name):
+    """Returns seconds, peak megabytes, and those before the clip began."""
+    command = [sys.executable, __file__, "alone", name]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    return [float(value) for value in output.splitlines()[-1].split()]
+
+
+def main():
+    """Measures and saves the row."""
+    if sys.argv[1:2] == ["alone"]:
+        sys.path.append(str(Path(__file__).parent))
+        alone(sys.argv[2], LATENT)
+        return
+    (seconds, peak, before), (core_seconds, core_peak, core_before) = measure("ours"), measure("core")
+    harness.save(
+        {
+            "decoding: Decode to MP4, 81 frames 1280x720, VAE of width 1": {
+                "time ratio": round(seconds / core_seconds, 3),
+                "seconds": round(seconds, 1),
+                "seconds core": round(core_seconds, 1),
+                "peak memory ratio": round(peak / core_peak, 3),
+                "peak MB": round(peak),
+                "peak MB core": round(core_peak),
+                "additional memory ratio": round((peak - before) / (core_peak - core_before), 3),
+            }
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What goes into a saved clip beside picture and sound, where ComfyUI's own reader of MP4 looks for it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy.cli_args import args
+from comfy_api.latest import io
+
+from ..media.recipe import model_files, recipe
+from ..samplers import rcm
+from ..weights import pairing
+from ..weights.fingerprint import fingerprint
+from . import lora
+
+LEVELS = ("workflow", "recipe", "none")
+SCHEDULED = ("steps", "schedule", "sigma_max", "shift")
+
+Prompt = Mapping[str, Mapping[str, Any]]
+
+
+def level_input() -> io.Input:
+    """How much of the graph goes into the file."""
+    return io.Combo.Input(
+        "metadata",
+        options=list(LEVELS),
+        default="workflow",
+        tooltip="workflow: the file opens as a graph. recipe: settings and models, no prompts. none: nothing.",
+    )
+
+
+def notes(level: str, hidden: Any, clip: Mapping[str, Any]) -> dict[str, str]:
+    """Returns text by key for the file.
+
+    Args:
+        level: One of `LEVELS`; ComfyUI's `--disable-metadata` is above it.
+        hidden: The node's hidden inputs `prompt` and `extra_pnginfo`.
+        clip: Facts for the recipe: sizes and settings of the file itself.
+    """
+    prompt, extra = hidden.prompt, hidden.extra_pnginfo or {}
+    if args.disable_metadata:
+        return {}
+    if level == "workflow":
+        everything = {**extra, "prompt": as_posted(prompt)} if prompt else extra
+        return {key: json.dumps(value) for key, value in everything.items()}
+    if level == "recipe" and prompt:
+        said = spelled_out(as_posted(prompt))
+        return {"recipe": json.dumps(recipe(said, hashes_of(said), clip))}
+    return {}
+
+
+def as_posted(prompt: Prompt) -> dict[str, dict[str, Any]]:
+    """Returns the prompt without the fingerprints of input files that ComfyUI adds while it runs."""
+    return {node_id: {k: v for k, v in node.items() if k != "is_changed"} for node_id, node in prompt.items()}
+
+
+def spelled_out(prompt: Prompt) -> dict[str, dict[str, Any]]:
+    """Returns the prompt with what some settings stand for: the sigmas of a schedule, the file that "auto" found."""
+    return {
+        node_id: {**node, "inputs": {**node["inputs"], **_meaning(node["class_type"], node["inputs"])}}
+        for node_id, node in prompt.items()
+    }
+
+
+def _meaning(class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        if class_type == "Wan22Turbo_Sampler":
+            sigmas = rcm.schedule_sigmas(**{name: inputs[name] for name in SCHEDULED})
+        elif class_type == "Wan22Turbo_RcmSigmas":
+            sigmas = rcm.rcm_sigmas(inputs["steps"], inputs["sigma_max"])
+        elif class_type == "Wan22Turbo_Lora":
+            return {"lora_low": lora.choose_files(inputs["lora_high"], inputs["lora_low"])[1] or lora.NONE}
+        else:
+            return {}
+    except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError):
+        return {}  # some setting is linked, and what came in through it is not in the prompt
+    return {"sigmas": [round(sigma, 4) for sigma in sigmas.tolist()]}
+
+
+def hashes_of(prompt: Prompt) -> dict[str, str]:
+    """Returns the hashes of the model files that a prompt names and this machine has."""
+    paths = {name: find_model(name) for name in model_files(prompt)}
+    return {name: fingerprint(path) for name, path in paths.items() if path}
+
+
+def find_model(name: str) -> Path | None:
+    """Returns the path of a model file, in whichever of ComfyUI's model folders it lies."""
+    for folder in folder_paths.folder_names_and_paths:
+        path = folder_paths.get_full_path(folder, name)
+        if path:
+            return Path(path)
+    for folder in ("diffusion_models", "text_encoders", "vae", "loras"):  # where names of other machines are found
+        try:
+            resolved = pairing.resolve_name(name, folder_paths.get_filename_list(folder), folder)
+        except (FileNotFoundError, ValueError):
+            continue
+        return Path(folder_paths.get_full_path_or_raise(folder, resolved))
+    return None

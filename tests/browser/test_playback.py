@@ -1,0 +1,155 @@
+"""Saved clips in a real browser: they play, seek, loop, show their colours, and open as a graph."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from find_browser import ARGUMENTS, ensure_browser
+from pack.media.codecs import CODECS, Codec, Encoder
+from pack.media.mp4 import Mp4Writer
+from pack.media.resolution import Size
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+GRAPH = ROOT / "workflows" / "wan22_turbo_i2v.json"
+PICTURES = ROOT / "output" / "screenshots"
+FRAMES = 33  # two seconds and a frame: more than one group of pictures would hide bad seeking, this is one
+BARS = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1), (0, 0, 0)]
+SIZES = {"720p": Size(1280, 720), "480p": Size(832, 480)}
+
+OPEN = """name => new Promise((resolve, reject) => {
+    const video = window.video = document.createElement('video');
+    video.muted = true;
+    video.onloadeddata = () => resolve({width: video.videoWidth, height: video.videoHeight, duration: video.duration});
+    video.onerror = () => reject(new Error(video.error.message));
+    video.src = '/view?type=output&filename=' + encodeURIComponent(name);
+    document.body.append(video);
+})"""
+PLAY = """() => new Promise((resolve, reject) => {
+    video.onended = () => resolve({time: video.currentTime, frames: video.getVideoPlaybackQuality().totalVideoFrames});
+    video.play().catch(reject);
+})"""
+LOOP = """() => new Promise((resolve, reject) => {
+    let last = 0, turns = 0;
+    video.loop = true;
+    video.playbackRate = 4;
+    video.ontimeupdate = () => {
+        if (video.currentTime < last && ++turns === 2) resolve(turns);
+        last = video.currentTime;
+    };
+    video.play().catch(reject);
+})"""
+SEEK = """time => new Promise(resolve => {
+    video.onseeked = () => resolve();
+    video.currentTime = time;
+})"""
+PIXELS = """points => {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    const context = canvas.getContext('2d');
+    context.drawImage(video, 0, 0);
+    return points.map(([x, y]) => Array.from(context.getImageData(x, y, 1, 1).data).slice(0, 3));
+}"""
+DROP = """async name => {
+    const answer = await fetch('/view?type=output&filename=' + encodeURIComponent(name));
+    const file = new File([await answer.blob()], name, {type: 'video/mp4'});
+    app.graph.clear();
+    await app.handleFile(file);
+    return file.size;
+}"""
+
+
+# Colours as a graphics card makes them. Chromium without one converts with a factor for blue of 2 in place of 2.11, its
+# fixed-point limit, which shows any saturated BT.709 colour up to 12 levels off.
+SHADER = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+
+
+def save(server, name, frames, size, **settings):
+    """Writes a clip into the server's output folder."""
+    folder = server.base / "output"
+    folder.mkdir(exist_ok=True)
+    with Mp4Writer(folder / name, size, **settings) as video:
+        for frame in frames:
+            video.write(frame)
+    return name
+
+
+@pytest.fixture
+def tab(browser, server):
+    """An empty page of the server, where its files may be looked at pixel by pixel."""
+    page = browser.new_page()
+    page.goto(server.address + "/queue")
+    yield page
+    page.close()
+
+
+def numbered(size):
+    """Frames that are told apart by their grey."""
+    for number in range(FRAMES):
+        yield np.full((size.height, size.width, 3), number / (FRAMES - 1), np.float32)
+
+
+@pytest.mark.parametrize("codec", ["h264", "av1"])  # H.265 is not in Debian's Chromium
+def test_a_clip_plays_to_its_end(tab, server, codec):
+    found = tab.evaluate(OPEN, save(server, f"{codec}.mp4", numbered(SIZES["480p"]), SIZES["480p"], codec=codec))
+    assert (found["width"], found["height"]) == SIZES["480p"]
+    assert found["duration"] == pytest.approx(FRAMES / 16, abs=1e-3)
+    ended = tab.evaluate(PLAY)
+    assert ended["time"] == pytest.approx(FRAMES / 16, abs=1e-3)
+    assert ended["frames"] >= FRAMES / 2  # a slow machine drops some
+
+
+def test_a_clip_is_sought_to_the_frame(tab, server):
+    size = SIZES["480p"]
+    tab.evaluate(OPEN, save(server, "seek.mp4", numbered(size), size))
+    for number in (20, 3, 32, 0, 17, 16):
+        tab.evaluate(SEEK, (number + 0.5) / 16)
+        ((red, green, blue),) = tab.evaluate(PIXELS, [[size.width // 2, size.height // 2]])
+        assert [red, green, blue] == pytest.approx([255 * number / (FRAMES - 1)] * 3, abs=2), number
+
+
+def test_a_clip_loops(tab, server):
+    tab.evaluate(OPEN, save(server, "loop.mp4", numbered(SIZES["480p"]), SIZES["480p"]))
+    assert tab.evaluate(LOOP) == 2
+
+
+@pytest.mark.parametrize("tier", SIZES)
+def test_colour_bars_in_a_canvas(browser, server, tier):
+    size = SIZES[tier]
+    columns = np.arange(size.width) * len(BARS) // size.width
+    frame = np.broadcast_to(np.array(BARS, np.float32)[columns], (size.height, size.width, 3))
+    name = save(server, f"bars {tier}.mp4", [frame] * 3, size)
+    centres = [[(2 * bar + 1) * size.width // (2 * len(BARS)), size.height // 2] for bar in range(len(BARS))]
+    arguments = [argument for argument in ARGUMENTS if argument != "--disable-gpu"] + SHADER
+    with browser.browser_type.launch(executable_path=ensure_browser(), args=arguments) as chromium:
+        tab = chromium.new_page(viewport={"width": 1300, "height": 760})
+        tab.goto(server.address + "/queue")
+        tab.evaluate(OPEN, name)
+        tab.evaluate(SEEK, 1.5 / 16)
+        shown = np.array(tab.evaluate(PIXELS, centres), dtype=float)
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        tab.locator("video").screenshot(path=PICTURES / f"bars_{tier}.png")
+    assert np.abs(shown - 255.0 * np.array(BARS)).max() <= 2
+
+
+def noise(size):
+    random = np.random.default_rng(0)
+    for _ in range(48):
+        yield random.random((size.height, size.width, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small", "above 64 MiB"])
+def test_a_clip_that_is_dropped_on_the_canvas_opens_as_its_graph(page, server, monkeypatch, large):
+    graph = json.loads(GRAPH.read_text(encoding="utf-8"))
+    quick = Codec("H.264", Encoder("libx264", {"preset": "ultrafast"}), Encoder("none"), range(1, 52), "avc1")
+    monkeypatch.setitem(CODECS, "h264", quick)
+    size = SIZES["720p"] if large else Size(96, 64)
+    notes = {"workflow": json.dumps(graph), "prompt": "{}"}
+    dropped = page.evaluate(DROP, save(server, f"drop {large} 小.mp4", noise(size), size, crf=1, metadata=notes))
+    assert (dropped > 64 * 2**20) == large
+    page.wait_for_function("count => app.graph.nodes.length === count", arg=len(graph["nodes"]), timeout=20_000)
+    types = page.evaluate("() => app.graph.nodes.map(node => node.type)")
+    assert sorted(types) == sorted(node["type"] for node in graph["nodes"])
+    assert page.page_errors == []

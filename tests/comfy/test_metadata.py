@@ -1,0 +1,78 @@
+"""Recipes of real graphs on a machine that has the models."""
+
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from pack.nodes.metadata import find_model, notes
+from pack.tests.toy.models import HIGH, LORA_HIGH, LORA_LOW
+
+pytestmark = pytest.mark.comfy
+
+PROMPT = Path(__file__).parents[2] / "workflows" / "api" / "wan22_turbo_i2v.json"
+
+
+def recipe_of(prompt):
+    hidden = SimpleNamespace(prompt=prompt, extra_pnginfo={"workflow": {"nodes": []}})
+    told = notes("recipe", hidden, {"width": 1280, "height": 720})
+    assert list(told) == ["recipe"]
+    return json.loads(told["recipe"])
+
+
+@pytest.fixture
+def prompt():
+    return json.loads(PROMPT.read_text(encoding="utf-8"))
+
+
+def test_the_shipped_graphs_models_are_told_by_name_and_hash(models, prompt):
+    told = recipe_of(prompt)
+    assert len(told["models"]) == 6
+    lora = (models / "loras" / LORA_HIGH).read_bytes()
+    assert told["models"][LORA_HIGH] == "sha256:" + hashlib.sha256(lora).hexdigest()
+    assert all(value.startswith("sha256:") for value in told["models"].values())
+
+
+def test_sigmas_and_sizes_are_told(models, prompt):
+    told = recipe_of(prompt)
+    assert told["7 Wan22Turbo_Sampler"]["sigmas"] == [0.995, 0.9338, 0.8529, 0.609, 0.0]
+    assert told["7 Wan22Turbo_Sampler"]["seed"] == 0
+    assert told["clip"] == {"width": 1280, "height": 720}
+
+
+def test_no_text_of_a_person_and_no_place_is_told(models, prompt):
+    prompt["2"]["inputs"]["trigger_words"] = "my secret"
+    prompt["9"]["inputs"]["filename_prefix"] = "clients/smith"
+    text = json.dumps(recipe_of(prompt))
+    for private in ("camera", "secret", "clients", "smith", str(models), "/", "\\\\"):
+        assert private not in text, private
+
+
+def test_auto_is_told_as_the_file_that_it_found(models, prompt):
+    prompt["2"]["inputs"]["lora_low"] = "auto"
+    told = recipe_of(prompt)
+    assert told["2 Wan22Turbo_Lora"]["lora_low"] == LORA_LOW
+    assert told["models"][LORA_LOW].startswith("sha256:")
+
+
+def test_linked_settings_and_missing_files_do_no_harm(models, prompt):
+    prompt["7"]["inputs"]["steps"] = ["1", 0]
+    prompt["1"]["inputs"]["vae"] = "nowhere.safetensors"
+    prompt["2"]["inputs"]["lora_high"] = ["4", 0]
+    told = recipe_of(prompt)
+    assert "sigmas" not in told["7 Wan22Turbo_Sampler"]
+    assert told["models"]["nowhere.safetensors"] == "unknown"
+
+
+@pytest.mark.parametrize("name", [HIGH, f"wan\\{HIGH}", f"somebody/else/{HIGH}"])
+def test_files_are_found_by_names_of_other_machines(models, name):
+    assert find_model(name) == models / "diffusion_models" / HIGH
+
+
+def test_the_global_switch_is_above_all(monkeypatch, prompt):
+    from comfy.cli_args import args
+
+    monkeypatch.setattr(args, "disable_metadata", True)
+    hidden = SimpleNamespace(prompt=prompt, extra_pnginfo=None)
+    assert [notes(level, hidden, {}) for level in ("workflow", "recipe", "none")] == [{}, {}, {}]

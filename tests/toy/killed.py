@@ -1,0 +1,53 @@
+"""Writes clips again and again and is killed at random moments: killed.py FOLDER TIMES.
+
+Everything is imported once; each victim is a fork, so that fifty of them take seconds.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+pack = types.ModuleType("pack")
+pack.__path__ = [str(ROOT)]
+sys.modules["pack"] = pack
+
+from pack.media.mp4 import Mp4Writer  # noqa: E402
+from pack.media.resolution import Size  # noqa: E402
+
+FRAMES = 12
+
+
+def write_clips(folder: Path) -> None:
+    """Replaces one clip and adds others, for ever."""
+    frame = np.random.default_rng(os.getpid()).random((96, 128, 3), dtype=np.float32)
+    count = 0
+    while True:
+        count += 1
+        for name in ("clip.mp4", f"{os.getpid()}-{count}.mp4"):
+            with Mp4Writer(folder / name, Size(128, 96), metadata={"workflow": "x" * 10_000}) as video:
+                for shift in range(FRAMES):
+                    video.write(np.roll(frame, shift, axis=1))
+
+
+def main() -> None:
+    """Starts and kills."""
+    folder, times = Path(sys.argv[1]), int(sys.argv[2])
+    moments = random.Random(7)
+    for _ in range(times):
+        victim = os.fork()
+        if not victim:
+            write_clips(folder)
+        time.sleep(moments.uniform(0.02, 0.25))
+        os.kill(victim, signal.SIGKILL)
+        os.waitpid(victim, 0)
+
+
+if __name__ == "__main__":
+    main()
