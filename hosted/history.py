@@ -36,15 +36,18 @@ async def find_job(wire: Wire, provider: Provider, row: Row) -> str | None:
         )
     pauses = wire.timing.pauses()
     while True:
+        late = time.time() > row.posted + wire.timing.settle
         try:
             found = await _search(wire, provider, row)
         except UnavailableError as error:
-            raise UnclearError(
-                f"A job was sent to {provider.title}, no answer came, and its list of jobs cannot be read now: {error} "
-                "Run the same again later: it looks there before it pays."
-            ) from None
-        if found or time.time() > row.posted + wire.timing.settle:
-            return found
+            if late:
+                raise UnclearError(
+                    f"A job was sent to {provider.title}, no answer came, and its list of jobs cannot be read now: "
+                    f"{error} Run the same again later: it looks there before it pays."
+                ) from None
+        else:
+            if found or late:
+                return found
         await pauses.wait()
 
 
