@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import loader, lora, picture, sampling, video
+from .nodes import hosted, loader, lora, picture, sampling, video
 
 
 class Wan22TurboExtension(ComfyExtension):
@@ -18,6 +18,8 @@ class Wan22TurboExtension(ComfyExtension):
             sampling.RcmSigmas,
             sampling.ExpertGuider,
             video.SaveMp4,
+            hosted.HostedLora,
+            hosted.Hosted,
         ]
 
 

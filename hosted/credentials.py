@@ -95,7 +95,9 @@ def _read(folder: Path) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sets a key, or says which there are."""
-    parser = argparse.ArgumentParser(prog="python -m hosted.credentials", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m hosted.credentials", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("action", choices=("set", "remove", "show"))
     parser.add_argument("provider", nargs="?", choices=[provider.name for provider in PROVIDERS])
     parser.add_argument("--user-directory", type=Path, help="ComfyUI's; else user/ of the ComfyUI around this pack")

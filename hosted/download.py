@@ -13,6 +13,7 @@ import aiohttp
 import av
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from av.error import FFmpegError
 
 from .errors import DownloadError
 from .timing import Timing
@@ -170,7 +171,7 @@ def check_clip(path: Path) -> None:
             stream.thread_type = "AUTO"
             decoded = sum(1 for _ in container.decode(stream))
             promised = stream.frames
-    except (av.FFmpegError, IndexError, ValueError, MemoryError) as error:
+    except (FFmpegError, IndexError, ValueError, MemoryError) as error:
         raise BrokenError(f"The clip cannot be decoded ({type(error).__name__}). Run again: it is paid.") from None
     if not decoded or decoded < promised:
         raise BrokenError(f"The clip has {decoded} of its {promised} frames. Run again: it is paid.")

@@ -28,8 +28,9 @@ class Status:
         """Says truly what goes on although nobody waits for it any more; None if nothing does."""
         if self.ended or not (self.job_id or self.posting):
             return None
-        job = f"job {self.job_id}" if self.job_id else "the job that was just sent"
-        return f"{title}: {job} goes on and is charged; it cannot be cancelled. Run the same again to pick it up."
+        if self.job_id is None:
+            return f"{title}: a job was just sent and may go on, and be charged. Run the same again to pick it up."
+        return f"{title}: job {self.job_id} goes on and is charged. Run the same again to pick it up."
 
 
 @dataclass(frozen=True)

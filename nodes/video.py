@@ -12,6 +12,7 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io, ui
 
+from ..hosted.masking import without_tokens
 from ..media import mp4, resolution
 from ..media.audio import Audio
 from ..media.recipe import recipe
@@ -99,7 +100,7 @@ class SaveMp4(io.ComfyNode):
         prompt, extra = cls.hidden.prompt, cls.hidden.extra_pnginfo or {}
         if level == "workflow":
             everything = {**extra, "prompt": as_posted(prompt)} if prompt else extra
-            return {key: json.dumps(value) for key, value in everything.items()}
+            return {key: json.dumps(without_tokens(value)) for key, value in everything.items()}
         if level == "recipe" and prompt:
             return {"recipe": json.dumps(recipe(prompt))}
         return {}
