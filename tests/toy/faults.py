@@ -2,6 +2,7 @@
 """Everything that the providers are made to do wrong, and what must come of it."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -208,3 +209,15 @@ FAULTS = (
     Fault("download: 404 for good", "download", (raw(404, "gone"),), "DownloadError", stays=True),
     Fault("download: stalls", "download", (drip,), timing=SHORT),
 )  # fmt: skip
+
+
+def held(reached: threading.Event, arrived: bool, seconds: float = 5.0) -> Effect:
+    """Tells that a request has come, and does not answer. `arrived`: what was asked has been done."""
+
+    async def effect(request: web.Request, go_on: Handler) -> web.StreamResponse:
+        answer = await go_on(request) if arrived else None
+        reached.set()
+        await asyncio.sleep(seconds)
+        return answer or web.Response(status=503)
+
+    return effect
