@@ -108,14 +108,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.action != "show":
             if provider is None:
                 parser.error(f"name a provider: {', '.join(each.name for each in PROVIDERS)}")
-            key = getpass.getpass(f"Key of {provider.title}: ") if options.action == "set" else ""
-            store_key(provider, key, folder)
+            store_key(provider, _ask(provider) if options.action == "set" else "", folder)
         for each in [provider] if provider else PROVIDERS:
             present = "present" if has_key(each, folder, os.environ) else "absent"
             sys.stdout.write(f"{each.title} ({each.key_variable}): {present}\n")
     except (AuthError, OSError) as error:
         parser.exit(1, f"{error if isinstance(error, AuthError) else error.strerror}\n")
     return 0
+
+
+def _ask(provider: Provider) -> str:
+    key = getpass.getpass(f"Key of {provider.title}: ").strip()
+    if not key:
+        raise AuthError("No key was typed, so nothing has changed.")
+    return key
 
 
 def _user_directory(parser: argparse.ArgumentParser) -> Path:
