@@ -1,4 +1,4 @@
-"""What the operator decides, what a guest cannot make the server do, and where keys and clips may come from and go to."""
+"""What the operator decides, what a guest cannot do, and where keys and clips may come from and go to."""
 
 import asyncio
 import sys

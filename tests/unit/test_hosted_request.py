@@ -60,8 +60,8 @@ def test_a_broken_rule_is_named_with_its_value(changes, message):
 @pytest.mark.parametrize(
     "url",
     [
-        "file:///etc/passwd", "http://lora.example/a.safetensors", "ftp://lora.example/a", "a.safetensors", "", "/tmp/a",
-        "C:\\loras\\a.safetensors", "https://127.0.0.1/a.safetensors", "https://localhost/a.safetensors",
+        "file:///etc/passwd", "http://lora.example/a.safetensors", "ftp://lora.example/a", "a.safetensors", "",
+        "/tmp/a", "C:\\loras\\a.safetensors", "https://127.0.0.1/a.safetensors", "https://localhost/a",
         "https://10.0.0.8/a", "https://[::1]/a", "https://nas.local/a", "https://router/a", "https://169.254.169.254/x",
         "https://me:pass@lora.example/a", "https://lora.example", "https://lora.example/a b", "javascript:alert(1)",
         "data:text/plain,a", "../../owner/repo", "owner/repo/more", "https://lora.example/a\nHost: b",
