@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import decode, loader, lora, picture, routes, sampling, video
+from .nodes import decode, hosted, loader, lora, picture, routes, sampling, video
 
 WEB_DIRECTORY = "./web"
 
@@ -25,6 +25,8 @@ class Wan22TurboExtension(ComfyExtension):
             sampling.ExpertGuider,
             video.SaveMp4,
             decode.DecodeMp4,
+            hosted.HostedLora,
+            hosted.Hosted,
         ]
 
 

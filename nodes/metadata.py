@@ -9,6 +9,7 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import io
 
+from ..hosted.masking import without_tokens
 from ..media.recipe import model_files, recipe
 from ..samplers import rcm
 from ..weights import pairing
@@ -44,10 +45,10 @@ def notes(level: str, hidden: Any, clip: Mapping[str, Any]) -> dict[str, str]:
         return {}
     if level == "workflow":
         everything = {**extra, "prompt": as_posted(prompt)} if prompt else extra
-        return {key: json.dumps(value) for key, value in everything.items()}
+        return {key: json.dumps(without_tokens(value)) for key, value in everything.items()}
     if level == "recipe" and prompt:
         said = spelled_out(as_posted(prompt))
-        return {"recipe": json.dumps(recipe(said, hashes_of(said), clip))}
+        return {"recipe": json.dumps(without_tokens(recipe(said, hashes_of(said), clip)))}
     return {}
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,22 @@ class ComfyServer:
         arguments: More arguments for main.py.
         port: To listen on; 0 takes a free one.
         folder: Name of the pack's folder in custom_nodes.
+        environment: Variables of the process, beside those of this one.
     """
 
-    def __init__(self, base: Path, arguments: Sequence[str] = (), port: int = 0, folder: str = "wan22-turbo"):
+    def __init__(
+        self,
+        base: Path,
+        arguments: Sequence[str] = (),
+        port: int = 0,
+        folder: str = "wan22-turbo",
+        environment: Mapping[str, str] | None = None,
+    ):
         self.base = base
         self.arguments = arguments
         self.port = port or free_port()
         self.folder = folder
+        self.environment = {**os.environ, **(environment or {})}
         self.log = base / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +61,9 @@ class ComfyServer:
             *self.arguments,
         ]  # fmt: skip
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self.environment
+            )
         try:
             self.wait_until_ready()
         except BaseException:

@@ -122,6 +122,27 @@ CONTRACT = {
         },
         {"video": "VIDEO"},
     ),
+    "Wan22Turbo_HostedLora": (
+        "Hosted LoRA",
+        {"url": "", "scale": 1.0, "expert": "both", "trigger_words": "", "loras?": "WAN22TURBO_HOSTED_LORAS"},
+        {"loras": "WAN22TURBO_HOSTED_LORAS"},
+    ),
+    "Wan22Turbo_Hosted": (
+        "Hosted Wan 2.2 I2V",
+        {
+            "image": "IMAGE",
+            "prompt": "",
+            "model": ANY_FILE,
+            "resolution": "480p",
+            "duration": 5,
+            "seed": 0,
+            "negative_prompt": "",
+            "last_image?": "IMAGE",
+            "loras?": "WAN22TURBO_HOSTED_LORAS",
+            "if_flagged": "keep",
+        },
+        {"video": "VIDEO", "report": "STRING"},
+    ),
 }
 OPTIONS = {
     ("Wan22Turbo_Lora", "trigger_position"): ["prepend", "append", "off"],
@@ -133,6 +154,10 @@ OPTIONS = {
     ("Wan22Turbo_SaveMp4", "codec"): ["h264", "h265", "av1"],
     ("Wan22Turbo_SaveMp4", "metadata"): ["workflow", "recipe", "none"],
     ("Wan22Turbo_SaveMp4", "encoder"): ["cpu", "nvenc"],
+    ("Wan22Turbo_HostedLora", "expert"): ["both", "high", "low"],
+    ("Wan22Turbo_Hosted", "resolution"): ["480p", "720p", "1080p"],
+    ("Wan22Turbo_Hosted", "duration"): [5, 8],
+    ("Wan22Turbo_Hosted", "if_flagged"): ["keep", "stop"],
 }
 
 
@@ -180,7 +205,7 @@ def test_names_order_and_defaults_are_the_contract(node_id):
     assert [entry.display_name for entry in schema.outputs] == list(outputs)
 
 
-@pytest.mark.parametrize(("place", "expected"), OPTIONS.items(), ids=lambda value: ".".join(value))
+@pytest.mark.parametrize(("place", "expected"), OPTIONS.items(), ids=lambda value: ".".join(map(str, value)))
 def test_options_are_the_contract(place, expected):
     node_id, name = place
     entry = next(entry for entry in NODES[node_id].define_schema().inputs if entry.id == name)

@@ -14,13 +14,13 @@ else:
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-ROOMS = ("nodes", "samplers", "weights", "media")
+ROOMS = ("nodes", "samplers", "weights", "media", "hosted")
 SHIPPED = [ROOT / "__init__.py", *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
 
 # Those of the field, and of ComfyUI itself. A new one needs a decision under docs/decisions.
 DEPENDENCIES = {"torch", "safetensors", "numpy", "einops", "opencv-python", "av", "aiohttp", "pydantic"}
 IMPORTS = {"torch", "safetensors", "numpy", "einops", "cv2", "av", "PIL", "aiohttp", "pydantic", "typing_extensions"}
-COMFYUI = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "server"}
+COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server"}
 COMFYUI_ROOMS = {"nodes", "__init__.py", "samplers/guider.py", "weights/loading.py", "media/vae_stream.py"}
 
 each_file = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -55,7 +55,7 @@ def test_imports_nothing_else_and_comfyui_only_where_it_may(path):
 @each_file
 def test_domain_rooms_do_not_import_each_other(path):
     room = path.relative_to(ROOT).parts[0]
-    if room in ("samplers", "weights", "media"):
+    if room in ("samplers", "weights", "media", "hosted"):
         assert imported(path)[1] == set()
 
 

@@ -1,0 +1,121 @@
+"""Makes one hosted clip: picks up an earlier job of the same inputs, or starts one; waits; downloads.
+
+checked ─> in the ledger? ─no─> upload ─> price ─> row on disk ─> POST, once ─> id on disk ─> polled ─> downloaded
+                 └─yes─────────────────────────────────────────────────────────────────────────┘
+"""
+
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from . import history, starting, submission, waiting
+from .answers import Task
+from .errors import FlaggedError
+from .job import Job, Status
+from .ledger import Ledger, Row
+from .report import Clip
+from .request import Request
+from .settings import Settings
+from .timing import Slots, Timing, Turns
+from .wire import Wire
+
+DAY = 86_400  # seconds
+
+# Of all graphs and nodes of this process.
+_turns = Turns()
+_slots: defaultdict[str, Slots] = defaultdict(Slots)
+
+
+class Client:
+    """Makes hosted clips.
+
+    Args:
+        key: Of the provider.
+        ledger: Where jobs are written down.
+        clips: Folder for finished clips.
+        settings: The operator's.
+    """
+
+    def __init__(self, key: str, ledger: Ledger, clips: Path, settings: Settings, timing: Timing | None = None):
+        self.key = key
+        self.ledger = ledger
+        self.clips = clips
+        self.settings = settings
+        self.timing = timing or Timing()
+
+    async def run(self, request: Request, status: Status, run_id: str = "", stop_if_flagged: bool = False) -> Clip:
+        """Returns the clip of a request: of an earlier job of the same inputs if there is one, else of a new one.
+
+        Args:
+            status: Is kept up to date.
+            run_id: Of the graph's run, for the operator's ceiling.
+            stop_if_flagged: A flagged clip is an error.
+
+        Raises:
+            HostedError: See the tree in errors.py.
+        """
+        request.check()
+        provider, began = request.provider, time.monotonic()
+        self.settings.check_allowed(provider, request.model)
+        base = self.settings.base(provider)
+        status.words = "waiting for the same job in another node"
+        async with _turns.of(request.digest()), Wire(provider.title, base, self.key, self.timing) as wire:
+            job = Job(request, status, wire, self.ledger, self.settings)
+            row, task, resumed = await finish(job, run_id)
+            if stop_if_flagged:
+                stop_flagged(job, row, task)
+            path = await waiting.fetch(job, row, task, self.clips)
+        status.ended = True
+        return Clip(path, row, task.flagged, task.usd, resumed, time.monotonic() - began)
+
+
+async def finish(job: Job, run_id: str) -> tuple[Row, Task, bool]:
+    """Returns a job that has ended well, and whether an earlier run started it."""
+    row = await find_earlier(job)
+    if row is not None:
+        job.say("picking up the earlier job", row)
+        return *await waiting.wait(job, row), True
+    provider, settings = job.provider, job.settings
+    limits = settings.jobs(provider), settings.starts_per_minute(provider)
+    async with _slots[provider.name].taken(*limits, lambda: job.say("waiting for a free place")):
+        row = await starting.start(job, run_id)
+        return *await waiting.wait(job, row), False
+
+
+async def find_earlier(job: Job) -> Row | None:
+    """Returns the row of an earlier job of the same inputs that may lead to a clip."""
+    digest = job.request.digest()
+    await submission.await_earlier(digest)
+    row = job.ledger.find(digest)
+    if row is None:
+        return None
+    if row.state == "claimed":
+        job.say("looking for an earlier job")
+        job_id = await history.find_job(job.wire, job.provider, row)
+        if job_id:
+            return job.ledger.change(row, state="sent", job_id=job_id)
+    elif not (
+        row.state == "failed" or is_expired(job, row) or (row.state == "missing" and await waiting.is_missing(job, row))
+    ):
+        return row
+    job.ledger.remove(row)
+    return None
+
+
+def is_expired(job: Job, row: Row) -> bool:
+    """Says whether the provider has deleted a job by now."""
+    return time.time() - row.posted > job.provider.keeps_days * DAY
+
+
+def stop_flagged(job: Job, row: Row, task: Task) -> None:
+    """Ends the run if the clip is flagged.
+
+    Raises:
+        FlaggedError: It is.
+    """
+    if task.flagged:
+        job.status.ended = True
+        raise FlaggedError(
+            f"{job.provider.title} flagged the content of job {row.job_id}, and if_flagged is set to stop. The clip "
+            "was not saved. Change picture or prompt; or set if_flagged to keep, which costs nothing more."
+        )

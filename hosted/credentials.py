@@ -1,0 +1,135 @@
+"""API keys: from the environment, else from a file that only its owner can read. Never from a graph.
+
+To set one, in the folder of this pack:
+
+    python -m hosted.credentials set wavespeed
+
+It reads the key without showing it. `python -m hosted.credentials show` says which keys there are, and no more.
+"""
+
+import argparse
+import contextlib
+import getpass
+import json
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .errors import AuthError
+from .providers import PROVIDERS, Provider
+
+FILE = "keys.json"
+FOLDER = "__wan22_turbo"  # ComfyUI serves no user folder whose name begins with two underscores
+COMMAND = "python -m hosted.credentials set"
+
+
+def find_key(provider: Provider, folder: Path, environ: Mapping[str, str]) -> str:
+    """Returns the key of a provider.
+
+    Args:
+        folder: That of this pack in ComfyUI's user directory.
+
+    Raises:
+        AuthError: There is none, it cannot be one, or others can read the file.
+    """
+    key = environ.get(provider.key_variable, "").strip() or _read(folder).get(provider.key_variable, "")
+    if not key:
+        raise AuthError(
+            f"{provider.title} needs an API key, and there is none. Whoever runs this ComfyUI sets the environment "
+            f"variable {provider.key_variable}, or runs `{COMMAND} {provider.name}` in the folder of this pack."
+        )
+    return _checked(provider, key)
+
+
+def has_key(provider: Provider, folder: Path, environ: Mapping[str, str]) -> bool:
+    """Says whether there is a key for a provider."""
+    return bool(environ.get(provider.key_variable, "").strip() or _read(folder).get(provider.key_variable))
+
+
+def store_key(provider: Provider, key: str, folder: Path) -> None:
+    """Writes a key into the file, which only its owner can read, at any moment; an empty one is removed.
+
+    Raises:
+        AuthError: The text cannot be a key.
+    """
+    keys = {**_read(folder), provider.key_variable: _checked(provider, key.strip()) if key.strip() else ""}
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=folder)  # mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({variable: kept for variable, kept in keys.items() if kept}, file)
+        os.replace(name, folder / FILE)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def _checked(provider: Provider, key: str) -> str:
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise AuthError(
+            f"The key of {provider.title} must be one word of plain letters, digits and signs, and it is not. "
+            "Copy it again."
+        )
+    return key
+
+
+def _read(folder: Path) -> dict[str, str]:
+    path = folder / FILE
+    try:
+        mode = path.stat().st_mode
+        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+            raise AuthError(
+                f"The file of API keys must be readable by its owner alone, got mode {stat.S_IMODE(mode):04o}. "
+                f"Run: chmod 600 {FILE}, in ComfyUI's folder user/{FOLDER}."
+            )
+        keys = json.loads(path.read_text(encoding="utf-8"))
+        return {name: key for name, key in keys.items() if isinstance(key, str)}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError):
+        raise AuthError(f"The file of API keys cannot be read. Set the keys again: `{COMMAND} wavespeed`.") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Sets a key, or says which there are."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hosted.credentials", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("action", choices=("set", "remove", "show"))
+    parser.add_argument("provider", nargs="?", choices=[provider.name for provider in PROVIDERS])
+    parser.add_argument("--user-directory", type=Path, help="ComfyUI's; else user/ of the ComfyUI around this pack")
+    options = parser.parse_args(arguments)
+    folder = (options.user_directory or _user_directory(parser)) / FOLDER
+    provider = next((each for each in PROVIDERS if each.name == options.provider), None)
+    try:
+        if options.action != "show":
+            if provider is None:
+                parser.error(f"name a provider: {', '.join(each.name for each in PROVIDERS)}")
+            store_key(provider, _ask(provider) if options.action == "set" else "", folder)
+        for each in [provider] if provider else PROVIDERS:
+            present = "present" if has_key(each, folder, os.environ) else "absent"
+            sys.stdout.write(f"{each.title} ({each.key_variable}): {present}\n")
+    except (AuthError, OSError) as error:
+        parser.exit(1, f"{error if isinstance(error, AuthError) else error.strerror}\n")
+    return 0
+
+
+def _ask(provider: Provider) -> str:
+    key = getpass.getpass(f"Key of {provider.title}: ").strip()
+    if not key:
+        raise AuthError("No key was typed, so nothing has changed.")
+    return key
+
+
+def _user_directory(parser: argparse.ArgumentParser) -> Path:
+    around = Path(__file__).absolute().parents[3]
+    if not (around / "main.py").is_file():
+        parser.error("this pack is not in a ComfyUI's custom_nodes folder; name --user-directory")
+    return around / "user"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

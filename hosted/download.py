@@ -1,0 +1,177 @@
+"""Fetches a finished clip, from public https addresses only, and makes sure that it is one."""
+
+import asyncio
+import ipaddress
+import os
+import socket
+import tempfile
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import av
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from av.error import FFmpegError
+
+from .errors import DownloadError
+from .timing import Timing
+
+MAX_CLIP = 256_000_000  # bytes; eight seconds at 1080p are a tenth of that
+REDIRECTS = 3
+_PIECE = 1 << 16
+
+
+class BrokenError(DownloadError):
+    """This attempt failed in a way that another one may not."""
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names to public addresses only. The connection goes to the very address that was looked at."""
+
+    def __init__(self) -> None:
+        self.names = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Returns the addresses of a name.
+
+        Raises:
+            DownloadError: One of them is not public.
+        """
+        found = await self.names.resolve(host, port, family)
+        if not all(is_public(entry["host"]) for entry in found):
+            raise DownloadError(_NOT_PUBLIC)
+        return found
+
+    async def close(self) -> None:
+        """Ends the resolver."""
+        await self.names.close()
+
+
+_NOT_PUBLIC = (
+    "A finished clip is fetched from public https addresses only, and the provider named another one. "
+    "Nothing was fetched. Run again; if it stays, download the clip from your account there."
+)
+
+
+def is_public(address: str) -> bool:
+    """Says whether an IP address is on the public internet, also where one kind is wrapped in another."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    inner = (ip.ipv4_mapped or ip.sixtofour) if isinstance(ip, ipaddress.IPv6Address) else None
+    if inner is None and ip in _NAT64:
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.is_global and not ip.is_multicast and (inner is None or is_public(str(inner)))
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def check_address(url: str, trusted: str | None) -> str:
+    """Checks an address before anything connects to it, and returns it.
+
+    Args:
+        trusted: The one origin that may be on this machine: the operator's own server.
+
+    Raises:
+        DownloadError: It is neither public https nor that origin.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host = parts.hostname or ""
+        if trusted and f"{parts.scheme}://{parts.netloc}" == trusted:
+            return url
+    except ValueError:
+        raise DownloadError(_NOT_PUBLIC) from None
+    if parts.scheme != "https" or not host or parts.username or not _is_public_literal(host):
+        raise DownloadError(_NOT_PUBLIC)
+    return url
+
+
+def _is_public_literal(host: str) -> bool:
+    try:
+        return is_public(host)
+    except ValueError:
+        return True  # a name, which the resolver looks at
+
+
+async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, limit: int = MAX_CLIP) -> None:
+    """Downloads a clip and puts it in place when it is complete and can be decoded.
+
+    Raises:
+        BrokenError: It failed, and may not the next time.
+        DownloadError: The address or the file is not one to take.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(suffix=".part", prefix=f"{target.stem}-", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            await _stream(url, file, trusted, timing, limit)
+        await asyncio.to_thread(check_clip, Path(name))
+        os.replace(name, target)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+async def _stream(url: str, file: Any, trusted: str | None, timing: Timing, limit: int) -> None:
+    limits = aiohttp.ClientTimeout(total=timing.download, sock_connect=timing.connect, sock_read=timing.stall)
+    resolver = PublicResolver()
+    connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
+    try:
+        async with aiohttp.ClientSession(connector=connector, timeout=limits) as session:
+            for _ in range(REDIRECTS + 1):
+                async with session.get(check_address(url, trusted), allow_redirects=False) as answer:
+                    if answer.status not in (301, 302, 303, 307, 308):
+                        await _take(answer, file, limit)
+                        return
+                    url = urllib.parse.urljoin(url, answer.headers.get("Location", ""))
+            raise BrokenError("The address of the clip leads from one to the next without an end. Run again.")
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        # The library's own text would show the signed address.
+        raise BrokenError(
+            f"The download of the clip broke off ({type(error).__name__}). Run again: it is paid."
+        ) from None
+    finally:
+        await resolver.close()
+
+
+async def _take(answer: aiohttp.ClientResponse, file: Any, limit: int) -> None:
+    if answer.status != 200:
+        raise BrokenError(f"The address of the clip answers {answer.status}. Run again: the clip is paid.")
+    size = answer.content_length or 0
+    async for piece in answer.content.iter_chunked(_PIECE):
+        size = max(size, file.tell() + len(piece))
+        if size > limit:
+            break
+        file.write(piece)
+    if size > limit:
+        raise DownloadError(
+            f"A clip may have {limit / 1e6:.0f} MB, and this one has {size / 1e6:.0f} MB or more. Nothing was kept. "
+            "Download it from your account at the provider."
+        )
+
+
+def check_clip(path: Path) -> None:
+    """Decodes a file to its end.
+
+    Raises:
+        BrokenError: It is no MP4, or not a whole one.
+    """
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] != b"ftyp":
+        raise BrokenError(
+            f"What was downloaded is no MP4: its first bytes are {head[:8]!r}. Run again: the clip is paid."
+        )
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            decoded = sum(1 for _ in container.decode(stream))
+            promised = stream.frames
+    except (FFmpegError, IndexError, ValueError, MemoryError) as error:
+        raise BrokenError(f"The clip cannot be decoded ({type(error).__name__}). Run again: it is paid.") from None
+    if not decoded or decoded < promised:
+        raise BrokenError(f"The clip has {decoded} of its {promised} frames. Run again: it is paid.")

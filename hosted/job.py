@@ -1,0 +1,60 @@
+"""One request on its way to a clip: what its steps share, and what people see of it."""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .ledger import Ledger, Row
+from .request import Request
+from .settings import Settings
+from .timing import Timing
+from .wire import Wire
+
+if TYPE_CHECKING:
+    from .providers import Provider
+
+
+@dataclass
+class Status:
+    """Where a job is, for whoever watches; the client writes it."""
+
+    words: str = "starting"
+    job_id: str | None = None
+    posting: bool = False
+    ended: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+    def farewell(self, title: str) -> str | None:
+        """Says truly what goes on although nobody waits for it any more; None if nothing does."""
+        if self.ended or not (self.job_id or self.posting):
+            return None
+        if self.job_id is None:
+            return f"{title}: a job was just sent and may go on, and be charged. Run the same again to pick it up."
+        return f"{title}: job {self.job_id} goes on and is charged. Run the same again to pick it up."
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the steps share."""
+
+    request: Request
+    status: Status
+    wire: Wire
+    ledger: Ledger
+    settings: Settings
+
+    @property
+    def provider(self) -> "Provider":
+        """Who makes the clip."""
+        return self.request.provider
+
+    @property
+    def timing(self) -> Timing:
+        """How long to wait."""
+        return self.wire.timing
+
+    def say(self, words: str, row: Row | None = None) -> None:
+        """Tells whoever watches where the job is."""
+        self.status.words = words
+        if row:
+            self.status.job_id = row.job_id

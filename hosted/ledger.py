@@ -1,0 +1,155 @@
+"""Which job belongs to which request: one small JSON file per request, so that nothing is paid twice or forgotten.
+
+A row holds digests, an id, a state and times. It holds no prompt, no picture, no address and no key.
+
+    claimed ──> sent ──> done          the clip can be fetched as often as the provider keeps it
+       │          ├────> failed        the next run starts a new job
+       │          └────> missing       the provider did not know it; looked for once more before a new job starts
+       └──> (row removed)              refused, or never left this machine
+
+"claimed" is on disk before the request leaves, "sent" with the job's id before the first poll. A row that is found
+claimed by nobody alive is a request that may or may not have arrived.
+"""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import HostedError
+
+State = Literal["claimed", "sent", "done", "failed", "missing"]
+STATES = ("claimed", "sent", "done", "failed", "missing")
+KEPT_DAYS = 60  # long after every provider has forgotten the job
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one request.
+
+    Attributes:
+        digest: Of the request.
+        marks: Digest of each parameter as it was sent, to find the job in the provider's history.
+        posted: Seconds since 1970, just before the request left.
+        usd: Its price, asked or estimated; None where nobody names one.
+    """
+
+    digest: str
+    provider: str
+    model: str
+    state: State
+    posted: float
+    marks: Mapping[str, str] = field(default_factory=dict)
+    job_id: str | None = None
+    usd: float | None = None
+    asked: bool = False
+
+
+class Ledger:
+    """The rows, in a folder.
+
+    Args:
+        folder: Is made when the first row is.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def find(self, digest: str) -> Row | None:
+        """Returns the row of a request.
+
+        Raises:
+            HostedError: It cannot be read. Guessing could cost money.
+        """
+        try:
+            return _row(json.loads(self._path(digest).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise HostedError(
+                f"The note of an earlier job cannot be read ({type(error).__name__}). Look up job and price at the "
+                f"provider, then remove the file {digest}.json from ComfyUI's folder user/__wan22_turbo/jobs."
+            ) from None
+
+    def claim(self, row: Row) -> bool:
+        """Writes the first row of a request, and says whether nobody else had."""
+        self._forget_old()
+        written = self._write_beside(row)
+        try:
+            os.link(written, self._path(row.digest))
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            if self._path(row.digest).exists():
+                return False
+            os.replace(written, self._path(row.digest))
+        finally:
+            written.unlink(missing_ok=True)
+        self._sync_folder()
+        return True
+
+    def change(self, row: Row, **changes: Any) -> Row:
+        """Replaces a row, in one step that a crash cannot halve, and returns the new one."""
+        row = replace(row, **changes)
+        os.replace(self._write_beside(row), self._path(row.digest))
+        self._sync_folder()
+        return row
+
+    def remove(self, row: Row) -> None:
+        """Forgets a request that led to no job."""
+        self._path(row.digest).unlink(missing_ok=True)
+        self._sync_folder()
+
+    def rows(self) -> list[Row]:
+        """Returns all rows that can be read."""
+        found = []
+        for path in sorted(self.folder.glob("*.json")):
+            with contextlib.suppress(HostedError):
+                row = self.find(path.stem)
+                found += [row] if row else []
+        return found
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / f"{digest}.json"
+
+    def _write_beside(self, row: Row) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)  # mode 0600
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(row), file)
+            file.flush()
+            os.fsync(file.fileno())
+        return Path(name)
+
+    def _sync_folder(self) -> None:
+        if os.name != "posix":
+            return
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _forget_old(self) -> None:
+        horizon = time.time() - KEPT_DAYS * 86_400
+        for path in [*self.folder.glob("*.json"), *self.folder.glob("*.part")]:
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < horizon:
+                    path.unlink()
+
+
+def _row(data: dict[str, Any]) -> Row:
+    row = Row(**data)
+    if (
+        row.state not in STATES
+        or not re.fullmatch(r"[0-9a-f]{64}", row.digest)
+        or not isinstance(row.posted, float | int)
+    ):
+        raise ValueError("not a row")
+    return row

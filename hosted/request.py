@@ -1,0 +1,259 @@
+"""A request for one hosted clip, and the rules that it must keep before anything is sent or paid."""
+
+import hashlib
+import io
+import ipaddress
+import json
+import re
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from .errors import RequestError
+from .masking import HIDDEN, mask
+from .models import HIGH, LOW, PLAIN, Model
+from .providers import OFFERS, Provider
+
+Expert = Literal["both", "high", "low"]
+EXPERTS: tuple[Expert, ...] = ("both", "high", "low")
+
+MAX_SEED = 2**31 - 1
+MAX_LORAS = 3  # per expert
+MAX_SCALE = 4.0
+MAX_UPLOAD = 20_000_000  # bytes; the smallest of the limits that WaveSpeed's pages name
+_HUGGING_FACE_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA at a public address. The provider fetches it; this pack never does.
+
+    Attributes:
+        url: `https` address of a file, or a Hugging Face id `owner/repository`. May hold a token.
+        scale: 0 to 4.
+    """
+
+    url: str
+    scale: float
+    expert: Expert
+    trigger_words: str = ""
+
+    def __repr__(self) -> str:  # ComfyUI writes it into its error reports
+        return f"{mask(self.url)} at {self.scale:g} on {self.expert}"
+
+    def check(self) -> None:
+        """Checks address and scale.
+
+        Raises:
+            RequestError: One is against the rules.
+        """
+        if not 0 <= self.scale <= MAX_SCALE:
+            raise RequestError(f"A hosted LoRA takes a scale of 0 to {MAX_SCALE:g}, got {self.scale:g}.")
+        if self.expert not in EXPERTS:
+            raise RequestError(f"A hosted LoRA goes on one of {', '.join(EXPERTS)}, got '{self.expert}'.")
+        check_url(self.url)
+
+
+def check_url(url: str) -> None:
+    """Checks the form of a LoRA's address. Nothing is looked up or fetched.
+
+    Raises:
+        RequestError: The provider could not, or should not, fetch it.
+    """
+    if HIDDEN in url:
+        raise RequestError(f"The token of the LoRA's address was masked, got {mask(url)}. Paste the address again.")
+    if _HUGGING_FACE_ID.fullmatch(url):
+        return
+    try:
+        parts = urllib.parse.urlsplit(url)
+        fine = parts.scheme == "https" and _is_public(parts.hostname) and not parts.username and len(parts.path) > 1
+    except ValueError:
+        fine = False
+    if not fine or re.search(r"[\s\x00-\x1f\\]", url):
+        raise RequestError(
+            "A hosted LoRA needs the public https address of a .safetensors file, or a Hugging Face id such as "
+            f"owner/repository, got {mask(url) or 'nothing'}. Files on this machine must be uploaded somewhere first."
+        )
+
+
+def _is_public(host: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(host or "").is_global
+    except ValueError:
+        return bool(host) and "." in host.strip(".") and not host.endswith((".local", ".internal", ".localhost"))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to upload.
+
+    Attributes:
+        pixels: uint8[H, W, 3].
+    """
+
+    pixels: np.ndarray = field(repr=False)
+
+    def digest(self) -> str:
+        """Identifies the pixels, whatever file format they are sent in."""
+        return hashlib.sha256(f"{self.pixels.shape}".encode() + np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
+
+    def png(self) -> bytes:
+        """Returns the file to upload.
+
+        Raises:
+            RequestError: It is larger than providers take.
+        """
+        file = io.BytesIO()
+        Image.fromarray(self.pixels).save(file, "png", compress_level=4)
+        if file.tell() > MAX_UPLOAD:
+            height, width = self.pixels.shape[:2]
+            raise RequestError(
+                f"A picture may have {MAX_UPLOAD // 10**6} MB as PNG, got {file.tell() / 10**6:.0f} MB at "
+                f"{width}x{height}. Put Fit to 720p before the node."
+            )
+        return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides how a hosted clip looks; two equal requests are one job.
+
+    Attributes:
+        offer: The model, by its label.
+        prompt: With trigger words.
+        resolution: Of the model's own.
+        duration: Seconds, of the model's own.
+        seed: 0 to 2^31 - 1. The providers' -1, for a random one, would make jobs that cannot be told apart.
+    """
+
+    offer: str
+    prompt: str = field(repr=False)
+    image: Picture
+    resolution: str = "480p"
+    duration: int = 5
+    seed: int = 0
+    negative_prompt: str = field(default="", repr=False)
+    last_image: Picture | None = None
+    loras: tuple[Lora, ...] = ()
+
+    @property
+    def provider(self) -> Provider:
+        """Who makes it."""
+        return find_offer(self.offer)[0]
+
+    @property
+    def model(self) -> Model:
+        """What makes it."""
+        return find_offer(self.offer)[1]
+
+    def check(self) -> None:
+        """Checks all rules of the model, so that nothing is paid for a mistake.
+
+        Raises:
+            RequestError: The first that is broken.
+        """
+        model = self.model
+        check_settings(self.offer, self.resolution, self.duration, self.seed, self.prompt, self.negative_prompt)
+        if self.last_image and not model.takes_last_image:
+            raise RequestError(f"'{self.offer}' takes no last_image, got one. Disconnect it or choose another model.")
+        for lora in self.loras:
+            lora.check()
+        for array, items in self.lora_arrays().items():
+            if len(items) > MAX_LORAS:
+                raise RequestError(f"A model takes {MAX_LORAS} LoRAs in {array}, got {len(items)}. Take some away.")
+
+    def lora_arrays(self) -> dict[str, list[dict[str, Any]]]:
+        """Returns the LoRA parameters: array name -> items.
+
+        Raises:
+            RequestError: The model has no place for one.
+        """
+        arrays: dict[str, list[dict[str, Any]]] = {}
+        for lora in self.loras:
+            for array in arrays_for(lora.expert, self.offer):
+                arrays.setdefault(array, []).append({"path": lora.url, "scale": lora.scale})
+        return arrays
+
+    def fields(self, image: str, last_image: str | None) -> dict[str, Any]:
+        """Returns the model's parameters.
+
+        Args:
+            image: Address of the uploaded picture.
+            last_image: Of the other one, if there is one.
+        """
+        model = self.model
+        sent: dict[str, Any] = {"image": image, "prompt": self.prompt, "seed": self.seed}
+        if len(model.resolutions) > 1:
+            sent["resolution"] = self.resolution
+        if len(model.durations) > 1:
+            sent["duration"] = self.duration
+        if self.negative_prompt.strip():
+            sent["negative_prompt"] = self.negative_prompt
+        if last_image:
+            sent["last_image"] = last_image
+        return {**sent, **self.lora_arrays()}
+
+    def digest(self) -> str:
+        """Identifies the request without telling what is in it. The same inputs give the same digest."""
+        pictures = [self.image.digest(), self.last_image.digest() if self.last_image else None]
+        inputs = [self.provider.name, self.model.id, pictures, self.fields("", None)]
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def find_offer(label: str) -> tuple[Provider, Model]:
+    """Returns provider and model of a label.
+
+    Raises:
+        RequestError: There is none of that label.
+    """
+    if label not in OFFERS:
+        raise RequestError(f"The hosted model must be one of {', '.join(OFFERS)}; got '{label}'.")
+    return OFFERS[label]
+
+
+def arrays_for(expert: str, offer: str) -> tuple[str, ...]:
+    """Returns the LoRA parameters that a LoRA for an expert goes into.
+
+    Raises:
+        RequestError: The model has no place for it.
+    """
+    has = find_offer(offer)[1].lora_arrays
+    wanted = {"high": (HIGH,), "low": (LOW,)}.get(expert) or ((PLAIN,) if PLAIN in has else (HIGH, LOW))
+    if not set(wanted) <= set(has):
+        remedy = "Set expert to both." if has else "Choose a model whose name ends in -lora, or disconnect loras."
+        raise RequestError(f"'{offer}' takes {' and '.join(has) or 'no LoRAs'}, got one for {expert}. {remedy}")
+    return wanted
+
+
+def check_settings(
+    offer: str | None,
+    resolution: str | None,
+    duration: int | None,
+    seed: int | None,
+    prompt: str | None,
+    negative_prompt: str | None,
+) -> None:
+    """Checks what is known of a request before the nodes before it have run; None is not known yet.
+
+    Raises:
+        RequestError: One is against the rules.
+    """
+    if prompt is not None and not prompt.strip():
+        raise RequestError("A hosted model needs a prompt, got none. Say in a sentence or two what moves, and how.")
+    if seed is not None and not 0 <= seed <= MAX_SEED:
+        raise RequestError(f"A hosted model takes a seed of 0 to {MAX_SEED}, got {seed}.")
+    if offer is None:
+        return
+    model = find_offer(offer)[1]
+    _one_of("resolution", resolution, model.resolutions, offer)
+    _one_of("duration", duration, model.durations, offer)
+    if (negative_prompt or "").strip() and not model.takes_negative_prompt:
+        raise RequestError(f"'{offer}' takes no negative prompt, got one. Clear it or choose another model.")
+
+
+def _one_of(name: str, value: Any, allowed: tuple[Any, ...], offer: str) -> None:
+    if value is not None and value not in allowed:
+        raise RequestError(f"'{offer}' takes {name} {' or '.join(map(str, allowed))}, got {value}.")

@@ -1,0 +1,109 @@
+"""What the operator of a ComfyUI decides about hosted models, in environment variables.
+
+    WAN22_TURBO_ALLOW_UNRESTRICTED=1        offers without content moderation may be used
+    WAN22_TURBO_HOSTED_MODELS               labels that may be used, or patterns: WaveSpeed: wan-2.2/*, AtlasCloud: *
+    WAN22_TURBO_HOSTED_MAX_USD              most that one run of a graph may cost
+    WAN22_TURBO_<PROVIDER>_URL              another base address
+    WAN22_TURBO_<PROVIDER>_JOBS             jobs at a time, where the account allows more or less than the default
+    WAN22_TURBO_<PROVIDER>_STARTS_PER_MINUTE    0: as many as you like
+
+<PROVIDER> is WAVESPEED, ATLASCLOUD or API302. They are read at every run and cannot be set from a graph.
+"""
+
+import fnmatch
+import ipaddress
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import PolicyError
+from .models import Model
+from .providers import Provider
+
+PREFIX = "WAN22_TURBO_"
+UNRESTRICTED_VARIABLE = f"{PREFIX}ALLOW_UNRESTRICTED"
+MODELS_VARIABLE = f"{PREFIX}HOSTED_MODELS"
+CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The operator's decisions.
+
+    Attributes:
+        environ: The variables.
+    """
+
+    environ: Mapping[str, str]
+
+    def check_allowed(self, provider: Provider, model: Model) -> None:
+        """Checks that a model may be used here.
+
+        Raises:
+            PolicyError: It may not.
+        """
+        label = provider.label(model)
+        if model.unrestricted and self.environ.get(UNRESTRICTED_VARIABLE) != "1":
+            raise PolicyError(
+                f"Models without content moderation are switched off here, got '{label}'. Choose another one. "
+                f"Whoever runs this ComfyUI can allow them by setting {UNRESTRICTED_VARIABLE}=1."
+            )
+        patterns = [pattern.strip() for pattern in self.environ.get(MODELS_VARIABLE, "").split(",") if pattern.strip()]
+        if patterns and not any(fnmatch.fnmatchcase(label, pattern) for pattern in patterns):
+            raise PolicyError(
+                f"The models allowed here are {', '.join(patterns)}, got '{label}'. Choose one of them. "
+                f"Whoever runs this ComfyUI sets them in {MODELS_VARIABLE}."
+            )
+
+    def ceiling(self) -> float | None:
+        """Returns the most that a run may cost in US dollars; None for no limit."""
+        return self._number(CEILING_VARIABLE, None)
+
+    def jobs(self, provider: Provider) -> int:
+        """Returns how many jobs may run at a time, at least one."""
+        return max(1, int(self._number(_variable(provider, "JOBS"), provider.jobs) or 1))
+
+    def starts_per_minute(self, provider: Provider) -> int:
+        """Returns how many jobs may start in a minute; 0 for no limit."""
+        return int(self._number(_variable(provider, "STARTS_PER_MINUTE"), provider.starts_per_minute) or 0)
+
+    def base(self, provider: Provider) -> str:
+        """Returns the address that a provider's paths are below.
+
+        Raises:
+            PolicyError: It is neither https nor this machine itself.
+        """
+        variable = _variable(provider, "URL")
+        base = self.environ.get(variable, "").strip().rstrip("/") or provider.base
+        parts = urllib.parse.urlsplit(base)
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts))):
+            raise PolicyError(f"{variable} must be an https address. http is for a server on this machine itself.")
+        return base
+
+    def trusted_origin(self, provider: Provider) -> str | None:
+        """Returns the one origin that files may come from although it is on this machine: the operator's own server."""
+        parts = urllib.parse.urlsplit(self.base(provider))
+        return f"{parts.scheme}://{parts.netloc}" if _is_loopback(parts) else None
+
+    def _number(self, variable: str, default: float | None) -> float | None:
+        text = self.environ.get(variable, "").strip()
+        try:
+            number = float(text) if text else default
+        except ValueError:
+            number = -1.0
+        if number is not None and not 0 <= number < 1e9:
+            raise PolicyError(
+                f"{variable} must be a number of 0 or more, got '{text}'. Whoever runs this ComfyUI sets it."
+            )
+        return number
+
+
+def _variable(provider: Provider, what: str) -> str:
+    return f"{PREFIX}{provider.name.upper()}_{what}"
+
+
+def _is_loopback(parts: urllib.parse.SplitResult) -> bool:
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"

@@ -1,0 +1,134 @@
+"""The steps that lead to a paid job: upload, price, one POST."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from . import answers, history, submission
+from .answers import RateLimitedError
+from .errors import HostedError, UnavailableError, UnclearError
+from .job import Job
+from .ledger import Row
+from .prices import Price, Purse, find_price
+from .request import Picture
+from .wire import LostError, NotSentError, Reply, Wire
+
+_purse = Purse()  # of all graphs and nodes of this process
+
+
+async def start(job: Job, run_id: str) -> Row:
+    """Uploads the pictures, asks the price, submits, and returns the row of a job that runs."""
+    request = job.request
+    job.say("uploading")
+    image = await upload(job, request.image)
+    last_image = await upload(job, request.last_image) if request.last_image else None
+    fields = request.fields(image, last_image)
+    job.say("asking the price")
+    price = await find_price(job.wire, job.provider, request.model, request.resolution, request.duration, fields)
+    _purse.spend(run_id, price, job.settings.ceiling())
+    try:
+        return await submit(job, fields, price)
+    except UnclearError:
+        raise
+    except HostedError:
+        _purse.give_back(run_id, price)
+        raise
+
+
+async def upload(job: Job, picture: Picture) -> str:
+    """Uploads a picture and returns its address. It costs nothing, so it may be repeated."""
+    content = await asyncio.to_thread(picture.png)
+    name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
+    reply = await patiently(job, lambda: job.wire.upload(job.provider.upload, name, content, "image/png"))
+    if not reply.fine:
+        raise answers.refusal(job.provider, reply, job.wire.key)
+    url = answers.uploaded_url(reply.data)
+    if url is None:
+        raise UnavailableError(
+            f"{job.provider.title} took the picture and named no address for it. Nothing was charged. Run again later."
+        )
+    return url
+
+
+async def submit(job: Job, fields: dict[str, Any], price: Price) -> Row:
+    """Sends the job. Only what surely did not start one is sent again."""
+    pauses = job.timing.pauses()
+    for _ in range(job.timing.attempts - 1):
+        try:
+            return await submit_once(job, fields, price)
+        except RateLimitedError as error:
+            job.say("waiting: too many requests")
+            await pauses.wait(job.timing.rate if error.retry_after is None else error.retry_after)
+        except NotSentError:
+            job.say("not reachable, trying again")
+            await pauses.wait()
+    return await submit_once(job, fields, price)
+
+
+async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
+    """Writes the row, posts the job in a thread that sees it through, and looks for it if no answer comes."""
+    request, provider = job.request, job.provider
+    row = Row(
+        digest=request.digest(),
+        provider=provider.name,
+        model=request.model.id,
+        state="claimed",
+        posted=time.time(),
+        marks=submission.marks_of(fields),
+        usd=price.usd,
+        asked=price.asked,
+    )
+    if not job.ledger.claim(row):
+        raise UnclearError("Another ComfyUI of this user is starting the same job. Run again in a minute.")
+    path, body = provider.submit_path(request.model), provider.submit_body(request.model, fields)
+
+    async def post() -> Row:
+        async with Wire(job.wire.title, job.wire.base, job.wire.key, job.timing) as wire:
+            return await submission.post(job.ledger, row, wire, provider, path, body)
+
+    job.say("submitting")
+    job.status.posting = True
+    try:
+        sent = await submission.see_through(row.digest, post)
+    except UnclearError as error:
+        sent = await find_sent(job, row, error)
+    except HostedError:
+        job.status.posting = False
+        raise
+    job.say("submitted", sent)
+    return sent
+
+
+async def find_sent(job: Job, row: Row, error: UnclearError) -> Row:
+    """Looks for a job whose submission got no clear answer.
+
+    Raises:
+        UnclearError: It is not there (yet). The next run looks once more.
+    """
+    job.say("no clear answer, looking for the job")
+    job_id = await history.find_job(job.wire, job.provider, row)
+    if job_id is None:
+        raise UnclearError(
+            f"{error} The job is not in {job.provider.title}'s list of jobs, so it probably never started. "
+            "Run the same again: it looks there once more before it pays."
+        )
+    return job.ledger.change(row, state="sent", job_id=job_id)
+
+
+async def patiently(job: Job, exchange: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Repeats what may be repeated while the trouble is of a passing kind."""
+    pauses = job.timing.pauses()
+    for _ in range(job.timing.attempts - 1):
+        try:
+            reply = await exchange()
+        except (LostError, NotSentError):
+            job.say("no answer, trying again")
+            await pauses.wait()
+            continue
+        if reply.status not in (408, 425, 429) and reply.status < 500:
+            return reply
+        default = job.timing.rate if reply.status == 429 else 0.0
+        await pauses.wait(default if reply.retry_after is None else reply.retry_after)
+    return await exchange()

@@ -1,0 +1,136 @@
+"""The steps that turn a running job into a clip on disk: poll, verdict, download. All of them may be repeated."""
+
+import hashlib
+import time
+from pathlib import Path
+
+from . import answers, download
+from .answers import Task
+from .errors import (
+    DownloadError,
+    HostedError,
+    JobFailedError,
+    JobGoneError,
+    JobPendingError,
+    ModeratedError,
+    UnavailableError,
+)
+from .job import Job
+from .ledger import Row
+from .masking import mask
+from .wire import Reply
+
+UNKNOWN = 3  # answers in a row that a job does not exist, before it is believed
+EMPTY = 5  # answers in a row that a job is done and has no clip
+
+
+async def wait(job: Job, row: Row) -> tuple[Row, Task]:
+    """Polls until the job has ended well.
+
+    Raises:
+        HostedError: It ended badly, or waiting makes no sense any more.
+    """
+    deadline, pauses = time.monotonic() + job.timing.deadline, job.timing.pauses()
+    unknown = empty = 0
+    while True:
+        reply = await poll(job, row)
+        task = answers.read_task(reply.data) if reply else Task()
+        if task.state == "done" and task.outputs:
+            return job.ledger.change(row, state="done"), task
+        if task.state == "bad":
+            raise failure(job, row, task)
+        empty = empty + 1 if task.state == "done" else 0
+        if reply and not task.status:
+            unknown = unknown + 1 if reply.status in (400, 404) else 0
+            check_reply(job, row, reply, unknown)
+        if empty >= EMPTY or time.monotonic() > deadline:
+            raise too_late(job, row, empty >= EMPTY)
+        if task.status:
+            job.say(task.status, row)
+        await pauses.wait((reply.retry_after or 0.0) if reply else 0.0)
+
+
+async def poll(job: Job, row: Row) -> Reply | None:
+    """Asks for the job; None if no answer came, which says nothing about it."""
+    job.status.job_id = row.job_id
+    try:
+        return await job.wire.get(path_of(job, row))
+    except UnavailableError:
+        job.say("no answer, asking again")
+        return None
+
+
+async def is_missing(job: Job, row: Row) -> bool:
+    """Asks once more for a job that the provider did not know."""
+    reply = await job.wire.get(path_of(job, row))
+    return reply.status in (400, 404) and not answers.read_task(reply.data).status
+
+
+def path_of(job: Job, row: Row) -> str:
+    """Returns where a job is polled: on the base address, whatever address the provider names."""
+    return job.provider.poll.format(row.job_id)
+
+
+def check_reply(job: Job, row: Row, reply: Reply, unknown: int) -> None:
+    """Looks at an answer that says nothing of the job: most mean nothing, some mean the end of waiting.
+
+    Raises:
+        AuthError, BalanceError: The key is not good any more.
+        JobGoneError: The provider does not know the job, and it is too old to be on its way.
+    """
+    if reply.status in (401, 402, 403):
+        error = answers.refusal(job.provider, reply, job.wire.key)
+        raise type(error)(f"{error} Job {row.job_id} goes on and is charged. Then run the same again to pick it up.")
+    if unknown >= UNKNOWN and time.time() - row.posted > job.timing.grace:
+        job.ledger.change(row, state="missing")
+        raise JobGoneError(
+            f"{job.provider.title} does not know job {row.job_id} (any more): it deleted it, or the key is another "
+            "account's. Look at your account there. Run the same again: it asks once more before it starts a new job."
+        )
+
+
+def too_late(job: Job, row: Row, empty: bool) -> HostedError:
+    """Says why waiting ends although the job did not."""
+    title = job.provider.title
+    if empty:
+        return JobPendingError(
+            f"{title} says that job {row.job_id} is done, and names no clip. Run the same again to ask again, "
+            "which costs nothing; for a new job change the seed."
+        )
+    return JobPendingError(
+        f"Job {row.job_id} at {title} is not done after {job.timing.deadline:.0f} s. "
+        "It goes on and is charged. Run the same again to pick it up."
+    )
+
+
+def failure(job: Job, row: Row, task: Task) -> HostedError:
+    """Puts the verdict on a job into words, and lets the next run start a new one."""
+    job.ledger.change(row, state="failed")
+    job.status.ended = True
+    title = job.provider.title
+    words = mask(task.error, job.wire.key) or f"it says {task.status}, and nothing more"
+    if task.moderated:
+        return ModeratedError(
+            f"The content filter of {title} refused job {row.job_id}: {words}. Change picture or prompt."
+        )
+    return JobFailedError(
+        f"{title} gave job {row.job_id} up: {words}. Failed jobs are not charged. Run again for a new one."
+    )
+
+
+async def fetch(job: Job, row: Row, task: Task, clips: Path) -> Path:
+    """Downloads the clip, unless it is here already."""
+    path = clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
+    trusted, pauses = job.settings.trusted_origin(job.provider), job.timing.pauses()
+    for attempt in range(job.timing.attempts):
+        if path.is_file():
+            break
+        job.say("downloading", row)
+        try:
+            await download.fetch(task.outputs[0], path, trusted, job.timing)
+        except download.BrokenError as error:
+            if attempt + 1 == job.timing.attempts:
+                raise DownloadError(str(error)) from None
+            await pauses.wait()
+            _, task = await wait(job, row)  # for a fresh address: they expire
+    return path

@@ -1,0 +1,292 @@
+"""Hosted Wan 2.2 I2V and Hosted LoRA: the clip is made by a provider, the graph stays the same."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import folder_paths
+import numpy as np
+import torch
+from comfy.cli_args import args
+from comfy_api.latest import InputImpl, io, ui
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+from ..hosted import credentials, request
+from ..hosted.client import Client
+from ..hosted.errors import HostedError, PolicyError, RequestError
+from ..hosted.job import Status
+from ..hosted.ledger import Ledger
+from ..hosted.providers import OFFERS, Provider
+from ..hosted.report import Clip
+from ..hosted.settings import Settings
+from ..weights import triggers
+from .progress import duration as spoken
+
+logger = logging.getLogger(__name__)
+
+KEEP, STOP = "keep", "stop"
+LOOK = 0.2  # seconds between two looks at ComfyUI's interrupt
+Loras = io.Custom("WAN22TURBO_HOSTED_LORAS")
+
+
+class HostedLora(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Wan22Turbo_HostedLora",
+            display_name="Hosted LoRA",
+            category="wan 2.2 turbo",
+            description="A LoRA on the internet for Hosted Wan 2.2 I2V. The provider fetches it, not this machine.",
+            search_aliases=["api lora", "lora url", "cloud lora"],
+            inputs=[
+                io.String.Input(
+                    "url",
+                    default="",
+                    placeholder="https://huggingface.co/.../resolve/main/lora.safetensors",
+                    tooltip="Public https address of a .safetensors file, or a Hugging Face id: owner/repository.",
+                ),
+                io.Float.Input(
+                    "scale",
+                    default=1.0,
+                    min=0.0,
+                    max=request.MAX_SCALE,
+                    step=0.05,
+                    round=0.001,
+                    tooltip="Strength. Providers suggest 0.5 to 1.",
+                ),
+                io.Combo.Input(
+                    "expert",
+                    options=list(request.EXPERTS),
+                    default="both",
+                    tooltip="Which expert it was trained for: files come in pairs, one for high and one for low noise.",
+                ),
+                io.String.Input(
+                    "trigger_words", default="", tooltip="Separated by commas. They go in front of the prompt."
+                ),
+                Loras.Input("loras", optional=True, tooltip="Of another Hosted LoRA: up to three for each expert."),
+            ],
+            outputs=[Loras.Output("loras", display_name="loras")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, url: str | None = None, scale: float | None = None) -> bool | str:
+        # Checked before the run, since the report of a failed node would show the address with its token.
+        if url is None:
+            return True
+        try:
+            request.Lora(url.strip(), 1.0 if scale is None else scale, "both").check()
+        except RequestError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls, url: str, scale: float, expert: request.Expert, trigger_words: str, loras: Any = ()
+    ) -> io.NodeOutput:
+        return io.NodeOutput((*loras, request.Lora(url.strip(), scale, expert, trigger_words)))
+
+
+class Hosted(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Wan22Turbo_Hosted",
+            display_name="Hosted Wan 2.2 I2V",
+            category="wan 2.2 turbo",
+            description="A picture becomes a clip at WaveSpeed, AtlasCloud or 302.AI: no GPU, but a price.",
+            search_aliases=["api", "cloud", "wavespeed", "atlascloud", "302.ai", "no gpu", "image to video"],
+            inputs=[
+                io.Image.Input(
+                    "image", tooltip="One picture. The clip starts with it; it is uploaded to the provider."
+                ),
+                io.String.Input(
+                    "prompt",
+                    default="",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    placeholder="What should move, and how?",
+                    tooltip="Long, plain English sentences work best.",
+                ),
+                io.Combo.Input(
+                    "model",
+                    options=list(OFFERS),
+                    tooltip="Provider and model. unrestricted: without content moderation, and off until the operator "
+                    "of this ComfyUI allows it.",
+                ),
+                io.Combo.Input(
+                    "resolution", options=["480p", "720p", "1080p"], default="480p", tooltip="Not all models take all."
+                ),
+                io.Combo.Input("duration", options=[5, 8], default=5, tooltip="Seconds."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=request.MAX_SEED,
+                    control_after_generate=True,
+                    tooltip="The same inputs with the same seed are the same job, which is paid once.",
+                ),
+                io.String.Input(
+                    "negative_prompt",
+                    default="",
+                    multiline=True,
+                    tooltip="What should not be there. Few models take one.",
+                ),
+                io.Image.Input("last_image", optional=True, tooltip="The clip arrives at it. Few models take one."),
+                Loras.Input("loras", optional=True, tooltip="Of Hosted LoRA, for models whose name ends in -lora."),
+                io.Combo.Input(
+                    "if_flagged",
+                    options=[KEEP, STOP],
+                    default=KEEP,
+                    tooltip="stop: a clip that the provider's content filter flags is not saved.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output("video", display_name="video"),
+                io.String.Output("report", display_name="report"),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        model: str | None = None,
+        resolution: str | None = None,
+        duration: int | None = None,
+        seed: int | None = None,
+        prompt: str | None = None,
+        negative_prompt: str | None = None,
+    ) -> bool | str:
+        try:
+            request.check_settings(model, resolution, duration, seed, prompt, negative_prompt)
+            if model is not None:
+                find_key(model)
+        except HostedError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    async def execute(
+        cls,
+        image: torch.Tensor,
+        prompt: str,
+        model: str,
+        resolution: str,
+        duration: int,
+        seed: int,
+        negative_prompt: str,
+        if_flagged: str,
+        last_image: torch.Tensor | None = None,
+        loras: tuple[request.Lora, ...] = (),
+    ) -> io.NodeOutput:
+        words = [word for lora in loras for word in triggers.choose(lora.trigger_words, {}, None)]
+        asked = request.Request(
+            offer=model,
+            prompt=triggers.merge(prompt, words, "prepend"),
+            image=to_picture(image, "image"),
+            resolution=resolution,
+            duration=duration,
+            seed=seed,
+            negative_prompt=negative_prompt,
+            last_image=None if last_image is None else to_picture(last_image, "last_image"),
+            loras=tuple(loras),
+        )
+        asked.check()
+        context, status = get_executing_context(), Status()
+        work = make_client(model).run(asked, status, context.prompt_id if context else "", if_flagged == STOP)
+        clip = await attended(work, status, asked.provider, cls.hidden.unique_id)
+        report = clip.report(asked)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=ui.PreviewText(report))
+
+
+def to_picture(image: torch.Tensor, name: str) -> request.Picture:
+    """Converts an IMAGE of one picture.
+
+    Args:
+        image: Tensor[1, H, W, C], in [0, 1].
+
+    Raises:
+        RequestError: It holds none, or several.
+    """
+    if len(image) != 1:
+        raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
+    pixels = (image[0, ..., :3].float().cpu().clamp(0, 1) * 255).round().numpy().astype(np.uint8)
+    return request.Picture(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
+
+
+def find_key(model: str) -> str:
+    """Returns the key for a model that may be used here.
+
+    Raises:
+        HostedError: There is none, or the model may not be used.
+    """
+    provider, row = request.find_offer(model)
+    if args.disable_api_nodes:
+        raise PolicyError("This ComfyUI was started with --disable-api-nodes, so hosted models are switched off.")
+    Settings(os.environ).check_allowed(provider, row)
+    return credentials.find_key(provider, private_folder(), os.environ)
+
+
+def make_client(model: str) -> Client:
+    """Returns a client for a model, with the folders of this ComfyUI."""
+    clips = Path(folder_paths.get_temp_directory())
+    return Client(find_key(model), Ledger(private_folder() / "jobs"), clips, Settings(os.environ))
+
+
+def private_folder() -> Path:
+    """Returns this pack's folder in ComfyUI's user directory, which ComfyUI serves to nobody."""
+    return Path(folder_paths.get_user_directory()) / credentials.FOLDER
+
+
+async def attended(work: Coroutine[Any, Any, Clip], status: Status, provider: Provider, node_id: str | None) -> Clip:
+    """Waits for a clip, says where it is, and hands ComfyUI's interrupt on."""
+    task = asyncio.ensure_future(work)
+    teller = Teller(provider.title, status, node_id)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=LOOK)
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            teller.tell()
+        clip = task.result()
+    except BaseException as error:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=LOOK)
+        teller.part(error)
+        raise
+    teller.say(f"{provider.title}: done after {spoken(time.monotonic() - status.began)}")
+    return clip
+
+
+class Teller:
+    """Shows on the node what its job does."""
+
+    def __init__(self, title: str, status: Status, node_id: str | None):
+        self.title = title
+        self.status = status
+        self.node_id = node_id
+        self.said = ""
+
+    def tell(self) -> None:
+        """Says provider, state and time, when they have changed."""
+        self.say(f"{self.title}: {self.status.words}, {spoken(time.monotonic() - self.status.began)}")
+
+    def part(self, error: BaseException) -> None:
+        """Says what goes on although the node has stopped."""
+        farewell = self.status.farewell(self.title)
+        if farewell and not isinstance(error, HostedError):  # those say it themselves
+            logger.warning(farewell)
+        self.say(farewell or f"{self.title}: stopped before the end")
+
+    def say(self, text: str) -> None:
+        """Shows a few words to whoever runs the graph."""
+        server = getattr(PromptServer, "instance", None)
+        if text != self.said and server is not None and server.client_id is not None and self.node_id is not None:
+            server.send_progress_text(text, self.node_id, server.client_id)
+        self.said = text

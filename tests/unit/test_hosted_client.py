@@ -1,0 +1,265 @@
+"""The client against providers that keep their contracts: what is paid, what is waited for, what is told."""
+
+import asyncio
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from comfy_server import free_port
+from pack.hosted import download
+from pack.hosted.job import Status
+from pack.hosted.request import Lora
+from pack.hosted.timing import Slots
+from pack.hosted.wire import NotSentError, Wire
+from pack.tests.toy.faults import drip, held, raw, says
+from pack.tests.toy.hosted import PROMPT, QUICK, client, outcome, request
+from pack.tests.toy.providers import KEY, PROVIDERS, SIGNATURE, Running
+
+
+@pytest.fixture(scope="module")
+def running():
+    with Running(*(each() for each in PROVIDERS.values())) as all_of_them:
+        yield all_of_them
+
+
+@pytest.fixture
+def wavespeed(running):
+    provider = running.providers[0]
+    provider.reset()
+    return provider
+
+
+@pytest.fixture(params=list(PROVIDERS))
+def provider(request, running):
+    found = next(each for each in running.providers if each.name == request.param)
+    found.reset()
+    return found
+
+
+def phases(provider):
+    return [phase for phase, _ in provider.requests]
+
+
+def test_a_clip_arrives_and_its_report_says_where_it_came_from(provider, running, tmp_path):
+    asked = request(provider.name)
+    got = outcome(client(tmp_path, running), asked)
+    assert got.clip is not None, got.text
+    download.check_clip(got.clip.path)
+    lines = got.text.splitlines()
+    assert lines[0] == f"{asked.offer} | 480p, 5 s, seed 7"
+    assert lines[1].startswith(f"Job {next(iter(provider.jobs))} | took ")
+    assert (
+        lines[2]
+        == {
+            "wavespeed": "Price: $0.15, as asked",
+            "atlascloud": "Price: $0.10 charged",
+            "api302": "Price: about $0.15, prices of September 2026",
+        }[provider.name]
+    )
+    assert lines[3].endswith(": none")
+    assert provider.problems == provider.leaks == []
+    assert len(provider.uploads) == 1
+
+
+def test_the_same_inputs_again_fetch_the_clip_and_pay_nothing(provider, running, tmp_path):
+    first = outcome(client(tmp_path, running), request(provider.name))
+    first.clip.path.unlink()  # as ComfyUI's start empties the folder
+    again = outcome(client(tmp_path, running), request(provider.name))
+    assert again.clip.resumed
+    assert "picked up again" in again.text
+    assert "paid by an earlier run" in again.text
+    assert len(provider.jobs) == len(provider.uploads) == provider.posts == 1
+    assert next(iter(provider.jobs.values())).downloads == 2
+
+
+def test_a_job_that_the_provider_has_deleted_by_now_is_made_anew(wavespeed, running, tmp_path):
+    first = client(tmp_path, running)
+    outcome(first, request("wavespeed"))
+    row = first.ledger.rows()[0]
+    first.ledger.change(row, posted=time.time() - 8 * 86_400)
+    assert not outcome(client(tmp_path, running), request("wavespeed")).clip.resumed
+    assert len(wavespeed.jobs) == 2
+
+
+def test_a_job_that_stays_unknown_is_asked_for_twice_before_a_new_one_is_paid(wavespeed, running, tmp_path):
+    outcome(client(tmp_path, running), request("wavespeed"))
+    wavespeed.jobs.clear()
+    assert outcome(client(tmp_path, running, replace(QUICK, grace=0.0)), request("wavespeed")).name == "JobGoneError"
+    assert wavespeed.posts == 1
+    assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"
+    assert len(wavespeed.jobs) == 1
+
+
+def test_the_id_is_on_disk_before_the_first_poll(wavespeed, running, tmp_path):
+    reached = threading.Event()
+    wavespeed.break_next("poll", held(reached, arrived=False, seconds=0.3))
+    maker = client(tmp_path, running)
+    thread = threading.Thread(target=outcome, args=(maker, request("wavespeed")))
+    thread.start()
+    assert reached.wait(10)
+    (row,) = maker.ledger.rows()
+    thread.join(20)
+    assert (row.state, row.job_id) == ("sent", next(iter(wavespeed.jobs)))
+
+
+def test_the_ledger_holds_no_prompt_no_address_and_no_key(wavespeed, running, tmp_path):
+    lora = "https://civitai.com/api/download/models/7?token=civitai-secret-1"
+    asked = request("wavespeed", offer="WaveSpeed: wan-2.2/image-to-video-lora", loras=(Lora(lora, 0.8, "high"),))
+    got = outcome(client(tmp_path, running), asked)
+    assert got.name == "clip", got.text
+    assert "LoRAs: https://civitai.com/api/download/models/7?*** at 0.8 on high" in got.text
+    assert next(iter(wavespeed.jobs.values())).inputs["high_noise_loras"] == [{"path": lora, "scale": 0.8}]
+    for path in tmp_path.rglob("*.json"):
+        text = path.read_text()
+        assert not [secret for secret in (KEY, SIGNATURE, PROMPT, "civitai", "://", "subject") if secret in text]
+
+
+async def together(maker, requests):
+    return await asyncio.gather(*(maker.run(each, Status()) for each in requests))
+
+
+def test_twenty_equal_requests_at_once_are_one_job(wavespeed, running, tmp_path):
+    clips = asyncio.run(together(client(tmp_path, running), [request("wavespeed")] * 20))
+    assert len(wavespeed.jobs) == 1
+    assert len({clip.path for clip in clips}) == 1
+    assert sum(not clip.resumed for clip in clips) == 1
+
+
+def test_equal_requests_of_two_graphs_at_once_are_one_job(wavespeed, running, tmp_path):
+    threads = [
+        threading.Thread(target=outcome, args=(client(tmp_path, running), request("wavespeed"))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(wavespeed.jobs) == 1
+
+
+@pytest.mark.parametrize(("limit", "peak"), [("", 3), ("8", 8), ("1", 1)])
+def test_jobs_at_a_time_stay_within_the_providers_limit(limit, peak, wavespeed, running, tmp_path):
+    maker = client(tmp_path, running, WAN22_TURBO_WAVESPEED_JOBS=limit)
+    asyncio.run(together(maker, [request("wavespeed", seed=seed) for seed in range(12)]))
+    assert len(wavespeed.jobs) == 12
+    assert wavespeed.peak == peak
+
+
+def test_starts_in_a_minute_stay_within_the_providers_limit(wavespeed, running, tmp_path):
+    slots = Slots()
+    assert [slots._take(100, 5) for _ in range(7)] == [True] * 5 + [False] * 2
+    slots.starts[0] -= 61
+    assert [slots._take(100, 5) for _ in range(2)] == [True, False]
+
+
+def interrupted(maker, asked, reached):
+    """Runs a request and cancels it, as an interrupt does, when `reached` is set."""
+
+    async def run():
+        status = Status()
+        task = asyncio.ensure_future(maker.run(asked, status))
+        while not reached.is_set():
+            await asyncio.sleep(0.01)
+        asked_to_stop = time.monotonic()
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        assert task.cancelled()
+        return status, time.monotonic() - asked_to_stop
+
+    return asyncio.run(run())
+
+
+def test_an_interrupt_while_a_job_is_sent_keeps_its_id(wavespeed, running, tmp_path):
+    reached = threading.Event()
+    wavespeed.break_next("submit", held(reached, arrived=True, seconds=0.6))
+    status, seconds = interrupted(client(tmp_path, running), request("wavespeed"), reached)
+    assert seconds < 0.5
+    assert status.farewell("WaveSpeed").startswith("WaveSpeed: a job was just sent and may go on")
+    got = outcome(client(tmp_path, running), request("wavespeed"))  # at once: it waits for the answer
+    assert got.name == "clip", got.text
+    assert len(wavespeed.jobs) == wavespeed.posts == 1
+    assert "history" not in phases(wavespeed)
+
+
+def test_an_interrupt_while_waiting_says_that_the_job_goes_on(wavespeed, running, tmp_path):
+    reached = threading.Event()
+    wavespeed.break_next("poll", held(reached, arrived=True))
+    status, seconds = interrupted(client(tmp_path, running), request("wavespeed"), reached)
+    assert seconds < 0.5
+    job = next(iter(wavespeed.jobs))
+    assert status.farewell("WaveSpeed") == (
+        f"WaveSpeed: job {job} goes on and is charged. Run the same again to pick it up."
+    )
+    assert outcome(client(tmp_path, running), request("wavespeed")).clip.resumed
+    assert len(wavespeed.jobs) == 1
+
+
+def test_a_flagged_clip_is_kept_or_ends_the_run_without_being_fetched(wavespeed, running, tmp_path):
+    wavespeed.flagged = True
+    stopped = outcome(client(tmp_path, running), request("wavespeed"), stop_if_flagged=True)
+    assert stopped.name == "FlaggedError"
+    assert "download" not in phases(wavespeed)
+    assert next(iter(wavespeed.jobs.values())).downloads == 0
+    kept = outcome(client(tmp_path, running), request("wavespeed"))
+    assert "Content flag of WaveSpeed: FLAGGED" in kept.text
+    assert len(wavespeed.jobs) == 1
+
+
+def test_a_provider_that_cannot_be_reached_costs_nothing(tmp_path, wavespeed, running):
+    nowhere = {"WAN22_TURBO_WAVESPEED_URL": f"http://127.0.0.1:{free_port()}/api/v3"}
+    got = outcome(client(tmp_path, running, **nowhere), request("wavespeed"))
+    assert got.name in ("UnavailableError", "NotSentError")
+    assert "WaveSpeed could not be reached" in got.text
+    assert not list(tmp_path.rglob("*.json"))
+    assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"
+
+
+def test_a_server_that_goes_away_between_upload_and_submit_has_taken_no_job(tmp_path, wavespeed, running, monkeypatch):
+    post, refused = Wire.post, []
+
+    async def unreachable_once(self, path, body, seconds=None):
+        if path.endswith("image-to-video") and not refused:
+            refused.append(path)
+            raise NotSentError("WaveSpeed could not be reached (ClientConnector).")
+        return await post(self, path, body, seconds)
+
+    monkeypatch.setattr(Wire, "post", unreachable_once)
+    assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"
+    assert len(wavespeed.jobs) == wavespeed.posts == len(refused) == 1
+
+
+def test_a_history_that_cannot_be_read_is_not_taken_for_an_empty_one(wavespeed, running, tmp_path):
+    wavespeed.break_next("submit", raw(502, "", arrived=True)(wavespeed))
+    wavespeed.break_next("history", says(500)(wavespeed), forever=True)
+    for _ in range(2):
+        got = outcome(client(tmp_path, running), request("wavespeed"))
+        assert got.name == "UnclearError"
+        assert "its list of jobs cannot be read now" in got.text
+    wavespeed.heal()
+    assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"
+    assert len(wavespeed.jobs) == 1
+
+
+def test_a_job_that_appears_late_in_the_history_is_found(wavespeed, running, tmp_path):
+    wavespeed.break_next("submit", raw(502, "", arrived=True)(wavespeed))
+    empty = raw(200, '{"code": 200, "data": {"items": []}}')(wavespeed)
+    wavespeed.break_next("history", empty, empty)
+    assert outcome(client(tmp_path, running, replace(QUICK, settle=5.0)), request("wavespeed")).name == "clip"
+    assert len(wavespeed.jobs) == 1
+
+
+def test_a_slow_provider_does_not_hold_the_event_loop(wavespeed, running, tmp_path):
+    wavespeed.break_next("poll", drip)
+
+    async def ticks():
+        task = asyncio.ensure_future(
+            client(tmp_path, running, replace(QUICK, request=0.5)).run(request("wavespeed"), Status())
+        )
+        gaps, before = [], time.monotonic()
+        while not task.done():
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - before)
+            before = time.monotonic()
+        return len(gaps)
+
+    assert asyncio.run(ticks()) > 10
