@@ -146,8 +146,12 @@ def apply(
     name = Path(file).name
     if strength == 0:
         return model, [(lora.Match(expert, name, 0, 0, (), 0.0), facts)]
-    applied = loading.apply_lora(model, path, strength)
-    match = lora.Match(expert, name, applied.layers, applied.keys, tuple(applied.unmatched), strength)
+    applied = loading.apply_lora(model, path, strength, expert)
+    rest = applied.lora
+    match = lora.Match(
+        expert, name, applied.layers, applied.keys, tuple(rest.unmatched), strength,
+        tuple(rest.ignored), tuple(rest.other_expert), applied.unread,
+    )  # fmt: skip
     if not applied.layers:
         raise ValueError(lora.no_match_message(match, facts))
     return applied.model, [(match, facts)]
@@ -157,7 +161,7 @@ def words_of(files: tuple[str | None, ...], typed: str) -> list[str]:
     """Returns the trigger words: those typed, else those of the files, each once."""
     paths = dict.fromkeys(path_of(file) for file in files if file)
     own = [word for path in paths for word in triggers.choose("", header_of(path).metadata, path)]
-    return triggers.choose(typed, {}, None) or triggers.literal(triggers.tidy(own))
+    return triggers.choose(typed, {}, None) or triggers.tidy(triggers.literal(own))
 
 
 def path_of(file: str) -> str:

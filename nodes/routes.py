@@ -14,8 +14,10 @@ LORA = "/wan22_turbo/lora"
 
 def add_routes() -> None:
     """Adds the pack's routes to the running server; without a server, as in a test of the nodes, there are none."""
-    if getattr(PromptServer, "instance", None) is not None:
-        PromptServer.instance.routes.get(LORA)(answer_lora)
+    server = getattr(PromptServer, "instance", None)
+    # A second copy of the pack must not keep ComfyUI from starting, as a route added twice would.
+    if server is not None and not any(getattr(route, "path", "") == LORA for route in server.routes):
+        server.routes.get(LORA)(answer_lora)
 
 
 async def answer_lora(request: web.Request) -> web.Response:
@@ -25,7 +27,7 @@ async def answer_lora(request: web.Request) -> web.Response:
         return web.json_response({"error": f"Name a LoRA file: {LORA}?name=FILE."}, status=400)
     try:
         return web.json_response(await asyncio.to_thread(describe, name))
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, RuntimeError, ValueError) as error:
         return web.json_response({"error": str(error)}, status=404)
 
 

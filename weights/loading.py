@@ -1,6 +1,5 @@
 """Loads experts, text encoder, VAE and LoRAs through ComfyUI's own loaders and patcher."""
 
-import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -16,7 +15,7 @@ import folder_paths
 import torch
 from comfy.text_encoders import wan
 
-from . import inspect, kinds, lora_format, lora_keys, turbodiffusion
+from . import inspect, kinds, lora_format, lora_keys, pairing, peft, turbodiffusion
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -106,51 +105,77 @@ def load_vae(path: str) -> comfy.sd.VAE:
 
 
 class Applied(NamedTuple):
-    """A LoRA on an expert: the patched clone, how many of its layers change, how many of the file's keys do that, and
-    those that belong to none of the expert's layers."""
+    """A LoRA on an expert.
+
+    Args:
+        model: The patched clone.
+        layers: How many of its layers change.
+        keys: How many of the file's keys do that.
+        lora: The file's other keys, by why they do not.
+        unread: Patterns in PEFT's settings that are not understood, so that the strength of some layers may be wrong.
+    """
 
     model: comfy.model_patcher.ModelPatcher
     layers: int
     keys: int
-    unmatched: list[str]
+    lora: lora_format.Conformed
+    unread: tuple[str, ...]
 
 
-def apply_lora(model: comfy.model_patcher.ModelPatcher, path: str, strength: float) -> Applied:
+def apply_lora(
+    model: comfy.model_patcher.ModelPatcher, path: str, strength: float, expert: pairing.Expert = "high"
+) -> Applied:
     """Adds a LoRA to a clone of an expert.
 
     Args:
         model: The expert; left as it is.
         path: The LoRA file.
         strength: Multiplies its effect; may be negative.
+        expert: Which one it is, for files that hold both.
     """
     tensors, metadata = read_tensors(path)
-    lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), metadata or {})
+    scaling = peft.Scaling.of(metadata or {}, peft.COMPONENTS[expert])
+    lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), scaling, expert)
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
-    patches = comfy.lora.load_lora(lora.tensors, key_map, log_missing=False)
     patched = model.clone()
-    layers = {layer_of(name) for name in patched.add_patches(patches, strength)}
-    passed_over = [key for name, key in lora.origin.items() if layer_of(name) not in layers]
-    return Applied(patched, len(layers), len(lora.origin) - len(passed_over), [*lora.unmatched, *passed_over])
+    layers: set[str] = set()
+    keys = 0
+    for named, origin in zip(lora.passes, lora.origin, strict=True):
+        patches = comfy.lora.load_lora(named, key_map, log_missing=False)
+        changed = {weight_name(name) for name in patched.add_patches(patches, strength)}
+        layers |= {parameter.rpartition(".")[0] for parameter in changed}
+        applied = {name for name in origin if not changed.isdisjoint(parameters_of(name))}
+        keys += len(applied)
+        lora.unmatched += [key for name, key in origin.items() if name not in applied]
+    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else ())
 
 
 def shapes_of(model: comfy.model_patcher.ModelPatcher) -> dict[str, tuple[int, ...] | None]:
-    """Returns the shapes of an expert's weights by their name without `.weight`.
+    """Returns the shapes of an expert's parameters, weights by their name without `.weight`.
 
-    None stands for a packed weight: quantised formats store fewer, wider numbers.
+    None stands for a packed weight: quantised formats store fewer, wider numbers, and not all tell the shape they mean.
     """
-    shapes: dict[str, tuple[int, ...] | None] = {}
-    # The parameters themselves, as state_dict() would unpack them: GGUF's parameter tells its own shape.
-    for name, weight in model.model.diffusion_model.named_parameters():
-        if not name.endswith(".bias"):
-            shapes[name.removesuffix(".weight")] = tuple(weight.shape) if weight.dtype.is_floating_point else None
-    return shapes
+    # The parameters themselves, as state_dict() would unpack them.
+    return {
+        name.removesuffix(".weight"): tuple(parameter.shape) if tells_its_shape(parameter) else None
+        for name, parameter in model.model.diffusion_model.named_parameters()
+    }
 
 
-def layer_of(name: Any) -> str:
-    """Returns the layer of a LoRA's tensor in ComfyUI's generic form, or of a patch, which a tuple names in part."""
-    name = name if isinstance(name, str) else name[0]
-    written, part = lora_keys.split(name)
-    return written if part else re.sub(r"\.(?:weight|bias)$", "", name)
+def tells_its_shape(parameter: torch.Tensor) -> bool:
+    """Says whether a parameter's shape is that of the numbers it stands for: GGUF's and ComfyUI's own types say so."""
+    return parameter.dtype.is_floating_point or type(parameter) not in (torch.Tensor, torch.nn.Parameter)
+
+
+def parameters_of(name: str) -> tuple[str, ...]:
+    """Returns the parameter that a tensor of ComfyUI's generic form changes, as ComfyUI may name it."""
+    layer, part, _ = lora_keys.split(name)
+    return (f"{layer}.bias",) if part in lora_format.OF_BIAS else (f"{layer}.weight", layer)
+
+
+def weight_name(name: Any) -> str:
+    """Returns the weight that a patch is for; ComfyUI names a part of a weight by a tuple."""
+    return name if isinstance(name, str) else name[0]
 
 
 def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:

@@ -15,6 +15,7 @@ from .lora_keys import split
 from .pairing import Expert, expert_of
 from .triggers import tidy
 
+MAX_NAME = 100  # characters of a tensor's name that are shown
 SHOWN = 3  # unmatched layers named in a message; the others are counted
 
 
@@ -49,8 +50,11 @@ class Match:
         file_name: For the messages.
         matched: How many layers of the model it changes.
         keys: How many of its tensors do that.
-        unmatched: Its tensors that belong to no layer of the model.
+        unmatched: Its tensors whose layers change nothing.
         strength: As the user set it.
+        ignored: Its tensors that say nothing to a layer which others change.
+        other_expert: Its tensors that it gives to the other expert.
+        unread: Patterns in its settings that are not understood.
     """
 
     expert: Expert
@@ -59,6 +63,9 @@ class Match:
     keys: int
     unmatched: tuple[str, ...]
     strength: float
+    ignored: tuple[str, ...] = ()
+    other_expert: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def missed(self) -> list[str]:
@@ -137,7 +144,7 @@ def facts(header: Header) -> LoraFacts:
 
 def _made_for(header: Header) -> str:
     for name in header.tensors:
-        if _WAN_ATTENTION.search(split(name).layer) and split(name).part in _DOWN:
+        if _WAN_ATTENTION.search(split(name).layer) and split(name).part in ("lora_down.weight", "hada_w1_b"):
             width = header.size(name, 1) or 0
             return _WAN_WIDTHS.get(width, f"a Wan model of width {width}")
     names = "\n".join(header.tensors)
@@ -179,6 +186,11 @@ def warnings(match: Match, facts: LoraFacts) -> list[str]:
         )
     if match.strength == 0:
         found.append(f"The strength of '{match.file_name}' is 0, so it does nothing.")
+    if match.unread:
+        found.append(
+            f"'{match.file_name}' sets the strength of some layers by patterns that are not understood here "
+            f"({_listed(match.unread)}). Those layers may act too much or too little."
+        )
     written = f"{facts.base} {facts.title} {facts.made_for}".casefold()
     for pattern, model, consequence in _OTHER_BASES:
         if re.search(pattern, written):
@@ -192,13 +204,15 @@ def no_match_message(match: Match, facts: LoraFacts) -> str:
     if facts.kind not in (Kind.LORA, Kind.UNKNOWN):
         return f"'{match.file_name}' is {facts.kind.value}, not a LoRA. Choose a Wan 2.2 14B LoRA."
     count = f"LoRA '{match.file_name}' matched 0 of {match.total} layers of this model."
+    if match.other_expert and not match.missed:
+        return f"{count} All of it is for the other expert. Choose none for the {match.expert}-noise expert."
     if not match.missed:
         return f"{count} It has no layers that an image-to-video model has; choose a Wan 2.2 14B LoRA."
-    example = f"such as '{match.missed[0]}'"
+    example = f"such as '{_name(match.missed[0])}'"
     if facts.made_for in (_WAN_WIDTHS[5120], _WAN):
         return (
-            f"{count} It was made for Wan, but tensors are missing in it or of no known form, {example}. "
-            "Download it again, or look for its version for ComfyUI."
+            f"{count} It was made for Wan, but its tensors are incomplete, of another size, or of no known form, "
+            f"{example}. Download it again, or look for its version for Wan 2.2 14B and ComfyUI."
         )
     model = facts.made_for or facts.base
     cause = f"It was made for {model}" if model else f"It was probably made for another model, with layers {example}"
@@ -225,6 +239,10 @@ def _lines(match: Match, facts: LoraFacts, source: Source) -> list[str]:
         lines.append(f"  {about}")
     if match.missed:
         lines.append(f"  not applied: {_listed(match.missed)} ({match.missed_keys} keys)")
+    if match.ignored:
+        lines.append(f"  tensors without a use: {_listed(match.ignored)}")
+    if match.other_expert:
+        lines.append(f"  for the other expert: {len(match.other_expert)} keys")
     if match.leftovers:
         lines.append(f"  layers of Wan 2.1's image encoder left out, as Wan 2.2 has none: {len(match.leftovers)}")
     lines += [f"  Warning: {text}" for text in warnings(match, facts)]
@@ -247,4 +265,9 @@ def _about(facts: LoraFacts) -> list[str]:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(map(_name, names[:SHOWN])) + more
+
+
+def _name(name: str) -> str:
+    """Makes a name from a file fit for a line of the report."""
+    return next(iter(tidy([name])), "''")[:MAX_NAME]

@@ -1,70 +1,146 @@
 """Brings a LoRA's tensors into the one form that ComfyUI's patcher reads fully, and sets aside what cannot work.
 
 ComfyUI reads many spellings but not all (it passes over diffusers' names for Wan, lightx2v's `diff_m`, PEFT's magnitude
-vectors and the alpha in PEFT's settings), and where a tensor has the wrong size it logs an error and goes on without.
-So every tensor is renamed here, and layers that cannot be applied are named before the patcher sees them.
+vectors and the alpha in PEFT's settings). Where a tensor has the wrong size it logs an error and goes on without, and
+where a layer has two kinds of change it keeps the last. So every tensor is renamed here, what cannot be applied is
+named before the patcher sees it, and a second kind of change goes in a pass of its own.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, tensor
 
-from .lora_keys import Layers, split
+from .lora_keys import Key, Layers, split
+from .lora_sizes import Shape, adapter_fits
+from .pairing import Expert
+from .peft import Scaling
 
 PREFIX = "diffusion_model."  # of ComfyUI's generic form
-Shape = tuple[int, ...]
+
 Parts = dict[str, tuple[str, Tensor]]  # of one layer: part -> (the file's own key, tensor)
 
+_OF_ADAPTERS = ("alpha", "dora_scale")
+_KINDS = {  # the parts that make one change of a weight together
+    "lora": ("lora_down.weight", "lora_up.weight", "lora_mid.weight", *_OF_ADAPTERS),
+    "loha": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2", *_OF_ADAPTERS),
+    "lokr": ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2", *_OF_ADAPTERS),
+    "diff": ("diff",),
+    "norm": ("w_norm",),
+    "bias": ("diff_b",),
+    "norm's bias": ("b_norm",),
+}
+OF_BIAS = ("diff_b", "b_norm")
 
-@dataclass(frozen=True)
+
+@dataclass
 class Conformed:
     """A LoRA in ComfyUI's generic form.
 
     Args:
-        tensors: By ComfyUI's name, `diffusion_model.<layer>.<part>`.
-        origin: The file's own key of each; a tensor made from the file's settings has none.
-        unmatched: The file's keys that fit nowhere in the model, in the file's order.
+        passes: Tensors by ComfyUI's name, `diffusion_model.<layer>.<part>`; one pass after the other is patched in.
+        origin: The file's own key of each name, pass by pass; a tensor made from the file's settings has none.
+        unmatched: The file's keys whose layers change nothing, in the file's order.
+        ignored: Keys that say nothing to a layer which other keys change.
+        other_expert: Keys that the file itself gives to the other expert.
     """
 
-    tensors: dict[str, Tensor]
-    origin: dict[str, str]
-    unmatched: list[str]
+    passes: list[dict[str, Tensor]] = field(default_factory=list)
+    origin: list[dict[str, str]] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    other_expert: list[str] = field(default_factory=list)
+
+    def add(self, number: int, name: str, value: Tensor, key: str | None) -> None:
+        """Puts a tensor into a pass."""
+        while len(self.passes) <= number:
+            self.passes.append({})
+            self.origin.append({})
+        self.passes[number][name] = value
+        if key is not None:
+            self.origin[number][name] = key
 
 
-def conform(tensors: Mapping[str, Any], shapes: Mapping[str, Shape | None], metadata: Mapping[str, str]) -> Conformed:
-    """Renames a LoRA's tensors for one model.
+def conform(
+    tensors: Mapping[str, Any],
+    shapes: Mapping[str, Shape | None],
+    scaling: Scaling | None = None,
+    expert: Expert = "high",
+) -> Conformed:
+    """Renames a LoRA's tensors for one expert.
 
     Args:
         tensors: As read from the file; what is no tensor counts as unmatched.
-        shapes: The model's weights: name without `.weight` -> shape, None where it is not known.
-        metadata: Of the file's header; PEFT's settings are taken from it.
+        shapes: The model's parameters, weights by their layer, biases as `<layer>.bias`; None where one is not known.
+        scaling: PEFT's settings, where the file has them.
+        expert: Some files hold both experts under two names.
     """
-    layers, scaling = Layers(shapes), Scaling.of(metadata)
-    groups: dict[str, Parts] = defaultdict(dict)
-    for key, value in tensors.items():
-        place = layers.find(key)
-        if place and isinstance(value, Tensor) and value.is_floating_point():
-            groups[place.layer].setdefault(place.part, (key, _matrix(value, place.part)))
-    found: dict[str, Tensor] = {}
-    origin: dict[str, str] = {}
-    for layer, parts in groups.items():
-        if not fits(parts, shapes[layer]):
+    layers = Layers(name for name in shapes if not name.endswith(".bias"))
+    result = Conformed(other_expert=keys_of_other(tensors, expert))
+    others = set(result.other_expert)
+    groups = _grouped({key: value for key, value in tensors.items() if key not in others}, layers)
+    used: set[str] = set()
+    changed: set[str] = set()
+    for (layer, written), parts in groups.items():
+        if layer in changed:  # a second spelling or adapter of the same layer
             continue
-        for part, (key, value) in parts.items():
-            found[f"{PREFIX}{layer}.{part}"] = value
-            origin[f"{PREFIX}{layer}.{part}"] = key
-        if "lora_down.weight" in parts and "alpha" not in parts and scaling:
-            key, down = parts["lora_down.weight"]
-            found[f"{PREFIX}{layer}.alpha"] = tensor(scaling.alpha(split(key).layer, down.shape[0]))
-    matched = set(origin.values())
-    return Conformed(found, origin, [key for key in tensors if key not in matched])
+        kinds = [kind for kind in _KINDS if _fits(kind, parts, layer, shapes)]
+        for number, kind in _passes(kinds):
+            for part in _KINDS[kind]:
+                if part in parts:
+                    key, value = parts[part]
+                    result.add(number, f"{PREFIX}{layer}.{part}", value, key)
+                    used.add(key)
+            if kind == "lora" and "alpha" not in parts and scaling:
+                alpha = scaling.alpha(written, parts["lora_down.weight"][1].shape[0])
+                result.add(number, f"{PREFIX}{layer}.alpha", tensor(alpha), None)
+        if kinds:
+            changed.add(layer)
+    for key in tensors:
+        if key not in used and key not in others:
+            place = layers.find(key)
+            (result.ignored if place and place.layer in changed else result.unmatched).append(key)
+    return result
+
+
+def keys_of_other(tensors: Mapping[str, Any], expert: Expert) -> list[str]:
+    """Returns the keys that a file with both experts gives to the other one.
+
+    diffusers calls Wan 2.2's low-noise expert `transformer_2`, and the high-noise one `transformer` beside it.
+    """
+    low = [key for key in tensors if set(key.split(".")[:-1]) & {"transformer_2", "low_noise_model"}]
+    if expert == "high":
+        return low
+    high = {"high_noise_model"} | ({"transformer"} if low else set())
+    return [key for key in tensors if set(key.split(".")[:-1]) & high]
+
+
+def _grouped(tensors: Mapping[str, Any], layers: Layers) -> dict[tuple[str, str], Parts]:
+    """Sorts tensors by layer and by the layer's spelling in the file, each spelling with its first adapter alone."""
+    groups: dict[tuple[str, str], Parts] = {}
+    adapters: dict[tuple[str, str], str] = {}
+    for key, value in tensors.items():
+        place, written = layers.find(key), split(key)
+        if place is None or not _is_usable(place, value):
+            continue
+        # `diff_m` stands beside the layers of its block, and is one of its own
+        group = (place.layer, place.layer if written.part == "diff_m" else written.layer)
+        if written.adapter and adapters.setdefault(group, written.adapter) != written.adapter:
+            continue
+        groups.setdefault(group, {}).setdefault(place.part, (key, _matrix(value, place.part)))
+    return groups
+
+
+def _is_usable(place: Key, value: Any) -> bool:
+    if not isinstance(value, Tensor):
+        return False
+    if place.part == "alpha":  # scripts write it as an integer too
+        return not value.is_complex()
+    return value.is_floating_point()
 
 
 def _matrix(value: Tensor, part: str) -> Tensor:
@@ -76,121 +152,25 @@ def _matrix(value: Tensor, part: str) -> Tensor:
     return value
 
 
-def fits(parts: Parts, shape: Shape | None) -> bool:
-    """Says whether a layer's tensors are complete and make a change of the weight's size.
-
-    A LoRA for a smaller model has all the names and no effect, and the patcher's multiplication would fail unseen.
-    """
-    sizes = {part: tuple(value.shape) for part, (_, value) in parts.items()}
-    if math.prod(sizes.get("alpha", (1,))) != 1:
-        return False
-    changes = [_lora_change(sizes), _loha_change(sizes), _lokr_change(sizes)]
-    weight = math.prod(shape) if shape is not None else None
-    for change in changes:
-        if change is not None and (change < 0 or (weight not in (None, change) and "reshape_weight" not in sizes)):
-            return False
-    if shape is not None and any(sizes[part] != shape for part in ("diff", "set_weight", "w_norm") if part in sizes):
-        return False
-    scales = math.prod(sizes.get("dora_scale", (1,)))
-    if shape is not None and "dora_scale" in sizes and scales not in (shape[0], math.prod(shape[1:])):
-        return False
-    return bool(sizes.keys() - {"alpha", "dora_scale", "reshape_weight", "rescale"})
+def _fits(kind: str, parts: Parts, layer: str, shapes: Mapping[str, Shape | None]) -> bool:
+    sizes = {part: tuple(parts[part][1].shape) for part in _KINDS[kind] if part in parts}
+    if kind in ("lora", "loha", "lokr"):
+        return adapter_fits(kind, sizes, shapes[layer]) and ("alpha" not in parts or _is_scalar(parts["alpha"][1]))
+    place = f"{layer}.bias" if _KINDS[kind][0] in OF_BIAS else layer
+    size = next(iter(sizes.values()), None)
+    return size is not None and place in shapes and shapes[place] in (None, size)
 
 
-_BROKEN = -1  # in place of a size, where tensors are missing or do not belong together
+def _is_scalar(value: Tensor) -> bool:
+    return value.numel() == 1 and math.isfinite(value.item())
 
 
-def _lora_change(sizes: Mapping[str, Shape]) -> int | None:
-    """Returns how many numbers B A has, None where there is no LoRA."""
-    up, down, mid = (sizes.get(f"lora_{name}.weight") for name in ("up", "down", "mid"))
-    if up is None and down is None and mid is None:
-        return None
-    # ComfyUI's Tucker form knows two-dimensional kernels alone, and Wan's only convolution has three.
-    if not up or not down or mid is not None or len(up) < 2 or math.prod(up[1:]) != down[0]:
-        return _BROKEN
-    return up[0] * math.prod(down[1:])
-
-
-def _loha_change(sizes: Mapping[str, Shape]) -> int | None:
-    """Returns how many numbers (w1_a w1_b) * (w2_a w2_b) has, None where there is no LoHa."""
-    names = [f"hada_{name}" for name in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")]
-    if sizes.keys().isdisjoint(names):
-        return None
-    first_a, first_b, second_a, second_b, *tucker = (sizes.get(name) for name in names)
-    if not (first_a and first_b and second_a and second_b) or any(tucker):
-        return _BROKEN
-    first, second = _product(first_a, first_b), _product(second_a, second_b)
-    return first if first == second else _BROKEN
-
-
-def _lokr_change(sizes: Mapping[str, Shape]) -> int | None:
-    """Returns how many numbers the Kronecker product of w1 and w2 has, None where there is no LoKr."""
-    names = [name for name in sizes if name.startswith("lokr_")]
-    if not names:
-        return None
-    factors = [_lokr_factor(sizes, name) for name in ("lokr_w1", "lokr_w2")]
-    if "lokr_t2" in names or min(factors) <= 0:
-        return _BROKEN
-    return math.prod(factors)
-
-
-def _lokr_factor(sizes: Mapping[str, Shape], name: str) -> int:
-    whole, a, b = (sizes.get(f"{name}{end}") for end in ("", "_a", "_b"))
-    if whole:
-        return math.prod(whole) if len(whole) == 2 else _BROKEN
-    return _product(a, b) if a and b else _BROKEN
-
-
-def _product(a: Shape, b: Shape) -> int:
-    """Returns how many numbers a b has, `_BROKEN` where they cannot be multiplied."""
-    return a[0] * math.prod(b[1:]) if len(a) == 2 and a[1] == b[0] else _BROKEN
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """PEFT's settings of a LoRA, which say what other trainers write as alpha tensors.
-
-    Source: `LoraConfig` of huggingface/peft; diffusers stores it in the header as `lora_adapter_metadata`.
-    """
-
-    lora_alpha: float
-    by_layer: Mapping[
-        str, float
-    ]  # PEFT allows patterns; a file's patterns are not run here, plain names are what is met
-    rank_stabilised: bool
-
-    @classmethod
-    def of(cls, metadata: Mapping[str, str]) -> Scaling | None:
-        """Reads the settings from a header; None where it holds none."""
-        settings = _settings(metadata.get("lora_adapter_metadata", ""))
-        alpha = settings.get("lora_alpha")
-        if not _is_number(alpha):
-            return None
-        patterns = settings.get("alpha_pattern")
-        by_layer = {name: value for name, value in patterns.items() if _is_number(value)} if _is_map(patterns) else {}
-        return cls(float(alpha), by_layer, settings.get("use_rslora") is True)
-
-    def alpha(self, layer: str, rank: int) -> float:
-        """Returns the alpha that gives a layer PEFT's scale when it is divided by the rank."""
-        own = (value for name, value in self.by_layer.items() if f".{layer}".endswith(f".{name}"))
-        alpha = next(own, self.lora_alpha)
-        return alpha * math.sqrt(rank) if self.rank_stabilised else alpha
-
-
-def _settings(text: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    if not _is_map(parsed):
-        return {}
-    # diffusers puts the component's name before each setting: `transformer.lora_alpha`.
-    return {name.rpartition(".")[2]: value for name, value in reversed(parsed.items())}
-
-
-def _is_map(value: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _passes(kinds: list[str]) -> list[tuple[int, str]]:
+    """Numbers the kinds of change of one layer so that no pass has two of one parameter."""
+    counts = {"weight": 0, "bias": 0}
+    numbered = []
+    for kind in kinds:
+        place = "bias" if _KINDS[kind][0] in OF_BIAS else "weight"
+        numbered.append((counts[place], kind))
+        counts[place] += 1
+    return numbered

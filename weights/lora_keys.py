@@ -14,20 +14,21 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """A tensor's place: `layer` as the model names it, `part` as ComfyUI's adapters do."""
+    """A tensor's place: `layer` as the model names it, `part` as ComfyUI's adapters do, `adapter` as PEFT named it."""
 
     layer: str
     part: str
+    adapter: str = ""
 
 
 _PART = re.compile(
     r"""^(?P<layer>.+?)[._](?:
         (?P<factor> lora_(?:up|down|mid|A|B) | lora\.(?:up|down) | lora_linear_layer\.(?:up|down)
             | lora_magnitude_vector )
-            (?: \.(?!weight$|bias$)\w+ )?  # PEFT's name of the adapter, such as `default`
+            (?: \.(?!weight$|bias$)(?P<adapter>[^.]+) )?  # PEFT's name of the adapter, such as `default`
             (?: \.weight )?
-      | (?P<plain> alpha | dora_scale | diff | diff_b | diff_m | set_weight | reshape_weight | w_norm | b_norm
-            | hada_(?:w[12]_[ab]|t[12]) | lokr_(?:w[12](?:_[ab])?|t2) | oft_blocks | rescale | [ab][12]\.weight )
+      | (?P<plain> alpha | dora_scale | diff | diff_b | diff_m | w_norm | b_norm
+            | hada_(?:w[12]_[ab]|t[12]) | lokr_(?:w[12](?:_[ab])?|t2) )
     )$""",
     re.VERBOSE,
 )
@@ -69,7 +70,8 @@ def split(key: str) -> Key:
     if not found:
         return Key(key, "")
     factor = found["factor"]
-    return Key(found["layer"], _FACTORS[re.split(r"[._]", factor)[-1]] if factor else found["plain"])
+    part = _FACTORS[re.split(r"[._]", factor)[-1]] if factor else found["plain"]
+    return Key(found["layer"], part, found["adapter"] or "")
 
 
 class Layers:
@@ -86,7 +88,7 @@ class Layers:
 
     def find(self, key: str) -> Key | None:
         """Returns the place of a LoRA's tensor in this model, or None where it has none."""
-        written, part = split(key)
+        written, part, _ = split(key)
         if not part:
             return None
         if part == "diff_m":  # lightx2v's name for the change of a block's modulation, which ComfyUI does not read

@@ -85,28 +85,42 @@ def test_a_format_does_what_its_formula_says(experts, applied, name, weights, st
     tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(3), torch.float32)
     found = applied(model, tensors, metadata, strength)
 
-    assert found.unmatched == []
+    assert found.lora.unmatched == found.lora.ignored == []
     assert found.keys == len(tensors)
     assert found.layers == len({name.rpartition(".")[0] if "modulation" not in name else name for name in changes})
     check_effect(model, found.model, changes, strength)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["kohya, musubi", "lightx2v", "LoHa", "LoKr"])
+@pytest.mark.parametrize("name", lora_formats.FORMATS)
 def test_files_of_every_type_apply(experts, applied, name, dtype):
     model = experts["fp32"]
     tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(4), DTYPES[dtype])
     found = applied(model, tensors, metadata, 0.8)
-    assert found.unmatched == []
+    assert found.lora.unmatched == found.lora.ignored == []
     check_effect(model, found.model, changes, 0.8)
 
 
+@pytest.mark.parametrize("strength", [1.0, 0.5, -0.6])
 @pytest.mark.parametrize("peft", [True, False], ids=["PEFT", "LyCORIS"])
 @pytest.mark.parametrize("weights", ["fp32", "fp16", "fp8 scaled"])
-def test_dora_scales_the_sum(experts, applied, weights, peft):
+def test_dora_scales_the_sum(experts, applied, weights, peft, strength):
     model = experts[weights]
     own = {f"{name}.weight": value(model, f"diffusion_model.{name}.weight") for name in lora_formats.SIZES}
     tensors, metadata, changes = lora_formats.dora(own, peft)(torch.Generator().manual_seed(5), torch.float32)
-    found = applied(model, tensors, metadata, 1.0)
-    assert found.unmatched == []
-    check_effect(model, found.model, changes, 1.0)
+    found = applied(model, tensors, metadata, strength)
+    assert found.lora.unmatched == found.lora.ignored == []
+    check_effect(model, found.model, changes, strength)
+
+
+def test_two_kinds_of_change_of_one_layer_add_up(experts, applied):
+    model = experts["fp32"]
+    generator = torch.Generator().manual_seed(6)
+    tensors, _, changes = lora_formats.FORMATS["musubi for ComfyUI"](generator, torch.float32)
+    for layer in ("blocks.0.self_attn.q", "head.head"):
+        whole = lora_formats.factor(generator, torch.float32, *lora_formats.SIZES[layer])
+        tensors[f"diffusion_model.{layer}.diff"] = whole
+        changes[f"{layer}.weight"] = changes[f"{layer}.weight"] + whole
+    found = applied(model, tensors, None, 0.8)
+    assert (found.lora.unmatched, found.layers, found.keys) == ([], len(changes), len(tensors))
+    check_effect(model, found.model, changes, 0.8)

@@ -2,8 +2,10 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
+from aiohttp import web
 from pack.nodes import routes
 from pack.tests.toy import models as toy
 
@@ -81,6 +83,15 @@ def test_a_damaged_file_is_a_sentence_without_a_path(models, content):
 def test_without_a_server_there_are_no_routes(monkeypatch):
     monkeypatch.delattr(routes.PromptServer, "instance", raising=False)
     routes.add_routes()
+
+
+def test_two_copies_of_the_pack_add_the_route_once(monkeypatch):
+    routes_of_server = web.RouteTableDef()
+    monkeypatch.setattr(routes.PromptServer, "instance", SimpleNamespace(routes=routes_of_server), raising=False)
+    routes.add_routes()
+    routes.add_routes()
+    assert [route.path for route in routes_of_server] == [routes.LORA]
+    web.Application().add_routes(routes_of_server)
 
 
 def test_the_answer_is_json(add_lora):

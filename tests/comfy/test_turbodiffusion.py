@@ -86,10 +86,10 @@ def test_a_clip_equals_the_one_of_the_same_weights_under_their_official_names(tm
 def test_a_lora_changes_it_as_it_changes_any_other(tmp_path):
     small = toy.expert(1, dtype=torch.bfloat16)
     model = loading.load_expert(save(turbodiffusion.checkpoint(small), tmp_path / "turbo.pth"), "default")
-    patched, matched, unmatched = loading.apply_lora(model, save(toy.lora(5), tmp_path / "lora.safetensors"), 1.0)
-    assert (matched, unmatched) == (8, [])
+    applied = loading.apply_lora(model, save(toy.lora(5), tmp_path / "lora.safetensors"), 1.0)
+    assert (applied.layers, applied.lora.unmatched) == (8, [])
     name = "diffusion_model.blocks.1.self_attn.q.weight"
-    change = patched.patch_weight_to_device(name, return_weight=True) - model.model.state_dict()[name]
+    change = applied.model.patch_weight_to_device(name, return_weight=True) - model.model.state_dict()[name]
     lora = toy.lora(5)
     up, down = (lora[f"diffusion_model.blocks.1.self_attn.q.lora_{end}.weight"].float() for end in ("up", "down"))
     assert torch.allclose(change.float(), up @ down, atol=2e-3)

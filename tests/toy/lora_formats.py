@@ -139,7 +139,11 @@ def lokr(generator: Generator, dtype: torch.dtype) -> File:
 
 
 PEFT = {"transformer.r": RANK, "transformer.lora_alpha": ALPHA}
-PATTERN = {**PEFT, "transformer.lora_alpha": 64.0, "transformer.alpha_pattern": {"proj_out": ALPHA, "blocks": ALPHA}}
+PATTERN = {  # of every layer by name, and one that would be far too strong if it were not read
+    **PEFT,
+    "transformer.lora_alpha": 64.0,
+    "transformer.alpha_pattern": {f"^{name}".replace(".", "\\."): ALPHA for name in DIFFUSERS.values()},
+}
 FORMATS: dict[str, Callable[[Generator, torch.dtype], File]] = {
     "kohya, musubi": low_rank(flat("lora_unet_"), ".lora_down.weight", ".lora_up.weight", ALPHA, scale=ALPHA / RANK),
     "Wan Fun": low_rank(flat("lora_unet__"), ".lora_down.weight", ".lora_up.weight", ALPHA, scale=ALPHA / RANK),
@@ -163,6 +167,9 @@ FORMATS: dict[str, Callable[[Generator, torch.dtype], File]] = {
         settings={**PEFT, "transformer.use_rslora": True},
         scale=ALPHA / RANK**0.5,
     ),
+    "diffusers with settings of layers": low_rank(
+        dotted("", DIFFUSERS), ".lora_A.weight", ".lora_B.weight", settings=PATTERN, scale=ALPHA / RANK
+    ),
     "diffusers, old": low_rank(dotted("transformer.", DIFFUSERS), ".lora.down.weight", ".lora.up.weight"),
     "diffusers' names, prefix transformer": low_rank(dotted("transformer."), ".lora_A.weight", ".lora_B.weight"),
     "OneTrainer": low_rank(
@@ -177,26 +184,28 @@ FORMATS: dict[str, Callable[[Generator, torch.dtype], File]] = {
 def dora(weights: dict[str, Tensor], peft: bool) -> Callable[[Generator, torch.dtype], File]:
     """Returns the writer of a DoRA on some weights, which scales every row (PEFT) or column (LyCORIS) of the sum.
 
-    The change is ComfyUI's: LyCORIS and PEFT divide rows by the norm of the sum, ComfyUI by that of the weight before.
+    The change is ComfyUI's formula, not that of the papers: for rows it divides by the norm of the weight before
+    instead of by that of the sum. Strength 0.5 goes half the way from the weight to the scaled sum.
     """
 
     def write(generator: Generator, dtype: torch.dtype) -> File:
         tensors, changes = {}, {}
         for layer, (outputs, inputs) in SIZES.items():
+            alpha = torch.tensor(int(ALPHA))
             weight = weights[f"{layer}.weight"].float()
             a, b = factor(generator, dtype, RANK, inputs), factor(generator, dtype, outputs, RANK)
-            total = weight + b.float() @ a.float()
+            total = weight + ALPHA / RANK * b.float() @ a.float()
             if peft:
                 name = dotted("base_model.model.")(layer)
                 norm = weight.norm(dim=1, keepdim=True)
                 magnitude = (norm * 1.1).to(dtype)
-                tensors |= {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}
+                tensors |= {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b, f"{name}.alpha": alpha}
                 tensors[f"{name}.lora_magnitude_vector"] = magnitude[:, 0]
             else:
                 name = flat("lora_unet_")(layer)
                 norm = total.norm(dim=0, keepdim=True)
                 magnitude = (norm * 1.1).to(dtype)
-                tensors |= {f"{name}.lora_down.weight": a, f"{name}.lora_up.weight": b}
+                tensors |= {f"{name}.lora_down.weight": a, f"{name}.lora_up.weight": b, f"{name}.alpha": alpha}
                 tensors[f"{name}.dora_scale"] = magnitude
             changes[f"{layer}.weight"] = total * (magnitude.float() / norm) - weight
         return File(tensors, None, changes)

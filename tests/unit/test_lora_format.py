@@ -1,12 +1,16 @@
-import json
-import math
-
 import pytest
 import torch
-from pack.weights.lora_format import Scaling, conform
+from pack.weights.lora_format import conform
+from pack.weights.peft import Scaling
 
 LAYER = "blocks.0.self_attn.q"
-SHAPES = {LAYER: (8, 6), "patch_embedding": (8, 3, 1, 2, 2), "blocks.0.norm3": (8,), "blocks.0.packed": None}
+SHAPES = {
+    LAYER: (8, 6),
+    f"{LAYER}.bias": (8,),
+    "patch_embedding": (8, 3, 1, 2, 2),
+    "blocks.0.self_attn.norm_q": (8,),  # without a bias
+    "blocks.0.packed": None,
+}
 
 
 def ones(*shape):
@@ -22,11 +26,16 @@ LOHA = {"hada_w1_a": ones(8, 2), "hada_w1_b": ones(2, 6), "hada_w2_a": ones(8, 2
 LOKR = {"lokr_w1": ones(2, 2), "lokr_w2": ones(4, 3)}
 
 
+def name(part):
+    return f"diffusion_model.{LAYER}.{part}"
+
+
 @pytest.mark.parametrize(
     "tensors",
     [
         LORA,
         LORA | {"alpha": torch.tensor(1.0)},
+        LORA | {"alpha": torch.tensor(1)},  # scripts write it so
         LORA | {"dora_scale": ones(1, 6)},
         LORA | {"dora_scale": ones(8)},
         LORA | {"dora_scale": ones(8, 1)},
@@ -35,13 +44,14 @@ LOKR = {"lokr_w1": ones(2, 2), "lokr_w2": ones(4, 3)}
         {"lokr_w1_a": ones(2, 1), "lokr_w1_b": ones(1, 2), "lokr_w2": ones(4, 3)},
         {"diff": ones(8, 6)},
         {"diff_b": ones(8)},
+        {"w_norm": ones(8, 6), "b_norm": ones(8)},
     ],
 )
 def test_what_fits_keeps_every_key(tensors):
     file = parts(**tensors)
-    found = conform(file, SHAPES, {})
-    assert found.unmatched == []
-    assert set(found.origin.values()) == set(file)
+    found = conform(file, SHAPES)
+    assert found.unmatched == found.ignored == []
+    assert set().union(*(origin.values() for origin in found.origin)) == set(file)
 
 
 @pytest.mark.parametrize(
@@ -56,93 +66,140 @@ def test_what_fits_keeps_every_key(tensors):
         LORA | {"lora_up__weight": ones(8)},
         LORA | {"lora_up__weight": torch.tensor(1.0)},
         LORA | {"lora_mid__weight": ones(2, 2, 1, 1)},
+        {"lora_down__weight": ones(2, 8), "lora_up__weight": ones(6, 2)},  # the product has the size, turned
+        {"lora_down__weight": ones(0, 6), "lora_up__weight": ones(8, 0)},
+        {"lora_down__weight": ones(2), "lora_up__weight": ones(8, 2)},
         LORA | {"alpha": ones(2)},
+        LORA | {"alpha": torch.tensor(torch.nan)},
         LORA | {"dora_scale": ones(5)},
+        LORA | {"dora_scale": ones(1, 8)},
         LOHA | {"hada_w2_b": ones(2, 5)},
         LOHA | {"hada_w2_b": ones(3, 6)},
+        LOHA | {"hada_w2_b": ones(2, 6, 1)},
         LOHA | {"hada_t1": ones(2, 2, 1, 1)},
         {"hada_w1_a": ones(8, 2)},
         LOKR | {"lokr_w2": ones(4, 4)},
         LOKR | {"lokr_t2": ones(4, 4)},
         {"lokr_w1": ones(2, 2)},
         {"lokr_w1_a": ones(2, 2), "lokr_w2": ones(4, 3)},
+        {"lokr_w1": ones(2, 2), "lokr_w2_a": ones(4, 1), "lokr_w2_b": ones(1, 3, 1)},
         {"diff": ones(6, 8)},
-        {"set_weight": ones(8)},
+        {"diff_b": ones(6)},
+        {"set_weight": ones(8, 6)},  # it replaces the weight, whatever the strength
+        {"oft_blocks": ones(2, 4, 4)},
     ],
 )
 def test_what_cannot_be_applied_is_unmatched_whole(tensors):
     file = parts(**tensors)
-    found = conform(file, SHAPES, {})
-    assert found.tensors == {}
+    found = conform(file, SHAPES)
+    assert found.passes == []
     assert found.unmatched == list(file)
+
+
+def test_a_bias_that_the_layer_has_not_is_without_a_use():
+    file = parts("blocks.0.self_attn.norm_q", diff=ones(8), diff_b=ones(8))
+    found = conform(file, SHAPES)
+    assert found.ignored == ["diffusion_model.blocks.0.self_attn.norm_q.diff_b"]
+    assert found.unmatched == []
+
+
+@pytest.mark.parametrize(
+    ("tensors", "first", "second"),
+    [
+        (LORA | {"diff": ones(8, 6)}, "lora_up.weight", "diff"),
+        (LORA | LOKR, "lora_up.weight", "lokr_w1"),
+        (LOHA | {"w_norm": ones(8, 6)}, "hada_w1_a", "w_norm"),
+        ({"diff_b": ones(8), "b_norm": ones(8)}, "diff_b", "b_norm"),
+    ],
+)
+def test_two_changes_of_one_weight_go_in_two_passes(tensors, first, second):
+    found = conform(parts(**tensors), SHAPES)
+    assert name(first) in found.passes[0]
+    assert name(first) not in found.passes[1]
+    assert name(second) in found.passes[1]
+    assert name(second) not in found.passes[0]
+    assert found.unmatched == []
+
+
+def test_a_change_of_the_bias_goes_with_that_of_the_weight():
+    assert len(conform(parts(**LORA, diff_b=ones(8)), SHAPES).passes) == 1
 
 
 def test_a_packed_weight_is_left_for_the_patcher_to_judge():
     file = parts("blocks.0.packed", lora_down__weight=ones(2, 999), lora_up__weight=ones(5, 2), dora_scale=ones(3))
-    assert conform(file, SHAPES, {}).unmatched == []
+    assert conform(file, SHAPES).unmatched == []
     broken = parts("blocks.0.packed", lora_down__weight=ones(2, 999), lora_up__weight=ones(5, 3))
-    assert conform(broken, SHAPES, {}).tensors == {}
-
-
-def test_a_reshaping_lora_is_left_for_the_patcher_to_judge():
-    file = parts(**LORA, reshape_weight=ones(2)) | {}
-    file[f"diffusion_model.{LAYER}.lora_up.weight"] = ones(16, 2)
-    assert conform(file, SHAPES, {}).unmatched == []
+    assert conform(broken, SHAPES).passes == []
 
 
 def test_a_second_adapter_in_the_file_is_not_mixed_into_the_first():
-    file = {f"{LAYER}.lora_{factor}.{adapter}.weight": ones(*shape)
-            for adapter in ("first", "second") for factor, shape in (("A", (2, 6)), ("B", (8, 2)))}  # fmt: skip
-    found = conform(file, SHAPES, {})
-    assert found.unmatched == [f"{LAYER}.lora_A.second.weight", f"{LAYER}.lora_B.second.weight"]
+    file = {f"{LAYER}.lora_A.first.weight": ones(2, 6), f"{LAYER}.lora_B.first.weight": ones(8, 2)}
+    other = {
+        f"{LAYER}.lora_A.second.weight": ones(2, 6),
+        f"{LAYER}.lora_B.second.weight": ones(8, 2),
+        f"{LAYER}.lora_magnitude_vector.second.weight": ones(8),
+    }
+    found = conform(file | other, SHAPES)
+    assert found.ignored == list(other)
+    assert set(found.passes[0]) == {name("lora_down.weight"), name("lora_up.weight")}
+
+
+def test_a_second_spelling_of_a_layer_is_not_mixed_into_the_first():
+    file = parts(**LORA) | {"lora_unet_blocks_0_self_attn_q.alpha": torch.tensor(400.0)}
+    found = conform(file, SHAPES)
+    assert found.ignored == ["lora_unet_blocks_0_self_attn_q.alpha"]
+    assert name("alpha") not in found.passes[0]
+
+
+def test_a_damaged_spelling_does_not_hide_a_whole_one():
+    file = {f"a.{LAYER}.lora_A.weight": ones(2, 6)} | parts(**LORA)
+    assert conform(file, SHAPES).ignored == [f"a.{LAYER}.lora_A.weight"]
+
+
+def both_experts(low="transformer_2"):
+    return {
+        f"{expert}.blocks.0.attn1.to_q.lora_{factor}.weight": value * ones(*shape)
+        for expert, value in (("transformer", 1), (low, 2))
+        for factor, shape in (("A", (2, 6)), ("B", (8, 2)))
+    }
+
+
+def test_a_file_with_both_experts_gives_each_its_own():
+    file = both_experts()
+    for expert, value in (("high", 1), ("low", 2)):
+        found = conform(file, SHAPES, expert=expert)
+        assert found.passes[0][name("lora_up.weight")][0, 0] == value
+        assert len(found.other_expert) == 2
+        assert found.unmatched == found.ignored == []
+
+
+def test_a_file_for_the_low_noise_expert_alone_gives_the_other_nothing():
+    file = {key: value for key, value in both_experts().items() if "_2" in key}
+    found = conform(file, SHAPES, expert="high")
+    assert (found.passes, found.other_expert) == ([], list(file))
+    assert conform(file, SHAPES, expert="low").other_expert == []
+
+
+def test_without_its_other_half_the_usual_prefix_is_for_both():
+    file = {key: value for key, value in both_experts().items() if "_2" not in key}
+    assert conform(file, SHAPES, expert="low").unmatched == []
+    assert conform(file, SHAPES, expert="high").unmatched == []
 
 
 def test_what_is_no_float_tensor_is_unmatched():
     file = {f"{LAYER}.lora_A.weight": ones(2, 6).int(), f"{LAYER}.lora_B.weight": "text", f"{LAYER}.alpha": 3}
-    assert conform(file, SHAPES, {}).unmatched == list(file)
-    assert conform({}, SHAPES, {}).tensors == {}
+    assert conform(file, SHAPES).unmatched == list(file)
+    assert conform({}, SHAPES).passes == []
 
 
 def test_a_kronecker_kernel_is_made_a_matrix():
     file = parts("patch_embedding", lokr_w1=ones(2, 1), lokr_w2=ones(4, 3, 1, 2, 2))
-    found = conform(file, SHAPES, {})
-    assert found.tensors["diffusion_model.patch_embedding.lokr_w2"].shape == (4, 12)
+    found = conform(file, SHAPES)
+    assert found.passes[0]["diffusion_model.patch_embedding.lokr_w2"].shape == (4, 12)
 
 
-def settings(**values):
-    return {"lora_adapter_metadata": json.dumps(values)}
-
-
-@pytest.mark.parametrize(
-    ("metadata", "alpha"),
-    [
-        ({}, None),
-        (settings(lora_alpha=4), 4),
-        (settings(**{"transformer.lora_alpha": 4, "transformer.r": 2}), 4),
-        (settings(lora_alpha=4, use_rslora=True), 4 * math.sqrt(2)),
-        (settings(lora_alpha=4, alpha_pattern={"self_attn.q": 7, "ffn.0": 9}), 7),
-        (settings(lora_alpha=4, alpha_pattern={"attn.q": 7}), 4),  # a part of a component is no layer
-        (settings(lora_alpha=4, alpha_pattern={".*q": 7}), 4),  # patterns of a file are not run
-        (settings(lora_alpha=4, alpha_pattern=["q"]), 4),
-        (settings(lora_alpha="4"), None),
-        (settings(lora_alpha=True), None),
-        ({"lora_adapter_metadata": '{"lora_alpha": NaN}'}, None),
-        ({"lora_adapter_metadata": "[" * 100_000}, None),
-        ({"lora_adapter_metadata": "[4]"}, None),
-        ({"lora_adapter_metadata": '{"lora_alpha": 1e999}'}, None),
-    ],
-)
-def test_peft_settings_give_the_alpha(metadata, alpha):
-    found = conform(parts(**LORA), SHAPES, metadata)
-    made = found.tensors.get(f"diffusion_model.{LAYER}.alpha")
-    assert (None if made is None else made.item()) == (None if alpha is None else pytest.approx(alpha))
-
-
-def test_an_alpha_tensor_comes_before_the_settings():
-    found = conform(parts(**LORA, alpha=torch.tensor(3.0)), SHAPES, settings(lora_alpha=4))
-    assert found.tensors[f"diffusion_model.{LAYER}.alpha"].item() == 3.0
-
-
-def test_the_main_transformer_of_the_settings_counts():
-    of_both = settings(**{"transformer.lora_alpha": 4, "transformer_2.lora_alpha": 9})
-    assert Scaling.of(of_both) == Scaling(4.0, {}, False)
+def test_the_settings_give_an_alpha_where_the_file_has_no_tensor_of_it():
+    settings = Scaling(4.0, {}, False)
+    assert conform(parts(**LORA), SHAPES, settings).passes[0][name("alpha")].item() == 4.0
+    own = parts(**LORA, alpha=torch.tensor(3))
+    assert conform(own, SHAPES, settings).passes[0][name("alpha")].item() == 3

@@ -22,13 +22,10 @@ NAMES = [
     [
         ("a.b.lora_down.weight", "a.b", "lora_down.weight"),
         ("a.b.lora_A", "a.b", "lora_down.weight"),
-        ("a.b.lora_B.default.weight", "a.b", "lora_up.weight"),
-        ("a.b.lora_B.my_style", "a.b", "lora_up.weight"),
         ("a.b_lora.up.weight", "a.b", "lora_up.weight"),
         ("a.b.lora.down.weight", "a.b", "lora_down.weight"),
         ("a.b.lora_linear_layer.up.weight", "a.b", "lora_up.weight"),
         ("a.b.lora_mid.weight", "a.b", "lora_mid.weight"),
-        ("a.b.lora_magnitude_vector.default.weight", "a.b", "dora_scale"),
         ("a.b.lora_magnitude_vector", "a.b", "dora_scale"),
         ("a.b.alpha", "a.b", "alpha"),
         ("a.b.hada_w1_a", "a.b", "hada_w1_a"),
@@ -42,6 +39,13 @@ NAMES = [
 )
 def test_a_key_is_split_into_layer_and_part(key, layer, part):
     assert split(key) == Key(layer, part)
+
+
+@pytest.mark.parametrize("adapter", ["default", "my_style", "my-style", "水彩"])
+@pytest.mark.parametrize("end", ["", ".weight"])
+def test_an_adapters_name_is_told_apart(adapter, end):
+    assert split(f"a.b.lora_B.{adapter}{end}") == Key("a.b", "lora_up.weight", adapter)
+    assert split(f"a.b.lora_magnitude_vector.{adapter}{end}") == Key("a.b", "dora_scale", adapter)
 
 
 @pytest.mark.parametrize(

@@ -248,19 +248,54 @@ def test_a_lora_of_this_model_gives_no_warning(facts, base):
         (
             {"blocks.0.attn1.to_q.lora_A.weight": (4, 5120)},
             {},
-            "It was made for Wan, but tensors are missing in it or of no known form, such as 'blocks.0.attn1.to_q'. "
-            "Download it again, or look for its version for ComfyUI.",
+            "It was made for Wan, but its tensors are incomplete, of another size, or of no known form, "
+            "such as 'blocks.0.attn1.to_q'. Download it again, or look for its version for Wan 2.2 14B and ComfyUI.",
         ),
         (
             {"oft.oft_blocks": (4, 8)},
             {},
-            "It was probably made for another model, with layers such as 'oft'; choose a Wan 2.2 14B LoRA.",
+            "It was probably made for another model, with layers such as 'oft.oft_blocks'; choose a Wan 2.2 14B LoRA.",
         ),
     ],
 )
 def test_a_lora_that_matches_nothing_is_refused_with_the_likely_cause(facts, shapes, metadata, cause):
     message = lora.no_match_message(match(matched=0, unmatched=shapes), facts(shapes, **metadata))
     assert message == f"LoRA 'x.safetensors' matched 0 of 1 layers of this model. {cause}"
+
+
+def test_a_lora_for_the_other_expert_alone_is_refused(facts):
+    only = Match("high", "x.safetensors", 0, 0, (), 1.0, other_expert=("transformer_2.blocks.0.attn1.to_q.lora_A",))
+    assert lora.no_match_message(only, facts(wan())) == (
+        "LoRA 'x.safetensors' matched 0 of 0 layers of this model. "
+        "All of it is for the other expert. Choose none for the high-noise expert."
+    )
+
+
+def test_tensors_without_a_use_and_of_the_other_expert_are_told(facts):
+    told = Match("low", "x.safetensors", 8, 24, (), 1.0, ignored=("x.lora_B.bias",), other_expert=("a", "b"))
+    assert lora.report([(told, facts(wan()))]).splitlines()[2:] == [
+        "  tensors without a use: x.lora_B.bias",
+        "  for the other expert: 2 keys",
+    ]
+
+
+def test_strengths_that_are_not_understood_give_a_warning(facts):
+    told = Match("low", "x.safetensors", 8, 24, (), 1.0, unread=(".*q",))
+    assert lora.warnings(told, facts(wan())) == [
+        "'x.safetensors' sets the strength of some layers by patterns that are not understood here (.*q). "
+        "Those layers may act too much or too little."
+    ]
+
+
+def test_a_files_names_cannot_forge_lines_of_the_report(facts):
+    forged = ["x\nlow: good.safetensors at 1\n  480 of 480 layers" + "y" * 1000]
+    report = lora.report([(match(unmatched=forged), facts(wan()))])
+    assert len(report.splitlines()) == 3
+    assert len(report) < 300
+
+
+def test_the_width_of_a_kronecker_factor_is_not_the_models(facts):
+    assert facts({"diffusion_model.blocks.0.self_attn.q.lokr_w2_b": (8, 320)}).made_for == "Wan"
 
 
 def test_a_lora_of_leftovers_alone_is_refused(facts):

@@ -1,0 +1,83 @@
+"""PEFT's settings of a LoRA, which say what other trainers write as alpha tensors.
+
+Source: `LoraConfig` of huggingface/peft; diffusers stores it in the header as `lora_adapter_metadata`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from .pairing import Expert
+
+COMPONENTS: dict[Expert, str] = {"high": "transformer", "low": "transformer_2"}  # diffusers' names of the experts
+LARGEST = 1e6  # nobody trains with more; a larger number in a file is damage
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How strongly a LoRA was trained to act.
+
+    Args:
+        lora_alpha: Of all layers.
+        by_layer: Of some, by the end of their names.
+        rank_stabilised: alpha is divided by the root of the rank.
+        unread: Patterns of layers that are no plain names. A file's regular expressions are not run.
+    """
+
+    lora_alpha: float
+    by_layer: Mapping[str, float]
+    rank_stabilised: bool
+    unread: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str], component: str = "transformer") -> Scaling | None:
+        """Reads the settings from a header; None where it holds none.
+
+        Args:
+            metadata: Of the header.
+            component: The part of diffusers' pipeline, if the header holds several.
+        """
+        settings = _settings(metadata.get("lora_adapter_metadata", ""), component)
+        alpha = settings.get("lora_alpha")
+        if not _is_number(alpha):
+            return None
+        patterns = settings.get("alpha_pattern")
+        named = {_plain(name): value for name, value in patterns.items()} if isinstance(patterns, dict) else {}
+        by_layer = {name: float(value) for name, value in named.items() if name and _is_number(value)}
+        unread = tuple(name for name in patterns if not _plain(name)) if isinstance(patterns, dict) else ()
+        return cls(float(alpha), by_layer, settings.get("use_rslora") is True, unread)
+
+    def alpha(self, layer: str, rank: int) -> float:
+        """Returns the alpha that gives a layer PEFT's scale when it is divided by the rank."""
+        own = (value for name, value in self.by_layer.items() if f".{layer}".endswith(f".{name}"))
+        alpha = next(own, self.lora_alpha)
+        return alpha * math.sqrt(rank) if self.rank_stabilised else alpha
+
+
+def _plain(pattern: str) -> str:
+    """Returns the name that a pattern stands for, or nothing where it stands for more than one."""
+    name = re.sub(r"^(?:\^|\(?\.\*\\?\.\)?\??)+|\$$", "", pattern).replace("\\.", ".")
+    return name if re.fullmatch(r"[\w.-]+", name) else ""
+
+
+def _settings(text: str, component: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(parsed, dict):
+        return {}
+    # diffusers puts the component's name before each setting: `transformer.lora_alpha`.
+    # A file for the low-noise expert alone calls it `transformer` all the same.
+    named = {prefix: {name.removeprefix(prefix): value for name, value in parsed.items() if name.startswith(prefix)}
+             for prefix in ("", "transformer.", f"{component}.")}  # fmt: skip
+    return {**named[""], **named["transformer."], **named[f"{component}."]}
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
