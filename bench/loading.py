@@ -132,7 +132,7 @@ def header_row(folder):
     os.truncate(path, 8 + len(raw) + end)
 
     def library():
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
 
     timing = harness.alternate({"ours": lambda: read_header(path), "library": library}, runs=15)

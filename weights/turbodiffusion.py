@@ -7,7 +7,6 @@ the patch convolution is a linear layer, the linear layers of the blocks may be 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,7 +27,7 @@ SHOWN = 3  # tensors named in a message; the others are counted
 SlaProjections = dict[int, tuple[torch.Tensor, torch.Tensor]]
 
 _WRAPPER = "_checkpoint_wrapped_module."
-_SLA = re.compile(r"blocks\.(\d+)\.self_attn\.attn_op\.local_attn\.proj_l\.(weight|bias)")
+_SLA = "blocks.{}.self_attn.attn_op.local_attn.proj_l"
 _MAX_LAYERS = 100  # Wan has 40; a hostile file could list as many as it has tensors
 
 
@@ -119,12 +118,8 @@ def dequantise(quantised: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 
 def _read_sla(listed: dict[str, TensorInfo], read: Read) -> SlaProjections:
-    name = "blocks.{}.self_attn.attn_op.local_attn.proj_l.{}"
-    blocks = range(len(listed) // 2)
-    return {
-        block: (read(listed[name.format(block, "weight")]), read(listed[name.format(block, "bias")]))
-        for block in blocks
-    }
+    names = {block: _SLA.format(block) for block in range(len(listed) // 2)}
+    return {block: (read(listed[f"{name}.weight"]), read(listed[f"{name}.bias"])) for block, name in names.items()}
 
 
 class _Parts:
@@ -138,14 +133,14 @@ class _Parts:
         self.twice: list[str] = []
         tensors = self._named_plainly(header)
         self.layers = _layers(tensors)
-        wanted = set(_shapes(self.layers))
+        wanted, wanted_sla = set(_shapes(self.layers)), set(_sla_shapes(self.layers))
         for name, info in tensors.items():
             layer, _, part = name.rpartition(".")
-            if part == "int8_weight":
+            if part == "int8_weight" and f"{layer}.weight" in wanted:
                 self._put(self.weights, f"{layer}.weight", info)
-            elif part == "scale" and f"{layer}.int8_weight" in tensors:
+            elif part == "scale" and f"{layer}.int8_weight" in tensors and f"{layer}.weight" in wanted:
                 self._put(self.scales, f"{layer}.weight", info)
-            elif _SLA.fullmatch(name):
+            elif name in wanted_sla:
                 self._put(self.sla, name, info)
             elif name in wanted:
                 self._put(self.weights, name, info)
@@ -182,6 +177,8 @@ class _Parts:
         if misfits:
             return f"the sizes of some tensors do not fit the others: {_listed(misfits)}"
         odd = [name for name, info in present.items() if info.dtype not in DTYPES or info.begin is None]
+        odd += [name for name in self.scales if self.weights[name].dtype != "I8"]
+        odd += [name for name, info in self.scales.items() if info.dtype != "F32" or info.begin is None]
         return f"some tensors are stored in a way that no model is: {_listed(odd)}" if odd else None
 
     def _misfits(self, shapes: dict[str, tuple[str, ...]], widths: dict[str, int]) -> Iterator[str]:
@@ -233,10 +230,9 @@ def _shapes(layers: int) -> dict[str, tuple[str, ...]]:
 
 
 def _sla_shapes(layers: int) -> dict[str, tuple[str, ...]]:
-    name = "blocks.{}.self_attn.attn_op.local_attn.proj_l"
     shapes: dict[str, tuple[str, ...]] = {}
     for layer in range(layers):
-        shapes |= _linear(name.format(layer), str(HEAD), str(HEAD))
+        shapes |= _linear(_SLA.format(layer), str(HEAD), str(HEAD))
     return shapes
 
 

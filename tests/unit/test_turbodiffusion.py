@@ -95,6 +95,14 @@ def test_a_whole_checkpoint_is_passed():
             "some tensors are stored in a way that no model is: head.head.bias",
         ),
         (
+            LISTED | {"blocks.0.ffn.0.int8_weight": TensorInfo("F32", (328, 256), 0)},
+            "some tensors are stored in a way that no model is: blocks.0.ffn.0.weight",
+        ),
+        (
+            LISTED | {"blocks.0.ffn.0.scale": TensorInfo("F32", (3, 2), None)},
+            "some tensors are stored in a way that no model is: blocks.0.ffn.0.weight",
+        ),
+        (
             LISTED | {"head.head.bias": TensorInfo("C64", (64,), 0)},
             "some tensors are stored in a way that no model is: head.head.bias",
         ),
@@ -108,9 +116,13 @@ def test_a_checkpoint_that_is_not_whole_is_refused(tensors, problem):
 
 
 def test_what_no_wan_model_has_is_listed():
-    more = dict.fromkeys(("a.scale", "accum", "blocks.0.x", "z"), LISTED["head.head.bias"])
-    assert check(LISTED | more)[-1] == (
-        "'turbo_high.pth' has tensors that no Wan model has. They are left out: a.scale, accum, blocks.0.x and 1 more."
+    names = ("a.scale", "a.int8_weight", "blocks.0.x", SLA.format(7))
+    with_more = LISTED | dict.fromkeys(names, LISTED["head.head.bias"])
+    with pytest.raises(ValueError, match="it lacks "):  # block 7 may not come without its other tensors
+        check(with_more)
+    del with_more[SLA.format(7)]
+    assert check(with_more)[-1] == (
+        "'turbo_high.pth' has tensors that no Wan model has. They are left out: a.scale, a.int8_weight, blocks.0.x."
     )
 
 
