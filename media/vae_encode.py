@@ -4,8 +4,8 @@ Wan's VAE takes a clip in chunks of frames. All that a chunk hands to the next l
 holds the last inputs of a layer, so the encoder is a plain function of (caches, chunk). Once chunks of the same pixels
 leave every cache as they found it, the next ones give the same latent frames again, and need not be computed.
 
-ComfyUI's own code does the encoding; here is only what stands in front of its encoder meanwhile. ComfyUI 0.30 takes
-chunks of 2 frames and answers every fourth, older ones take 4 frames and answer each; neither is assumed.
+ComfyUI's own code does the encoding; here is only what stands in front of its encoder meanwhile. Since 0.18 it takes
+chunks of 2 frames and answers every fourth, before it took 4 frames and answered each; neither is assumed.
 """
 
 import inspect
