@@ -7,7 +7,7 @@ pytestmark = pytest.mark.server
 
 def test_every_node_is_registered(server):
     registered = [name for name in server.get("/object_info") if name.startswith("Wan22Turbo_")]
-    assert len(registered) == 8
+    assert len(registered) == 9
 
 
 def test_the_server_starts_without_a_complaint_about_the_pack(server):
