@@ -24,14 +24,14 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Codec:
-    """A video codec: what people call it, who encodes it, its CRFs, its name inside an MP4, its least side in pixels."""
+    """A video codec: what people call it, who encodes it, its CRFs, its name inside an MP4, its least side."""
 
     label: str
     cpu: Encoder
     nvenc: Encoder
     crf: range
     tag: str
-    min_side: int = 16
+    min_side: int = 16  # pixels
 
     def encoder(self, kind: str) -> Encoder:
         """Returns the encoder for one of `ENCODERS`."""
