@@ -24,13 +24,14 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Codec:
-    """A video codec: what people call it, who encodes it, the CRFs it knows, its name inside an MP4."""
+    """A video codec: what people call it, who encodes it, its CRFs, its name inside an MP4, its least side."""
 
     label: str
     cpu: Encoder
     nvenc: Encoder
     crf: range
     tag: str
+    min_side: int = 16  # pixels
 
     def encoder(self, kind: str) -> Encoder:
         """Returns the encoder for one of `ENCODERS`."""
@@ -52,6 +53,7 @@ CODECS = {
         _nvenc("hevc_nvenc"),
         range(1, 52),
         "hvc1",
+        min_side=64,  # x265 writes beyond its memory with less, which ends the process
     ),
     "av1": Codec("AV1", Encoder("libsvtav1", {"preset": "8"}), _nvenc("av1_nvenc"), range(1, 64), "av01"),
 }

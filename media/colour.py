@@ -64,11 +64,21 @@ def rgb_to_yuv420(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _convert_band(band: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rgb = np.clip(band, 0, 1, dtype=np.float32, order="C")
-    cv2.patchNaNs(rgb, 0)
-    rows = (rgb[0::2] + rgb[1::2]) / 2
+    rgb = _clean(band)
+    height, width, _ = rgb.shape
+    upper, lower = rgb[0::2].reshape(height // 2, -1), rgb[1::2].reshape(height // 2, -1)
+    rows = cv2.addWeighted(upper, 0.5, lower, 0.5, 0).reshape(height // 2, width, 3)
     _, cb, cr = cv2.split(cv2.transform(rows, MATRIX))
     return _round(cv2.transform(rgb, MATRIX[:1])), _halve_columns(cb), _halve_columns(cr)
+
+
+def _clean(band: np.ndarray) -> np.ndarray:
+    """Returns float32 in [0, 1]: the band itself if it is that already, which costs a third of copying it."""
+    if band.dtype == np.float32 and band.flags.c_contiguous and band.min() >= 0 and band.max() <= 1:  # NaN fails both
+        return band
+    rgb = np.clip(band, 0, 1, dtype=np.float32, order="C")
+    cv2.patchNaNs(rgb, 0)
+    return rgb
 
 
 def _check_frame(frame: np.ndarray) -> None:

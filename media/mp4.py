@@ -18,12 +18,11 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 
 from .audio import Audio, Soundtrack, clean_audio
-from .codecs import check_codec, missing, refusal
+from .codecs import Codec, check_codec, missing, refusal
 from .colour import TAGS, rgb_to_yuv420
 from .publish import NO_ROOM, publish
 from .resolution import FPS, Size
 
-MIN_SIDE = 16  # pixels; some encoders refuse less
 FPS_RANGE = (1, 240)
 WAITING = 4  # frames converted and not yet encoded: 5.5 MB at 720p
 
@@ -44,7 +43,7 @@ class Mp4Writer:
 
     Args:
         path: Of the finished file. Its folder must exist.
-        size: Of every frame; both sides even and at least 16.
+        size: Of every frame; both sides even and at least the codec's least, 16 to 64.
         fps: Frames per second, 1 to 240, constant; taken as the nearest fraction with a denominator up to 1001.
         codec: A key of `CODECS`.
         crf: Constant rate factor in the codec's range; lower is better and larger.
@@ -70,9 +69,9 @@ class Mp4Writer:
         encoder: str = "cpu",
     ) -> None:
         self.path = Path(path).absolute()
-        self.size = _check_size(Size(*size))
-        self.fps = _check_fps(fps)
         self.codec = check_codec(codec, crf, encoder)
+        self.size = _check_size(Size(*size), self.codec)
+        self.fps = _check_fps(fps)
         self.encoder = self.codec.encoder(encoder)
         self.crf = crf
         self.metadata = dict(metadata or {})
@@ -208,9 +207,12 @@ def _to_picture(pixels: np.ndarray) -> av.VideoFrame:
     return picture
 
 
-def _check_size(size: Size) -> Size:
-    if min(size) < MIN_SIDE or size.width % 2 or size.height % 2:
-        raise ValueError(f"4:2:0 video needs even sides of at least {MIN_SIDE} pixels, got {size}. Resize the frames.")
+def _check_size(size: Size, codec: Codec) -> Size:
+    if min(size) < codec.min_side or size.width % 2 or size.height % 2:
+        raise ValueError(
+            f"{codec.label} video in 4:2:0 needs even sides of at least {codec.min_side} pixels, got {size}. "
+            "Resize the frames."
+        )
     return size
 
 

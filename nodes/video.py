@@ -93,13 +93,20 @@ def fitting_file(video: Any, codec: str, keep_sound: bool) -> str | BytesIO | No
     if not isinstance(video, InputImpl.VideoFromFile):
         return None
     source = video.get_stream_source()
-    trimmed = video.get_duration() != InputImpl.VideoFromFile(source).get_duration()
-    reason = "a part of it was chosen" if trimmed else remux.misfit(source, codec, keep_sound)
+    reason = "a part of it was chosen" if is_trimmed(video, source) else remux.misfit(source, codec, keep_sound)
     if reason:
         logger.info("The video is encoded again: %s.", reason)
         return None
     logger.info("The video is copied without encoding it again; its quality stays, crf is not used.")
     return source
+
+
+def is_trimmed(video: Any, source: str | BytesIO) -> bool:
+    """Says whether a VIDEO shows less than its file; ComfyUI before 0.26 does not tell."""
+    try:
+        return video.get_duration() != InputImpl.VideoFromFile(source).get_duration()
+    except ValueError:  # the file does not say how long it is
+        return True
 
 
 def copy(source: str | BytesIO, prefix: str, metadata: str, sound: Audio | None, hidden: Any) -> io.NodeOutput:

@@ -110,7 +110,7 @@ def test_a_date_in_the_name():
 
 def saved_video(**changes):
     """A VIDEO as Load Video gives it: a file of ours."""
-    return InputImpl.VideoFromFile(str(save(torch.rand(12, 32, 48, 3), **changes)))
+    return InputImpl.VideoFromFile(str(save(torch.rand(12, 64, 96, 3), **changes)))
 
 
 def test_a_video_that_fits_is_copied_and_carries_this_graph(caplog):

@@ -248,6 +248,7 @@ def test_what_an_encoder_refuses_is_said_at_once(tmp_path, monkeypatch):
     [
         ({"size": Size(63, 48)}, "even sides of at least 16 pixels, got 63x48"),
         ({"size": Size(8, 8)}, "even sides of at least 16 pixels, got 8x8"),
+        ({"size": Size(48, 96), "codec": "h265"}, r"H\.265 video in 4:2:0 needs even sides of at least 64 pixels"),
         ({"codec": "vp9"}, "Codec is one of h264, h265, av1, got 'vp9'"),
         ({"crf": 52}, r"H\.264 takes a CRF of 1 \(best\) to 51, got 52\. Begin with 18"),
         ({"crf": 0, "codec": "av1"}, r"AV1 takes a CRF of 1 \(best\) to 63, got 0"),
