@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BENCHES = ("import_cost.py", "sampling.py", "gpu.py")
+BENCHES = ("import_cost.py", "sampling.py", "hosted.py", "gpu.py")
 
 if __name__ == "__main__":
     sys.exit(max(subprocess.run([sys.executable, str(HERE / bench), *sys.argv[1:]]).returncode for bench in BENCHES))
