@@ -42,7 +42,7 @@ async def upload(job: Job, picture: Picture) -> str:
     content = await asyncio.to_thread(picture.png)
     name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
     reply = await patiently(job, lambda: job.wire.upload(job.provider.upload, name, content, "image/png"))
-    if not reply.fine:
+    if not reply.fine or answers.status_of(reply) >= 400:
         raise answers.refusal(job.provider, reply, job.wire.key)
     url = answers.uploaded_url(reply.data)
     if url is None:

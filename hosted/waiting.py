@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import urllib.parse
 from pathlib import Path
 
 from . import answers, download
@@ -41,7 +42,7 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
             raise failure(job, row, task)
         empty = empty + 1 if task.state == "done" else 0
         if reply and not task.status:
-            unknown = unknown + 1 if reply.status in (400, 404) else 0
+            unknown = unknown + 1 if answers.status_of(reply) in (400, 404) else 0
             check_reply(job, row, reply, unknown)
         if empty >= EMPTY or time.monotonic() > deadline:
             raise too_late(job, row, empty >= EMPTY)
@@ -63,12 +64,12 @@ async def poll(job: Job, row: Row) -> Reply | None:
 async def is_missing(job: Job, row: Row) -> bool:
     """Asks once more for a job that the provider did not know."""
     reply = await job.wire.get(path_of(job, row))
-    return reply.status in (400, 404) and not answers.read_task(reply.data).status
+    return answers.status_of(reply) in (400, 404) and not answers.read_task(reply.data).status
 
 
 def path_of(job: Job, row: Row) -> str:
     """Returns where a job is polled: on the base address, whatever address the provider names."""
-    return job.provider.poll.format(row.job_id)
+    return job.provider.poll.format(urllib.parse.quote(str(row.job_id), safe=""))
 
 
 def check_reply(job: Job, row: Row, reply: Reply, unknown: int) -> None:
@@ -78,7 +79,7 @@ def check_reply(job: Job, row: Row, reply: Reply, unknown: int) -> None:
         AuthError, BalanceError: The key is not good any more.
         JobGoneError: The provider does not know the job, and it is too old to be on its way.
     """
-    if reply.status in (401, 402, 403):
+    if answers.status_of(reply) in (401, 402, 403):
         error = answers.refusal(job.provider, reply, job.wire.key)
         raise type(error)(f"{error} Job {row.job_id} goes on and is charged. Then run the same again to pick it up.")
     if unknown >= UNKNOWN and time.time() - row.posted > job.timing.grace:

@@ -216,7 +216,7 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
     """
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
-    pixels = (image[0, ..., :3].float().cpu().clamp(0, 1) * 255).round().numpy().astype(np.uint8)
+    pixels = (image[0, ..., :3].float().nan_to_num().clamp(0, 1) * 255).round().cpu().numpy().astype(np.uint8)
     return request.Picture(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
 
 
