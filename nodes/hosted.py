@@ -22,7 +22,7 @@ from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
 from ..hosted.job import Status
 from ..hosted.ledger import Ledger
-from ..hosted.providers import OFFERS, Provider
+from ..hosted.providers import OFFERS
 from ..hosted.report import Clip
 from ..hosted.settings import Settings
 from ..weights import triggers
@@ -200,8 +200,10 @@ class Hosted(io.ComfyNode):
         asked.check()
         context, status = get_executing_context(), Status()
         work = make_client(model).run(asked, status, context.prompt_id if context else "", if_flagged == STOP)
-        clip = await attended(work, status, asked.provider, cls.hidden.unique_id)
+        teller = Teller(asked.provider.title, status, cls.hidden.unique_id)
+        clip = await attended(work, teller)
         report = clip.report(asked)
+        teller.say(report)  # it stays on the node
         return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=ui.PreviewText(report))
 
 
@@ -244,24 +246,21 @@ def private_folder() -> Path:
     return Path(folder_paths.get_user_directory()) / credentials.FOLDER
 
 
-async def attended(work: Coroutine[Any, Any, Clip], status: Status, provider: Provider, node_id: str | None) -> Clip:
+async def attended(work: Coroutine[Any, Any, Clip], teller: "Teller") -> Clip:
     """Waits for a clip, says where it is, and hands ComfyUI's interrupt on."""
     task = asyncio.ensure_future(work)
-    teller = Teller(provider.title, status, node_id)
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=LOOK)
             comfy.model_management.throw_exception_if_processing_interrupted()
             teller.tell()
-        clip = task.result()
+        return task.result()
     except BaseException as error:
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=LOOK)
         teller.part(error)
         raise
-    teller.say(f"{provider.title}: done after {spoken(time.monotonic() - status.began)}")
-    return clip
 
 
 class Teller:
