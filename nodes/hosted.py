@@ -278,8 +278,10 @@ class Teller:
 
     def part(self, error: BaseException) -> None:
         """Says what goes on although the node has stopped."""
-        farewell = self.status.farewell(self.title)
-        if farewell and not isinstance(error, HostedError):  # those say it themselves
+        farewell = (
+            None if isinstance(error, HostedError) else self.status.farewell(self.title)
+        )  # those say it themselves
+        if farewell:
             logger.warning(farewell)
         self.say(farewell or f"{self.title}: stopped before the end")
 
