@@ -112,7 +112,7 @@ async def find_sent(job: Job, row: Row, error: UnclearError) -> Row:
     if job_id is None:
         raise UnclearError(
             f"{error} The job is not in {job.provider.title}'s list of jobs, so it probably never started. "
-            "Run the same again: it looks there once more before it pays."
+            f"Run the same again, with seed {job.request.seed}: it looks there once more before it pays."
         )
     return job.ledger.change(row, state="sent", job_id=job_id)
 

@@ -81,13 +81,18 @@ def check_reply(job: Job, row: Row, reply: Reply, unknown: int) -> None:
     """
     if answers.status_of(reply) in (401, 402, 403):
         error = answers.refusal(job.provider, reply, job.wire.key)
-        raise type(error)(f"{error} Job {row.job_id} goes on and is charged. Then run the same again to pick it up.")
+        raise type(error)(f"{error} Job {row.job_id} goes on and is charged. Then {again(job)} to pick it up.")
     if unknown >= UNKNOWN and time.time() - row.posted > job.timing.grace:
         job.ledger.change(row, state="missing")
         raise JobGoneError(
             f"{job.provider.title} does not know job {row.job_id} (any more): it deleted it, or the key is another "
-            "account's. Look at your account there. Run the same again: it asks once more before it starts a new job."
+            f"account's. Look at your account there, then {again(job)}: it asks once more before it starts a new job."
         )
+
+
+def again(job: Job) -> str:
+    """Says what to do for the same job: a seed that changes by itself would start another one."""
+    return f"run the same again, with seed {job.request.seed}"
 
 
 def too_late(job: Job, row: Row, empty: bool) -> HostedError:
@@ -95,12 +100,12 @@ def too_late(job: Job, row: Row, empty: bool) -> HostedError:
     title = job.provider.title
     if empty:
         return JobPendingError(
-            f"{title} says that job {row.job_id} is done, and names no clip. Run the same again to ask again, "
+            f"{title} says that job {row.job_id} is done, and names no clip. To ask again, {again(job)}, "
             "which costs nothing; for a new job change the seed."
         )
     return JobPendingError(
         f"Job {row.job_id} at {title} is not done after {job.timing.deadline:.0f} s. "
-        "It goes on and is charged. Run the same again to pick it up."
+        f"It goes on and is charged. To pick it up, {again(job)}."
     )
 
 

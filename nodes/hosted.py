@@ -128,8 +128,8 @@ class Hosted(io.ComfyNode):
                     default=0,
                     min=0,
                     max=request.MAX_SEED,
-                    control_after_generate=True,
-                    tooltip="The same inputs with the same seed are the same job, which is paid once.",
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="The same inputs with the same seed are one job, paid once. Change it for another clip.",
                 ),
                 io.String.Input(
                     "negative_prompt",
@@ -200,7 +200,7 @@ class Hosted(io.ComfyNode):
         asked.check()
         context, status = get_executing_context(), Status()
         work = make_client(model).run(asked, status, context.prompt_id if context else "", if_flagged == STOP)
-        teller = Teller(asked.provider.title, status, cls.hidden.unique_id)
+        teller = Teller(asked, status, cls.hidden.unique_id)
         clip = await attended(work, teller)
         report = clip.report(asked)
         teller.say(report)  # it stays on the node
@@ -266,8 +266,9 @@ async def attended(work: Coroutine[Any, Any, Clip], teller: "Teller") -> Clip:
 class Teller:
     """Shows on the node what its job does."""
 
-    def __init__(self, title: str, status: Status, node_id: str | None):
-        self.title = title
+    def __init__(self, asked: request.Request, status: Status, node_id: str | None):
+        self.asked = asked
+        self.title = asked.provider.title
         self.status = status
         self.node_id = node_id
         self.said = ""
@@ -278,9 +279,8 @@ class Teller:
 
     def part(self, error: BaseException) -> None:
         """Says what goes on although the node has stopped."""
-        farewell = (
-            None if isinstance(error, HostedError) else self.status.farewell(self.title)
-        )  # those say it themselves
+        ours = isinstance(error, HostedError)  # those say it themselves
+        farewell = None if ours else self.status.farewell(self.asked)
         if farewell:
             logger.warning(farewell)
         self.say(farewell or f"{self.title}: stopped before the end")
