@@ -255,11 +255,10 @@ def test_a_slow_provider_does_not_hold_the_event_loop(wavespeed, running, tmp_pa
         task = asyncio.ensure_future(
             client(tmp_path, running, replace(QUICK, request=0.5)).run(request("wavespeed"), Status())
         )
-        gaps, before = [], time.monotonic()
+        turns = 0
         while not task.done():
             await asyncio.sleep(0.01)
-            gaps.append(time.monotonic() - before)
-            before = time.monotonic()
-        return len(gaps)
+            turns += 1
+        return turns
 
     assert asyncio.run(ticks()) > 10
