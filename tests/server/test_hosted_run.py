@@ -175,7 +175,8 @@ def test_twenty_nodes_of_a_graph_wait_together_while_comfyui_answers_and_other_n
     while len(provider.jobs) < 20:
         queue = comfyui.get("/queue", timeout=5)
         answers += 1
-        assert [item[1] for item in queue["queue_running"]] == [accepted["prompt_id"]]
+        at_work = [item[1] for item in (*queue["queue_running"], *queue["queue_pending"])]
+        assert at_work == [accepted["prompt_id"]], comfyui.log_tail()
         meanwhile |= len(list((comfyui.base / "output").glob("meanwhile*"))) > pictures
         time.sleep(0.02)
     history = wait_for(comfyui, accepted["prompt_id"])
