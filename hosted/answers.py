@@ -133,7 +133,7 @@ def read_submission(provider: Provider, reply: Reply, key: str) -> str:
 
 def refusal(provider: Provider, reply: Reply, key: str) -> HostedError:
     """Puts a refusal into words."""
-    status, said = _status(reply), _said(reply, key)
+    status, said = status_of(reply), _said(reply, key)
     if status == 402 or _BALANCE.search(error_text(reply.data)):
         return BalanceError(f"The account at {provider.title} has no credit left ({status}{said}). Top it up there.")
     if status == 401:
@@ -154,15 +154,15 @@ def refusal(provider: Provider, reply: Reply, key: str) -> HostedError:
 
 
 def _is_refusal(reply: Reply) -> bool:
-    status = _status(reply)
+    status = status_of(reply)
     if 300 <= status < 500:
         return status not in (408, 409, 425, 429, 499)  # these do not say that nothing was begun
     text = error_text(reply.data)
     return status >= 500 and bool(_NEVER_STARTED.search(text) or re.search("insufficient", text, re.IGNORECASE))
 
 
-def _status(reply: Reply) -> int:
-    """The status of the exchange, or that which a 200 holds in its envelope."""
+def status_of(reply: Reply) -> int:
+    """Returns the status of an exchange, or that which a 200 holds in its envelope."""
     inner = reply.data.get("code") if isinstance(reply.data, dict) else None
     return inner if reply.fine and isinstance(inner, int) and 400 <= inner < 600 else reply.status
 

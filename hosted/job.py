@@ -24,13 +24,14 @@ class Status:
     ended: bool = False
     began: float = field(default_factory=time.monotonic)
 
-    def farewell(self, title: str) -> str | None:
+    def farewell(self, request: Request) -> str | None:
         """Says truly what goes on although nobody waits for it any more; None if nothing does."""
+        title, again = request.provider.title, f"Run the same again, with seed {request.seed}, to pick it up."
         if self.ended or not (self.job_id or self.posting):
             return None
         if self.job_id is None:
-            return f"{title}: a job was just sent and may go on, and be charged. Run the same again to pick it up."
-        return f"{title}: job {self.job_id} goes on and is charged. Run the same again to pick it up."
+            return f"{title}: a job was just sent and may go on, and be charged. {again}"
+        return f"{title}: job {self.job_id} goes on and is charged. {again}"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ async def upload(job: Job, picture: Picture) -> str:
     content = await asyncio.to_thread(picture.png)
     name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
     reply = await patiently(job, lambda: job.wire.upload(job.provider.upload, name, content, "image/png"))
-    if not reply.fine:
+    if not reply.fine or answers.status_of(reply) >= 400:
         raise answers.refusal(job.provider, reply, job.wire.key)
     url = answers.uploaded_url(reply.data)
     if url is None:
@@ -112,7 +112,7 @@ async def find_sent(job: Job, row: Row, error: UnclearError) -> Row:
     if job_id is None:
         raise UnclearError(
             f"{error} The job is not in {job.provider.title}'s list of jobs, so it probably never started. "
-            "Run the same again: it looks there once more before it pays."
+            f"Run the same again, with seed {job.request.seed}: it looks there once more before it pays."
         )
     return job.ledger.change(row, state="sent", job_id=job_id)
 

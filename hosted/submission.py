@@ -11,6 +11,7 @@ from .answers import read_submission
 from .errors import HostedError, UnclearError
 from .ledger import Ledger, Row
 from .providers import Provider
+from .timing import WAKE
 from .wire import LostError, Wire
 
 _in_flight: dict[str, "Future[Row]"] = {}  # digest -> what its submission will leave
@@ -62,10 +63,5 @@ async def see_through(digest: str, work: Callable[[], Coroutine[Any, Any, Row]])
 async def await_earlier(digest: str) -> None:
     """Waits for a submission that an interrupted node left behind; what came of it is in the ledger."""
     future = _in_flight.get(digest)
-    if future is not None:
-        await asyncio.wait([asyncio.ensure_future(_settled(future))])
-
-
-async def _settled(future: "Future[Row]") -> None:
-    while not future.done():
-        await asyncio.sleep(0.05)
+    while future is not None and not future.done():
+        await asyncio.sleep(WAKE)

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import urllib.parse
 from pathlib import Path
 
 from . import answers, download
@@ -41,7 +42,7 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
             raise failure(job, row, task)
         empty = empty + 1 if task.state == "done" else 0
         if reply and not task.status:
-            unknown = unknown + 1 if reply.status in (400, 404) else 0
+            unknown = unknown + 1 if answers.status_of(reply) in (400, 404) else 0
             check_reply(job, row, reply, unknown)
         if empty >= EMPTY or time.monotonic() > deadline:
             raise too_late(job, row, empty >= EMPTY)
@@ -63,12 +64,12 @@ async def poll(job: Job, row: Row) -> Reply | None:
 async def is_missing(job: Job, row: Row) -> bool:
     """Asks once more for a job that the provider did not know."""
     reply = await job.wire.get(path_of(job, row))
-    return reply.status in (400, 404) and not answers.read_task(reply.data).status
+    return answers.status_of(reply) in (400, 404) and not answers.read_task(reply.data).status
 
 
 def path_of(job: Job, row: Row) -> str:
     """Returns where a job is polled: on the base address, whatever address the provider names."""
-    return job.provider.poll.format(row.job_id)
+    return job.provider.poll.format(urllib.parse.quote(str(row.job_id), safe=""))
 
 
 def check_reply(job: Job, row: Row, reply: Reply, unknown: int) -> None:
@@ -78,15 +79,20 @@ def check_reply(job: Job, row: Row, reply: Reply, unknown: int) -> None:
         AuthError, BalanceError: The key is not good any more.
         JobGoneError: The provider does not know the job, and it is too old to be on its way.
     """
-    if reply.status in (401, 402, 403):
+    if answers.status_of(reply) in (401, 402, 403):
         error = answers.refusal(job.provider, reply, job.wire.key)
-        raise type(error)(f"{error} Job {row.job_id} goes on and is charged. Then run the same again to pick it up.")
+        raise type(error)(f"{error} Job {row.job_id} goes on and is charged. Then {again(job)} to pick it up.")
     if unknown >= UNKNOWN and time.time() - row.posted > job.timing.grace:
         job.ledger.change(row, state="missing")
         raise JobGoneError(
             f"{job.provider.title} does not know job {row.job_id} (any more): it deleted it, or the key is another "
-            "account's. Look at your account there. Run the same again: it asks once more before it starts a new job."
+            f"account's. Look at your account there, then {again(job)}: it asks once more before it starts a new job."
         )
+
+
+def again(job: Job) -> str:
+    """Says what to do for the same job: a seed that changes by itself would start another one."""
+    return f"run the same again, with seed {job.request.seed}"
 
 
 def too_late(job: Job, row: Row, empty: bool) -> HostedError:
@@ -94,12 +100,12 @@ def too_late(job: Job, row: Row, empty: bool) -> HostedError:
     title = job.provider.title
     if empty:
         return JobPendingError(
-            f"{title} says that job {row.job_id} is done, and names no clip. Run the same again to ask again, "
+            f"{title} says that job {row.job_id} is done, and names no clip. To ask again, {again(job)}, "
             "which costs nothing; for a new job change the seed."
         )
     return JobPendingError(
         f"Job {row.job_id} at {title} is not done after {job.timing.deadline:.0f} s. "
-        "It goes on and is charged. Run the same again to pick it up."
+        f"It goes on and is charged. To pick it up, {again(job)}."
     )
 
 

@@ -1,6 +1,7 @@
 """One exchange with a provider: bounded in time and size, never repeated and never redirected by itself."""
 
 import json
+import re
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -122,7 +123,6 @@ def _json(body: bytes) -> Any:
 
 
 def _seconds(header: str | None) -> float | None:
-    try:
-        return min(max(float(header or ""), 0.0), 120.0)
-    except ValueError:  # absent, or a date
-        return None
+    if header is None or not re.fullmatch(r"\d+(\.\d+)?", header.strip()):
+        return None  # a date, which no provider is known to send
+    return min(float(header), 120.0)

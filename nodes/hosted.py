@@ -22,7 +22,7 @@ from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
 from ..hosted.job import Status
 from ..hosted.ledger import Ledger
-from ..hosted.providers import OFFERS, Provider
+from ..hosted.providers import OFFERS
 from ..hosted.report import Clip
 from ..hosted.settings import Settings
 from ..weights import triggers
@@ -128,8 +128,8 @@ class Hosted(io.ComfyNode):
                     default=0,
                     min=0,
                     max=request.MAX_SEED,
-                    control_after_generate=True,
-                    tooltip="The same inputs with the same seed are the same job, which is paid once.",
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="The same inputs with the same seed are one job, paid once. Change it for another clip.",
                 ),
                 io.String.Input(
                     "negative_prompt",
@@ -200,8 +200,10 @@ class Hosted(io.ComfyNode):
         asked.check()
         context, status = get_executing_context(), Status()
         work = make_client(model).run(asked, status, context.prompt_id if context else "", if_flagged == STOP)
-        clip = await attended(work, status, asked.provider, cls.hidden.unique_id)
+        teller = Teller(asked, status, cls.hidden.unique_id)
+        clip = await attended(work, teller)
         report = clip.report(asked)
+        teller.say(report)  # it stays on the node
         return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=ui.PreviewText(report))
 
 
@@ -216,7 +218,7 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
     """
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
-    pixels = (image[0, ..., :3].float().cpu().clamp(0, 1) * 255).round().numpy().astype(np.uint8)
+    pixels = (image[0, ..., :3].float().nan_to_num().clamp(0, 1) * 255).round().cpu().numpy().astype(np.uint8)
     return request.Picture(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
 
 
@@ -244,31 +246,29 @@ def private_folder() -> Path:
     return Path(folder_paths.get_user_directory()) / credentials.FOLDER
 
 
-async def attended(work: Coroutine[Any, Any, Clip], status: Status, provider: Provider, node_id: str | None) -> Clip:
+async def attended(work: Coroutine[Any, Any, Clip], teller: "Teller") -> Clip:
     """Waits for a clip, says where it is, and hands ComfyUI's interrupt on."""
     task = asyncio.ensure_future(work)
-    teller = Teller(provider.title, status, node_id)
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=LOOK)
             comfy.model_management.throw_exception_if_processing_interrupted()
             teller.tell()
-        clip = task.result()
+        return task.result()
     except BaseException as error:
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=LOOK)
         teller.part(error)
         raise
-    teller.say(f"{provider.title}: done after {spoken(time.monotonic() - status.began)}")
-    return clip
 
 
 class Teller:
     """Shows on the node what its job does."""
 
-    def __init__(self, title: str, status: Status, node_id: str | None):
-        self.title = title
+    def __init__(self, asked: request.Request, status: Status, node_id: str | None):
+        self.asked = asked
+        self.title = asked.provider.title
         self.status = status
         self.node_id = node_id
         self.said = ""
@@ -279,8 +279,9 @@ class Teller:
 
     def part(self, error: BaseException) -> None:
         """Says what goes on although the node has stopped."""
-        farewell = self.status.farewell(self.title)
-        if farewell and not isinstance(error, HostedError):  # those say it themselves
+        ours = isinstance(error, HostedError)  # those say it themselves
+        farewell = None if ours else self.status.farewell(self.asked)
+        if farewell:
             logger.warning(farewell)
         self.say(farewell or f"{self.title}: stopped before the end")
 

@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from comfy_server import ComfyServer
+    from pack.tests.toy.providers import Running
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,3 +39,35 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ComfyServer"]:
     Image.fromarray(chelsea()).save(base / "input" / "example.png")
     with ComfyServer(base, ["--disable-api-nodes"], folder="another-name") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def all_providers() -> Iterator["Running"]:
+    """The providers of hosted models, on the loopback address."""
+    from pack.tests.toy.providers import PROVIDERS, Running
+
+    with Running(*(each() for each in PROVIDERS.values())) as running:
+        yield running
+
+
+@pytest.fixture
+def running(all_providers: "Running") -> "Running":
+    """The same, in good health, and with nothing known of earlier tests."""
+    for provider in all_providers.providers:
+        provider.reset()
+    return all_providers
+
+
+@pytest.fixture(scope="session")
+def comfyui(all_providers: "Running", tmp_path_factory: pytest.TempPathFactory) -> Iterator["ComfyServer"]:
+    """A ComfyUI that is led to them, without models of its own."""
+    from comfy_server import ComfyServer
+    from pack.tests.toy.hosted_prompt import JOBS, make_base
+
+    variables = {
+        **all_providers.environment(),
+        "WAN22_TURBO_WAVESPEED_JOBS": str(JOBS),
+        "WAN22_TURBO_WAVESPEED_STARTS_PER_MINUTE": "0",
+    }
+    with ComfyServer(make_base(tmp_path_factory.mktemp("hosted 小")), environment=variables) as server:
+        yield server

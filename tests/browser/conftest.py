@@ -20,6 +20,17 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, server) -> Iterator[Page]:
     """A page with the frontend loaded and idle; errors in it are collected in `page_errors`."""
+    yield from open_page(browser, server)
+
+
+@pytest.fixture
+def hosted_page(browser: Browser, comfyui) -> Iterator[Page]:
+    """The same, of the ComfyUI that is led to hosted models on the loopback address."""
+    yield from open_page(browser, comfyui)
+
+
+def open_page(browser: Browser, server) -> Iterator[Page]:
+    """Opens a page, and closes it when it is asked for the next one."""
     server.set_setting("Comfy.TutorialCompleted", True)
     server.set_setting("Comfy.Minimap.Visible", False)  # it lies over the graph
     tab = browser.new_page(viewport={"width": 1900, "height": 1000})

@@ -1,97 +1,32 @@
 """The shipped hosted graph through a real ComfyUI process: picture in, MP4 out, paid once, and no secret anywhere."""
 
-import asyncio
 import copy
 import json
 import threading
 import time
 import urllib.error
-from pathlib import Path
 
 import av
 import pytest
-from comfy_client import PromptError, run_prompt
-from comfy_server import DIRECT, ComfyServer
+from comfy_server import DIRECT
 from pack.tests.toy.faults import says
-from pack.tests.toy.providers import KEY, PROVIDERS, SIGNATURE, Running
-from PIL import Image
-from skimage.data import chelsea
+from pack.tests.toy.hosted_prompt import (
+    GRAPH_FILE,
+    HOSTED,
+    JOBS,
+    LORA,
+    MODELS,
+    SAVE,
+    TOKEN,
+    add_lora,
+    refused,
+    run,
+    saved,
+    shipped,
+)
+from pack.tests.toy.providers import KEY, SIGNATURE
 
 pytestmark = pytest.mark.server
-
-PROMPT_FILE = Path(__file__).parents[2] / "workflows" / "api" / "wan22_hosted_i2v.json"
-GRAPH_FILE = PROMPT_FILE.parents[1] / PROMPT_FILE.name
-MODELS = {
-    "wavespeed": "WaveSpeed: wan-2.2/image-to-video-lora",
-    "atlascloud": "AtlasCloud: wan-2.2/image-to-video-lora",
-    "api302": "302.AI: wan-2.2/image-to-video-lora",
-}
-SPICY = "AtlasCloud: wan-2.2-turbo-spicy/image-to-video-lora (unrestricted)"
-TOKEN = "civitai-secret-1"  # of a LoRA's address
-LORA = f"https://civitai.com/api/download/models/7?type=Model&token={TOKEN}"
-JOBS = 6
-HOSTED, SAVE = "7", "9"  # in the shipped graph
-
-
-def make_base(base):
-    (base / "input").mkdir(parents=True)
-    Image.fromarray(chelsea()).save(base / "input" / "example.png")
-    return base
-
-
-def shipped(seed, model="wavespeed", **changes):
-    """Returns the shipped prompt for another provider and seed; equal ones would answer from ComfyUI's cache."""
-    prompt = json.loads(PROMPT_FILE.read_text(encoding="utf-8"))
-    prompt[HOSTED]["inputs"].update({"model": MODELS.get(model, model), "seed": seed, **changes})
-    return prompt
-
-
-def add_lora(prompt, node="20", before=None, **changes):
-    inputs = {"url": LORA, "scale": 0.8, "expert": "both", "trigger_words": "", **changes}
-    prompt[node] = {"class_type": "Wan22Turbo_HostedLora", "inputs": inputs, "_meta": {"title": "Hosted LoRA"}}
-    if before:
-        inputs["loras"] = [before, 0]
-    prompt[HOSTED]["inputs"]["loras"] = [node, 0]
-    return prompt
-
-
-@pytest.fixture(scope="module")
-def running():
-    with Running(*(each() for each in PROVIDERS.values())) as all_of_them:
-        yield all_of_them
-
-
-@pytest.fixture(scope="module")
-def comfyui(running, tmp_path_factory):
-    variables = {
-        **running.environment(),
-        "WAN22_TURBO_WAVESPEED_JOBS": str(JOBS),
-        "WAN22_TURBO_WAVESPEED_STARTS_PER_MINUTE": "0",
-    }
-    with ComfyServer(make_base(tmp_path_factory.mktemp("hosted 小")), environment=variables) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def healthy(running):
-    for provider in running.providers:
-        provider.reset()
-
-
-def run(server, prompt, on_progress=lambda _: None):
-    return asyncio.run(run_prompt(server.address, prompt, on_progress))
-
-
-def saved(server, finished):
-    (file,) = finished.outputs[SAVE]["images"]
-    return server.base / "output" / file["subfolder"] / file["filename"]
-
-
-def refused(server, prompt):
-    """Returns why a prompt does not run: ComfyUI refuses it, or a node of it fails."""
-    with pytest.raises(PromptError) as error:
-        run(server, prompt)
-    return str(error.value)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -134,9 +69,11 @@ def test_secrets_are_nowhere(running, comfyui):
     assert status == 200, accepted
     history = wait_for(comfyui, accepted["prompt_id"])
     assert history["status"]["status_str"] == "success"
-    for fault in (says(401, f"bad key {KEY}"), says(500, f"at https://cdn.example/a?signature={SIGNATURE}")):
+    for seed, fault in enumerate(
+        (says(401, f"bad key {KEY}"), says(422, f"at https://cdn.example/a?signature={SIGNATURE}")), 31
+    ):
         running.providers[0].break_next("submit", fault(running.providers[0]))
-        _, accepted = comfyui.post("/prompt", {"prompt": add_lora(shipped(hash(fault) % 1000 + 100))})
+        _, accepted = comfyui.post("/prompt", {"prompt": add_lora(shipped(seed))})
         assert wait_for(comfyui, accepted["prompt_id"])["status"]["status_str"] == "error"
     (clip,) = set((comfyui.base / "output").rglob("*.mp4")) - clips
     with av.open(str(clip)) as container:
@@ -198,7 +135,10 @@ def test_an_interrupt_ends_the_waiting_and_the_next_run_picks_the_job_up(running
     assert refused(comfyui, shipped(4)) == "The run was interrupted."
     stopper.join()
     (job,) = provider.jobs
-    assert f"job {job} goes on and is charged. Run the same again to pick it up." in comfyui.log.read_text("utf-8")
+    assert (
+        f"job {job} goes on and is charged. Run the same again, with seed 4, to pick it up."
+        in comfyui.log.read_text("utf-8")
+    )
     finished = run(comfyui, shipped(4))
     assert "picked up again" in finished.outputs[HOSTED]["text"][0]
     assert len(provider.jobs) == provider.posts == 1
@@ -235,101 +175,14 @@ def test_twenty_nodes_of_a_graph_wait_together_while_comfyui_answers_and_other_n
     while len(provider.jobs) < 20:
         queue = comfyui.get("/queue", timeout=5)
         answers += 1
-        assert [item[1] for item in queue["queue_running"]] == [accepted["prompt_id"]]
+        at_work = [item[1] for item in (*queue["queue_running"], *queue["queue_pending"])]
+        assert at_work == [accepted["prompt_id"]], comfyui.log_tail()
         meanwhile |= len(list((comfyui.base / "output").glob("meanwhile*"))) > pictures
         time.sleep(0.02)
     history = wait_for(comfyui, accepted["prompt_id"])
     assert history["status"]["status_str"] == "success"
     assert len(provider.jobs) == provider.posts == 20
-    assert provider.peak == JOBS
+    assert 2 <= provider.peak <= JOBS
     assert answers > 20
     assert meanwhile  # a picture was saved before the last job had even begun
     assert sum("images" in output for node, output in history["outputs"].items() if int(node) >= 200) == 20
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"model": "WaveSpeed: wan-9"}, "The hosted model must be one of WaveSpeed: wan-2.2/image-to-video, "),
-        ({"seed": 2**31}, "A hosted model takes a seed of 0 to 2147483647, got 2147483648."),
-        ({"seed": -1}, "A hosted model takes a seed of 0 to 2147483647, got -1."),
-        ({"duration": 6}, "takes duration 5 or 8, got 6."),
-        ({"resolution": "1080p"}, "takes resolution 480p or 720p, got 1080p."),
-        ({"prompt": "  "}, "A hosted model needs a prompt, got none."),
-        ({"model": SPICY}, "Whoever runs this ComfyUI can allow them by setting WAN22_TURBO_ALLOW_UNRESTRICTED=1."),
-        ({"if_flagged": "maybe"}, "Value not in list"),
-    ],
-)
-def test_bad_values_are_refused_before_the_run(changes, message, running, comfyui):
-    status, answer = comfyui.post("/prompt", {"prompt": shipped(6, **changes)})
-    assert status == 400
-    assert message in json.dumps(answer["node_errors"])
-    assert not running.providers[0].requests
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"url": f"file:///home/{TOKEN}"}, "got file:///home/"),
-        ({"url": LORA.replace("https", "http")}, "got http://civitai.com/api/download/models/7?***"),
-        ({"url": ""}, "got nothing"),
-        ({"scale": 9.0}, "A hosted LoRA takes a scale of 0 to 4, got 9."),
-        ({"expert": "middle"}, "Value not in list"),
-    ],
-)
-def test_a_bad_lora_is_refused_before_the_run(changes, message, comfyui):
-    status, answer = comfyui.post("/prompt", {"prompt": add_lora(shipped(6), **changes)})
-    assert status == 400
-    told = json.dumps(answer["node_errors"])
-    assert message in told
-    assert f"token={TOKEN}" not in told
-
-
-def test_four_loras_are_one_too_many(running, comfyui):
-    prompt = add_lora(shipped(7))
-    for node in range(21, 24):
-        add_lora(prompt, str(node), before=str(node - 1))
-    assert "A model takes 3 LoRAs in loras, got 4. Take some away." in refused(comfyui, prompt)
-    assert not running.providers[0].requests
-
-
-def test_a_hosted_model_takes_exactly_one_picture(running, comfyui):
-    prompt = shipped(8)
-    prompt["30"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["4", 0], "amount": 2}}
-    prompt[HOSTED]["inputs"]["image"] = ["30", 0]
-    assert "A hosted model takes one picture as image, got 2. Choose one of them." in refused(comfyui, prompt)
-    prompt["30"] = {"class_type": "ImageFromBatch", "inputs": {"image": ["4", 0], "batch_index": 0, "length": 1}}
-    run(comfyui, prompt)
-    assert len(running.providers[0].jobs) == 1
-
-
-def test_a_flagged_clip_is_not_saved_if_the_node_is_set_to_stop(running, comfyui):
-    running.providers[0].flagged = True
-    clips = len(list((comfyui.base / "output").rglob("*.mp4")))
-    told = refused(comfyui, shipped(9, if_flagged="stop"))
-    assert "flagged the content of job wavespeed-" in told
-    assert len(list((comfyui.base / "output").rglob("*.mp4"))) == clips
-    kept = run(comfyui, shipped(9))
-    assert "Content flag of WaveSpeed: FLAGGED" in kept.outputs[HOSTED]["text"][0]
-    assert len(running.providers[0].jobs) == 1
-
-
-def test_without_a_key_the_variable_and_the_command_are_named(tmp_path):
-    with ComfyServer(make_base(tmp_path / "no key"), environment=dict.fromkeys(keys(), "")) as server:
-        for name, variable in zip(MODELS, keys(), strict=True):
-            status, answer = server.post("/prompt", {"prompt": shipped(1, name)})
-            assert status == 400
-            told = json.dumps(answer["node_errors"])
-            assert (
-                f"sets the environment variable {variable}, or runs `python -m hosted.credentials set {name}`" in told
-            )
-
-
-def keys():
-    return ("WAVESPEED_API_KEY", "ATLASCLOUD_API_KEY", "API302_KEY")
-
-
-def test_a_comfyui_without_api_nodes_has_no_hosted_models(server):
-    status, answer = server.post("/prompt", {"prompt": shipped(1)})
-    assert status == 400
-    assert "started with --disable-api-nodes, so hosted models are switched off" in json.dumps(answer["node_errors"])

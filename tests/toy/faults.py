@@ -211,13 +211,17 @@ FAULTS = (
 )  # fmt: skip
 
 
-def held(reached: threading.Event, arrived: bool, seconds: float = 5.0) -> Effect:
-    """Tells that a request has come, and does not answer. `arrived`: what was asked has been done."""
+def held(
+    reached: threading.Event, arrived: bool, seconds: float = 5.0, answered: threading.Event | None = None
+) -> Effect:
+    """Tells that a request has come, and when it is answered at last. `arrived`: what was asked has been done."""
 
     async def effect(request: web.Request, go_on: Handler) -> web.StreamResponse:
         answer = await go_on(request) if arrived else None
         reached.set()
         await asyncio.sleep(seconds)
+        if answered:
+            answered.set()
         return answer or web.Response(status=503)
 
     return effect

@@ -1,0 +1,79 @@
+"""Tries every fault of every hosted provider several times and writes what came of it into the README.
+
+python3 tools/bootstrap.py bench/fault_matrix.py [times]
+"""
+
+import sys
+import tempfile
+import types
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+BEGIN, END = "<!-- fault matrix -->\n", "<!-- end of the fault matrix -->\n"
+TIMES = 5
+
+pack = types.ModuleType("pack")
+pack.__path__ = [str(ROOT)]
+sys.modules["pack"] = pack
+
+from pack.tests.toy.faults import FAULTS, Fault  # noqa: E402
+from pack.tests.toy.hosted import expected, try_fault  # noqa: E402
+from pack.tests.toy.providers import PROVIDERS, Provider, Running  # noqa: E402
+
+WORDS = {
+    "clip": "goes on, clip",
+    "AuthError": "says which key",
+    "BalanceError": "says that the account is empty",
+    "RefusedError": "passes the provider's words on",
+    "RateLimitedError": "gives up, says so",
+    "UnavailableError": "says so",
+    "UnclearError": "looks into the list of jobs; says that none began",
+    "JobFailedError": "passes the verdict on",
+    "ModeratedError": "passes the refusal on",
+    "JobGoneError": "says so; the next run asks once more",
+    "JobPendingError": "says that the job is not lost",
+    "DownloadError": "keeps nothing; the next run downloads again",
+}
+
+
+def main(times: int) -> None:
+    """Tries, and writes."""
+    with Running(*(each() for each in PROVIDERS.values())) as running:
+        rows = [row(fault, running, times) for fault in FAULTS]
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    table = "| fault | what the node does | tried | submitted twice | paid, lost |\n|---|---|---|---|---|\n"
+    README.write_text(before + BEGIN + table + "".join(rows) + END + rest.partition(END)[2], encoding="utf-8")
+
+
+def row(fault: Fault, running: Running, times: int) -> str:
+    """Tries one fault at every provider, and returns its line of the table."""
+    counts: Counter[str] = Counter()
+    for provider in running.providers:
+        if fault.phase == "price" and provider.name != "wavespeed":
+            continue
+        for _ in range(times):
+            counts += try_once(fault, provider, running)
+    mark = " ¹" if counts["hidden"] else ""
+    words = (
+        f"| {fault.text} | {WORDS[fault.first]}{mark} | {counts['tried']} | {counts['twice']} | {counts['lost']} |\n"
+    )
+    sys.stdout.write(words)
+    sys.stdout.flush()
+    return words
+
+
+def try_once(fault: Fault, provider: Provider, running: Running) -> Counter[str]:
+    """Tries a fault once, with everything new."""
+    provider.reset()
+    with tempfile.TemporaryDirectory() as folder:
+        trial = try_fault(fault, provider, running, Path(folder))
+    if (trial.first.name, trial.again.name) != expected(fault, provider):
+        raise SystemExit(f"{provider.name}, {fault.text}: {trial.first.text} Then: {trial.again.text}")
+    hidden = trial.lost if provider.name == "api302" else 0  # it has no list of jobs; see the README
+    return Counter(tried=1, twice=trial.twice, lost=trial.lost - hidden, hidden=hidden)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if sys.argv[1:] else TIMES)

@@ -1,0 +1,47 @@
+"""What the hosted nodes make of ComfyUI's values; their runs are in the server ring."""
+
+import inspect
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.comfy
+
+from pack.hosted.errors import RequestError  # noqa: E402
+from pack.nodes.hosted import Hosted, HostedLora, to_picture  # noqa: E402
+
+
+@pytest.mark.parametrize("count", [0, 2, 81])
+def test_one_picture_and_no_other_number_is_sent(count):
+    with pytest.raises(RequestError) as refused:
+        to_picture(torch.zeros(count, 8, 8, 3), "last_image")
+    assert str(refused.value) == f"A hosted model takes one picture as last_image, got {count}. Choose one of them."
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_picture_has_three_channels_and_rounded_values(channels):
+    image = torch.full((1, 4, 6, channels), 0.5)
+    image[0, 0, 0] = torch.tensor(float("nan"))
+    image[0, 0, 1] = 2.0
+    image[0, 0, 2] = -1.0
+    pixels = to_picture(image, "image").pixels
+    assert pixels.shape == (4, 6, 3)
+    assert pixels[0, :4, 0].tolist() == [0, 255, 0, 128]
+
+
+def test_hosted_loras_add_up_and_never_show_a_token():
+    first = HostedLora.execute("https://lora.example/a?token=secret-1", 1.0, "both", "glow").args[0]
+    both = HostedLora.execute(" owner/second ", 0.5, "high", "", first).args[0]
+    assert [(lora.url, lora.scale, lora.expert) for lora in both][1] == ("owner/second", 0.5, "high")
+    assert str(both) == "(https://lora.example/a?*** at 1 on both, owner/second at 0.5 on high)"
+
+
+def test_a_linked_value_is_checked_when_it_is_there():
+    assert HostedLora.validate_inputs(None, None) is True
+    assert Hosted.validate_inputs(None, "1080p", 6, None, None, None) is True
+    assert "got -1" in str(Hosted.validate_inputs(None, None, None, -1, None, None))
+
+
+def test_a_hosted_node_runs_beside_others_and_asks_for_no_login():
+    assert inspect.iscoroutinefunction(Hosted.execute)
+    assert not Hosted.define_schema().is_api_node
