@@ -37,6 +37,7 @@ class Follower:
         self.display = display
         self.socket: websocket.ClientConnection | None = None
         self.tried = 0.0
+        self.without = False
         self.stage = ""
         self.waiting = -1  # how many were said to come before it
         self.connect()
@@ -70,12 +71,12 @@ class Follower:
                 return
             except BROKEN:
                 self.disconnect()
-                self.display.say("The connection for the progress broke. Asking the server every second instead.")
+                self.say_without()
                 return
             if isinstance(message, bytes):
                 continue  # a preview picture
             event = json.loads(message)
-            if event["data"].get("prompt_id") != prompt_id:
+            if not isinstance(event.get("data"), dict) or event["data"].get("prompt_id") != prompt_id:
                 continue
             if event["type"] == "executing" and event["data"]["node"] is None:
                 return
@@ -111,7 +112,15 @@ class Follower:
                 ssl=self.server.tls if address.base.startswith("https") else None, open_timeout=10, ping_timeout=60,
             )  # fmt: skip
         except BROKEN:
-            self.socket = None
+            self.say_without()
+
+    def say_without(self) -> None:
+        """Says, once, that there is no websocket."""
+        if not self.without:
+            self.display.say(
+                "The server's websocket is out of reach. Asking it every second instead, without progress."
+            )
+        self.without = True
 
     def disconnect(self) -> None:
         """Closes the websocket."""

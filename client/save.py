@@ -77,6 +77,7 @@ def save(server: Server, file: dict[str, str], target: Path, overwrite: bool) ->
 
 def fetch(server: Server, file: dict[str, str], part: Any) -> None:
     """Writes a file of the server into an open one, from the beginning again where the connection breaks."""
+    reason = ""
     for attempt in range(1, ATTEMPTS + 1):
         part.seek(0)
         part.truncate()
