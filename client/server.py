@@ -1,6 +1,7 @@
 """A ComfyUI server over HTTP. Reads are repeated while it is away; a prompt is posted once and never again."""
 
 import json
+import logging
 import ssl
 import time
 from collections.abc import Callable, Iterable
@@ -54,6 +55,9 @@ class Server:
         self.address = address
         self.patience = patience
         self.say = say
+        if address.secrets:
+            for library in ("httpx", "httpcore", "websockets"):  # they log whole URLs and headers
+                logging.getLogger(library).setLevel(logging.WARNING)
         self.tls = ssl.create_default_context()  # reads SSL_CERT_FILE
         self.http = httpx.Client(
             headers={**address.headers, "Accept-Encoding": "identity"},

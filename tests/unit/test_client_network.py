@@ -186,14 +186,17 @@ def test_a_server_that_stays_away_is_named(comfy):
     assert "secret-word" not in str(error.value)
 
 
-def test_no_proxy_is_asked(comfy, client, monkeypatch):
+def test_no_proxy_is_asked_and_no_log_tells_the_token(comfy, client, monkeypatch, caplog):
+    caplog.set_level("DEBUG")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    fresh = server.Server(address.parse(f"{comfy.address}?token=abc", token="t"))
+    fresh = server.Server(address.parse(f"{comfy.address}?token=abc", token="wxyz"))
     assert fresh.locate("id-1").state == "unknown"
     fresh.close()
     _, query, headers = comfy.asked[0]
     assert query == {"token": ["abc"]}
-    assert headers["Authorization"] == "Bearer t"
+    assert headers["Authorization"] == "Bearer wxyz"
+    assert "abc" not in caplog.text
+    assert "wxyz" not in caplog.text
 
 
 def test_a_job_is_found_wherever_it_is(comfy, client):
