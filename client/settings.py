@@ -151,7 +151,7 @@ def find(settings: list[Setting], name: str) -> Setting:
     if alike:
         raise UsageError(f"'{name}' may mean several inputs. Say which: {', '.join(alike)}.")
     everything = [item.name for item in settings]
-    close = difflib.get_close_matches(asked, everything, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(asked, everything, n=3)
     hint = f"Did you mean {' or '.join(close)}?" if close else f"It has: {', '.join(everything)}."
     raise UsageError(f"The prompt has no input called '{name}'. {hint}")
 

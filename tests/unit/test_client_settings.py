@@ -86,7 +86,7 @@ def test_every_form_of_a_name_finds_the_input(form):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("sede", "The prompt has no input called 'sede'. Did you mean seed or mode?"),
+        ("sede", "The prompt has no input called 'sede'. Did you mean seed?"),
         ("zzz", "The prompt has no input called 'zzz'. It has: picture, seed, cfg, mode."),
     ],
 )
