@@ -14,10 +14,10 @@ BENCHES = (
     "encoding.py",
     "saving.py",
     "decoding.py",
+    "hosted.py",
     "gpu.py",
     "chart.py",
 )
-BENCHES = ("import_cost.py", "sampling.py", "hosted.py", "gpu.py")
 
 if __name__ == "__main__":
     sys.exit(max(subprocess.run([sys.executable, str(HERE / bench), *sys.argv[1:]]).returncode for bench in BENCHES))

@@ -23,6 +23,9 @@ IMPORTS = {"torch", "safetensors", "numpy", "einops", "cv2", "av", "PIL", "aioht
 COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server"}
 COMFYUI_ROOMS = {"nodes", "__init__.py", "samplers/guider.py", "weights/loading.py", "media/vae_stream.py"}
 
+CLIENT = sorted((ROOT / "client").glob("*.py"))
+CLIENT_IMPORTS = {"httpx", "websockets", "rich", "typer", "client"}
+
 each_file = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
@@ -62,6 +65,28 @@ def test_domain_rooms_do_not_import_each_other(path):
 @each_file
 def test_files_stay_small(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 320
+
+
+@pytest.mark.parametrize("path", CLIENT, ids=lambda path: path.name)
+def test_the_client_imports_its_own_packages_alone_and_stays_small(path):
+    absolute, rooms = imported(path)
+    assert absolute <= CLIENT_IMPORTS
+    assert rooms == set()
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
+
+
+@each_file
+def test_the_pack_does_not_import_the_client(path):
+    absolute, rooms = imported(path)
+    assert "client" not in rooms
+    assert absolute.isdisjoint(CLIENT_IMPORTS)
+    assert "from .client" not in (ROOT / "__init__.py").read_text(encoding="utf-8")
+
+
+def test_the_clients_packages_are_the_same_wherever_they_are_listed():
+    listed = (ROOT / "client" / "requirements.txt").read_text(encoding="utf-8").split()
+    assert listed == PYPROJECT["project"]["optional-dependencies"]["client"]
+    assert {re.split(r"[<>=]", name)[0] for name in listed} == CLIENT_IMPORTS - {"client"}
 
 
 def test_registry_fields_are_what_the_registry_takes():

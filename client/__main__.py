@@ -1,0 +1,20 @@
+"""`python client`, from the checkout, without an installation."""
+
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a folder: put the checkout, not the folder, where Python looks for modules
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+NEEDED = {"httpx", "websockets", "typer", "rich"}
+
+try:
+    from client.cli import main
+except ModuleNotFoundError as error:
+    if error.name not in NEEDED:
+        raise
+    python = Path(sys.executable).name
+    sys.exit(f"The client needs the package {error.name}. Run: {python} -m pip install -r client/requirements.txt")
+
+if __name__ == "__main__":
+    sys.exit(main())

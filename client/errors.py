@@ -1,0 +1,70 @@
+"""What can go wrong, and the exit code of the command line for each.
+
+ClientError                 the root; `except ClientError` catches all of them
+    RunError            1   a node failed, or somebody interrupted the run on the server
+    UsageError          2   a name, value or file that cannot be used; nothing was sent
+    RefusedError        3   the server refused the whole prompt; nothing runs
+    PartlyRefusedError  4   the server refused some outputs; what the others made is saved, see `saved`
+    JobLostError        5   the server no longer knows the job
+    UnreachableError    6   the server does not answer, or answers as no ComfyUI does
+    SaveError           7   the clip is made, and could not be saved here
+    CancelledError    130   cancelled with Ctrl-C
+"""
+
+from pathlib import Path
+
+
+class ClientError(Exception):
+    """Anything that this client cannot do. The text is made of full sentences for a person."""
+
+    exit_code = 1
+
+
+class RunError(ClientError):
+    """A node failed, or somebody interrupted the run on the server."""
+
+
+class UsageError(ClientError):
+    """A name, value or file that cannot be used. Nothing was sent."""
+
+    exit_code = 2
+
+
+class RefusedError(ClientError):
+    """The server refused the whole prompt. Nothing runs."""
+
+    exit_code = 3
+
+
+class PartlyRefusedError(ClientError):
+    """The server refused some outputs. What the others made is in `saved`."""
+
+    exit_code = 4
+
+    def __init__(self, text: str, saved: list[Path]):
+        super().__init__(text)
+        self.saved = saved
+
+
+class JobLostError(ClientError):
+    """The server no longer knows the job: it was restarted, or somebody removed the job."""
+
+    exit_code = 5
+
+
+class UnreachableError(ClientError):
+    """The server does not answer, or answers as no ComfyUI does."""
+
+    exit_code = 6
+
+
+class SaveError(ClientError):
+    """The clip is made, and could not be saved here. It is still on the server."""
+
+    exit_code = 7
+
+
+class CancelledError(ClientError):
+    """Cancelled with Ctrl-C. The text says what became of the job."""
+
+    exit_code = 130

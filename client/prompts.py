@@ -1,0 +1,58 @@
+"""Prompts in ComfyUI's API format: those that this checkout ships, and anybody's."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+Prompt = dict[str, dict[str, Any]]
+
+SHIPPED = Path(__file__).resolve().parent.parent / "workflows" / "api"
+
+
+def names() -> list[str]:
+    """Lists the prompts that this checkout ships."""
+    return sorted(path.stem for path in SHIPPED.glob("*.json"))
+
+
+def load(name: str) -> Prompt:
+    """Reads a shipped prompt by its name, or any API-format file by its path.
+
+    Raises:
+        UsageError: There is no such prompt, or the file is not in API format.
+    """
+    path = Path(name) if name.endswith(".json") else SHIPPED / f"{name}.json"
+    if path.parent == SHIPPED and path.stem not in names():
+        close = difflib.get_close_matches(path.stem, names()) or names()
+        raise UsageError(f"No prompt is called '{name}'. There is: {', '.join(close)}. Or name a .json file.")
+    try:
+        prompt = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"A prompt must be a JSON file that can be read; {path} is not: {error}.") from error
+    check(prompt, path.name)
+    return prompt
+
+
+def check(prompt: Any, name: str) -> None:
+    """Refuses what ComfyUI would answer with "500 Internal Server Error"."""
+    if isinstance(prompt, dict) and {"nodes", "links"} <= prompt.keys():
+        raise UsageError(
+            f"A prompt must be in API format, but {name} is a graph as the editor saves it. "
+            "Open it in ComfyUI and take Workflow > Export (API)."
+        )
+    nodes = list(prompt.values()) if isinstance(prompt, dict) else [None]
+    if not nodes or not all(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in nodes):
+        raise UsageError(f"A prompt must hold nodes with class_type and inputs, and nothing else, but {name} does not.")
+
+
+def title(prompt: Prompt, node_id: str) -> str:
+    """Returns a node's title, else its class. A node inside a subgraph, "4:7", goes by the outer one if unknown."""
+    node = prompt.get(node_id) or prompt.get(node_id.partition(":")[0], {})
+    return node.get("_meta", {}).get("title") or node.get("class_type", f"node {node_id}")
+
+
+def is_link(value: Any) -> bool:
+    """Says whether an input comes from another node: [node id, slot]."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)

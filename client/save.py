@@ -1,0 +1,127 @@
+"""Downloads what a job made: to a temporary name, then whole under its own, beside what is there already."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from .errors import RunError, SaveError
+from .server import Server
+
+ATTEMPTS = 3
+CHUNK = 1 << 20  # bytes
+
+
+def outputs(record: dict[str, Any]) -> list[dict[str, str]]:
+    """Lists the files that a job put into the server's output folder, in order, each once."""
+    files = [
+        item
+        for results in (record.get("outputs") or {}).values()
+        for items in results.values()
+        if isinstance(items, list)
+        for item in items
+        if isinstance(item, dict) and item.get("filename") and item.get("type") == "output"
+    ]
+    return [file for number, file in enumerate(files) if file not in files[:number]]
+
+
+def save_all(server: Server, record: dict[str, Any], target: Path, overwrite: bool) -> list[Path]:
+    """Downloads every file that a job made.
+
+    Args:
+        server: That has them.
+        record: The job's entry in the history.
+        target: A folder, or the name for a file if the job made just one.
+        overwrite: Replace a file of that name; otherwise the new one gets a number.
+
+    Raises:
+        RunError: It made none.
+        SaveError: One could not be fetched or written.
+    """
+    files = outputs(record)
+    if not files:
+        raise RunError("The run ended well and saved nothing in the server's output folder. Add a node that saves.")
+    if len(files) > 1 and target.suffix and not target.is_dir():
+        raise SaveError(f"The job made {len(files)} files, so the output must be a folder, got {target.name}.")
+    return [save(server, file, target, overwrite) for file in files]
+
+
+def save(server: Server, file: dict[str, str], target: Path, overwrite: bool) -> Path:
+    """Downloads one file and returns where it is."""
+    named = bool(target.suffix) and not target.is_dir()
+    folder, name = (target.parent, target.name) if named else (target, plain_name(file["filename"]))
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, text = tempfile.mkstemp(prefix=".wan22-turbo-", suffix=".part", dir=folder)
+        temporary = Path(text)
+        with os.fdopen(handle, "wb") as part:
+            fetch(server, file, part)
+            part.flush()
+            os.fsync(part.fileno())
+        temporary.chmod(0o666 & ~mask())
+        path = folder / name if overwrite else reserve(folder / name)
+        temporary.replace(path)
+    except OSError as error:
+        raise SaveError(
+            f"The clip could not be written: {error.strerror}. It is on the server as {file['filename']}."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def fetch(server: Server, file: dict[str, str], part: Any) -> None:
+    """Writes a file of the server into an open one, from the beginning again where the connection breaks."""
+    reason = ""
+    for attempt in range(1, ATTEMPTS + 1):
+        part.seek(0)
+        part.truncate()
+        try:
+            with server.view(file) as response:
+                if response.status_code != 200:
+                    raise SaveError(f"The server does not give {file['filename']} (HTTP {response.status_code}).")
+                for chunk in response.iter_raw(CHUNK):
+                    part.write(chunk)
+                promised = response.headers.get("Content-Length")
+            if promised is None or part.tell() == int(promised):
+                return
+            reason = f"{part.tell()} of {promised} bytes came"
+        except httpx.TransportError as error:
+            reason = server.address.mask(str(error)) or type(error).__name__
+        if attempt < ATTEMPTS:
+            server.say(f"The download broke ({reason}). Starting it again.")
+            time.sleep(attempt)
+    raise SaveError(f"{file['filename']} could not be downloaded: {reason}. It is still on the server.")
+
+
+def plain_name(name: str) -> str:
+    """Returns the last part of a name, however the server's system writes paths."""
+    plain = name.replace("\\", "/").rpartition("/")[2].lstrip(".")
+    if not plain:
+        raise SaveError("The server gave a file without a name. Nothing was saved.")
+    return plain
+
+
+def reserve(path: Path) -> Path:
+    """Makes an empty file under the first name that nobody has: clip.mp4, clip (1).mp4, and so on."""
+    name, number = path, 0
+    while True:
+        try:
+            name.open("x").close()
+        except FileExistsError:
+            number += 1
+            name = path.with_name(f"{path.stem} ({number}){path.suffix}")
+        else:
+            return name
+
+
+def mask() -> int:
+    """Returns the permissions that this process takes from new files; the system tells only by setting them."""
+    current = os.umask(0o077)
+    os.umask(current)
+    return current

@@ -1,0 +1,226 @@
+"""What may be set in a prompt, under names that a person can read and keep.
+
+A setting is an input of a node that holds a value instead of a link. Its name is the input's own: `seconds`, `steps`,
+`prompt`. Inputs whose name says nothing without their node (`image` of "Your picture") take the node's title instead,
+in lower case, with underscores, without a leading article: `picture`. A name that several settings would share is
+written with the node's title before it, `rcm_sampler.seed`, and if the titles are equal too with the node's id,
+`load_image_12.image`. The long forms, `rcm_sampler.seed` and `7.seed`, always work.
+"""
+
+import difflib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from .errors import RefusedError, UsageError
+from .prompts import Prompt, is_link, title
+
+NAMELESS = {"image", "video", "audio", "file", "text", "string", "value", "int", "float"}
+KINDS = {"INT": "integer", "FLOAT": "number", "STRING": "string", "BOOLEAN": "boolean", "COMBO": "string"}
+# A choice among these is a choice among the server's files, as in the missing-model scan of ComfyUI's frontend.
+FILES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".gguf")
+UPLOADS = ("image_upload", "video_upload", "audio_upload")
+TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One settable input of a prompt.
+
+    Args:
+        name: What a person calls it.
+        node_id, input, title: Where it is.
+        kind: JSON type: string, integer, number or boolean.
+        default: The value in the prompt's file.
+        minimum, maximum: The range of a number, both included.
+        options: The choices that every server has; None where any value of the kind may be given.
+        files: "" or whose files it chooses among: "server" (models), "upload" (a picture of yours is sent there).
+        help: What the node says of it.
+        known: The files that this server has to choose among, now.
+    """
+
+    name: str
+    node_id: str
+    input: str
+    title: str
+    kind: str
+    default: Any
+    minimum: float | None = None
+    maximum: float | None = None
+    options: tuple[Any, ...] | None = None
+    files: str = ""
+    help: str = ""
+    known: tuple[str, ...] = ()
+
+
+def settings_of(prompt: Prompt, object_info: dict[str, Any]) -> list[Setting]:
+    """Lists what may be set in a prompt, in the order of its nodes.
+
+    Args:
+        prompt: In API format.
+        object_info: What the server says of the classes in it.
+
+    Raises:
+        RefusedError: The server lacks a node.
+    """
+    found = []
+    for node_id, node in prompt.items():
+        if node["class_type"] not in object_info:
+            raise RefusedError(
+                f"{title(prompt, node_id)}: the server has no node of the class '{node['class_type']}'. "
+                "Install the pack that brings it there, or update it, and restart the server."
+            )
+        declared = object_info[node["class_type"]]["input"]
+        for name, value in node["inputs"].items():
+            spec = declared.get("required", {}).get(name) or declared.get("optional", {}).get(name)
+            if spec is not None and not is_link(value):
+                found.append(setting_of(node_id, title(prompt, node_id), name, value, spec))
+    return named(found)
+
+
+def setting_of(node_id: str, node_title: str, name: str, value: Any, spec: list[Any]) -> Setting:
+    """Reads one input as /object_info describes it: [type or options, {more}]."""
+    kind, more = spec[0], spec[1] if len(spec) > 1 else {}
+    options = tuple(kind) if isinstance(kind, list) else tuple(more.get("options") or ()) or None
+    files = ""
+    if any(more.get(upload) for upload in UPLOADS):
+        files = "upload"
+    elif any(str(option).endswith(FILES) for option in (value, *(options or ()))):
+        files = "server"
+    return Setting(
+        name="",
+        node_id=node_id,
+        input=name,
+        title=node_title,
+        kind=KINDS.get(kind, "string") if isinstance(kind, str) else "string",
+        default=value,
+        minimum=more.get("min"),
+        maximum=more.get("max"),
+        options=None if files else options,
+        files=files,
+        help=(more.get("tooltip") or "").strip(),
+        known=(options or ()) if files else (),
+    )
+
+
+def named(settings: list[Setting]) -> list[Setting]:
+    """Gives every setting the shortest name that is its alone."""
+    for form in (short_name, title_name, id_name):
+        clashes = {name for name, count in Counter(setting.name for setting in settings).items() if count > 1}
+        settings = [replace(item, name=form(item)) if item.name in clashes | {""} else item for item in settings]
+    return settings
+
+
+def short_name(setting: Setting) -> str:
+    """The input's own name, or the node's title where the input's says nothing."""
+    return slug(setting.title) if setting.input in NAMELESS else setting.input
+
+
+def title_name(setting: Setting) -> str:
+    """The input's name after its node's title."""
+    return f"{slug(setting.title)}.{setting.input}"
+
+
+def id_name(setting: Setting) -> str:
+    """The input's name after its node's title and id."""
+    return f"{slug(setting.title)}_{slug(setting.node_id)}.{setting.input}"
+
+
+def slug(text: str) -> str:
+    """Turns a title into a name: "Your picture" becomes "picture". Letters of any script stay."""
+    words = re.sub(r"\W+", "_", text.lower()).strip("_")
+    return re.sub(r"^(your|my|the|a|an)_(?=.)", "", words)
+
+
+def find(settings: list[Setting], name: str) -> Setting:
+    """Finds a setting by its name, or by a long form of it.
+
+    Raises:
+        UsageError: No setting is called so, or several are. The text names those that come close.
+    """
+    asked = name.strip().lower().replace("-", "_").replace(" ", "_")
+    for form in (lambda item: item.name, title_name, lambda item: f"{item.node_id}.{item.input}", id_name):
+        found = [item for item in settings if form(item).lower() == asked]
+        if len(found) == 1:
+            return found[0]
+    alike = [item.name for item in settings if asked in (item.input.lower(), short_name(item), title_name(item))]
+    if alike:
+        raise UsageError(f"'{name}' may mean several inputs. Say which: {', '.join(alike)}.")
+    everything = [item.name for item in settings]
+    close = difflib.get_close_matches(asked, everything, n=3)
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"It has: {', '.join(everything)}."
+    raise UsageError(f"The prompt has no input called '{name}'. {hint}")
+
+
+def read(setting: Setting, value: Any) -> Any:
+    """Turns what a person gave, text or JSON, into the value to post.
+
+    Raises:
+        UsageError: The value does not fit. The text says what would.
+    """
+    given = convert(setting.kind, value)
+    if given is None or not fits(setting, given):
+        close = difflib.get_close_matches(str(value), map(str, setting.options or ()), n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise UsageError(f"{setting.name} must be {expected(setting)}, got '{value}'.{hint}")
+    if setting.files == "server" and is_absolute(given):
+        raise UsageError(f"{setting.name} must be the name of a file in the server's own folders, got a path.")
+    return given
+
+
+def convert(kind: str, value: Any) -> Any:
+    """Returns a value of a JSON type, or None where it is none."""
+    if kind == "string":
+        return value if isinstance(value, str) else None
+    if kind == "boolean":
+        return value if isinstance(value, bool) else TRUTHS.get(str(value).lower())
+    if isinstance(value, bool):
+        return None
+    try:
+        if kind == "integer":
+            return value if isinstance(value, int) else int(str(value))
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def fits(setting: Setting, value: Any) -> bool:
+    """Says whether a value of the right type is among the choices, or in the range."""
+    if setting.options is not None:
+        return value in setting.options
+    low = setting.minimum is None or value >= setting.minimum
+    return low and (setting.maximum is None or value <= setting.maximum)
+
+
+def expected(setting: Setting) -> str:
+    """Says in words what a setting takes."""
+    if setting.options is not None:
+        return "one of " + ", ".join(map(str, setting.options))
+    if setting.files:
+        return "a picture or other file of yours" if setting.files == "upload" else "a file in the server's folders"
+    what = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(setting.kind, "text")
+    bounds = (("from", setting.minimum), ("to", setting.maximum))
+    return " ".join([what, *(f"{word} {plain(bound)}" for word, bound in bounds if bound is not None)])
+
+
+def plain(number: float) -> str:
+    """Writes a bound without a needless fraction."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+def is_absolute(name: str) -> bool:
+    """Says whether a name is a whole path on any system."""
+    return PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive != "" or name.startswith(("\\", "~"))
+
+
+def apply(prompt: Prompt, values: Iterable[tuple[Setting, Any]]) -> Prompt:
+    """Returns the prompt with values set; the given one stays as it is."""
+    changed = {node_id: {**node, "inputs": dict(node["inputs"])} for node_id, node in prompt.items()}
+    for setting, value in values:
+        changed[setting.node_id]["inputs"][setting.input] = value
+    return changed

@@ -1,0 +1,303 @@
+"""What the client does when the network misbehaves. The other side is a few routes over real sockets.
+
+tests/server runs the same client against a real ComfyUI.
+"""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from pack.client import address, cancel, job, save, server
+from pack.client.errors import JobLostError, RefusedError, RunError, SaveError, UnreachableError
+from pack.client.follow import Follower
+from pack.client.progress import Silent
+
+CLIP = b"clip" * 1000
+PROMPT = {"9": {"class_type": "Save", "inputs": {}, "_meta": {"title": "Save"}}}
+FILE = {"filename": "clip.mp4", "subfolder": "video", "type": "output"}
+RECORD = {"prompt": [0, "id", PROMPT], "outputs": {"9": {"images": [FILE], "animated": [True]}}, "status": {}}
+
+
+class Routes(BaseHTTPRequestHandler):
+    """ComfyUI's routes, as far as the client calls them; `comfy.trouble` names what goes wrong next."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    @property
+    def comfy(self):
+        return self.server.comfy
+
+    def do_GET(self):
+        path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        self.comfy.asked.append((path, query, dict(self.headers)))
+        if self.comfy.trouble and self.comfy.trouble[0] == "away":
+            self.comfy.trouble.pop(0)
+            self.reply(502, b"")
+        elif path == "/queue":
+            self.reply(200, {"queue_running": self.comfy.running, "queue_pending": self.comfy.pending})
+        elif path.startswith("/history/"):
+            name = path.rpartition("/")[2]
+            self.reply(200, {name: self.comfy.history[name]} if name in self.comfy.history else {})
+        elif path == "/view":
+            self.view()
+        else:
+            self.reply(404, b"")
+
+    def view(self):
+        if not self.comfy.trouble:
+            return self.reply(200, CLIP)
+        if self.comfy.trouble.pop(0) == "short":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CLIP)))
+            self.end_headers()
+            self.wfile.write(CLIP[:100])
+            self.close_connection = True
+            return None
+        return self.reply(404, b"")
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.comfy.posted.append((self.path, body))
+        trouble = self.comfy.trouble.pop(0) if self.comfy.trouble else ""
+        if self.path == "/prompt" and trouble != "lost":
+            self.comfy.running.append([0, body["prompt_id"], body["prompt"], {}, []])
+        if self.path == "/queue":
+            self.comfy.pending[:] = [item for item in self.comfy.pending if item[1] not in body["delete"]]
+        if trouble in ("lost", "answer lost"):
+            self.close_connection = True
+            return
+        if trouble == "redirect":
+            self.send_response(307)
+            self.send_header("Location", "http://127.0.0.1:9/prompt")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.reply(int(trouble or 200), {"prompt_id": body.get("prompt_id"), "node_errors": {}})
+
+    def reply(self, status, body):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class Comfy:
+    """The other side: what it was asked, what it has, what goes wrong next."""
+
+    def __init__(self):
+        self.asked, self.posted, self.running, self.pending, self.history, self.trouble = [], [], [], [], {}, []
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Routes)
+        self.http.comfy = self
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,))
+        self.thread.start()
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.http.server_port}"
+
+    def close(self):
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def comfy(monkeypatch):
+    monkeypatch.setattr(server, "UNSURE_SECONDS", 0.2)
+    monkeypatch.setattr(server, "PAUSES", (0.01,))
+    running = Comfy()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def client(comfy, said):
+    speaking = server.Server(address.parse(comfy.address), patience=5.0, say=said.append)
+    yield speaking
+    speaking.close()
+
+
+def prompts_posted(comfy):
+    return [body for path, body in comfy.posted if path == "/prompt"]
+
+
+def test_a_prompt_whose_answer_got_lost_is_found_in_the_queue_and_not_sent_again(comfy, client, said):
+    comfy.trouble = ["answer lost"]
+    assert client.submit(PROMPT, "id-1", "me") == {"prompt_id": "id-1"}
+    assert len(prompts_posted(comfy)) == 1
+    assert said == ["The answer to the prompt got lost. Asking the server whether it has the job."]
+
+
+@pytest.mark.parametrize("trouble", ["lost", "redirect"])
+def test_a_prompt_that_may_not_have_arrived_is_never_sent_again(comfy, client, trouble):
+    comfy.trouble = [trouble]
+    with pytest.raises(UnreachableError) as error:
+        client.submit(PROMPT, "id-1", "me")
+    assert len(prompts_posted(comfy)) == 1
+    if trouble == "lost":
+        assert "It was not sent a second time, as the first may yet arrive." in str(error.value)
+
+
+@pytest.mark.parametrize("status", ["502", "503", "504"])
+def test_a_proxy_that_gives_up_is_not_believed_about_a_prompt(comfy, client, status):
+    comfy.trouble = [status]
+    assert client.submit(PROMPT, "id-1", "me") == {"prompt_id": "id-1"}
+    assert len(prompts_posted(comfy)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "sentence"),
+    [
+        ("500", RefusedError, r"failed at this request itself \(HTTP 500\)\. Its log says why\."),
+        ("401", UnreachableError, r"does not let us in \(HTTP 401\)\. Give the token in WAN22_TURBO_TOKEN"),
+        ("404", UnreachableError, r"does not answer as a ComfyUI does \(HTTP 404\)\. Check the address\."),
+    ],
+)
+def test_other_answers_end_in_a_sentence(comfy, client, status, kind, sentence):
+    comfy.trouble = [status]
+    with pytest.raises(kind, match=sentence):
+        client.submit(PROMPT, "id-1", "me")
+
+
+def test_questions_are_repeated_while_the_server_is_away(comfy, client, said):
+    comfy.trouble = ["away"] * 4
+    comfy.history["id-1"] = RECORD
+    assert client.locate("id-1").state == "done"
+    assert said == [f"{comfy.address} does not answer. Waiting for it, up to 5 seconds."]
+
+
+def test_a_server_that_stays_away_is_named(comfy):
+    gone = server.Server(address.parse("http://me:secret-word@127.0.0.1:9"), patience=0.0)
+    with pytest.raises(UnreachableError, match=r"^No ComfyUI answers at http://127\.0\.0\.1:9 \(") as error:
+        gone.locate("id-1")
+    gone.close()
+    assert "secret-word" not in str(error.value)
+
+
+def test_no_proxy_is_asked_and_no_log_tells_the_token(comfy, client, monkeypatch, caplog):
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    fresh = server.Server(address.parse(f"{comfy.address}?token=abc", token="wxyz"))
+    assert fresh.locate("id-1").state == "unknown"
+    fresh.close()
+    _, query, headers = comfy.asked[0]
+    assert query == {"token": ["abc"]}
+    assert headers["Authorization"] == "Bearer wxyz"
+    assert "abc" not in caplog.text
+    assert "wxyz" not in caplog.text
+
+
+def test_a_job_is_found_wherever_it_is(comfy, client):
+    comfy.running = [[1, "a", PROMPT, {}, []]]
+    comfy.pending = [[3, "c", PROMPT, {}, []], [2, "b", PROMPT, {}, []]]
+    comfy.history = {"d": RECORD}
+    places = {name: client.locate(name) for name in "abcde"}
+    assert [place.state for place in places.values()] == ["running", "pending", "pending", "done", "unknown"]
+    assert (places["b"].ahead, places["c"].ahead) == (1, 2)
+
+
+def test_without_a_websocket_the_job_is_followed_all_the_same(comfy, client, said):
+    class Telling(Silent):
+        def say(self, text):
+            said.append(text)
+
+    follower = Follower(client, "me", Telling())
+    comfy.running = [[1, "id-1", PROMPT, {}, []]]
+    threading.Timer(0.1, lambda: (comfy.history.update({"id-1": RECORD}), comfy.running.clear())).start()
+    assert follower.follow("id-1", PROMPT) == RECORD
+    assert said == ["The server's websocket is out of reach. Asking it every second instead, without progress."]
+
+
+def test_a_job_that_the_server_forgot_is_lost(comfy, client):
+    with pytest.raises(JobLostError) as error:
+        Follower(client, "me", Silent()).follow("id-1", PROMPT)
+    assert "neither in its queue nor in its history" in str(error.value)
+    assert "it is safe to run the same command again" in str(error.value)
+
+
+def test_a_waiting_job_is_taken_out_of_the_queue_and_no_other(comfy, client):
+    comfy.pending = [[1, "id-1", PROMPT, {}, []], [2, "id-2", PROMPT, {}, []]]
+    assert cancel.cancel(client, "id-1") == "Cancelled: job id-1 left the queue unrun."
+    assert [item[1] for item in comfy.pending] == ["id-2"]
+    assert comfy.posted == [("/queue", {"delete": ["id-1"]})]
+
+
+def test_a_running_job_is_interrupted_by_its_id_and_its_end_awaited(comfy, client):
+    comfy.running = [[1, "id-1", PROMPT, {}, []]]
+    assert "has not done so yet. It may still run." in cancel.cancel(client, "id-1", patience=0.0)
+    ended = {**RECORD, "status": {"messages": [["execution_interrupted", {"node_id": "9"}]]}}
+    threading.Timer(0.3, lambda: (comfy.history.update({"id-1": ended}), comfy.running.clear())).start()
+    assert cancel.cancel(client, "id-1") == "Cancelled: the server confirms that job id-1 has stopped."
+    assert comfy.posted == [("/interrupt", {"prompt_id": "id-1"})] * 2
+
+
+def test_a_job_that_ended_before_it_was_cancelled_is_not_called_cancelled(comfy, client):
+    comfy.history = {"id-1": RECORD}
+    assert cancel.cancel(client, "id-1").startswith("Too late: job id-1 had ended.")
+    assert cancel.cancel(client, "id-2") == "The server has no job id-2."
+    assert comfy.posted == []
+
+
+def test_a_download_that_breaks_is_started_again_and_leaves_nothing_half(comfy, client, said, tmp_path):
+    comfy.trouble = ["short"]
+    (path,) = save.save_all(client, RECORD, tmp_path, overwrite=False)
+    assert path.read_bytes() == CLIP
+    assert said[0].startswith("The download broke (")
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("trouble", [["short"] * 3, ["gone"]])
+def test_a_download_that_fails_leaves_the_folder_as_it_was(comfy, client, tmp_path, trouble, monkeypatch):
+    monkeypatch.setattr(save.time, "sleep", lambda seconds: None)
+    comfy.trouble = trouble
+    with pytest.raises(SaveError, match=r"clip\.mp4"):
+        save.save_all(client, RECORD, tmp_path, overwrite=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten_unless_told(comfy, client, tmp_path):
+    for _ in range(3):
+        save.save_all(client, RECORD, tmp_path / "new 小" / "folder", overwrite=False)
+    folder = tmp_path / "new 小" / "folder"
+    assert sorted(path.name for path in folder.iterdir()) == ["clip (1).mp4", "clip (2).mp4", "clip.mp4"]
+    (folder / "clip.mp4").write_bytes(b"old")
+    assert save.save_all(client, RECORD, folder / "clip.mp4", overwrite=True) == [folder / "clip.mp4"]
+    assert (folder / "clip.mp4").read_bytes() == CLIP
+    (path,) = save.save_all(client, RECORD, folder / "mine.mp4", overwrite=False)
+    assert path.name == "mine.mp4"
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_the_clip_stays_on_the_server(comfy, client, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SaveError, match=r"The clip could not be written: .* It is on the server as clip\.mp4\."):
+        save.save_all(client, RECORD, tmp_path / "file" / "below", overwrite=False)
+
+
+def test_a_run_that_saved_nothing_says_so(comfy, client):
+    preview = {"outputs": {"9": {"images": [{**FILE, "type": "temp"}], "text": ["words"]}}}
+    with pytest.raises(RunError, match="saved nothing in the server's output folder"):
+        save.save_all(client, preview, Path(), overwrite=False)
+
+
+def test_ctrl_c_while_the_prompt_is_sent_cancels_what_may_have_arrived(comfy, client, monkeypatch):
+    def interrupted(prompt, prompt_id, client_id):
+        comfy.pending.append([1, prompt_id, prompt, {}, []])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "submit", interrupted)
+    with pytest.raises(job.CancelledError, match=r"^Cancelled: job .* left the queue unrun\.$") as error:
+        job.submit(client, PROMPT, "me", Silent(), strict=False)
+    assert error.value.exit_code == 130
+    assert comfy.pending == []
