@@ -1,4 +1,4 @@
-"""Every word of the schemas in every language of `locales/`, in the shape that ComfyUI's `/i18n` hands to its frontend."""
+"""Every word of the schemas in every language of `locales/`, in the shape that ComfyUI hands to its frontend."""
 
 import json
 import re
