@@ -3,11 +3,15 @@
 import json
 import urllib.error
 import urllib.parse
+import urllib.request
+from pathlib import Path
 
 import pytest
 from pack.tests.toy import models as toy
 
 pytestmark = pytest.mark.server
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_node_is_registered(server):
@@ -23,6 +27,22 @@ def test_the_server_starts_without_a_complaint_about_the_pack(server):
 
 def test_the_shipped_graphs_are_offered_as_templates(server):
     assert server.get("/workflow_templates")["another-name"] == ["wan22_hosted_i2v", "wan22_turbo_i2v"]
+
+
+def test_translations_are_handed_to_the_frontend(server):
+    served = server.get("/i18n")
+    for path in sorted((ROOT / "locales").iterdir()):
+        ours = json.loads((path / "nodeDefs.json").read_text(encoding="utf-8"))
+        assert {name: served[path.name]["nodeDefs"][name] for name in ours} == ours
+
+
+def test_help_pages_and_their_pictures_are_served(server):
+    docs = ROOT / "web" / "docs"
+    for path in sorted(docs.rglob("*.*")):
+        address = f"{server.address}/extensions/another-name/docs/{path.relative_to(docs).as_posix()}"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert answer.read() == path.read_bytes()
+            assert answer.headers.get_content_type() != "text/html"  # which the frontend takes for no page
 
 
 def test_a_proxy_for_the_package_index_is_not_asked_for_this_machine(server, monkeypatch):
