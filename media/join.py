@@ -1,4 +1,4 @@
-"""One clip after another: the frame that both hold is left out once, and the second takes on the first one's colours."""
+"""A clip and its continuation as one: the frame that both hold is in it once, the colours are those of the first."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ ANOTHER_PICTURE = 0.1  # mean difference from which the second clip does not beg
 
 
 class Seam(NamedTuple):
-    """How far apart the two frames are that meet, as mean absolute difference in [0, 1]: as they came, and as joined."""
+    """Mean absolute difference, in [0, 1], of the two frames that meet: as they came, and as joined."""
 
     before: float
     after: float

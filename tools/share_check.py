@@ -1,4 +1,4 @@
-"""Says what a file tells about its maker before it is shared: private paths, keys, and prompts if asked. Strips them too.
+"""Says what a file tells about its maker: private paths, keys, and prompts if asked. Writes copies without them.
 
     make share-check ARGS="graph.json clip.mp4"              names what is private, ends with 1 if there is any
     make share-check ARGS="--prompts clip.mp4"               counts what was written as private too
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 HIDDEN = "***"
 VIDEOS = (".mp4", ".mov", ".m4v")
 TEXTS = ("prompt", "text", "negative_prompt", "trigger_words", "string", "value")  # inputs that people write into
-WRITERS = re.compile(r"text|prompt|string|lora$|hosted", re.IGNORECASE)  # nodes of which a long text is a prompt
+NOTES = ("MarkdownNote", "Note")  # written to be read by others
 KEYS = re.compile(
     r"\b(?:sk-|hf_|ghp_|AKIA|wsk_)[\w-]{8,}|bearer\s+[\w.~+/=-]{8,}"
     r"|(?<=[?&])[\w-]*(?:token|key|signature|credential|secret|password)=(?!\*\*\*)[^&#\s\"'<>]+"
@@ -27,10 +27,9 @@ KEYS = re.compile(
     re.IGNORECASE,
 )
 KEY_NAMES = re.compile(r"(^|[_-])(api[_-]?key|token|secret|password|authorization)([_-]|$)", re.IGNORECASE)
-PATHS = re.compile(
-    r"(?<![\w:/.])(?:[A-Za-z]:[\\/]|\\\\[\w.-]+\\|file://|~/|/(?:home|Users|root|mnt|media|workspace|tmp|var|opt|data)/)"
-    r"[^\s\"'<>|*?]*"
-)
+ROOTS = r"(?:[A-Za-z]:[\\/]|\\\\[\w.-]+\\|file://|~/|/(?:home|Users|root|mnt|media|workspace|tmp|var|opt|data)/)"
+PATHS = re.compile(rf"(?<![\w:/.]){ROOTS}[^\s\"'<>|*?]*")
+WHOLE_PATH = re.compile(rf"{ROOTS}[^\n\"'<>|*?]*")
 
 
 class Finding(NamedTuple):
@@ -107,15 +106,17 @@ def clean_text(text: str, tell: Callable[[Finding], object], place: str) -> str:
         tell(Finding("path", place.lstrip("."), found[0]))
         return re.split(r"[\\/]", found[0].rstrip("\\/"))[-1]
 
-    return PATHS.sub(hide_path, KEYS.sub(hide_key, text))
+    text = KEYS.sub(hide_key, text)
+    whole = WHOLE_PATH.fullmatch(text)  # folders may have spaces, and a path alone in its widget ends where that ends
+    return hide_path(whole) if whole else PATHS.sub(hide_path, text)
 
 
 def prompt_places(node: dict[str, Any]) -> set[str]:
     """Names the entries of a node, in a graph or an API prompt, under which people's own words stand."""
     if isinstance(node.get("class_type"), str):
-        return {"inputs", "_meta"} & set(node)
-    if isinstance(node.get("type"), str) and "widgets_values" in node:
-        return {"widgets_values"} | ({"title"} & set(node))
+        return {"inputs"}
+    if isinstance(node.get("type"), str) and node["type"] not in NOTES:
+        return {"widgets_values"}
     return set()
 
 

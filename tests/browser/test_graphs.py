@@ -206,3 +206,23 @@ def test_models_named_in_the_graphs_can_be_downloaded_from_where_they_say():
                 assert model["url"].startswith("https://huggingface.co/")
                 assert model["url"].endswith("/" + model["name"])
                 assert model["directory"] in ("diffusion_models", "text_encoders", "vae", "loras")
+
+
+SHIPPED_ONCE = sorted((ROOT / "tests" / "data" / "graphs").glob("*/*.json"))
+
+
+def test_every_graph_ever_shipped_still_opens_and_posts_what_it_posted(tab):
+    for path in SHIPPED_ONCE:
+        tab.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
+        tab.wait_for_function("count => app.graph.nodes.length === count", arg=len(nodes_in(path)))
+        assert tab.evaluate(MISSING) == [], path
+        posted = tab.evaluate("async () => (await app.graphToPrompt()).output")
+        then = json.loads((path.parent / "api" / path.name).read_text(encoding="utf-8"))
+        assert {node: posted[node]["inputs"] | then[node]["inputs"] for node in then} == {
+            node: posted[node]["inputs"] for node in then
+        }, path  # what has been added since may be more
+
+
+def test_graphs_that_are_shipped_are_kept_for_the_next_version():
+    kept = {path.name for path in SHIPPED_ONCE}
+    assert {path.name for path in GRAPHS} <= kept, "Copy new graphs and their twins into tests/data/graphs/VERSION."

@@ -5,7 +5,9 @@ import pytest
 import torch
 from pack.media.join import describe, join
 
-DRIFT = torch.tensor([[0.97, 1.02, 0.98], [0.012, -0.008, 0.004]])  # gain and offset of a sampler and a VAE, per channel
+DRIFT = torch.tensor(
+    [[0.97, 1.02, 0.98], [0.012, -0.008, 0.004]]
+)  # gain and offset of a sampler and a VAE, per channel
 
 
 def scene(frames=5, seed=0, level=0.45):
@@ -83,7 +85,9 @@ def test_frames_that_fit_already_are_left_alone():
 def test_a_report_says_both_seams():
     first = scene()
     _, seam = join(first, continued(first))
-    assert describe(5, 5, seam, True).startswith("5 + 5 frames -> 9: the frame that both hold is in it once.\nSeam: 0.0")
+    assert describe(5, 5, seam, True).startswith(
+        "5 + 5 frames -> 9: the frame that both hold is in it once.\nSeam: 0.0"
+    )
 
 
 @pytest.mark.parametrize(
