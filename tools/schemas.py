@@ -2,8 +2,8 @@
 
     make schemas        writes additions down; refuses, with the reason, what would break somebody's graph
 
-A saved graph names inputs, keeps widget values by their place, and links by the place of an output. An API prompt leaves
-out what did not exist when it was made.
+A saved graph names inputs, keeps widget values by their place, and links by the place of an output. An API prompt
+leaves out what did not exist when it was made.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ def changed_input(old: Schema, new: Schema) -> list[str]:
         reasons.append(f"has lost the options {', '.join(map(str, lost))}.")
     if old["optional"] and new.get("default") != old.get("default"):
         reasons.append(
-            f"has the default {new.get('default')}, before {old.get('default')}: prompts that leave it out now mean that."
+            f"has the default {new.get('default')}, before {old.get('default')}, which prompts that leave it out mean."
         )
     return reasons
 
