@@ -2,10 +2,13 @@
 PYTHON ?= python3
 export COMFYUI COMFYUI_DIR COMFYUI_PYTHON WAN22_TURBO_CACHE CHROMIUM
 
-.PHONY: demo serve test bench setup
+.PHONY: demo serve test bench setup graphs schemas share-check
 
 demo: ; @$(PYTHON) tools/bootstrap.py tools/demo.py $(ARGS)
 serve: ; @$(PYTHON) tools/bootstrap.py tools/demo.py --serve $(ARGS)
 bench: ; @$(PYTHON) tools/bootstrap.py bench/run.py $(ARGS)
 test: ; @$(PYTHON) tools/bootstrap.py tools/check.py $(ARGS)
 setup: ; @$(PYTHON) tools/bootstrap.py
+graphs: ; @$(PYTHON) tools/bootstrap.py tools/graph_files.py $(ARGS)
+schemas: ; @$(PYTHON) tools/bootstrap.py tools/schemas.py
+share-check: ; @$(PYTHON) tools/bootstrap.py tools/share_check.py $(ARGS)

@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import decode, hosted, loader, lora, picture, routes, sampling, video
+from .nodes import decode, hosted, joining, loader, lora, picture, routes, sampling, video
 
 WEB_DIRECTORY = "./web"
 
@@ -27,6 +27,7 @@ class Wan22TurboExtension(ComfyExtension):
             decode.DecodeMp4,
             hosted.HostedLora,
             hosted.Hosted,
+            joining.JoinClips,
         ]
 
 

@@ -1,6 +1,7 @@
 """ComfyUI's own frontend in a headless Chromium."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from find_browser import ARGUMENTS, ensure_browser
@@ -31,6 +32,13 @@ def hosted_page(browser: Browser, comfyui) -> Iterator[Page]:
 
 def open_page(browser: Browser, server) -> Iterator[Page]:
     """Opens a page, and closes it when it is asked for the next one."""
+    with frontend(browser, server) as tab:
+        yield tab
+
+
+@contextmanager
+def frontend(browser: Browser, server) -> Iterator[Page]:
+    """Opens the frontend in a page of its own."""
     server.set_setting("Comfy.TutorialCompleted", True)
     server.set_setting("Comfy.Minimap.Visible", False)  # it lies over the graph
     tab = browser.new_page(viewport={"width": 1900, "height": 1000})

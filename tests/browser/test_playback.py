@@ -8,6 +8,7 @@ import pytest
 from find_browser import ARGUMENTS, ensure_browser
 from pack.media.codecs import CODECS, Codec, Encoder
 from pack.media.mp4 import Mp4Writer
+from pack.media.recipe import recipe
 from pack.media.resolution import Size
 
 pytestmark = pytest.mark.browser
@@ -153,3 +154,40 @@ def test_a_clip_that_is_dropped_on_the_canvas_opens_as_its_graph(page, server, m
     types = page.evaluate("() => app.graph.nodes.map(node => node.type)")
     assert sorted(types) == sorted(node["type"] for node in graph["nodes"])
     assert page.page_errors == []
+
+
+PRIVATE = "My neighbour waves from her garden."
+POSTED = {
+    "1": {"class_type": "Wan22Turbo_Lora", "inputs": {"prompt": PRIVATE, "lora_high": "cat.safetensors"}},
+    "2": {"class_type": "Wan22Turbo_Sampler", "inputs": {"steps": 4}},
+}
+LEVELS = {"recipe": {"recipe": json.dumps(recipe(POSTED, {}, {"fps": 16}))}, "none": {}}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_clip_that_keeps_its_graph_to_itself_is_dropped_as_a_video(page, server, level):
+    name = save(server, f"drop {level}.mp4", noise(Size(96, 64)), Size(96, 64), metadata=LEVELS[level])
+    page.evaluate(DROP, name)
+    page.wait_for_timeout(2000)
+    types = page.evaluate("() => app.graph.nodes.map(node => node.type)")
+    assert set(types) <= {"LoadVideo"}  # which frontends before 1.40 do not add
+    assert PRIVATE not in json.dumps(page.evaluate("() => app.graph.serialize()"))
+    assert PRIVATE not in page.locator("body").inner_text()
+    assert page.page_errors == []
+
+
+def test_a_copy_that_the_share_check_made_still_opens_as_the_graph(page, server):
+    from share_check import check
+
+    graph = json.loads(GRAPH.read_text(encoding="utf-8"))
+    lora = next(node for node in graph["nodes"] if node["type"] == "Wan22Turbo_Lora")
+    lora["widgets_values"][0] = "C:\\Users\\ada\\loras\\cat.safetensors"
+    name = save(server, "private.mp4", noise(Size(96, 64)), Size(96, 64), metadata={"workflow": json.dumps(graph)})
+    folder = server.base / "output"
+    assert check(folder / name, False, folder / "shared")
+    (folder / "shared" / name).replace(folder / "shared.mp4")
+    page.evaluate(DROP, "shared.mp4")
+    page.wait_for_function("count => app.graph.nodes.length === count", arg=len(graph["nodes"]), timeout=20_000)
+    opened = page.evaluate("() => app.graph.serialize().nodes.find(node => node.type === 'Wan22Turbo_Lora')")
+    assert opened["widgets_values"][0] == "cat.safetensors"
+    assert "Users" not in json.dumps(page.evaluate("() => app.graph.serialize()"))

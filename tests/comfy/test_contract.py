@@ -143,6 +143,11 @@ CONTRACT = {
         },
         {"video": "VIDEO", "report": "STRING"},
     ),
+    "Wan22Turbo_JoinClips": (
+        "Join Clips",
+        {"first": "IMAGE", "second": "IMAGE", "match_colours": True},
+        {"frames": "IMAGE", "report": "STRING"},
+    ),
 }
 OPTIONS = {
     ("Wan22Turbo_Lora", "trigger_position"): ["prepend", "append", "off"],

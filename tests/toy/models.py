@@ -21,6 +21,9 @@ TEXT_ENCODER = "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
 VAE = "wan_2.1_vae.safetensors"
 LORA_HIGH = "Wan22-I2V-A14B-HIGH-rCM6_0_lora_rank_64_bf16.safetensors"
 LORA_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
+# Pairs that other shipped graphs name.
+LIGHTNING = [f"wan2.2_i2v_lightx2v_4steps_lora_v1_{expert}_noise.safetensors" for expert in ("high", "low")]
+ORBIT = [f"wan22_14b_i2v_orbit_{expert}_noise.safetensors" for expert in ("high", "low")]
 
 DIM = 128  # one attention head
 FFN_DIM = 256
@@ -184,6 +187,7 @@ def save_all(models: Path) -> None:
         f"vae/{VAE}": vae(4),
         f"loras/{LORA_HIGH}": lora(5),
         f"loras/{LORA_LOW}": lora(6),
+        **{f"loras/{name}": lora(7 + seed) for seed, name in enumerate([*LIGHTNING, *ORBIT])},
     }
     for name, state in files.items():
         path = models / name

@@ -1,0 +1,68 @@
+"""The subgraph blueprint: in the node library, and on the canvas without a missing node."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pack.tests.browser.test_graphs import MISSING, PICTURES
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+BLUEPRINT = ROOT / "subgraphs" / "Picture to clip.json"
+TWIN = ROOT / "workflows" / "api" / "wan22_lightning_i2v.json"
+TYPE = f"SubgraphBlueprint.{BLUEPRINT.stem}"
+
+INSIDE = """() => app.graph.nodes[0].subgraph.nodes.map(node => node.type)
+    .filter(type => !LiteGraph.registered_node_types[type])"""
+
+
+@pytest.fixture
+def library(page):
+    """The page with the node library open on the blueprint."""
+    page.wait_for_timeout(1500)  # blueprints are fetched after the nodes
+    page.evaluate("() => app.graph.clear()")
+    page.keyboard.press("n")
+    page.wait_for_timeout(1000)
+    search = page.locator("input[placeholder*='Search' i]:visible").first
+    search.fill(BLUEPRINT.stem)
+    return page
+
+
+def test_the_server_offers_it(server):
+    offered = server.get("/global_subgraphs").values()
+    assert BLUEPRINT.stem in [entry["name"] for entry in offered if entry["source"] == "custom_node"]
+
+
+def test_it_is_in_the_node_library_and_opens_without_a_missing_node(library):
+    entry = library.get_by_text(BLUEPRINT.stem, exact=True).first
+    entry.wait_for(timeout=10_000)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    library.screenshot(path=PICTURES / "blueprint_in_the_library.png")
+    entry.click()
+    library.wait_for_timeout(500)
+    if not library.evaluate("() => app.graph.nodes.length"):  # newer frontends put it down where one clicks next
+        library.mouse.click(1000, 300)
+    library.wait_for_function("() => app.graph.nodes.length === 1", timeout=10_000)
+    library.wait_for_timeout(700)
+    library.screenshot(path=PICTURES / "blueprint_on_the_canvas.png")
+    assert library.evaluate("() => app.graph.nodes[0].title") == BLUEPRINT.stem
+    assert [kind for kind in library.evaluate(MISSING) if "-" not in kind] == []  # a subgraph's type is its own id
+    assert library.evaluate(INSIDE) == []
+    assert library.page_errors == []
+
+
+def test_what_it_posts_is_the_lightning_graph(page):
+    """Inside are the nodes of that graph, with the same settings."""
+    page.evaluate("graph => app.loadGraphData(graph)", json.loads(BLUEPRINT.read_text(encoding="utf-8")))
+    page.wait_for_function("() => app.graph.nodes.length === 1")
+    page.wait_for_timeout(700)
+    posted = page.evaluate("async () => (await app.graphToPrompt()).output")
+    twin = json.loads(TWIN.read_text(encoding="utf-8"))
+    assert {node["class_type"]: settings(node) for node in posted.values()} == {
+        node["class_type"]: settings(node) for node in twin.values() if node["class_type"] != "LoadImage"
+    }
+
+
+def settings(node):
+    return {name: value for name, value in node["inputs"].items() if not isinstance(value, list)}

@@ -1,0 +1,116 @@
+"""Every shipped API prompt, at draft size on tiny models, through a real ComfyUI to its MP4s."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import av
+import pytest
+from comfy_client import run_prompt
+from comfy_server import ComfyServer, tiny_models
+from pack.tests.toy.models import ORBIT
+from pack.tests.toy.providers import PROVIDERS, Running
+from PIL import Image
+from skimage.data import chelsea
+
+pytestmark = pytest.mark.server
+
+PROMPTS = sorted((Path(__file__).parents[2] / "workflows" / "api").glob("*.json"))
+DRAFT = {"Wan22Turbo_Resolution": {"tier": "240p"}, "Wan22Turbo_ImageToVideo": {"seconds": 0.25}}
+FRAMES = 5  # of a quarter of a second
+HOSTED_FRAMES = 17  # of the clip that the loopback provider gives
+CLIPS = {
+    "wan22_hosted_i2v": [HOSTED_FRAMES],
+    "wan22_hosted_lora_i2v": [HOSTED_FRAMES],
+    "wan22_local_and_hosted_i2v": [FRAMES, HOSTED_FRAMES],
+    "wan22_long_clip_i2v": [2 * FRAMES - 1],
+}
+PLANS = {
+    "wan22_lightning_i2v": "2 high + 2 low | 1.0000 .9375 | .8333 .6250",
+    "wan22_turbo_i2v": "2 high + 2 low | .9950 .9338 | .8529 .6090",
+    "wan22_undistilled_i2v": "8 high + 12 low | ",
+}
+
+
+@pytest.fixture(scope="module")
+def running():
+    with Running(*(each() for each in PROVIDERS.values())) as all_of_them:
+        yield all_of_them
+
+
+@pytest.fixture(scope="module")
+def comfyui(running, tmp_path_factory):
+    """A ComfyUI that has the tiny models and reaches the loopback providers."""
+    base = tmp_path_factory.mktemp("every graph 小")
+    tiny_models(base / "models")
+    (base / "input").mkdir()
+    Image.fromarray(chelsea()).save(base / "input" / "example.png")
+    with ComfyServer(base, environment=running.environment()) as server:
+        yield server
+
+
+def draft(path):
+    """Returns a shipped prompt, shorter and smaller, and otherwise as it is."""
+    prompt = json.loads(path.read_text(encoding="utf-8"))
+    for node in prompt.values():
+        node["inputs"].update(DRAFT.get(node["class_type"], {}))
+    return prompt
+
+
+@pytest.fixture(scope="module", params=PROMPTS, ids=lambda path: path.stem)
+def finished(request, comfyui):
+    prompt = draft(request.param)
+    return request.param.stem, prompt, asyncio.run(run_prompt(comfyui.address, prompt, lambda _: None))
+
+
+def texts(finished, class_type):
+    _, prompt, run = finished
+    return [
+        text for node, output in run.outputs.items() if prompt[node]["class_type"] == class_type
+        for text in output.get("text", ())
+    ]  # fmt: skip
+
+
+def test_a_prompt_runs_to_its_mp4s(finished, comfyui):
+    name, _, run = finished
+    lengths = []
+    for output in run.outputs.values():
+        for file in output["images"] if output.get("animated") else ():
+            with av.open(str(comfyui.base / "output" / file["subfolder"] / file["filename"])) as container:
+                stream = container.streams.video[0]
+                assert (stream.codec_context.name, stream.average_rate) == ("h264", 16)
+                lengths.append(sum(1 for _ in container.decode(stream)))
+    assert sorted(lengths) == CLIPS.get(name, [FRAMES])
+
+
+def test_its_story_is_told_by_its_reports(finished, running):
+    name = finished[0]
+    for plan in texts(finished, "Wan22Turbo_Sampler"):
+        assert plan.startswith(PLANS.get(name, "2 high + 2 low | ")), name
+    for report in texts(finished, "Wan22Turbo_Lora"):
+        assert "Warning" not in report
+        assert "not applied" not in report
+    if name == "wan22_lora_i2v":
+        assert [ORBIT[0] in report for report in texts(finished, "Wan22Turbo_Lora")] == [False, True]
+    if name == "wan22_long_clip_i2v":
+        (report,) = texts(finished, "Wan22Turbo_JoinClips")
+        assert report.startswith("5 + 5 frames -> 9: the frame that both hold is in it once.")
+    if name == "wan22_hosted_lora_i2v":
+        (job,) = [job for provider in running.providers for job in provider.jobs.values() if job.inputs.get("loras")
+                  or job.inputs.get("high_noise_loras")]  # fmt: skip
+        assert job.inputs["prompt"].startswith("orbit 180 around the subject")
+
+
+SHIPPED_ONCE = sorted((Path(__file__).parents[1] / "data" / "graphs").glob("*/api/*.json"))
+
+
+def test_every_prompt_ever_shipped_is_still_accepted(comfyui):
+    assert len(SHIPPED_ONCE) >= 9
+    refused = {}
+    for path in SHIPPED_ONCE:
+        status, answer = comfyui.post("/prompt", {"prompt": json.loads(path.read_text(encoding="utf-8"))})
+        if status != 200 or answer["node_errors"]:
+            refused[path.name] = answer
+        comfyui.post("/queue", {"clear": True})  # accepted is enough: they would run at full size
+        comfyui.post("/interrupt", {})
+    assert refused == {}

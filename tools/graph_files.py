@@ -1,0 +1,79 @@
+"""Writes what belongs to the graphs in workflows/: API twins and thumbnails, as ComfyUI's own frontend makes them.
+
+    make graphs                    after a graph was edited in ComfyUI and saved
+    make graphs ARGS=wan22_long    of the graphs whose names begin so
+
+A test holds each twin equal to what the frontend posts; the thumbnails are for the template browser.
+"""
+
+import io
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from comfy_server import ROOT, ComfyServer, tiny_models
+from find_browser import ARGUMENTS, ensure_browser
+from PIL import Image
+
+GRAPHS = ROOT / "workflows"
+WIDTH = 800  # of a thumbnail, in pixels
+READY = "() => window.app?.graph && Object.keys(LiteGraph.registered_node_types).length > 100"
+FIT = """() => {
+    const boxes = app.graph.groups.map(group => [...group.pos, ...group.size]);
+    const [left, top] = [Math.min(...boxes.map(b => b[0])), Math.min(...boxes.map(b => b[1]))];
+    const right = Math.max(...boxes.map(b => b[0] + b[2])), bottom = Math.max(...boxes.map(b => b[1] + b[3]));
+    const view = app.canvas.ds, scale = Math.min(1740 / (right - left), 850 / (bottom - top));
+    view.scale = scale;
+    view.offset[0] = 110 / scale - left;
+    view.offset[1] = 110 / scale - top;
+    app.canvas.setDirty(true, true);
+    return {x: 100, y: 100, width: (right - left) * scale + 20, height: (bottom - top) * scale + 20};
+}"""
+
+
+def main(prefix: str = "") -> None:
+    """Opens each graph in the frontend, and writes its files."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        base = Path(folder)
+        tiny_models(base / "models")
+        place_picture(base / "input")
+        with ComfyServer(base) as server:
+            server.set_setting("Comfy.TutorialCompleted", True)
+            server.set_setting("Comfy.Minimap.Visible", False)  # it lies over the graph
+            browser = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)
+            page = browser.new_page(viewport={"width": 1900, "height": 1000})
+            page.goto(server.address)
+            page.wait_for_function(READY, timeout=120_000)
+            for path in sorted(GRAPHS.glob(f"{prefix}*.json")):
+                write_files(page, path)
+            browser.close()
+
+
+def place_picture(folder: Path) -> None:
+    """Puts the photograph there that the graphs name."""
+    from skimage.data import chelsea
+
+    folder.mkdir(parents=True)
+    Image.fromarray(chelsea()).save(folder / "example.png")
+
+
+def write_files(page, path: Path) -> None:
+    """Writes the twin and the thumbnail of one graph."""
+    page.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
+    page.wait_for_timeout(1500)  # the frontend lays widgets out and loads the picture
+    prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
+    twin = path.parent / "api" / path.name
+    twin.write_text(json.dumps(prompt, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    clip = page.evaluate(FIT)
+    page.wait_for_timeout(700)
+    shown = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
+    shown.resize((WIDTH, round(shown.height * WIDTH / shown.width)), Image.Resampling.LANCZOS).save(
+        path.with_suffix(".jpg"), quality=85
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
