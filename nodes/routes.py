@@ -7,6 +7,7 @@ from aiohttp import web
 from server import PromptServer
 
 from ..weights import lora, pairing
+from . import live
 from . import lora as node
 
 LORA = "/wan22_turbo/lora"
@@ -15,7 +16,7 @@ LORA = "/wan22_turbo/lora"
 def add_routes() -> None:
     """Adds the pack's routes to the running server; without a server, as in a test of the nodes, there are none."""
     if getattr(PromptServer, "instance", None) is not None:
-        PromptServer.instance.routes.get(LORA)(answer_lora)
+        live.add(PromptServer.instance.routes, {LORA: answer_lora, **live.HANDLERS})
 
 
 async def answer_lora(request: web.Request) -> web.Response:
