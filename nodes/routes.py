@@ -7,6 +7,7 @@ from aiohttp import web
 from server import PromptServer
 
 from ..weights import lora, pairing
+from . import live
 from . import lora as node
 
 LORA = "/wan22_turbo/lora"
@@ -18,6 +19,7 @@ def add_routes() -> None:
     # A second copy of the pack must not keep ComfyUI from starting, as a route added twice would.
     if server is not None and not any(getattr(route, "path", "") == LORA for route in server.routes):
         server.routes.get(LORA)(answer_lora)
+        live.add(PromptServer.instance.routes, {LORA: answer_lora, **live.HANDLERS})
 
 
 async def answer_lora(request: web.Request) -> web.Response:

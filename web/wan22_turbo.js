@@ -1,55 +1,243 @@
-// Shows on a node what it reports, as plain text in a read-only field: ComfyUI shows a result's text on preview nodes only.
+// Shows on the pack's nodes what a run will do, in the server's own words, and after a run what it reported.
 import { app } from "../../scripts/app.js";
-import { ComfyWidgets } from "../../scripts/widgets.js";
+import { matchNames } from "./model_names.js";
+import { sizeOf, pictureOf } from "./picture.js";
 
-const REPORT = "wan22_turbo_report";
-const LETTER = { width: 6.7, height: 12 }; // of the field's font, in pixels at 100 %
-const MAX_LINES = 22; // a longer report scrolls
+const PANEL = "wan22_turbo_report";
+const FONT = { size: 11, letter: 6.7, line: 16 }; // in pixels at 100 %
+const FRAME = 28; // pixels around the text: margins of ComfyUI's DOM widgets, and the field's own
+const BUTTON = 30; // pixels
+const MAX_LINES = 16; // a longer report scrolls
+const PAUSE = 150; // ms after the last change, before the server is asked
 
-function reportWidget(node) {
-  const known = node.widgets?.find((widget) => widget.name === REPORT);
-  if (known) return known;
-  const { widget } = ComfyWidgets.STRING(node, REPORT, ["STRING", { multiline: true }], app);
-  widget.label = "report";
-  widget.serialize = false; // neither in the saved graph
-  widget.options.serialize = false; // nor in the prompt that is posted
-  const field = widget.inputEl ?? widget.element;
-  if (field) {
-    field.readOnly = true;
-    field.setAttribute("aria-label", "report");
+// What each node asks while it is edited: the route, the widgets that go into the question, and the lines that are kept free.
+const LIVE = {
+  Wan22Turbo_Sampler: { route: "plan", reads: ["steps", "schedule", "sigma_max", "shift", "boundary"], lines: 2 },
+  Wan22Turbo_Lora: { route: "loras", reads: ["lora_high", "lora_low"], lines: 5 },
+  Wan22Turbo_Resolution: { route: "fit", reads: ["tier", "aspect", "fit"], lines: 3, picture: "image" },
+  Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 4 },
+};
+
+const panels = new WeakMap(); // node -> its panel
+const present = new Set(); // the nodes with a panel that are in a graph
+const askedFor = new Map(); // text of a report -> the question that its node stood for then
+
+class Panel {
+  constructor(node) {
+    this.node = node;
+    this.live = { text: "" }; // the server's last answer
+    this.report = null; // text and question of the last run
+    this.query = undefined; // the question that the widgets stand for now
+    this.timer = 0;
+    this.field = readOnlyField();
+    this.button = triggerButton(() => this.fillTriggerWords());
+    this.element = document.createElement("div");
+    this.element.style.cssText = "display: flex; flex-direction: column; gap: 4px; min-height: 0; pointer-events: auto;";
+    this.element.append(this.field, this.button);
+    this.widget = node.addDOMWidget(PANEL, PANEL, this.element, {
+      serialize: false, // not in the prompt that is posted
+      hideInPanel: true, // the element can be in one place only: on the node
+      getValue: () => this.field.value,
+      setValue: () => {},
+      getMinHeight: () => this.height(),
+      getMaxHeight: () => this.height(),
+    });
+    this.widget.label = "report";
+    this.widget.serialize = false; // nor in the saved graph
+    this.show();
   }
-  return widget;
+
+  height() {
+    const letters = Math.max(20, Math.floor((this.node.size[0] - 40) / FONT.letter));
+    const wrapped = this.field.value
+      .split("\n")
+      .reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / letters)), 0);
+    const lines = this.valid() ? Math.min(MAX_LINES, wrapped) : 0;
+    const kept = LIVE[this.node.comfyClass]?.lines ?? 1;
+    return Math.max(lines, kept) * FONT.line + FRAME + (this.node.comfyClass === "Wan22Turbo_Lora" ? BUTTON : 0);
+  }
+
+  // The report, as long as the widgets stand for what was run.
+  valid() {
+    if (!this.report) return null;
+    this.report.query ??= this.query;
+    return this.report.query === this.query ? this.report : null;
+  }
+
+  show() {
+    const report = this.valid();
+    this.field.value = report?.text ?? this.live.text;
+    this.field.setAttribute("aria-label", report ? "report of the last run" : "what a run will do");
+    this.field.style.color = !report && this.live.refused ? "var(--error-text, #ff6b6b)" : "";
+    const words = this.live.trigger_words ?? [];
+    this.button.style.display = words.length ? "" : "none";
+    this.button.disabled = isLinked(this.node, "trigger_words");
+    this.element.style.minHeight = `${this.height() - FRAME + 8}px`; // Nodes 2.0 asks the element
+    if (report) fit(this.node);
+    this.node.setDirtyCanvas?.(true, true);
+  }
+
+  tell(text, query) {
+    this.report = { text, query };
+    this.show();
+  }
+
+  later() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.refresh(), PAUSE);
+  }
+
+  async refresh() {
+    const live = LIVE[this.node.comfyClass];
+    if (!live || !present.has(this.node)) return;
+    const { query, unknown } = await question(this.node, live);
+    const changed = query !== this.query;
+    this.query = query;
+    if (unknown) this.live = { text: unknown };
+    if (unknown || changed) this.show();
+    if (unknown) return;
+    const answer = await ask(live.route, query);
+    if (query !== this.query) return; // the widgets have changed meanwhile
+    this.live = answer;
+    this.show();
+  }
+
+  fillTriggerWords() {
+    const widget = widgetOf(this.node, "trigger_words");
+    widget.value = this.live.trigger_words.join(", ");
+    widget.callback?.(widget.value, app.canvas, this.node);
+    this.node.setDirtyCanvas?.(true, true);
+  }
 }
 
-function showReport(node, text) {
-  const widget = reportWidget(node);
-  const letters = Math.max(20, Math.floor((node.size[0] - 40) / LETTER.width));
-  const wrapped = text.split("\n").reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / letters)), 0);
-  const needed = (Math.min(MAX_LINES, wrapped) + 1) * LETTER.height + 8;
-  widget.options.getMinHeight = () => needed;
-  widget.value = text;
-  grow(node, needed);
+function readOnlyField() {
+  const field = document.createElement("textarea");
+  field.readOnly = true;
+  field.spellcheck = false;
+  field.dataset.captureWheel = "true"; // Nodes 2.0: a long report scrolls
+  field.style.cssText = `flex: 1; min-height: 0; resize: none; box-sizing: border-box; width: 100%; padding: 4px 6px; border: 0;
+    border-radius: 4px; outline: 0; background: var(--comfy-input-bg); color: var(--input-text);
+    font: ${FONT.size}px/${FONT.line}px monospace;`;
+  field.addEventListener("wheel", (event) => {
+    const scrolls = field.scrollHeight > field.clientHeight && !event.ctrlKey;
+    if (scrolls) event.stopPropagation();
+    else if (!LiteGraph.vueNodesMode) app.canvas.processMouseWheel(event);
+  });
+  return field;
 }
 
-function grow(node, needed) {
-  let [width, height] = node.computeSize();
-  if (LiteGraph.vueNodesMode) {
-    // Nodes 2.0 divides what is left among the text fields, whatever they ask for; a long report scrolls there.
-    const fields = node.widgets.filter((widget) => widget.type === "customtext");
-    height += fields.length * Math.min(needed, 160) - needed;
-  }
+function triggerButton(act) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Fill in the trigger words";
+  button.style.cssText = `flex: none; height: ${BUTTON - 6}px; border: 1px solid var(--border-color); border-radius: 4px;
+    background: var(--comfy-input-bg); color: var(--input-text); font-size: ${FONT.size}px; cursor: pointer;`;
+  button.addEventListener("click", act);
+  return button;
+}
+
+function fit(node) {
+  const [width, height] = node.computeSize();
   node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
-  node.setDirtyCanvas?.(true, true);
 }
+
+const textOf = (output) => [output?.text ?? []].flat().join("\n");
+const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
+const isLinked = (node, name) => node.inputs?.find((input) => input.widget?.name === name)?.link != null;
+
+// The question that a node's widgets stand for, or why it cannot be asked before the run.
+async function question(node, live) {
+  const linked = live.reads.filter((name) => isLinked(node, name));
+  if (linked.length) return { unknown: `Known when it runs: ${linked.join(" and ")} from another node.` };
+  const values = live.reads.map((name) => [name, String(widgetOf(node, name)?.value)]);
+  if (!live.picture) return { query: String(new URLSearchParams(values)) };
+  const size = await sizeOf(pictureOf(node, live.picture));
+  if (!size) return { unknown: "Size and crop are known when it runs: the picture is not from Load Image." };
+  return { query: String(new URLSearchParams([...Object.entries(size), ...values])) };
+}
+
+async function ask(route, query) {
+  try {
+    const answer = await (await app.api.fetchApi(`/wan22_turbo/${route}?${query}`)).json();
+    return answer.error ? { text: answer.error, refused: true } : answer;
+  } catch {
+    return { text: "The server does not answer. Is ComfyUI running?", refused: true };
+  }
+}
+
+function panelOf(node) {
+  if (!panels.has(node)) panels.set(node, new Panel(node));
+  if (node.graph) present.add(node);
+  return panels.get(node);
+}
+
+// Calls `act` after a method of `object`, as which other extensions may have put their own there.
+function after(object, method, act) {
+  const before = object[method];
+  object[method] = function (...parameters) {
+    const result = before?.apply(this, parameters);
+    act(...parameters);
+    return result;
+  };
+}
+
+function attend(node) {
+  after(node, "onExecuted", (output) => {
+    const text = textOf(output);
+    if (!text) return;
+    const panel = panelOf(node);
+    panel.tell(text, panel.query);
+    askedFor.set(text, panel.query);
+  });
+  after(node, "onRemoved", () => present.delete(node));
+  after(node, "onAdded", () => panels.has(node) && panelOf(node).later()); // again, when it moves into a subgraph
+  const live = LIVE[node.comfyClass];
+  if (!live) return;
+  const panel = panelOf(node);
+  const later = () => panel.later();
+  fit(node);
+  for (const name of live.reads) after(widgetOf(node, name), "callback", later);
+  for (const method of ["onConfigure", "onConnectionsChange"]) after(node, method, later);
+}
+
+// A node by its id in messages, which names the subgraphs that it is in: "7", or "3:7".
+function findNode(id) {
+  let graph = app.rootGraph ?? app.graph;
+  let node = null;
+  for (const part of String(id).split(":")) {
+    node = graph?.getNodeById(part) ?? null;
+    graph = node?.subgraph;
+  }
+  return node;
+}
+
+// The key under which ComfyUI keeps a node's outputs.
+const locatorOf = ({ id, graph }) => (graph && graph !== graph.rootGraph ? `${graph.id}:${id}` : String(id));
 
 app.registerExtension({
-  name: "wan22_turbo.reports",
-  beforeRegisterNodeDef(nodeType, nodeData) {
-    if (!nodeData.name.startsWith("Wan22Turbo_") || !nodeData.output_name?.includes("report")) return;
-    const onExecuted = nodeType.prototype.onExecuted;
-    nodeType.prototype.onExecuted = function (output) {
-      onExecuted?.apply(this, arguments);
-      if (output?.text) showReport(this, [output.text].flat().join("\n"));
-    };
+  name: "wan22_turbo.live",
+  setup() {
+    // A node that runs again has no report until it is done: none, if it fails. Nodes taken from the cache keep theirs.
+    app.api.addEventListener("executing", ({ detail }) => {
+      const panel = detail == null ? null : panels.get(findNode(detail));
+      if (!panel?.report) return;
+      panel.report = null;
+      panel.show();
+    });
+  },
+  beforeConfigureGraph: matchNames,
+  nodeCreated(node) {
+    if (node.comfyClass?.startsWith("Wan22Turbo_")) attend(node);
+    if (node.comfyClass !== "LoadImage") return;
+    after(widgetOf(node, "image"), "callback", () => {
+      for (const other of present) if (LIVE[other.comfyClass]?.picture) panels.get(other).later();
+    });
+  },
+  // Another tab of the frontend, or a run chosen from the history: the reports of that one.
+  onNodeOutputsUpdated(outputs) {
+    for (const node of present) {
+      const text = textOf(outputs[locatorOf(node)]);
+      if (text) panels.get(node).tell(text, askedFor.get(text));
+    }
   },
 });

@@ -1,0 +1,188 @@
+"""What the frontend is told while a graph is edited: the very words of the nodes, and nothing that is secret."""
+
+import asyncio
+import json
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from pack.hosted.models import PRICES_OF
+from pack.nodes import live, routes
+from pack.nodes import hosted as hosted_node
+from pack.samplers import rcm, routing
+from pack.tests.toy import models as toy
+
+pytestmark = pytest.mark.comfy
+
+PLAN = {"steps": "4", "schedule": "rcm", "sigma_max": "200", "shift": "5", "boundary": "0.9"}
+FIT = {"width": "1000", "height": "1000", "tier": "720p", "aspect": "16:9", "fit": "crop"}
+HOSTED = {"model": "WaveSpeed: wan-2.2/image-to-video", "resolution": "720p", "duration": "8"}
+KEY = "wavespeed-secret-5"
+
+
+@pytest.fixture
+def add_lora(models, add_file):
+    return lambda name, state, metadata=None: add_file("loras", name, state, metadata)
+
+
+@pytest.fixture
+def with_api_nodes(monkeypatch, tmp_path):
+    from comfy.cli_args import args
+
+    monkeypatch.setattr(args, "disable_api_nodes", False)
+    monkeypatch.setattr(hosted_node, "private_folder", lambda: tmp_path)
+    monkeypatch.delenv("WAVESPEED_API_KEY", raising=False)
+
+
+def ask(path, query):
+    """Returns status and JSON of a handler."""
+    url = "/?" + "&".join(f"{name}={value}" for name, value in query.items())
+    answer = asyncio.run(live.HANDLERS[path](make_mocked_request("GET", url)))
+    return answer.status, json.loads(answer.body)
+
+
+@pytest.mark.parametrize(("schedule", "steps"), [("rcm", 4), ("rcm", 8), ("lightning", 4), ("shifted", 20)])
+def test_the_plan_is_that_of_the_sampler(schedule, steps):
+    sigmas = rcm.schedule_sigmas(schedule, steps).tolist()
+    assert live.plan({**PLAN, "schedule": schedule, "steps": str(steps)}) == {"text": routing.plan(sigmas)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"steps": "9"}, "rCM takes 1 to 8 steps, got 9."),
+        ({"steps": "0"}, "rCM takes 1 to 8 steps, got 0."),
+        ({"steps": "101", "schedule": "shifted"}, "steps must be at most 100, got 101."),
+        ({"sigma_max": "3"}, "sigma_max must be above 14.1 for the noise to fall at each step, got 3."),
+        ({"schedule": "karras"}, "The schedule must be one of rcm, lightning, shifted, got 'karras'."),
+    ],
+)
+def test_values_that_the_sampler_refuses_are_a_sentence(changes, sentence):
+    answer = live.plan({**PLAN, **changes})
+    assert answer["refused"]
+    assert answer["text"].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ({}, "schedule is missing in the question. Add &schedule=VALUE."),
+        ({**PLAN, "steps": "four"}, "steps must be a number, got 'four'."),
+        ({**PLAN, "steps": "4.5"}, "steps must be a whole number from 0 to 9007199254740992, got '4.5'."),
+        ({**PLAN, "steps": "9" * 5000}, "steps must be a number, got '" + "9" * 40 + "'."),
+        ({**PLAN, "shift": "nan"}, "shift must be a number, got 'nan'."),
+    ],
+)
+def test_what_the_frontend_never_asks_is_an_error(query, sentence):
+    assert ask("/wan22_turbo/plan", query) == (400, {"error": sentence})
+
+
+def test_the_size_and_crop_are_those_of_the_node():
+    assert live.fit(FIT) == {
+        "text": "1000x1000 -> 1280x720 (720p)\nCropped 44 % off: top and bottom.\nEnlarged 1.28 times.",
+        "width": 1280,
+        "height": 720,
+    }
+    assert live.fit({**FIT, "width": "10"})["text"].startswith("Picture is 10x1000; its shorter side needs at least 32")
+    assert live.fit({**FIT, "fit": "melt"}) == {
+        "text": "Fit is one of crop, pad, stretch, got 'melt'.",
+        "refused": True,
+    }
+    assert ask("/wan22_turbo/fit", {**FIT, "width": "0"})[0] == 400
+
+
+def test_a_pair_of_loras_is_described(add_lora):
+    metadata = {"modelspec.trigger_phrase": "wtrclr (soft)", "ss_base_model_version": "wan22_14b"}
+    add_lora("style_high_noise.safetensors", toy.lora(8), metadata)
+    add_lora("style_low_noise.safetensors", toy.lora(9))
+    answer = live.loras({"lora_high": "style_high_noise.safetensors", "lora_low": "auto"})
+    assert answer["trigger_words"] == [r"wtrclr \(soft\)"]
+    assert answer["text"].splitlines()[0] == "high: style_high_noise.safetensors"
+    assert answer["text"].splitlines()[1] == "  rank 4, made for wan22_14b, named for the high-noise expert"
+    assert answer["text"].splitlines()[2] == "low: style_low_noise.safetensors (auto: paired by name)"
+    assert answer["text"].splitlines()[-1] == r"Trigger words: wtrclr \(soft\)"
+
+
+def test_swapped_absent_and_no_loras(add_lora):
+    add_lora("style_low_noise.safetensors", toy.lora(9))
+    swapped = live.loras({"lora_high": "style_low_noise.safetensors", "lora_low": "none"})
+    assert "Check that the two files are not swapped." in swapped["text"]
+    assert live.loras({"lora_high": "none", "lora_low": "auto"}) == {"text": "No LoRA is chosen.", "trigger_words": []}
+    absent = live.loras({"lora_high": "../../absent.safetensors", "lora_low": "auto"})
+    assert absent["refused"]
+    assert absent["text"].startswith("'absent.safetensors' is not in ComfyUI's folder 'loras'.")
+
+
+def test_the_words_that_a_click_fills_in_are_the_words_that_the_file_would_give(add_lora):
+    add_lora("style.safetensors", toy.lora(8), {"modelspec.trigger_phrase": "a (b), c:1.2, d"})
+    words = live.loras({"lora_high": "style.safetensors", "lora_low": "none"})["trigger_words"]
+    from pack.nodes import lora
+
+    assert lora.words_of(("style.safetensors",), ", ".join(words)) == lora.words_of(("style.safetensors",), "")
+
+
+def test_the_price_is_estimated_and_a_missing_key_named(with_api_nodes):
+    answer = live.hosted(HOSTED)
+    assert answer["text"].startswith(f"Price: about $0.48, prices of {PRICES_OF}\nWaveSpeed needs an API key, and")
+    assert (answer["key"], answer["usd"], answer["refused"]) == (False, 0.48, True)
+    assert (answer["variable"], answer["command"]) == (
+        "WAVESPEED_API_KEY",
+        "python -m hosted.credentials set wavespeed",
+    )
+
+
+def test_a_key_is_a_yes_and_no_part_of_it_is_answered(with_api_nodes, monkeypatch):
+    monkeypatch.setenv("WAVESPEED_API_KEY", KEY)
+    answer = live.hosted(HOSTED)
+    assert answer["key"] is True
+    assert answer["text"].endswith("There is a key for WaveSpeed.")
+    assert not any(KEY[start : start + 4] in json.dumps(answer) for start in range(9, len(KEY) - 3))
+    monkeypatch.setenv("WAVESPEED_API_KEY", "not one word " + KEY)
+    answer = live.hosted(HOSTED)
+    assert answer["refused"]
+    assert KEY not in json.dumps(answer)
+
+
+def test_a_model_that_is_switched_off_or_does_not_take_the_size_is_a_sentence(with_api_nodes, monkeypatch):
+    assert "takes resolution 480p or 720p, got 1080p" in live.hosted({**HOSTED, "resolution": "1080p"})["text"]
+    assert live.hosted({**HOSTED, "model": "nobody: nothing"})["refused"]
+    from comfy.cli_args import args
+
+    monkeypatch.setattr(args, "disable_api_nodes", True)
+    assert "hosted models are switched off" in live.hosted(HOSTED)["text"]
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "file"),
+    [
+        ("high_noise", f"Wan\\2.2\\{toy.HIGH}", toy.HIGH),
+        ("high_noise", toy.HIGH.upper(), toy.HIGH),
+        ("high_noise", "../" + toy.HIGH, toy.HIGH),
+        ("lora_low", f"video/{toy.LORA_LOW}", toy.LORA_LOW),
+        ("high_noise", "wan2.2_i2v_high_noise_absent.safetensors", None),
+        ("vae", toy.HIGH, None),
+    ],
+)
+def test_a_name_of_a_foreign_graph_is_matched_in_its_own_folder(models, slot, name, file):
+    assert live.model({"input": slot, "name": name})["file"] == file
+
+
+def test_no_other_folder_is_looked_into(models):
+    status, answer = ask("/wan22_turbo/model", {"input": "checkpoints", "name": "x"})
+    assert status == 400
+    assert answer["error"].startswith("input must be one of high_noise, low_noise,")
+
+
+def test_a_second_copy_of_the_pack_does_not_break_the_start(monkeypatch):
+    table = web.RouteTableDef()
+
+    class Server:
+        routes = table
+
+    monkeypatch.setattr(routes.PromptServer, "instance", Server, raising=False)
+    routes.add_routes()
+    routes.add_routes()
+    web.Application().add_routes(table)
+    paths = [route.path for route in table]
+    assert sorted(paths) == sorted(set(paths))
+    assert set(paths) == {routes.LORA, *live.HANDLERS}
