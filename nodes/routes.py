@@ -15,10 +15,7 @@ LORA = "/wan22_turbo/lora"
 
 def add_routes() -> None:
     """Adds the pack's routes to the running server; without a server, as in a test of the nodes, there are none."""
-    server = getattr(PromptServer, "instance", None)
-    # A second copy of the pack must not keep ComfyUI from starting, as a route added twice would.
-    if server is not None and not any(getattr(route, "path", "") == LORA for route in server.routes):
-        server.routes.get(LORA)(answer_lora)
+    if getattr(PromptServer, "instance", None) is not None:
         live.add(PromptServer.instance.routes, {LORA: answer_lora, **live.HANDLERS})
 
 
