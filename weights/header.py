@@ -103,8 +103,9 @@ class _Walk:
 
     def take(self, mark: bytes) -> bool:
         """Goes past white space, and past the mark if it is next."""
-        space = _SPACE.match(self.raw, self.at)
-        self.at = space.end() if space else self.at
+        if not mark or not self.raw.startswith(mark, self.at):  # most headers have no white space
+            space = _SPACE.match(self.raw, self.at)
+            self.at = space.end() if space else self.at
         found = self.raw.startswith(mark, self.at)
         self.at += len(mark) if found else 0
         return found
@@ -153,7 +154,7 @@ def _refuse_twice() -> NoReturn:
 
 def _decode(piece: bytes) -> Any:
     try:
-        return json.loads(piece.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        return _DECODER.decode(piece.decode("utf-8"))
     except DamageError:
         raise
     except (ValueError, RecursionError):
@@ -165,6 +166,9 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         _refuse_twice()
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates)
 
 
 def _text(piece: bytes) -> str:
@@ -206,9 +210,9 @@ def _metadata(walk: _Walk) -> dict[str, str]:
 
 def _tensor(entry: Any, data: int) -> TensorInfo:
     match entry:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if all(
-            type(number) is int and number >= 0 for number in (*shape, begin, end)
-        ):
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if {int}.issuperset(
+            map(type, (*shape, begin, end))
+        ) and min(begin, end, *shape) >= 0:
             if dtype in BITS and math.prod(shape) * BITS[dtype] != 8 * (end - begin):
                 raise DamageError("a tensor's place is not as long as its type and shape need")
             return TensorInfo(dtype, tuple(shape), data + begin, end - begin)
