@@ -3,15 +3,19 @@
 One VAE settles after 4 latent frames. The other has random weights and does not settle within 81 frames.
 
 encoding.py                    both nodes in turn, and the rows
+encoding.py comparing          what comparing costs where nothing settles, within one run: other work on the machine
+                               slows both sides of this ratio alike
 encoding.py memory VAE PEER    one of them alone, for its peak memory
 """
 
 import sys
+import time
 from pathlib import Path
 
 import harness
 
 FRAMES, WIDTH, HEIGHT = 81, 416, 240
+COMPARING = "encoding: encoder with comparing / encoder alone, 81 frames at 240p, VAE that does not settle"
 SETTLES_AFTER = 4  # latent frames
 
 
@@ -63,6 +67,31 @@ def import_comfyui():
     args.fp32_vae = True
 
 
+def comparing():
+    """Returns the encoder's time with comparing as a ratio to its own, in the same run of Image to Video Latent."""
+    peers = Peers(state("random"))
+    encoder = peers.vae.first_stage_model.encoder
+    own, spent = encoder.forward, {"own": 0.0, "all": 0.0}
+
+    def timed(x, feat_cache=None, feat_idx=None, **rest):
+        started = time.perf_counter()
+        latents = own(x, feat_cache=feat_cache, feat_idx=feat_idx, **rest)
+        spent["own"] += time.perf_counter() - started
+        return latents
+
+    encoder.forward = timed  # which Image to Video Latent stands in front of, and leaves in place
+    encoder.register_forward_pre_hook(lambda *_: spent.update(all=spent["all"] - time.perf_counter()))
+    encoder.register_forward_hook(lambda *_: spent.update(all=spent["all"] + time.perf_counter()))
+    peers.ours()
+    del encoder.forward
+    peers.core()
+    core, ours = peers.latents["core"], peers.latents["ours"]
+    return {
+        "time ratio": round(spent["all"] / spent["own"], 4),
+        "largest difference, share of the largest value": float((core - ours).abs().max() / core.abs().max()),
+    }
+
+
 def row(name, peak, runs=5):
     """Returns what one VAE shows."""
     peers = Peers(state(name))
@@ -85,6 +114,10 @@ def main():
         getattr(Peers(state(sys.argv[2])), sys.argv[3])()
         print(harness.peak_mb())
         return
+    if sys.argv[1:2] == ["comparing"]:
+        import_comfyui()
+        harness.save({COMPARING: comparing()})
+        return
     # First, while this process is small: on Linux a child's peak begins with its parent's.
     peak = {
         name: {peer: harness.peak_memory(Path(__file__), "memory", name, peer) for peer in ("core", "ours")}
@@ -93,6 +126,7 @@ def main():
     import_comfyui()
     from pack.media.vae_encode import TOLERANCE
 
+    harness.save({COMPARING: comparing()})
     title = "encoding: Image to Video Latent / WanImageToVideo, 81 frames at 240p, "
     settling = {**row("settling", peak["settling"]), "tolerance": TOLERANCE}
     harness.save({title + f"VAE that settles after {SETTLES_AFTER} latent frames": settling})
