@@ -127,6 +127,9 @@ class Relay:
         self.cut()
         for thread in threads:
             thread.join()
+        for near, far in self.pairs:
+            near.close()
+            far.close()
 
     @staticmethod
     def pipe(source, sink):
@@ -139,10 +142,10 @@ class Relay:
 
     def cut(self):
         self.whole = False
-        for pair in self.pairs:
-            for end in pair:
-                end.close()
-        self.pairs.clear()
+        for near, far in self.pairs:
+            for end in (near, far):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)  # wakes the threads that read from it; a close would not
 
     def close(self):
         self.ended = True
