@@ -121,6 +121,7 @@ def hosted(query: Query) -> Answer:
         return refusal(error)
     provider, row = request.find_offer(model)
     price = Price(row.estimate(size, seconds), asked=False)
+    costs = str(price)[0].upper() + str(price)[1:]
     facts = {
         "usd": price.usd,
         "key": has_key(model),
@@ -130,8 +131,8 @@ def hosted(query: Query) -> Answer:
     try:
         hosted_node.find_key(model)
     except HostedError as error:
-        return {**refusal(f"Price: {price}\n{error}"), **facts}
-    return {"text": f"Price: {price}\nThere is a key for {provider.title}.", **facts}
+        return {**refusal(f"{costs}\n{error}"), **facts}
+    return {"text": f"{costs}\nThere is a key for {provider.title}.", **facts}
 
 
 def has_key(model: str) -> bool:

@@ -13,9 +13,9 @@ const PAUSE = 150; // ms after the last change, before the server is asked
 // What each node asks while it is edited: the route, the widgets that go into the question, and the lines that are kept free.
 const LIVE = {
   Wan22Turbo_Sampler: { route: "plan", reads: ["steps", "schedule", "sigma_max", "shift", "boundary"], lines: 2 },
-  Wan22Turbo_Lora: { route: "loras", reads: ["lora_high", "lora_low"], lines: 5 },
-  Wan22Turbo_Resolution: { route: "fit", reads: ["tier", "aspect", "fit"], lines: 3, picture: "image" },
-  Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 4 },
+  Wan22Turbo_Lora: { route: "loras", reads: ["lora_high", "lora_low"], lines: 4 },
+  Wan22Turbo_Resolution: { route: "fit", reads: ["tier", "aspect", "fit"], lines: 4, picture: "image" },
+  Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 3 },
 };
 
 const panels = new WeakMap(); // node -> its panel
@@ -52,9 +52,10 @@ class Panel {
     const wrapped = this.field.value
       .split("\n")
       .reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / letters)), 0);
-    const lines = this.valid() ? Math.min(MAX_LINES, wrapped) : 0;
-    const kept = LIVE[this.node.comfyClass]?.lines ?? 1;
-    return Math.max(lines, kept) * FONT.line + FRAME + (this.node.comfyClass === "Wan22Turbo_Lora" ? BUTTON : 0);
+    const kept = LIVE[this.node.comfyClass]?.lines ?? 1; // a node does not change its size while it is edited
+    if (!this.valid()) return kept * FONT.line + FRAME;
+    const button = this.button.style.display ? 0 : BUTTON;
+    return Math.max(kept, Math.min(MAX_LINES, wrapped)) * FONT.line + FRAME + button;
   }
 
   // The report, as long as the widgets stand for what was run.
@@ -107,6 +108,8 @@ class Panel {
     widget.value = this.live.trigger_words.join(", ");
     widget.callback?.(widget.value, app.canvas, this.node);
     this.node.setDirtyCanvas?.(true, true);
+    const undo = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+    (undo?.captureCanvasState ?? undo?.checkState)?.call(undo); // ComfyUI looked before the click did something
   }
 }
 

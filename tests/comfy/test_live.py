@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from pack.hosted.models import PRICES_OF
-from pack.nodes import live, routes
 from pack.nodes import hosted as hosted_node
+from pack.nodes import live, routes
 from pack.samplers import rcm, routing
 from pack.tests.toy import models as toy
 
@@ -123,7 +123,7 @@ def test_the_words_that_a_click_fills_in_are_the_words_that_the_file_would_give(
 
 def test_the_price_is_estimated_and_a_missing_key_named(with_api_nodes):
     answer = live.hosted(HOSTED)
-    assert answer["text"].startswith(f"Price: about $0.48, prices of {PRICES_OF}\nWaveSpeed needs an API key, and")
+    assert answer["text"].startswith(f"About $0.48, prices of {PRICES_OF}\nWaveSpeed needs an API key, and")
     assert (answer["key"], answer["usd"], answer["refused"]) == (False, 0.48, True)
     assert (answer["variable"], answer["command"]) == (
         "WAVESPEED_API_KEY",
