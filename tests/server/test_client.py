@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -406,3 +407,21 @@ def test_what_may_be_set_is_listed_with_and_without_a_server(server):
     code, _, said = client("run", LOCAL[0], "--server", "http://127.0.0.1:9")
     assert code == 6
     assert said.startswith("No ComfyUI answers at http://127.0.0.1:9 (")
+
+
+@pytest.mark.skipif(not (shutil.which("jq") and shutil.which("curl") and shutil.which("bash")), reason="no curl and jq")
+def test_the_readme_says_it_in_curl(server, picture, tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = re.search(r"The same with curl and jq:\n\n```sh\n(.+?)```", readme, re.DOTALL)[1]
+    draft = {
+        "http://127.0.0.1:8188": server.address,
+        "inputs.seconds = 3": 'inputs.seconds = 0.3 | .["5"].inputs.tier = "240p"',
+        "workflows/": f"{ROOT}/workflows/",
+    }
+    for shipped, here in draft.items():
+        assert shipped in script
+        script = script.replace(shipped, here)
+    shutil.copy(picture, tmp_path / "cat.png")
+    result = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert len(frames_of(tmp_path / "clip.mp4")) == 5
