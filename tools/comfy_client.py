@@ -82,7 +82,7 @@ class Follower:
         elif kind == "progress":
             self.on_progress(Progress(data["node"], data["value"], data["max"]))
         elif kind == "executed":
-            self.run.outputs[data["node"]] = data["output"]
+            self.run.outputs[data["node"]] = data["output"] or {}  # null where an equal node has just run
         elif kind == "execution_error":
             raise PromptError(f"{title(self.prompt, data['node_id'])}: {data['exception_message'].strip()}")
         elif kind == "execution_interrupted":

@@ -151,7 +151,7 @@ def read(path: Path) -> dict[str, Any]:
 
             with Image.open(path) as picture:
                 picture.load()  # text may stand behind the pixels
-                return {name: text for name, text in picture.info.items() if isinstance(text, str)}
+                return {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
         if path.suffix.lower() in VIDEOS:
             import av
 

@@ -1,6 +1,7 @@
 """What a file tells about its maker: found and taken out of graphs, prompts, pictures and videos."""
 
 import json
+from pathlib import Path
 
 import av
 import numpy as np
@@ -179,3 +180,10 @@ def test_a_file_is_not_replaced_by_its_copy(tmp_path, capsys):
     write_graph(tmp_path / "g.json")
     assert main(["--strip-to", str(tmp_path), str(tmp_path / "g.json")]) == 2
     assert "would replace the file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["workflows", "workflows/api", "subgraphs", "tests/data/graphs/0.1.0"])
+def test_what_is_shipped_tells_nothing_private(folder):
+    files = list((Path(__file__).parents[2] / folder).glob("*.json"))
+    assert files
+    assert {path.name: found for path in files if (found := check(path, False, None))} == {}
