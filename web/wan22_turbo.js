@@ -18,6 +18,8 @@ const LIVE = {
   Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 3 },
 };
 
+const CLIPS = ["Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"];
+
 const panels = new WeakMap(); // node -> its panel
 const present = new Set(); // the nodes with a panel that are in a graph
 const askedFor = new Map(); // text of a report -> the question that its node stood for then
@@ -72,6 +74,7 @@ class Panel {
     this.field.style.color = !report && this.live.refused ? "var(--error-text, #ff6b6b)" : "";
     const words = this.live.trigger_words ?? [];
     this.button.style.display = words.length ? "" : "none";
+    this.button.textContent = `Fill in the trigger words: ${words.join(", ")}`;
     this.button.disabled = isLinked(this.node, "trigger_words");
     this.element.style.minHeight = `${this.height() - FRAME + 8}px`; // Nodes 2.0 asks the element
     if (report) fit(this.node);
@@ -132,9 +135,9 @@ function readOnlyField() {
 function triggerButton(act) {
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = "Fill in the trigger words";
   button.style.cssText = `flex: none; height: ${BUTTON - 6}px; border: 1px solid var(--border-color); border-radius: 4px;
-    background: var(--comfy-input-bg); color: var(--input-text); font-size: ${FONT.size}px; cursor: pointer;`;
+    background: var(--comfy-input-bg); color: var(--input-text); font-size: ${FONT.size}px; cursor: pointer;
+    overflow: hidden; text-overflow: ellipsis; white-space: nowrap;`;
   button.addEventListener("click", act);
   return button;
 }
@@ -231,6 +234,8 @@ app.registerExtension({
   beforeConfigureGraph: matchNames,
   nodeCreated(node) {
     if (node.comfyClass?.startsWith("Wan22Turbo_")) attend(node);
+    // Nodes 2.0 of 0.16.3 takes a clip for a picture, unless an input is a VIDEO and nothing else.
+    if (CLIPS.includes(node.comfyClass)) node.previewMediaType = "video";
     if (node.comfyClass !== "LoadImage") return;
     after(widgetOf(node, "image"), "callback", () => {
       for (const other of present) if (LIVE[other.comfyClass]?.picture) panels.get(other).later();

@@ -154,9 +154,9 @@ def value_of(tab, node, widget):
 
 
 def saved(tab):
-    """What would be saved of each node, but for its place: a report makes room for itself, a run sorts them."""
+    """What would be saved of each node, but for its place: reports make room for themselves, a run sorts the nodes."""
     nodes = tab.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize().nodes))")
-    return {node["id"]: {**node, "size": None, "order": None} for node in nodes}
+    return {node["id"]: {**node, "pos": None, "size": None, "order": None} for node in nodes}
 
 
 def test_the_plan_follows_the_widgets(tab):
@@ -177,12 +177,9 @@ def test_the_plan_follows_the_widgets(tab):
     prompt = twin()
     prompt["7"]["inputs"]["steps"] = 9
     assert tab.evaluate(POSTED) == prompt
-    for name, value, part in [
-        ("sigma_max", 3, "sigma_max must be above 14.1"),
-        ("steps", 4, "sigma_max must be above"),
-    ]:
-        set_value(tab, sampler, name, value)
-        wait_for_text(tab, sampler, part)
+    set_value(tab, sampler, "steps", 4)
+    set_value(tab, sampler, "sigma_max", 3)
+    wait_for_text(tab, sampler, "sigma_max must be above 14.1")
     set_value(tab, sampler, "sigma_max", 80)
     wait_for_text(tab, sampler, "| .9877 .9338")
     set_value(tab, sampler, "boundary", 0.5)
@@ -233,7 +230,7 @@ def test_the_lora_is_described_and_its_words_are_filled_in_by_a_click(tab):
     wait_for_text(tab, lora, "low: style_low_noise.safetensors (auto: paired by name)")
     wait_for_text(tab, lora, r"Trigger words: wtrclr \(soft\)")
     before = saved(tab)
-    tab.get_by_role("button", name="Fill in the trigger words").click()
+    tab.get_by_role("button", name=r"Fill in the trigger words: wtrclr \(soft\)").click()
     assert value_of(tab, lora, "trigger_words") == r"wtrclr \(soft\)"
     picture(tab, "lora_words")
     prompt = twin()
@@ -277,6 +274,13 @@ ONLY_THE_LORA = """() => {
     app.graph.add(shown);
     lora.connect(2, shown, 0);
 }"""
+
+
+def ours_of(prompt):
+    """Without ComfyUI's text preview, which in 0.16.3 posts the text that it shows."""
+    return {key: node for key, node in prompt.items() if node["class_type"].startswith("Wan22Turbo_")}
+
+
 RUN = """() => new Promise(resolve => {
     for (const kind of ['execution_success', 'execution_error'])
         app.api.addEventListener(kind, () => setTimeout(() => resolve(kind), 100), {once: true});
@@ -291,7 +295,7 @@ def test_a_report_is_read_only_and_goes_with_the_run_that_it_is_of(tab, server):
     set_value(tab, lora, "lora_high", STYLE)
     look_at(tab, lora)
     wait_for_text(tab, lora, "Trigger words")
-    posted, kept = tab.evaluate(POSTED), saved(tab)
+    posted, kept = ours_of(tab.evaluate(POSTED)), saved(tab)
     assert tab.evaluate(RUN) == "execution_success"
     wait_for_text(tab, lora, "high: style_high_noise.safetensors at 1")
     field = tab.get_by_label("report of the last run", exact=True)
@@ -301,7 +305,7 @@ def test_a_report_is_read_only_and_goes_with_the_run_that_it_is_of(tab, server):
     tab.keyboard.type("typed over")
     assert "typed over" not in tab.evaluate(TEXT, lora)
     picture(tab, "report")
-    assert tab.evaluate(POSTED) == posted
+    assert ours_of(tab.evaluate(POSTED)) == posted
     assert saved(tab) == kept
     # It is of the widgets that were run, and comes back with them.
     set_value(tab, lora, "lora_low", "none")
@@ -354,17 +358,16 @@ def test_copies_and_subgraphs_have_the_panel_and_save_nothing_of_it(tab):
 def test_a_saved_and_reloaded_graph_is_the_graph(tab, name):
     load(tab, shipped(name))
     tab.wait_for_timeout(600)
-    first, posted = tab.evaluate(SERIALIZED), tab.evaluate(POSTED)
-    for node in first["nodes"]:
-        if node["type"] in LIVE:
-            assert (
-                node["widgets_values"]
-                == next(n for n in shipped(name)["nodes"] if n["id"] == node["id"])["widgets_values"]
-            )
+    first, kept, posted = tab.evaluate(SERIALIZED), saved(tab), tab.evaluate(POSTED)
+    shipped_values = {node["id"]: node.get("widgets_values") for node in shipped(name)["nodes"]}
+    for node in kept.values():
+        assert node["type"] not in LIVE or node["widgets_values"] == shipped_values[node["id"]]
     load(tab, first)
     tab.wait_for_timeout(600)
-    assert tab.evaluate(SERIALIZED)["nodes"] == first["nodes"]
+    assert saved(tab) == kept
     assert tab.evaluate(POSTED) == posted
+    if not tab.nodes_2:  # Nodes 2.0 moves and sizes all nodes itself
+        assert tab.evaluate(SERIALIZED)["nodes"] == first["nodes"]
 
 
 def test_names_of_another_machine_are_matched_before_they_are_missed(tab):
