@@ -131,6 +131,9 @@ def test_a_node_shows_names_and_options_in_the_language(page):
 
 @pytest.mark.parametrize("page", ["zh"], indirect=True)
 def test_nodes_2_shows_options_in_the_language_too(page, server):
+    frontend = server.get("/system_stats")["system"]["required_frontend_version"]
+    if tuple(map(int, frontend.split(".")[:2])) < (1, 45):
+        pytest.skip(f"Nodes 2.0 of frontend {frontend} asks for no labels, and shows the node's own words.")
     server.set_setting("Comfy.VueNodes.Enabled", True)
     try:
         page.reload()
