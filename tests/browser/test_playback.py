@@ -170,7 +170,7 @@ def test_a_clip_that_keeps_its_graph_to_itself_is_dropped_as_a_video(page, serve
     page.evaluate(DROP, name)
     page.wait_for_timeout(2000)
     types = page.evaluate("() => app.graph.nodes.map(node => node.type)")
-    assert set(types) <= {"LoadVideo"}  # which frontends before 1.40 do not add
+    assert set(types) <= {"LoadVideo"}  # the clip itself, or nothing, as the frontend has it
     assert PRIVATE not in json.dumps(page.evaluate("() => app.graph.serialize()"))
     assert PRIVATE not in page.locator("body").inner_text()
     assert page.page_errors == []
