@@ -96,7 +96,7 @@ def setting_of(node_id: str, node_title: str, name: str, value: Any, spec: list[
         node_id=node_id,
         input=name,
         title=node_title,
-        kind=KINDS.get(kind, "string") if isinstance(kind, str) else "string",
+        kind=kind_of(kind, options),
         default=value,
         minimum=more.get("min"),
         maximum=more.get("max"),
@@ -154,6 +154,13 @@ def find(settings: list[Setting], name: str) -> Setting:
     close = difflib.get_close_matches(asked, everything, n=3)
     hint = f"Did you mean {' or '.join(close)}?" if close else f"It has: {', '.join(everything)}."
     raise UsageError(f"The prompt has no input called '{name}'. {hint}")
+
+
+def kind_of(kind: Any, options: tuple[Any, ...] | None) -> str:
+    """Returns the JSON type of an input; a list of choices may be one of numbers, such as seconds."""
+    if options and all(isinstance(option, int) and not isinstance(option, bool) for option in options):
+        return "integer"
+    return KINDS.get(kind, "string") if isinstance(kind, str) else "string"
 
 
 def read(setting: Setting, value: Any) -> Any:
