@@ -48,6 +48,7 @@ def row(rest: list[float], busy: list[float], interrupts: list[float]) -> dict[s
     return {
         "median ratio": round(statistics.median(busy) / statistics.median(rest), 2),
         "median ms": round(statistics.median(busy) * 1e3, 1),
+        "within 100 ms": f"{sum(each <= 0.1 for each in busy) / len(busy):.2%}",
         "worst ms": round(max(busy) * 1e3, 1),
         "worst ms at rest": round(max(rest) * 1e3, 1),
         "answers": len(busy),
