@@ -14,7 +14,7 @@ const PAUSE = 150; // ms after the last change, before the server is asked
 const LIVE = {
   Wan22Turbo_Sampler: { route: "plan", reads: ["steps", "schedule", "sigma_max", "shift", "boundary"], lines: 2 },
   Wan22Turbo_Lora: { route: "loras", reads: ["lora_high", "lora_low"], lines: 4 },
-  Wan22Turbo_Resolution: { route: "fit", reads: ["tier", "aspect", "fit"], lines: 4, picture: "image" },
+  Wan22Turbo_Resolution: { route: "fit", reads: ["tier", "aspect", "fit"], lines: 3, picture: "image" },
   Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 3 },
 };
 
@@ -84,6 +84,15 @@ class Panel {
   tell(text, query) {
     this.report = { text, query };
     this.show();
+  }
+
+  async tellOfRun(text) {
+    const live = LIVE[this.node.comfyClass];
+    const query = live && (await question(this.node, live)).query; // now: code may have set widgets without a word
+    if (query !== this.query) this.later();
+    this.query = query;
+    askedFor.set(text, query);
+    this.tell(text, query);
   }
 
   later() {
@@ -189,11 +198,7 @@ function after(object, method, act) {
 
 function attend(node) {
   after(node, "onExecuted", (output) => {
-    const text = textOf(output);
-    if (!text) return;
-    const panel = panelOf(node);
-    panel.tell(text, panel.query);
-    askedFor.set(text, panel.query);
+    if (textOf(output)) void panelOf(node).tellOfRun(textOf(output));
   });
   after(node, "onRemoved", () => present.delete(node));
   after(node, "onAdded", () => panels.has(node) && panelOf(node).later()); // again, when it moves into a subgraph

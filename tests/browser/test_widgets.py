@@ -78,7 +78,7 @@ def load(tab, graph):
 
 
 def wait_for_text(tab, node, part):
-    tab.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node, part], timeout=5000)
+    tab.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node, part], timeout=10_000)
 
 
 def look_at(tab, node):
@@ -327,16 +327,28 @@ def test_a_report_is_read_only_and_goes_with_the_run_that_it_is_of(tab, server):
         file.write_bytes(content)
 
 
+def test_outputs_of_a_run_from_the_history_bring_its_reports(tab):
+    load(tab, shipped())
+    wait_for_text(tab, "Wan22Turbo_Sampler", "2 high")
+    tab.evaluate("() => { app.nodeOutputs = {7: {text: ['the plan of that run']}}; }")
+    wait_for_text(tab, "Wan22Turbo_Sampler", "the plan of that run")
+    set_value(tab, "Wan22Turbo_Sampler", "steps", 2)
+    wait_for_text(tab, "Wan22Turbo_Sampler", "2 high | .9950 .9338")
+
+
 def test_copies_and_subgraphs_have_the_panel_and_save_nothing_of_it(tab):
     load(tab, shipped())
     wait_for_text(tab, "Wan22Turbo_Sampler", "2 high")
     values = {node["type"]: node.get("widgets_values") for node in saved(tab).values()}
     tab.evaluate("""() => { const node = app.graph.nodes.find(node => node.type === 'Wan22Turbo_Sampler');
         app.canvas.selectItems([node]); app.canvas.copyToClipboard(); app.canvas.pasteFromClipboard(); }""")
-    tab.wait_for_timeout(600)
-    samplers = tab.evaluate("""() => app.graph.nodes.filter(node => node.type === 'Wan22Turbo_Sampler').map(node =>
-        node.widgets.filter(widget => widget.name === 'wan22_turbo_report').map(widget => widget.value))""")
-    assert samplers == [["2 high + 2 low | .9950 .9338 | .8529 .6090"]] * 2
+    tab.wait_for_function(
+        """plan => { const samplers = app.graph.nodes.filter(node => node.type === 'Wan22Turbo_Sampler').map(node =>
+            node.widgets.filter(widget => widget.name === 'wan22_turbo_report').map(widget => widget.value));
+            return JSON.stringify(samplers) === JSON.stringify([[plan], [plan]]); }""",
+        arg="2 high + 2 low | .9950 .9338 | .8529 .6090",
+        timeout=10_000,
+    )
     load(tab, shipped())
     tab.evaluate("""() => { const kinds = ['Wan22Turbo_Sampler', 'Wan22Turbo_Resolution'];
         const set = new Set(app.graph.nodes.filter(node => kinds.includes(node.type)));
