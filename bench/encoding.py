@@ -80,9 +80,13 @@ def comparing():
         return latents
 
     encoder.forward = timed  # which Image to Video Latent stands in front of, and leaves in place
-    encoder.register_forward_pre_hook(lambda *_: spent.update(all=spent["all"] - time.perf_counter()))
-    encoder.register_forward_hook(lambda *_: spent.update(all=spent["all"] + time.perf_counter()))
+    hooks = (
+        encoder.register_forward_pre_hook(lambda *_: spent.update(all=spent["all"] - time.perf_counter())),
+        encoder.register_forward_hook(lambda *_: spent.update(all=spent["all"] + time.perf_counter())),
+    )
     peers.ours()
+    for hook in hooks:
+        hook.remove()
     del encoder.forward
     peers.core()
     core, ours = peers.latents["core"], peers.latents["ours"]
