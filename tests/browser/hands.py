@@ -1,0 +1,106 @@
+"""Hands and eyes for tests of the frontend: they click, choose and read on the canvas and in Nodes 2.0 alike."""
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+GRAPHS = ROOT / "workflows"
+PICTURES = ROOT / "output" / "screenshots"
+LOCAL, HOSTED = "wan22_turbo_i2v", "wan22_hosted_i2v"
+TEXT = """type => app.graph.nodes.find(node => node.type === type)?.widgets
+    .find(widget => widget.name === 'wan22_turbo_report')?.value ?? ''"""
+
+
+def shipped(name=LOCAL):
+    return json.loads((GRAPHS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def twin(name=LOCAL):
+    return json.loads((GRAPHS / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def load(tab, graph):
+    tab.evaluate("async graph => { await app.loadGraphData(graph); }", graph)
+    tab.wait_for_timeout(400)
+
+
+def wait_for_text(tab, node, part):
+    tab.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node, part], timeout=10_000)
+
+
+def look_at(tab, node):
+    tab.evaluate(
+        """type => { const node = app.graph.nodes.find(node => node.type === type);
+        app.canvas.ds.scale = 1; app.canvas.ds.offset = [300 - node.pos[0], 150 - node.pos[1]];
+        app.canvas.setDirty(true, true); }""",
+        node,
+    )
+    tab.wait_for_timeout(400)
+
+
+def picture(tab, name):
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    tab.screenshot(path=PICTURES / f"widgets_{name}_{'nodes_2' if tab.nodes_2 else 'classic'}.png")
+
+
+def choose(tab, node, widget, value):
+    """Chooses from a list with the mouse."""
+    if tab.nodes_2:
+        tab.locator(f"[data-node-id='{id_of(tab, node)}'] [aria-label='{widget}']").first.click()
+        tab.get_by_role("option", name=value, exact=True).click()
+    else:
+        click_canvas(tab, node, widget, 0.5)
+        tab.locator(".litecontextmenu .litemenu-entry", has_text=value).first.click()
+
+
+def step_up(tab, node, widget):
+    """Clicks on the arrow, or the plus, at the right end of a number."""
+    if tab.nodes_2:
+        row = tab.locator(f"[data-node-id='{id_of(tab, node)}'] [aria-label='{widget}']")
+        row.locator("button[data-testid=increment]").click()
+    else:
+        click_canvas(tab, node, widget, 1.0)
+
+
+def click_canvas(tab, node, widget, across):
+    x, y = tab.evaluate(
+        """([type, name, across]) => {
+        const node = app.graph.nodes.find(node => node.type === type);
+        const widget = node.widgets.find(widget => widget.name === name);
+        const {scale, offset} = app.canvas.ds, box = app.canvas.canvas.getBoundingClientRect();
+        const inside = across === 1 ? node.size[0] - 25 : node.size[0] * across;
+        return [box.left + (node.pos[0] + inside + offset[0]) * scale,
+                box.top + (node.pos[1] + widget.y + 10 + offset[1]) * scale]; }""",
+        [node, widget, across],
+    )
+    tab.mouse.click(x, y)
+    tab.wait_for_timeout(100)
+
+
+def id_of(tab, node):
+    return tab.evaluate("type => String(app.graph.nodes.find(node => node.type === type).id)", node)
+
+
+def set_value(tab, node, widget, value):
+    """Sets a widget as its own code does."""
+    tab.evaluate(
+        """([type, name, value]) => {
+        const node = app.graph.nodes.find(node => node.type === type);
+        const widget = node.widgets.find(widget => widget.name === name);
+        widget.value = value; widget.callback?.(value, app.canvas, node); }""",
+        [node, widget, value],
+    )
+
+
+def value_of(tab, node, widget):
+    return tab.evaluate(
+        """([type, name]) => app.graph.nodes.find(node => node.type === type).widgets
+        .find(widget => widget.name === name).value""",
+        [node, widget],
+    )
+
+
+def saved(tab):
+    """What would be saved of each node, but for its place: reports make room for themselves, a run sorts the nodes."""
+    nodes = tab.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize().nodes))")
+    return {node["id"]: {**node, "pos": None, "size": None, "order": None} for node in nodes}
