@@ -16,6 +16,7 @@ from .codecs import CODECS
 from .mp4 import open_mp4
 from .resolution import FPS
 
+PROFILES = ("Constrained Baseline", "Baseline", "Main", "High")  # of H.264, H.265 and AV1, as FFmpeg calls them
 BT709, LIMITED = 1, 1  # FFmpeg's numbers for the matrix, primaries and transfer, and for the range
 
 Source = str | os.PathLike[str] | io.BytesIO
@@ -37,7 +38,7 @@ def misfit(source: Source, codec: str, keep_sound: bool = True) -> str | None:
     """
     try:
         with _open(source) as file:
-            return _misfit_of(file, codec) or (_misfit_of_sound(file) if keep_sound else None)
+            return _misfit_of(file, codec) or (_misfit_of_sound(file) if keep_sound else _misfit_with_new_sound(file))
     except FFmpegError as err:
         return f"it cannot be read: {err.strerror}"
 
@@ -116,6 +117,8 @@ def _misfit_of(file: InputContainer, codec: str) -> str | None:
         return f"it is not {CODECS[codec].label} in the form that every player takes ({CODECS[codec].tag})"
     if context.pix_fmt != "yuv420p":
         return f"its pixels are {context.pix_fmt}"
+    if context.profile not in PROFILES:
+        return f"its profile is {context.profile}, which not every player takes"
     if (context.colorspace, context.color_primaries, context.color_trc) != (BT709,) * 3 or (
         context.color_range != LIMITED
     ):
@@ -127,14 +130,22 @@ def _misfit_of(file: InputContainer, codec: str) -> str | None:
 
 def _misfit_of_frames(file: InputContainer) -> str | None:
     first: Any = None
+    count, promised = 0, file.streams.video[0].frames
     for packet in file.demux(video=0):
         if packet.is_discard:
             return "it has frames that its edit list hides"
+        count += packet.dts is not None  # the mark of the end has none
         if first is None:
             first = next(iter(packet.decode()), None)
     if first is None:
         return "it has no frame"
+    if count < promised:
+        return f"it is cut off after {count} of its {promised} frames"
     return f"it is turned by {first.rotation} degrees" if first.rotation else None
+
+
+def _misfit_with_new_sound(file: InputContainer) -> str | None:
+    return "its pictures begin later than the new sound would" if file.streams.video[0].start_time else None
 
 
 def _misfit_of_sound(file: InputContainer) -> str | None:

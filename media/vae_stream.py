@@ -84,6 +84,7 @@ class _Stream:
         self.model = vae.first_stage_model
         self.on_frames = on_frames
         self.decodes = 0
+        self.shape = torch.Size()
         self.corners: list[torch.Tensor] = []
 
     def decode(self, item: torch.Tensor) -> torch.Tensor | None:
@@ -92,7 +93,7 @@ class _Stream:
         Returns:
             None, or all frames, Tensor[1, F, H, W, C], if they came at once after all; those handed over are void.
         """
-        self.decodes, self.corners = 0, []
+        self.decodes, self.shape, self.corners = 0, item.shape, []
         with ExitStack() as hooks:
             hooks.callback(self.model.conv2.register_forward_pre_hook(self._begin).remove)
             hooks.callback(self.model.decoder.head[-1].register_forward_hook(self._take).remove)
@@ -105,9 +106,9 @@ class _Stream:
         logger.warning("This ComfyUI joins the pieces of this VAE in an unknown way; they are decoded again at once.")
         return self.vae.decode(item)
 
-    def _begin(self, *_: Any) -> None:
-        """Notes that the model begins to decode: once, or again for each tile after memory ran out."""
-        self.decodes += 1
+    def _begin(self, _module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        """Notes that the model begins to decode: once, or for each tile if memory ran out, before that or within."""
+        self.decodes += 1 if inputs[0].shape == self.shape else 2
 
     def _take(self, _module: Any, _inputs: Any, piece: torch.Tensor) -> torch.Tensor | None:
         """Takes Tensor[1, C, f, H, W] out of the model, and puts its top left pixel in its place."""

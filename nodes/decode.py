@@ -86,8 +86,9 @@ class DecodeMp4(io.ComfyNode):
         samples = samples.unbind()[0] if samples.is_nested else samples  # as ComfyUI's VAE Decode does
         target = next_target(filename_prefix, expected_size(vae, samples))
         saved = target.path.with_suffix(".latent")
-        save_latent(saved, samples, notes(metadata, cls.hidden, {}))
         settings, rate, sound = Settings(codec, crf, metadata, encoder), as_rate(fps), as_audio(audio)
+        # A recipe hashes files, which takes time and may fail: the latent comes first.
+        save_latent(saved, samples, notes(metadata, cls.hidden, {}) if metadata == "workflow" else {})
         try:
             with _Clip(lambda size: open_writer(target, size, rate, settings, sound, cls.hidden), samples) as clip:
                 vae_stream.decode(vae, samples, clip.add, clip.restart)
@@ -95,7 +96,8 @@ class DecodeMp4(io.ComfyNode):
             tell_where(err, target, cls.hidden.unique_id)
             raise
         if not keep_latent:
-            saved.unlink()
+            with suppress(OSError):  # somebody has it open; the clip is there all the same
+                saved.unlink(missing_ok=True)
         return target.output()
 
 
@@ -152,8 +154,8 @@ def tell_where(err: BaseException, target: Target, node_id: str | None) -> None:
     stopped = isinstance(err, comfy.model_management.InterruptProcessingException)
     if stopped or not isinstance(err, Exception) or is_out_of_memory(err):
         return
-    if isinstance(err, OSError) and err.strerror:
-        err.strerror = f"{err.strerror}. {where}"
+    if getattr(err, "strerror", None):  # PyAV's errors have it too, and show it instead of their arguments
+        setattr(err, "strerror", f"{getattr(err, 'strerror')}. {where}")  # noqa: B009, B010
     else:
         err.args = (f"{err} {where}", *err.args[1:])
 

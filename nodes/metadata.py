@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,11 @@ def _meaning(class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
 def hashes_of(prompt: Prompt) -> dict[str, str]:
     """Returns the hashes of the model files that a prompt names and this machine has."""
     paths = {name: find_model(name) for name in model_files(prompt)}
-    return {name: fingerprint(path) for name, path in paths.items() if path}
+    hashes = {}
+    for name, path in paths.items():
+        with suppress(OSError):  # a file that cannot be read now is no reason to lose a clip
+            hashes |= {name: fingerprint(path)} if path else {}
+    return hashes
 
 
 def find_model(name: str) -> Path | None:

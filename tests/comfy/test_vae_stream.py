@@ -1,5 +1,6 @@
 """Decoding piece by piece, against `vae.decode` of the same ComfyUI, to the bit."""
 
+import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
 import pytest
@@ -139,6 +140,26 @@ def test_out_of_memory_is_tried_once_more_in_tiles(wan, call):
         taken = stream(wan, samples)
     assert taken.restarts == 1
     torch.testing.assert_close(taken.frames(), whole(wan, samples))
+
+
+def test_out_of_memory_before_decoding_begins_gives_the_tiles_whole(wan, monkeypatch):
+    samples = latent(1, 16, 2, 40, 40)  # more than one tile
+    load = comfy.model_management.load_models_gpu
+    calls = []
+
+    def full_once(*arguments, **more):
+        calls.append(1)
+        if len(calls) == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return load(*arguments, **more)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", full_once)
+    taken = stream(wan, samples)
+    with torch.inference_mode():
+        tiled = wan.decode_tiled(samples, tile_x=32, tile_y=32, overlap=8)[0]
+    assert taken.frames().shape == tiled.shape
+    assert taken.frames().isfinite().all()
+    assert (taken.frames() - tiled).abs().mean() < 0.05
 
 
 def test_out_of_memory_twice_is_the_error_itself(wan):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from fractions import Fraction
 
 import av
@@ -163,3 +164,17 @@ def test_what_is_no_video_does_not_fit(tmp_path):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"not a video")
     assert misfit(path, "h264") == "it cannot be read: Invalid data found when processing input"
+
+
+def test_a_profile_that_browsers_do_not_play_does_not_fit(tmp_path):
+    path = foreign(tmp_path / "lossless.mp4", qp="0")
+    assert misfit(path, "h264") == "its profile is High 4:4:4 Predictive, which not every player takes"
+
+
+def test_a_file_that_was_cut_off_does_not_fit(tmp_path, source):
+    whole = source(audio=None).read_bytes()  # the index comes first
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) * 6 // 10])
+    reason = misfit(cut, "h264")
+    assert reason is not None
+    assert re.fullmatch(r"it is cut off after \d+ of its 20 frames|it cannot be read: .*", reason)
