@@ -3,7 +3,6 @@
 import hashlib
 import io
 import ipaddress
-import json
 import re
 import threading
 import urllib.parse
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import RequestError
+from .history import digest_of
 from .masking import HIDDEN, mask
 from .models import HIGH, LOW, PLAIN, Model
 from .providers import OFFERS, Provider
@@ -208,7 +208,7 @@ class Request:
         """Identifies the request without telling what is in it. The same inputs give the same digest."""
         pictures = [self.image.digest, self.last_image.digest if self.last_image else None]
         inputs = [self.provider.name, self.model.id, pictures, self.fields("", None)]
-        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        return digest_of(inputs)
 
 
 def find_offer(label: str) -> tuple[Provider, Model]:

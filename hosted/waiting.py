@@ -37,7 +37,7 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
         reply = await poll(job, row)
         task = answers.read_task(reply.data) if reply else Task()
         if task.state == "done" and task.outputs:
-            return job.ledger.change(row, state="done"), task
+            return job.ledger.change(row, state="done", flagged=task.flagged, charged=task.usd), task
         if task.state == "bad":
             raise failure(job, row, task)
         empty = empty + 1 if task.state == "done" else 0
@@ -124,9 +124,14 @@ def failure(job: Job, row: Row, task: Task) -> HostedError:
     )
 
 
+def place_of(row: Row, clips: Path) -> Path:
+    """Returns where the clip of a job is kept; the name tells neither request nor job."""
+    return clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
+
+
 async def fetch(job: Job, row: Row, task: Task, clips: Path) -> Path:
     """Downloads the clip, unless it is here already."""
-    path = clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
+    path = place_of(row, clips)
     trusted, pauses = job.settings.trusted_origin(job.provider), job.timing.pauses()
     for attempt in range(job.timing.attempts):
         if path.is_file():

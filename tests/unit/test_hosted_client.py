@@ -75,15 +75,32 @@ def test_the_same_inputs_again_fetch_the_clip_and_pay_nothing(provider, running,
 
 def test_a_job_that_the_provider_has_deleted_by_now_is_made_anew(wavespeed, running, tmp_path):
     first = client(tmp_path, running)
-    outcome(first, request("wavespeed"))
-    row = first.ledger.rows()[0]
-    first.ledger.change(row, posted=time.time() - 8 * 86_400)
+    outcome(first, request("wavespeed")).clip.path.unlink()
+    first.ledger.change(first.ledger.rows()[0], posted=time.time() - 8 * 86_400)
+    assert outcome(client(tmp_path, running), request("wavespeed")).clip.resumed  # whatever the clock says
+    assert wavespeed.posts == 1
+    next((tmp_path / "clips").iterdir()).unlink()
+    wavespeed.jobs.clear()
     assert not outcome(client(tmp_path, running), request("wavespeed")).clip.resumed
-    assert len(wavespeed.jobs) == 2
+    assert len(wavespeed.jobs) == 1
+
+
+def test_a_clip_that_is_here_needs_no_provider(wavespeed, running, tmp_path):
+    wavespeed.flagged = True
+    outcome(client(tmp_path, running), request("wavespeed"))
+    wavespeed.jobs.clear()
+    asked = len(wavespeed.requests)
+    again = outcome(client(tmp_path, running), request("wavespeed"))
+    assert again.clip.resumed
+    assert "Content flag of WaveSpeed: FLAGGED" in again.text
+    stopped = outcome(client(tmp_path, running), request("wavespeed"), stop_if_flagged=True)
+    assert stopped.name == "FlaggedError"
+    assert len(wavespeed.requests) == asked
 
 
 def test_a_job_that_stays_unknown_is_asked_for_twice_before_a_new_one_is_paid(wavespeed, running, tmp_path):
     outcome(client(tmp_path, running), request("wavespeed"))
+    next((tmp_path / "clips").iterdir()).unlink()
     wavespeed.jobs.clear()
     assert outcome(client(tmp_path, running, replace(QUICK, grace=0.0)), request("wavespeed")).name == "JobGoneError"
     assert wavespeed.posts == 1
