@@ -18,7 +18,6 @@ from .errors import (
 )
 from .job import Job
 from .ledger import Row
-from .masking import mask
 from .wire import Reply
 
 UNKNOWN = 3  # answers in a row that a job does not exist, before it is believed
@@ -114,14 +113,13 @@ def failure(job: Job, row: Row, task: Task) -> HostedError:
     job.ledger.change(row, state="failed")
     job.status.ended = True
     title = job.provider.title
-    words = mask(task.error, job.wire.key) or f"it says {task.status}, and nothing more"
+    words = answers.shown(task.error, job.wire.key) or f"it says {task.status}, and nothing more"
     if task.moderated:
         return ModeratedError(
             f"The content filter of {title} refused job {row.job_id}: {words}. Change picture or prompt."
         )
-    return JobFailedError(
-        f"{title} gave job {row.job_id} up: {words}. Failed jobs are not charged. Run again for a new one."
-    )
+    charged = "It charges no failed jobs." if job.provider.failed_free else "Look there whether it was charged."
+    return JobFailedError(f"{title} gave job {row.job_id} up: {words}. {charged} Run again for a new one.")
 
 
 def place_of(row: Row, clips: Path) -> Path:

@@ -54,7 +54,7 @@ def test_a_clip_arrives_and_its_report_says_where_it_came_from(provider, running
         == {
             "wavespeed": "Price: $0.15, as asked",
             "atlascloud": "Price: $0.10 charged",
-            "api302": "Price: about $0.15, prices of September 2026",
+            "api302": "Price: price unknown; no source of September 2026 names it",
         }[provider.name]
     )
     assert lines[3].endswith(": none")

@@ -75,9 +75,10 @@ def test_a_refused_job_does_not_count_towards_the_ceiling(wavespeed, running, tm
     assert outcome(maker, request("wavespeed", seed=1), run_id="refused first").name == "clip"
 
 
-def test_with_a_ceiling_a_price_that_nobody_names_is_too_high(running, tmp_path):
+@pytest.mark.parametrize("name", ["atlascloud", "api302"])  # no price query there, and no price in the table
+def test_with_a_ceiling_a_price_that_nobody_names_is_too_high(name, running, tmp_path):
     maker = client(tmp_path, running, WAN22_TURBO_HOSTED_MAX_USD="100")
-    got = outcome(maker, request("atlascloud"))  # no price query there, and no price in the table
+    got = outcome(maker, request(name))
     assert got.name == "PolicyError"
     assert "nobody names the price of this model" in got.text
 
