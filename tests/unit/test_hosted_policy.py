@@ -89,6 +89,8 @@ def test_with_a_ceiling_a_price_that_nobody_names_is_too_high(name, running, tmp
         ({"WAN22_TURBO_HOSTED_MAX_USD": "cheap"}, "WAN22_TURBO_HOSTED_MAX_USD must be a number"),
         ({"WAN22_TURBO_WAVESPEED_JOBS": "-1"}, "WAN22_TURBO_WAVESPEED_JOBS must be a number of 0 or more"),
         ({"WAN22_TURBO_WAVESPEED_URL": "http://192.168.0.2/api"}, "WAN22_TURBO_WAVESPEED_URL must be an https address"),
+        ({"WAN22_TURBO_WAVESPEED_URL": "http://localhost:8000"}, "http://127.0.0.1:8000, not localhost"),
+        ({"WAN22_TURBO_WAVESPEED_URL": "https://localhost"}, "http://127.0.0.1:8000, not localhost"),
         ({"WAN22_TURBO_WAVESPEED_URL": "ftp://127.0.0.1"}, "WAN22_TURBO_WAVESPEED_URL must be an https address"),
     ],
 )
@@ -133,7 +135,9 @@ def test_nothing_fetches_what_a_guest_names(contacted, wavespeed, running, tmp_p
     "url",
     ["http://example.com/a.mp4", "https://127.0.0.1:1/a.mp4", "https://[::ffff:10.0.0.1]/a.mp4", "https://10.1.1.1/",
      "https://169.254.169.254/latest", "https://[fe80::1%25eth0]/a", "file:///etc/passwd", "https://user@example.com/a",
-     "https://[64:ff9b::7f00:1]/a", "https://[2002:7f00:1::]/a", "https://0.0.0.0/a", "https://224.0.0.1/a", "//x", ""],
+     "https://[64:ff9b::7f00:1]/a", "https://[2002:7f00:1::]/a", "https://0.0.0.0/a", "https://224.0.0.1/a", "//x", "",
+     "https://１２７.０.０.１/", "https://①27.1/a", "https://127。0。0。1/a", "https://[::7f00:1]/a", "https://127.1/a",
+     "https://2130706433/a", "https://127.0.0.1./a", "http://user@127.0.0.1:5/a", "https://1.1.1.1.1/a"],
 )  # fmt: skip
 def test_a_clip_comes_from_public_https_addresses_only(url, contacted, tmp_path):
     with pytest.raises(HostedError, match="from public https addresses only"):
@@ -142,7 +146,7 @@ def test_a_clip_comes_from_public_https_addresses_only(url, contacted, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.1", "0x7f000001", "2130706433"])
+@pytest.mark.parametrize("name", ["localhost", "0x7f000001"])
 def test_a_name_that_leads_to_this_machine_is_not_connected_to(name, contacted, wavespeed, tmp_path):
     port = wavespeed.origin.rsplit(":", 1)[1]
     with pytest.raises(HostedError):
