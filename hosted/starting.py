@@ -92,6 +92,8 @@ async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
     job.status.posting = True
     try:
         sent = await submission.see_through(row.digest, post)
+    except submission.UnnotedError:
+        raise
     except UnclearError as error:
         sent = await find_sent(job, row, error)
     except HostedError:
