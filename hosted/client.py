@@ -63,6 +63,7 @@ class Client:
             job = Job(request, status, wire, self.ledger, self.settings)
             async with self.ledger.alone(digest, lambda: job.say("waiting for the same job in another ComfyUI")):
                 row, task, resumed = await finish(job, run_id, self.clips)
+            status.made = True
             if stop_if_flagged:
                 stop_flagged(job, row, task)
             path = await waiting.fetch(job, row, task, self.clips)
@@ -88,8 +89,10 @@ async def finish(job: Job, run_id: str, clips: Path) -> tuple[Row, Task, bool]:
 async def find_earlier(job: Job, clips: Path) -> Row | None:
     """Returns the row of an earlier job of the same inputs that may lead to a clip."""
     digest = job.request.digest()
+    job.status.posting = submission.is_under_way(digest)
     await submission.await_earlier(digest)
     row = job.ledger.find(digest)
+    job.status.posting = row is not None and row.state == "claimed"
     if row is None:
         return None
     if row.state == "claimed":
@@ -100,6 +103,7 @@ async def find_earlier(job: Job, clips: Path) -> Row | None:
     elif row.state != "failed" and (is_here(row, clips) or not await is_gone(job, row)):
         return row
     job.ledger.remove(row)
+    job.status.posting = False
     return None
 
 

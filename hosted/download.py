@@ -86,12 +86,10 @@ def check_address(url: str, trusted: str | None) -> URL:
     """
     try:
         parsed = URL(url)
-        host = parsed.raw_host or ""
         ours = bool(trusted) and parsed.origin() == URL(trusted or "")
-        fine = not parsed.user and (ours or (parsed.scheme == "https" and _is_public_host(host)))
     except ValueError:
-        fine = False
-    if not fine:
+        raise DownloadError(_NOT_PUBLIC) from None
+    if parsed.user or not (ours or (parsed.scheme == "https" and _is_public_host(parsed.raw_host or ""))):
         raise DownloadError(_NOT_PUBLIC)
     return parsed
 

@@ -92,15 +92,14 @@ def _shown(url: str) -> str:
 
 def _named(url: str) -> str:
     """Names an address that may hold a token anywhere: by what surely is none."""
+    unnamed = "something else" if url else "nothing"
     try:
         parts = urllib.parse.urlsplit(url)
-        host = parts.hostname or ""
-        known = parts.scheme in ("http", "https", "ftp") and (parts.port or 1) > 0  # reading the port may fail
+        host, _ = parts.hostname or "", parts.port  # which is no number where a password holds a slash
     except ValueError:
-        known = False
-    if known and re.fullmatch(r"[\w-]+(\.[\w-]+)+", host):
-        return f"one at {parts.scheme}://{host}"
-    return "something else" if url else "nothing"
+        return unnamed
+    known = parts.scheme in ("http", "https", "ftp") and re.fullmatch(r"[\w-]+(\.[\w-]+)+", host)
+    return f"one at {parts.scheme}://{host}" if known else unnamed
 
 
 def _is_public(host: str | None) -> bool:

@@ -58,13 +58,13 @@ async def note(ledger: Ledger, row: Row, provider: Provider, job_id: str, key: s
     Raises:
         UnnotedError: It could not be written. The error and the log name the id.
     """
-    for attempt in range(TRIES):
+    reason = ""
+    for _ in range(TRIES):
         try:
             return ledger.change(row, state="sent", job_id=job_id)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-        if attempt + 1 < TRIES:
-            await asyncio.sleep(PAUSE)
+        await asyncio.sleep(PAUSE)
     words = mask(
         f"Job {job_id} at {provider.title} runs and is charged, and could not be written down ({reason}). "
         "Make room in ComfyUI's user folder, then run the same again: it looks for the job before it pays. "
@@ -97,6 +97,11 @@ async def see_through(digest: str, work: Callable[[], Coroutine[Any, Any, Row]])
         _in_flight.pop(digest, None)
         raise
     return await asyncio.wrap_future(future)
+
+
+def is_under_way(digest: str) -> bool:
+    """Says whether an interrupted node left a submission behind that still waits for its answer."""
+    return digest in _in_flight
 
 
 async def await_earlier(digest: str) -> None:

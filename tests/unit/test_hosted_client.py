@@ -191,7 +191,7 @@ def test_an_interrupt_while_a_job_is_sent_keeps_its_id(wavespeed, running, tmp_p
     wavespeed.break_next("submit", held(reached, True, 1.0, answered))
     status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
     assert not answered.is_set()
-    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was just sent and may go on")
+    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
     got = outcome(client(tmp_path, running), request("wavespeed"))  # at once: it waits for the answer
     assert got.name == "clip", got.text
     assert len(wavespeed.jobs) == wavespeed.posts == 1
@@ -209,6 +209,23 @@ def test_an_interrupt_while_waiting_says_that_the_job_goes_on(wavespeed, running
     )
     assert outcome(client(tmp_path, running), request("wavespeed")).clip.resumed
     assert len(wavespeed.jobs) == 1
+
+
+def test_an_interrupt_while_an_earlier_job_is_looked_for_says_that_it_may_go_on(wavespeed, running, tmp_path):
+    reached = threading.Event()
+    wavespeed.break_next("submit", raw(502, "", arrived=True)(wavespeed))
+    wavespeed.break_next("history", says(500)(wavespeed), forever=True)
+    assert outcome(client(tmp_path, running), request("wavespeed")).name == "UnclearError"
+    wavespeed.break_next("history", held(reached, True, 5.0))
+    status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
+    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
+
+
+def test_an_interrupt_while_the_clip_is_fetched_says_that_it_is_paid(wavespeed, running, tmp_path):
+    reached = threading.Event()
+    wavespeed.break_next("download", held(reached, True, 5.0))
+    status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
+    assert " is done and charged. Run the same again" in status.farewell(request("wavespeed"))
 
 
 def test_a_flagged_clip_is_kept_or_ends_the_run_without_being_fetched(wavespeed, running, tmp_path):

@@ -11,7 +11,6 @@ from pack.hosted.submission import TRIES
 from pack.tests.toy.hosted import client, outcome, request
 from pack.tests.toy.providers import PROVIDERS, Running
 
-
 DIGEST = "a" * 64
 
 
