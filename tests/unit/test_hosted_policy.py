@@ -136,7 +136,8 @@ def test_nothing_fetches_what_a_guest_names(contacted, wavespeed, running, tmp_p
     ["http://example.com/a.mp4", "https://127.0.0.1:1/a.mp4", "https://[::ffff:10.0.0.1]/a.mp4", "https://10.1.1.1/",
      "https://169.254.169.254/latest", "https://[fe80::1%25eth0]/a", "file:///etc/passwd", "https://user@example.com/a",
      "https://[64:ff9b::7f00:1]/a", "https://[2002:7f00:1::]/a", "https://0.0.0.0/a", "https://224.0.0.1/a", "//x", "",
-     "https://\uff11\uff12\uff17.\uff10.\uff10.\uff11/", "https://\u246027.1/a", "https://127\u30020\u30020\u30021/a", "https://[::7f00:1]/a", "https://127.1/a",
+     "https://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
+     "https://\u246027.1/a", "https://127\u30020\u30020\u30021/a", "https://[::7f00:1]/a", "https://127.1/a",
      "https://2130706433/a", "https://127.0.0.1./a", "http://user@127.0.0.1:5/a", "https://1.1.1.1.1/a"],
 )  # fmt: skip
 def test_a_clip_comes_from_public_https_addresses_only(url, contacted, tmp_path):
