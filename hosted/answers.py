@@ -15,9 +15,10 @@ from .wire import Reply
 DONE = {"completed", "succeeded", "success", "done"}
 BAD = {"failed", "error", "cancelled", "canceled", "timeout", "deleted"}
 MODERATED = 1200  # WaveSpeed's code of a refusal by the content filter
-_BALANCE = re.compile(r"insufficient|balance|credit|top.?up|quota", re.IGNORECASE)
+_BALANCE = re.compile(r"insufficient (balance|credit|fund|quota)|balance|credit|top.?up|quota", re.IGNORECASE)
 _MODERATION = re.compile(r"moderat|nsfw|safety|sensitive|content policy|inappropriate|prohibited", re.IGNORECASE)
-_NEVER_STARTED = re.compile(r"failed to evaluate price", re.IGNORECASE)  # AtlasCloud's 500 for a model it does not have
+# AtlasCloud's 500 for a model that it does not have; a 503 without a machine to spare.
+_NEVER_STARTED = re.compile(r"failed to evaluate price|insufficient", re.IGNORECASE)
 _MAX_WORDS = 300  # characters of a provider's text that are passed on
 
 
@@ -85,7 +86,7 @@ def read_task(data: Any) -> Task:
 
 
 def error_text(data: Any) -> str:
-    """Returns the words of a refusal, wherever they stand."""
+    """Returns the words of a refusal, wherever they stand: whole, for a secret that was cut could not be masked."""
     if not isinstance(data, dict):
         return ""
     for name in ("error", "message", "msg", "detail"):
@@ -93,8 +94,13 @@ def error_text(data: Any) -> str:
         if isinstance(value, dict):
             value = error_text(value)
         if isinstance(value, str) and value.strip() and value.strip().lower() != "success":
-            return " ".join(value.split())[:_MAX_WORDS]
+            return " ".join(value.split())
     return error_text(data.get("data"))
+
+
+def shown(text: str, key: str) -> str:
+    """Returns a provider's words as people may see them: without secrets, then not too long."""
+    return mask(text, key)[:_MAX_WORDS]
 
 
 def uploaded_url(data: Any) -> str | None:
@@ -116,7 +122,8 @@ def read_submission(provider: Provider, reply: Reply, key: str) -> str:
         UnclearError: It may or may not have started a job.
     """
     task = read_task(reply.data)
-    if task.id and (reply.fine or reply.status >= 500):  # a 500 that names a job is a verdict on that job
+    # A 500 that names a job and its state is a verdict on that job; an id alone may be that of the request.
+    if task.id and (reply.fine or (reply.status >= 500 and task.status)):
         return task.id
     if reply.status == 429 and isinstance(reply.data, dict):
         raise RateLimitedError(
@@ -158,7 +165,7 @@ def _is_refusal(reply: Reply) -> bool:
     if 300 <= status < 500:
         return status not in (408, 409, 425, 429, 499)  # these do not say that nothing was begun
     text = error_text(reply.data)
-    return status >= 500 and bool(_NEVER_STARTED.search(text) or re.search("insufficient", text, re.IGNORECASE))
+    return status >= 500 and bool(_NEVER_STARTED.search(text))
 
 
 def status_of(reply: Reply) -> int:
@@ -168,7 +175,7 @@ def status_of(reply: Reply) -> int:
 
 
 def _said(reply: Reply, key: str) -> str:
-    text = mask(error_text(reply.data), key)
+    text = shown(error_text(reply.data), key)
     return f": {text}" if text else ""
 
 

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from . import history, starting, submission, waiting
+from . import starting, submission, waiting
 from .answers import Task
 from .errors import FlaggedError
 from .job import Job, Status
@@ -58,10 +58,12 @@ class Client:
         provider, began = request.provider, time.monotonic()
         self.settings.check_allowed(provider, request.model)
         base = self.settings.base(provider)
-        status.words = "waiting for the same job in another node"
-        async with _turns.of(request.digest()), Wire(provider.title, base, self.key, self.timing) as wire:
+        status.words, digest = "waiting for the same job in another node", request.digest()
+        async with _turns.of(digest), Wire(provider.title, base, self.key, self.timing) as wire:
             job = Job(request, status, wire, self.ledger, self.settings)
-            row, task, resumed = await finish(job, run_id)
+            async with self.ledger.alone(digest, lambda: job.say("waiting for the same job in another ComfyUI")):
+                row, task, resumed = await finish(job, run_id, self.clips)
+            status.made = True
             if stop_if_flagged:
                 stop_flagged(job, row, task)
             path = await waiting.fetch(job, row, task, self.clips)
@@ -69,11 +71,13 @@ class Client:
         return Clip(path, row, task.flagged, task.usd, resumed, time.monotonic() - began)
 
 
-async def finish(job: Job, run_id: str) -> tuple[Row, Task, bool]:
+async def finish(job: Job, run_id: str, clips: Path) -> tuple[Row, Task, bool]:
     """Returns a job that has ended well, and whether an earlier run started it."""
-    row = await find_earlier(job)
+    row = await find_earlier(job, clips)
     if row is not None:
         job.say("picking up the earlier job", row)
+        if is_here(row, clips):
+            return row, Task(row.job_id, flagged=row.flagged, usd=row.charged), True
         return *await waiting.wait(job, row), True
     provider, settings = job.provider, job.settings
     limits = settings.jobs(provider), settings.starts_per_minute(provider)
@@ -82,29 +86,36 @@ async def finish(job: Job, run_id: str) -> tuple[Row, Task, bool]:
         return *await waiting.wait(job, row), False
 
 
-async def find_earlier(job: Job) -> Row | None:
+async def find_earlier(job: Job, clips: Path) -> Row | None:
     """Returns the row of an earlier job of the same inputs that may lead to a clip."""
     digest = job.request.digest()
+    job.status.posting = submission.is_under_way(digest)
     await submission.await_earlier(digest)
     row = job.ledger.find(digest)
+    job.status.posting = row is not None and row.state == "claimed"
     if row is None:
         return None
     if row.state == "claimed":
         job.say("looking for an earlier job")
-        job_id = await history.find_job(job.wire, job.provider, row)
+        job_id = await starting.look_up(job, row)
         if job_id:
             return job.ledger.change(row, state="sent", job_id=job_id)
-    elif not (
-        row.state == "failed" or is_expired(job, row) or (row.state == "missing" and await waiting.is_missing(job, row))
-    ):
+    elif row.state != "failed" and (is_here(row, clips) or not await is_gone(job, row)):
         return row
     job.ledger.remove(row)
+    job.status.posting = False
     return None
 
 
-def is_expired(job: Job, row: Row) -> bool:
-    """Says whether the provider has deleted a job by now."""
-    return time.time() - row.posted > job.provider.keeps_days * DAY
+def is_here(row: Row, clips: Path) -> bool:
+    """Says whether the clip of a job is on disk, so that nobody need be asked."""
+    return row.state == "done" and waiting.place_of(row, clips).is_file()
+
+
+async def is_gone(job: Job, row: Row) -> bool:
+    """Says whether the provider has deleted a job: by its own word, for this machine's clock may be wrong."""
+    old = time.time() - row.posted > job.provider.keeps_days * DAY
+    return (old or row.state == "missing") and await waiting.is_missing(job, row)
 
 
 def stop_flagged(job: Job, row: Row, task: Task) -> None:

@@ -1,8 +1,10 @@
 """Fetches a finished clip, from public https addresses only, and makes sure that it is one."""
 
 import asyncio
+import contextlib
 import ipaddress
 import os
+import re
 import socket
 import tempfile
 import urllib.parse
@@ -14,6 +16,7 @@ import av
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from av.error import FFmpegError
+from yarl import URL
 
 from .errors import DownloadError
 from .timing import Timing
@@ -63,14 +66,17 @@ def is_public(address: str) -> bool:
     inner = (ip.ipv4_mapped or ip.sixtofour) if isinstance(ip, ipaddress.IPv6Address) else None
     if inner is None and ip in _NAT64:
         inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.is_global and not ip.is_multicast and (inner is None or is_public(str(inner)))
+    return ip.is_global and not ip.is_multicast and ip not in _OLD and (inner is None or is_public(str(inner)))
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_OLD = ipaddress.ip_network("::/96")  # IPv4 in IPv6 as it was once written
 
 
-def check_address(url: str, trusted: str | None) -> str:
-    """Checks an address before anything connects to it, and returns it.
+def check_address(url: str, trusted: str | None) -> URL:
+    """Checks an address before anything connects to it, and returns what was checked: as the connection reads it.
+
+    It writes full-width digits as plain ones, say, so that another reading would not see the same host.
 
     Args:
         trusted: The one origin that may be on this machine: the operator's own server.
@@ -79,22 +85,21 @@ def check_address(url: str, trusted: str | None) -> str:
         DownloadError: It is neither public https nor that origin.
     """
     try:
-        parts = urllib.parse.urlsplit(url)
-        host = parts.hostname or ""
-        if trusted and f"{parts.scheme}://{parts.netloc}" == trusted:
-            return url
+        parsed = URL(url)
+        ours = bool(trusted) and parsed.origin() == URL(trusted or "")
     except ValueError:
         raise DownloadError(_NOT_PUBLIC) from None
-    if parts.scheme != "https" or not host or parts.username or not _is_public_literal(host):
+    if parsed.user or not (ours or (parsed.scheme == "https" and _is_public_host(parsed.raw_host or ""))):
         raise DownloadError(_NOT_PUBLIC)
-    return url
+    return parsed
 
 
-def _is_public_literal(host: str) -> bool:
+def _is_public_host(host: str) -> bool:
     try:
         return is_public(host)
     except ValueError:
-        return True  # a name, which the resolver looks at
+        # A name, which the resolver looks at; what the connection would take for a number never gets there.
+        return bool(host) and ":" not in host and not re.fullmatch(r"[\d.]+", host)
 
 
 async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, limit: int = MAX_CLIP) -> None:
@@ -112,7 +117,8 @@ async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, lim
         await asyncio.to_thread(check_clip, Path(name))
         os.replace(name, target)
     finally:
-        Path(name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on Windows, a decoder that broke off may still hold it
+            Path(name).unlink()
 
 
 async def _stream(url: str, file: Any, trusted: str | None, timing: Timing, limit: int) -> None:
@@ -165,13 +171,17 @@ def check_clip(path: Path) -> None:
         raise BrokenError(
             f"What was downloaded is no MP4: its first bytes are {head[:8]!r}. Run again: the clip is paid."
         )
+    decoded = read = 0
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            decoded = sum(1 for _ in container.decode(stream))
+            for packet in container.demux(stream):
+                read += bool(packet.size and not packet.is_corrupt)
+                decoded += len(packet.decode())
             promised = stream.frames
     except (FFmpegError, IndexError, ValueError, MemoryError) as error:
         raise BrokenError(f"The clip cannot be decoded ({type(error).__name__}). Run again: it is paid.") from None
-    if not decoded or decoded < promised:
-        raise BrokenError(f"The clip has {decoded} of its {promised} frames. Run again: it is paid.")
+    # Not the decoded frames: an edit list may hide some of them, and then the clip is whole all the same.
+    if not decoded or read < promised:
+        raise BrokenError(f"The clip has {read} of its {promised} frames. Run again: it is paid.")

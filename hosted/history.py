@@ -3,27 +3,43 @@
 import hashlib
 import json
 import time
+from collections.abc import Collection
+from datetime import datetime, timezone
 from typing import Any
 
+from .answers import status_of
 from .errors import UnavailableError, UnclearError
 from .ledger import Row
 from .providers import Provider
+from .timing import Timing
 from .wire import Wire
 
-PAGE = 100
-PAGES = 5
+PAGE = 20  # with their inputs, items may be large
+PAGES = 25
+CLOCKS_DIFFER = 300.0  # seconds that this machine's clock and the provider's may be apart
 
 
 def digest_of(value: Any) -> str:
-    """Identifies a parameter of a job without telling what it is."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    """Identifies a value of a job without telling what it is; 1 and 1.0 are the same, as they are in JSON."""
+    return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()
 
 
-async def find_job(wire: Wire, provider: Provider, row: Row) -> str | None:
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+async def find_job(wire: Wire, provider: Provider, row: Row, taken: Collection[str] = ()) -> str | None:
     """Looks a job up whose id never arrived.
 
+    Args:
+        taken: Ids that belong to other requests.
+
     Returns:
-        Its id; None if the provider has no such job, even after the time that it may take to appear.
+        Its id; None if the provider has no such job, even after the time that it may take to arrive and to appear.
 
     Raises:
         UnclearError: The provider has no list of jobs, it cannot be read, or it does not tell jobs apart.
@@ -34,11 +50,12 @@ async def find_job(wire: Wire, provider: Provider, row: Row) -> str | None:
             f"{provider.title} has no list of jobs that could be asked. Look at your account there: if nothing was "
             "charged, start a new job by changing the seed."
         )
-    pauses = wire.timing.pauses()
+    pauses, deadline = wire.timing.pauses(), time.monotonic() + longest(wire.timing)
     while True:
-        late = time.time() > row.posted + wire.timing.settle
+        # The second clock is for a row from the future: the first one was set back.
+        late = time.time() > row.posted + longest(wire.timing) or time.monotonic() > deadline
         try:
-            found = await _search(wire, provider, row)
+            found = await _search(wire, provider, row, taken)
         except UnavailableError as error:
             if late:
                 raise UnclearError(
@@ -51,23 +68,49 @@ async def find_job(wire: Wire, provider: Provider, row: Row) -> str | None:
         await pauses.wait()
 
 
-async def _search(wire: Wire, provider: Provider, row: Row) -> str | None:
+def longest(timing: Timing) -> float:
+    """Returns the seconds from the moment before an order leaves until its job must be in the list."""
+    return timing.connect + timing.submit + timing.settle
+
+
+async def _search(wire: Wire, provider: Provider, row: Row, taken: Collection[str]) -> str | None:
+    found: list[tuple[float, str]] = []
     unreadable = False
     for page in range(1, PAGES + 1):
         items = await _page(wire, provider, row.model, page)
         for item in items:
+            job_id, created = _id(item), _created(item)
+            if job_id in taken or _is_earlier(created, row):
+                continue
             inputs = _inputs(item)
-            unreadable |= inputs is None
-            if inputs and all(digest_of(inputs.get(name)) == mark for name, mark in row.marks.items()):
-                return str(item.get("id") or item.get("ID"))
+            if job_id and inputs and all(digest_of(inputs.get(name)) == mark for name, mark in row.marks.items()):
+                found.append((created or 0.0, job_id))
+            else:
+                unreadable |= job_id is None or inputs is None or _is_near(inputs, row)
         if len(items) < PAGE:
             break
+    else:
+        unreadable = True  # it goes on
+    if found:
+        return max(found, key=lambda each: each[0])[1]
     if unreadable:
         raise UnclearError(
             f"A job was sent to {provider.title}, no answer came, and its list of jobs does not tell which one it is. "
             "Look at your account there: if nothing was charged, start a new job by changing the seed."
         )
     return None
+
+
+def _is_earlier(created: float | None, row: Row) -> bool:
+    # While this machine's clock is behind the row, nothing can be said about ages.
+    return created is not None and time.time() >= row.posted and created < row.posted - CLOCKS_DIFFER
+
+
+def _is_near(inputs: dict[str, Any], row: Row) -> bool:
+    """Says whether a job may be that of the row, rewritten by the provider; another seed is another job."""
+    if digest_of(inputs.get("prompt")) != row.marks.get("prompt"):
+        return False
+    return "seed" not in inputs or digest_of(inputs["seed"]) == row.marks.get("seed")
 
 
 async def _page(wire: Wire, provider: Provider, model: str, page: int) -> list[dict[str, Any]]:
@@ -78,16 +121,35 @@ async def _page(wire: Wire, provider: Provider, model: str, page: int) -> list[d
     else:
         reply = await wire.get(path, {"no": str(page), "size": str(PAGE), "model": model})
     items = _first_list(reply.data)
-    if not reply.fine or items is None:
-        raise UnavailableError(f"{provider.title} answered {reply.status}.")
-    return [item for item in items if isinstance(item, dict)]
+    if not reply.fine or status_of(reply) >= 400 or items is None:
+        raise UnavailableError(f"{provider.title} answered {status_of(reply)}.")
+    return [item if isinstance(item, dict) else {} for item in items]
 
 
 def _first_list(data: Any) -> list[Any] | None:
     # {"data": [...]} or {"data": {"items": [...]}}: the name of the list is not documented.
     inner = data.get("data") if isinstance(data, dict) else None
+    if isinstance(inner, dict) and "items" in inner and inner["items"] is None:
+        return []
     places = [inner, *(inner.values() if isinstance(inner, dict) else [])]
     return next((place for place in places if isinstance(place, list)), None)
+
+
+def _id(item: dict[str, Any]) -> str | None:
+    job_id = item.get("id") or item.get("ID")
+    return str(job_id) if isinstance(job_id, str | int) and job_id else None
+
+
+def _created(item: dict[str, Any]) -> float | None:
+    """Returns seconds since 1970; None where the provider does not say, or not in a known form."""
+    value = item.get("created_at") or item.get("createdAt")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value / 1000 if value > 1e11 else float(value)
+    try:
+        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _inputs(item: dict[str, Any]) -> dict[str, Any] | None:

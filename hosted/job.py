@@ -20,7 +20,8 @@ class Status:
 
     words: str = "starting"
     job_id: str | None = None
-    posting: bool = False
+    posting: bool = False  # an order may have arrived, and its job's id is not known
+    made: bool = False  # the clip is at the provider, and only to be fetched
     ended: bool = False
     began: float = field(default_factory=time.monotonic)
 
@@ -30,7 +31,9 @@ class Status:
         if self.ended or not (self.job_id or self.posting):
             return None
         if self.job_id is None:
-            return f"{title}: a job was just sent and may go on, and be charged. {again}"
+            return f"{title}: a job was sent and may go on, and be charged. {again}"
+        if self.made:
+            return f"{title}: job {self.job_id} is done and charged. {again}"
         return f"{title}: job {self.job_id} goes on and is charged. {again}"
 
 

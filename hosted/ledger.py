@@ -17,12 +17,14 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from .errors import HostedError
+from .locking import alone
 
 State = Literal["claimed", "sent", "done", "failed", "missing"]
 STATES = ("claimed", "sent", "done", "failed", "missing")
@@ -38,6 +40,7 @@ class Row:
         marks: Digest of each parameter as it was sent, to find the job in the provider's history.
         posted: Seconds since 1970, just before the request left.
         usd: Its price, asked or estimated; None where nobody names one.
+        flagged, charged: What the provider said of a clip that is done.
     """
 
     digest: str
@@ -49,6 +52,8 @@ class Row:
     job_id: str | None = None
     usd: float | None = None
     asked: bool = False
+    flagged: bool | None = None
+    charged: float | None = None
 
 
 class Ledger:
@@ -60,6 +65,10 @@ class Ledger:
 
     def __init__(self, folder: Path):
         self.folder = folder
+
+    def alone(self, digest: str, waiting: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        """Lets one process at a time work on a request, so that what it found is still true when it changes it."""
+        return alone(self.folder / f"{digest}.lock", waiting)
 
     def find(self, digest: str) -> Row | None:
         """Returns the row of a request.
@@ -121,10 +130,15 @@ class Ledger:
     def _write_beside(self, row: Row) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)  # mode 0600
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(row), file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(asdict(row), file)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
         return Path(name)
 
     def _sync_folder(self) -> None:
@@ -138,10 +152,15 @@ class Ledger:
 
     def _forget_old(self) -> None:
         horizon = time.time() - KEPT_DAYS * 86_400
-        for path in [*self.folder.glob("*.json"), *self.folder.glob("*.part")]:
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < horizon:
-                    path.unlink()
+        for pattern in ("*.json", "*.part", "*.lock"):
+            for path in self.folder.glob(pattern):
+                with contextlib.suppress(OSError, HostedError):
+                    if path.stat().st_mtime < horizon and (path.suffix != ".json" or self._led_nowhere(path.stem)):
+                        path.unlink()
+
+    def _led_nowhere(self, digest: str) -> bool:
+        row = self.find(digest)
+        return row is not None and row.state in ("failed", "missing")
 
 
 def _row(data: dict[str, Any]) -> Row:

@@ -4,18 +4,18 @@ import re
 from typing import Any
 
 HIDDEN = "***"
-_URL = re.compile(r"(https?://)([^\s\"'<>/?#]*@)?([^\s\"'<>?#]*)(\?[^\s\"'<>#]*)?", re.IGNORECASE)
+_URL = re.compile(r"(https?://)([^\s\"'<>/?#]*@)?([^\s\"'<>?#]*)(\?[^\s\"'<>#]*)?(#[^\s\"'<>]*)?", re.IGNORECASE)
 _DATA_URI = re.compile(r"data:[\w.+/-]+;base64,[\w+/=-]+", re.IGNORECASE)
 _BEARER = re.compile(r"(bearer\s+|\bsk-)[\w.~+/=-]{6,}", re.IGNORECASE)
 _TOKEN = re.compile(
-    r"([?&](?:[\w-]*token|[\w-]*key|[\w-]*signature|[\w-]*credential|sig|secret|password|auth)=)[^&#\s\"'<>]+",
+    r"([?&#](?:[\w-]*token|[\w-]*key|[\w-]*signature|[\w-]*credential|sig|secret|password|auth)=)[^&#\s\"'<>]+",
     re.IGNORECASE,
 )
 _PASSWORD = re.compile(r"(https?://)[^\s\"'<>/?#@]+@", re.IGNORECASE)
 
 
 def mask(text: str, *secrets: str) -> str:
-    """Hides the secrets given, whatever looks like a key, and the query of every address.
+    """Hides the secrets given, whatever looks like a key, and query and fragment of every address.
 
     Args:
         text: Anything that a provider or a library said.
@@ -25,7 +25,12 @@ def mask(text: str, *secrets: str) -> str:
         text = text.replace(secret, HIDDEN) if secret else text
     text = _DATA_URI.sub(f"data:{HIDDEN}", text)
     text = _BEARER.sub(lambda found: found[1] + HIDDEN, text)
-    return _URL.sub(lambda found: found[1] + found[3] + (f"?{HIDDEN}" if found[4] else ""), text)
+    return _URL.sub(_address, text)
+
+
+def _address(found: re.Match[str]) -> str:
+    query, fragment = (f"{mark}{HIDDEN}" if part else "" for mark, part in (("?", found[4]), ("#", found[5])))
+    return f"{found[1]}{found[3]}{query}{fragment}"
 
 
 def without_tokens(value: Any) -> Any:

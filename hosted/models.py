@@ -4,7 +4,7 @@ Collected in September 2026 from the providers' documentation, SDKs and ComfyUI 
 `i2v-480p` and its kin is part of their name; what a model does not take is not sent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PRICES_OF = "September 2026"
 PLAIN, HIGH, LOW = "loras", "high_noise_loras", "low_noise_loras"
@@ -83,4 +83,5 @@ ATLASCLOUD = (
     Model("alibaba/wan-2.2-spicy/image-to-video-lora", lora_arrays=EACH, usd_per_second=0.04),
 )
 
-API302 = WAVESPEED  # a reseller of it, under the same names
+# A reseller of it, under the same names, at prices of its own that no source names.
+API302 = tuple(replace(model, usd_per_second=None) for model in WAVESPEED)

@@ -50,12 +50,13 @@ async def find_price(
 
 
 def _quoted(data: Any) -> float | None:
+    # A discounted price of 0 means that there is no discount, not that the clip is free.
     inner = data.get("data", data) if isinstance(data, dict) else None
     if not isinstance(inner, dict) or inner.get("currency", "USD") not in ("USD", "usd", "$"):
         return None
     for name in ("discounted_price", "price", "unit_price"):
         value = inner.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
             return float(value)
     return None
 

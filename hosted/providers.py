@@ -23,6 +23,7 @@ class Provider:
         names_model: The body of a submission holds the model, not the path.
         history: Path of the list of earlier jobs; None where none is documented.
         price: Path of the price quote; None where none is documented.
+        failed_free: It says that it charges no failed jobs.
         keeps_days: How long a job can be fetched.
         jobs: Jobs at a time that every account may run.
         starts_per_minute: Jobs per minute that every account may start; 0 where no number is documented.
@@ -41,6 +42,7 @@ class Provider:
     history: str | None = None
     history_by_post: bool = False
     price: str | None = None
+    failed_free: bool = False
     keeps_days: int = 7
     jobs: int = 3
     starts_per_minute: int = 0
@@ -72,6 +74,7 @@ WAVESPEED = Provider(
     history="/predictions",
     history_by_post=True,
     price="/model/price",
+    failed_free=True,
     starts_per_minute=5,
 )
 ATLASCLOUD = Provider(

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import ipaddress
-import json
 import re
 import threading
 import urllib.parse
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import RequestError
+from .history import digest_of
 from .masking import HIDDEN, mask
 from .models import HIGH, LOW, PLAIN, Model
 from .providers import OFFERS, Provider
@@ -44,7 +44,7 @@ class Lora:
     trigger_words: str = ""
 
     def __repr__(self) -> str:  # ComfyUI writes it into its error reports
-        return f"{mask(self.url)} at {self.scale:g} on {self.expert}"
+        return f"{_shown(self.url)} at {self.scale:g} on {self.expert}"
 
     def check(self) -> None:
         """Checks address and scale.
@@ -66,19 +66,40 @@ def check_url(url: str) -> None:
         RequestError: The provider could not, or should not, fetch it.
     """
     if HIDDEN in url:
-        raise RequestError(f"The token of the LoRA's address was masked, got {mask(url)}. Paste the address again.")
-    if _HUGGING_FACE_ID.fullmatch(url):
-        return
-    try:
-        parts = urllib.parse.urlsplit(url)
-        fine = parts.scheme == "https" and _is_public(parts.hostname) and not parts.username and len(parts.path) > 1
-    except ValueError:
-        fine = False
-    if not fine or re.search(r"[\s\x00-\x1f\\]", url):
+        raise RequestError(f"The token of the LoRA's address was masked, got {_named(url)}. Paste the address again.")
+    if not _is_fetched(url):
         raise RequestError(
             "A hosted LoRA needs the public https address of a .safetensors file, or a Hugging Face id such as "
-            f"owner/repository, got {mask(url) or 'nothing'}. Files on this machine must be uploaded somewhere first."
+            f"owner/repository, got {_named(url)}. Files on this machine must be uploaded somewhere first."
         )
+
+
+def _is_fetched(url: str) -> bool:
+    if _HUGGING_FACE_ID.fullmatch(url):
+        return True
+    if re.search(r"[\s\x00-\x1f\\#]", url):  # what follows a # is not sent, and may be a token
+        return False
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return parts.scheme == "https" and _is_public(parts.hostname) and not parts.username and len(parts.path) > 1
+    except ValueError:
+        return False
+
+
+def _shown(url: str) -> str:
+    return mask(url) if _is_fetched(url) else _named(url)
+
+
+def _named(url: str) -> str:
+    """Names an address that may hold a token anywhere: by what surely is none."""
+    unnamed = "something else" if url else "nothing"
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # which is no number where a password holds a slash
+    except ValueError:
+        return unnamed
+    known = parts.scheme in ("http", "https", "ftp") and re.fullmatch(r"[\w-]+(\.[\w-]+)+", host)
+    return f"one at {parts.scheme}://{host}" if known else unnamed
 
 
 def _is_public(host: str | None) -> bool:
@@ -208,7 +229,7 @@ class Request:
         """Identifies the request without telling what is in it. The same inputs give the same digest."""
         pictures = [self.image.digest, self.last_image.digest if self.last_image else None]
         inputs = [self.provider.name, self.model.id, pictures, self.fields("", None)]
-        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        return digest_of(inputs)
 
 
 def find_offer(label: str) -> tuple[Provider, Model]:

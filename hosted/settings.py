@@ -76,8 +76,12 @@ class Settings:
         variable = _variable(provider, "URL")
         base = self.environ.get(variable, "").strip().rstrip("/") or provider.base
         parts = urllib.parse.urlsplit(base)
-        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts))):
-            raise PolicyError(f"{variable} must be an https address. http is for a server on this machine itself.")
+        named = not parts.hostname or parts.hostname == "localhost"  # clips come from no name of this machine
+        if named or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts))):
+            raise PolicyError(
+                f"{variable} must be an https address. http is for a server on this machine itself, "
+                "written as a number: http://127.0.0.1:8000, not localhost."
+            )
         return base
 
     def trusted_origin(self, provider: Provider) -> str | None:
@@ -106,4 +110,4 @@ def _is_loopback(parts: urllib.parse.SplitResult) -> bool:
     try:
         return ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
-        return parts.hostname == "localhost"
+        return False

@@ -92,6 +92,8 @@ async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
     job.status.posting = True
     try:
         sent = await submission.see_through(row.digest, post)
+    except submission.UnnotedError:
+        raise
     except UnclearError as error:
         sent = await find_sent(job, row, error)
     except HostedError:
@@ -108,13 +110,19 @@ async def find_sent(job: Job, row: Row, error: UnclearError) -> Row:
         UnclearError: It is not there (yet). The next run looks once more.
     """
     job.say("no clear answer, looking for the job")
-    job_id = await history.find_job(job.wire, job.provider, row)
+    job_id = await look_up(job, row)
     if job_id is None:
         raise UnclearError(
             f"{error} The job is not in {job.provider.title}'s list of jobs, so it probably never started. "
             f"Run the same again, with seed {job.request.seed}: it looks there once more before it pays."
         )
     return job.ledger.change(row, state="sent", job_id=job_id)
+
+
+async def look_up(job: Job, row: Row) -> str | None:
+    """Looks for a job in the provider's list, as `history.find_job`, among those of no other request."""
+    taken = {each.job_id for each in job.ledger.rows() if each.job_id and each.digest != row.digest}
+    return await history.find_job(job.wire, job.provider, row, taken)
 
 
 async def patiently(job: Job, exchange: Callable[[], Awaitable[Reply]]) -> Reply:

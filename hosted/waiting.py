@@ -18,7 +18,6 @@ from .errors import (
 )
 from .job import Job
 from .ledger import Row
-from .masking import mask
 from .wire import Reply
 
 UNKNOWN = 3  # answers in a row that a job does not exist, before it is believed
@@ -37,7 +36,7 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
         reply = await poll(job, row)
         task = answers.read_task(reply.data) if reply else Task()
         if task.state == "done" and task.outputs:
-            return job.ledger.change(row, state="done"), task
+            return job.ledger.change(row, state="done", flagged=task.flagged, charged=task.usd), task
         if task.state == "bad":
             raise failure(job, row, task)
         empty = empty + 1 if task.state == "done" else 0
@@ -114,19 +113,23 @@ def failure(job: Job, row: Row, task: Task) -> HostedError:
     job.ledger.change(row, state="failed")
     job.status.ended = True
     title = job.provider.title
-    words = mask(task.error, job.wire.key) or f"it says {task.status}, and nothing more"
+    words = answers.shown(task.error, job.wire.key) or f"it says {task.status}, and nothing more"
     if task.moderated:
         return ModeratedError(
             f"The content filter of {title} refused job {row.job_id}: {words}. Change picture or prompt."
         )
-    return JobFailedError(
-        f"{title} gave job {row.job_id} up: {words}. Failed jobs are not charged. Run again for a new one."
-    )
+    charged = "It charges no failed jobs." if job.provider.failed_free else "Look there whether it was charged."
+    return JobFailedError(f"{title} gave job {row.job_id} up: {words}. {charged} Run again for a new one.")
+
+
+def place_of(row: Row, clips: Path) -> Path:
+    """Returns where the clip of a job is kept; the name tells neither request nor job."""
+    return clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
 
 
 async def fetch(job: Job, row: Row, task: Task, clips: Path) -> Path:
     """Downloads the clip, unless it is here already."""
-    path = clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
+    path = place_of(row, clips)
     trusted, pauses = job.settings.trusted_origin(job.provider), job.timing.pauses()
     for attempt in range(job.timing.attempts):
         if path.is_file():

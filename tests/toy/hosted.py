@@ -20,9 +20,9 @@ from .faults import Fault
 from .providers import KEY, Provider, Running
 
 QUICK = Timing(
-    connect=5.0,
+    connect=0.5,
     request=5.0,
-    submit=5.0,
+    submit=2.0,
     upload=5.0,
     download=10.0,
     stall=5.0,

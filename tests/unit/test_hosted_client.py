@@ -54,7 +54,7 @@ def test_a_clip_arrives_and_its_report_says_where_it_came_from(provider, running
         == {
             "wavespeed": "Price: $0.15, as asked",
             "atlascloud": "Price: $0.10 charged",
-            "api302": "Price: about $0.15, prices of September 2026",
+            "api302": "Price: price unknown; no source of September 2026 names it",
         }[provider.name]
     )
     assert lines[3].endswith(": none")
@@ -75,15 +75,32 @@ def test_the_same_inputs_again_fetch_the_clip_and_pay_nothing(provider, running,
 
 def test_a_job_that_the_provider_has_deleted_by_now_is_made_anew(wavespeed, running, tmp_path):
     first = client(tmp_path, running)
-    outcome(first, request("wavespeed"))
-    row = first.ledger.rows()[0]
-    first.ledger.change(row, posted=time.time() - 8 * 86_400)
+    outcome(first, request("wavespeed")).clip.path.unlink()
+    first.ledger.change(first.ledger.rows()[0], posted=time.time() - 8 * 86_400)
+    assert outcome(client(tmp_path, running), request("wavespeed")).clip.resumed  # whatever the clock says
+    assert wavespeed.posts == 1
+    next((tmp_path / "clips").iterdir()).unlink()
+    wavespeed.jobs.clear()
     assert not outcome(client(tmp_path, running), request("wavespeed")).clip.resumed
-    assert len(wavespeed.jobs) == 2
+    assert len(wavespeed.jobs) == 1
+
+
+def test_a_clip_that_is_here_needs_no_provider(wavespeed, running, tmp_path):
+    wavespeed.flagged = True
+    outcome(client(tmp_path, running), request("wavespeed"))
+    wavespeed.jobs.clear()
+    asked = len(wavespeed.requests)
+    again = outcome(client(tmp_path, running), request("wavespeed"))
+    assert again.clip.resumed
+    assert "Content flag of WaveSpeed: FLAGGED" in again.text
+    stopped = outcome(client(tmp_path, running), request("wavespeed"), stop_if_flagged=True)
+    assert stopped.name == "FlaggedError"
+    assert len(wavespeed.requests) == asked
 
 
 def test_a_job_that_stays_unknown_is_asked_for_twice_before_a_new_one_is_paid(wavespeed, running, tmp_path):
     outcome(client(tmp_path, running), request("wavespeed"))
+    next((tmp_path / "clips").iterdir()).unlink()
     wavespeed.jobs.clear()
     assert outcome(client(tmp_path, running, replace(QUICK, grace=0.0)), request("wavespeed")).name == "JobGoneError"
     assert wavespeed.posts == 1
@@ -174,7 +191,7 @@ def test_an_interrupt_while_a_job_is_sent_keeps_its_id(wavespeed, running, tmp_p
     wavespeed.break_next("submit", held(reached, True, 1.0, answered))
     status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
     assert not answered.is_set()
-    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was just sent and may go on")
+    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
     got = outcome(client(tmp_path, running), request("wavespeed"))  # at once: it waits for the answer
     assert got.name == "clip", got.text
     assert len(wavespeed.jobs) == wavespeed.posts == 1
@@ -192,6 +209,23 @@ def test_an_interrupt_while_waiting_says_that_the_job_goes_on(wavespeed, running
     )
     assert outcome(client(tmp_path, running), request("wavespeed")).clip.resumed
     assert len(wavespeed.jobs) == 1
+
+
+def test_an_interrupt_while_an_earlier_job_is_looked_for_says_that_it_may_go_on(wavespeed, running, tmp_path):
+    reached = threading.Event()
+    wavespeed.break_next("submit", raw(502, "", arrived=True)(wavespeed))
+    wavespeed.break_next("history", says(500)(wavespeed), forever=True)
+    assert outcome(client(tmp_path, running), request("wavespeed")).name == "UnclearError"
+    wavespeed.break_next("history", held(reached, True, 5.0))
+    status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
+    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
+
+
+def test_an_interrupt_while_the_clip_is_fetched_says_that_it_is_paid(wavespeed, running, tmp_path):
+    reached = threading.Event()
+    wavespeed.break_next("download", held(reached, True, 5.0))
+    status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
+    assert " is done and charged. Run the same again" in status.farewell(request("wavespeed"))
 
 
 def test_a_flagged_clip_is_kept_or_ends_the_run_without_being_fetched(wavespeed, running, tmp_path):

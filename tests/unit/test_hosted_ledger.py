@@ -1,12 +1,17 @@
 """The rows of the ledger: whole or not there, and without anything private."""
 
+import asyncio
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from pack.hosted.errors import HostedError
-from pack.hosted.ledger import KEPT_DAYS, Ledger, Row
+from pack.hosted.ledger import KEPT_DAYS, STATES, Ledger, Row
 
 DIGEST = "a" * 64
 
@@ -62,12 +67,57 @@ def test_a_damaged_row_stops_the_run_instead_of_costing_money(text, tmp_path):
     assert str(tmp_path) not in str(refused.value)
 
 
-def test_rows_that_no_provider_can_know_any_more_go(tmp_path):
-    import os
-
+def test_old_rows_go_if_they_led_to_nothing(tmp_path):
     ledger = Ledger(tmp_path)
-    ledger.claim(row())
     long_ago = time.time() - (KEPT_DAYS + 1) * 86_400
-    os.utime(tmp_path / f"{DIGEST}.json", (long_ago, long_ago))
-    ledger.claim(row(digest="b" * 64))
-    assert [each.digest[0] for each in ledger.rows()] == ["b"]
+    for letter, state in zip("abcde", STATES, strict=True):
+        ledger.claim(row(digest=letter * 64, state=state))
+        os.utime(tmp_path / f"{letter * 64}.json", (long_ago, long_ago))
+    ledger.claim(row(digest="f" * 64))
+    assert [each.state for each in ledger.rows()] == ["claimed", "sent", "done", "claimed"]
+
+
+def test_a_row_that_cannot_be_written_leaves_no_part(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        Ledger(tmp_path).claim(row())
+    assert list(tmp_path.iterdir()) == []
+
+
+HOLDER = """
+import asyncio, sys, types
+pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
+from pathlib import Path
+from pack.hosted.ledger import Ledger
+async def hold():
+    async with Ledger(Path(sys.argv[2])).alone("a" * 64, lambda: None):
+        print("held", flush=True)
+        await asyncio.sleep(60)
+asyncio.run(hold())
+"""
+
+
+def test_two_processes_work_on_a_request_one_after_the_other(tmp_path):
+    command = [sys.executable, "-c", HOLDER, str(Path(__file__).parents[2]), str(tmp_path)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "held\n"
+    waits = []
+
+    def waiting():
+        waits.append(1)
+        if len(waits) == 3:
+            child.kill()  # as in a crash
+
+    async def take():
+        async with Ledger(tmp_path).alone("b" * 64, waiting):
+            assert waits == []
+        async with Ledger(tmp_path).alone(DIGEST, waiting):
+            assert len(waits) >= 3
+
+    asyncio.run(asyncio.wait_for(take(), 20))
+    child.wait(10)
+    child.stdout.close()
+    assert list(tmp_path.iterdir()) == []

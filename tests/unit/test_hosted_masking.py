@@ -16,6 +16,7 @@ from pack.hosted.masking import mask, without_tokens
         ("data:image/png;base64,iVBORw0KGgo=", "data:***"),
         ("my own secret is S3CRET", "my own secret is ***"),
         ("https://civitai.com/api/download/models/7?token=t", "https://civitai.com/api/download/models/7?***"),
+        ("https://lora.example/a?b=c#token=t and", "https://lora.example/a?***#*** and"),
         ("plain text? yes: 5 s", "plain text? yes: 5 s"),
     ],
 )
@@ -27,6 +28,7 @@ def test_a_graph_keeps_everything_but_the_tokens():
     graph = {
         "nodes": [{"widgets_values": ["https://civitai.com/x?type=Model&token=abc&format=F", 1.0, None, True]}],
         "note": "see https://example.com/watch?v=1, key=5",
+        "fragment": "https://lora.example/a#access_token=abc",
         "password": "https://me:secret@lora.example/a",
     }
     kept = without_tokens(graph)

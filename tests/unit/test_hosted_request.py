@@ -65,6 +65,7 @@ def test_a_broken_rule_is_named_with_its_value(changes, message):
         "https://10.0.0.8/a", "https://[::1]/a", "https://nas.local/a", "https://router/a", "https://169.254.169.254/x",
         "https://me:pass@lora.example/a", "https://lora.example", "https://lora.example/a b", "javascript:alert(1)",
         "data:text/plain,a", "../../owner/repo", "owner/repo/more", "https://lora.example/a\nHost: b",
+        "https://lora.example/a#token=t",
     ],
 )  # fmt: skip
 def test_a_lora_must_be_at_a_public_https_address(url):
@@ -87,8 +88,29 @@ def test_a_token_is_passed_on_and_shown_nowhere():
     assert "civitai-secret-1" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("civitai.com/api/download/models/1?token=SECRET", "something else"),
+        ("//civitai.com/x?token=SECRET", "something else"),
+        ("http:/civitai.com/x?token=SECRET", "something else"),
+        ("ftp://u:SECRET@host.example/x", "one at ftp://host.example"),
+        ("https://civitai.com/token SECRET", "one at https://civitai.com"),
+        ("https://civitai.com/x#token=SECRET", "one at https://civitai.com"),
+        ("https://[bad/x?token=SECRET", "something else"),
+        ("https://u:SECRET/token@host.example/x", "something else"),
+        ("civitai.com/x?token=***&key=SECRET", "something else"),
+    ],
+)
+def test_a_refused_address_is_not_quoted(url, named):
+    lora = replace(LORA, url=url)
+    with pytest.raises(RequestError, match=f"got {named}\\.") as refused:
+        lora.check()
+    assert "SECRET" not in f"{refused.value} {lora!r}"
+
+
 def test_an_address_from_a_shared_clip_asks_for_its_token_again():
-    with pytest.raises(RequestError, match=r"was masked, got https://civitai.com/x\?\*\*\*. Paste the address again."):
+    with pytest.raises(RequestError, match=r"was masked, got one at https://civitai\.com\. Paste the address again"):
         replace(LORA, url="https://civitai.com/x?token=***").check()
 
 

@@ -19,7 +19,9 @@ SHIPPED = [ROOT / "__init__.py", *(path for room in ROOMS for path in (ROOT / ro
 
 # Those of the field, and of ComfyUI itself. A new one needs a decision under docs/decisions.
 DEPENDENCIES = {"torch", "safetensors", "numpy", "einops", "opencv-python", "av", "aiohttp", "pydantic"}
-IMPORTS = {"torch", "safetensors", "numpy", "einops", "cv2", "av", "PIL", "aiohttp", "pydantic", "typing_extensions"}
+IMPORTS = {
+    "torch", "safetensors", "numpy", "einops", "cv2", "av", "PIL", "aiohttp", "yarl", "pydantic", "typing_extensions",
+}  # fmt: skip  # yarl: the addresses of aiohttp, which takes and returns them
 COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server"}
 COMFYUI_ROOMS = {"nodes", "__init__.py", "samplers/guider.py", "weights/loading.py", "media/vae_stream.py"}
 

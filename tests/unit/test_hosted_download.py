@@ -1,0 +1,41 @@
+"""What counts as a whole clip: every frame of the file is there, whether an edit list shows it or not."""
+
+import io
+
+import av
+import pytest
+from pack.hosted.download import BrokenError, check_clip
+from pack.tests.toy.providers import clip
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A clip whose first frames are in the file and hidden by an edit list, as a cut without encoding makes it."""
+    path = tmp_path / "edited.mp4"
+    options = {"avoid_negative_ts": "disabled", "movflags": "faststart"}
+    with av.open(io.BytesIO(clip())) as source, av.open(str(path), "w", options=options) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        early = round(0.5 / source.streams.video[0].time_base)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is None:
+                continue
+            packet.pts, packet.dts, packet.stream = packet.pts - early, packet.dts - early, stream
+            target.mux(packet)
+    return path
+
+
+def test_a_clip_with_hidden_frames_is_whole(edited):
+    with av.open(str(edited)) as container:
+        stream = container.streams.video[0]
+        assert 0 < sum(1 for _ in container.decode(stream)) < stream.frames
+    check_clip(edited)
+
+
+@pytest.mark.parametrize("missing", [1, 40, 1000])
+def test_a_clip_that_was_cut_short_is_not(missing, edited):
+    edited.write_bytes(edited.read_bytes()[:-missing])
+    with pytest.raises(BrokenError):
+        check_clip(edited)
+    edited.write_bytes(clip()[:-missing])
+    with pytest.raises(BrokenError):
+        check_clip(edited)
