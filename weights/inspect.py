@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from .torch_file import read_torch_header
 
 __all__ = [
     "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files", "check_pair",
-    "check_storage", "check_text_encoder", "check_vae", "expert_of", "has_header", "identify", "read_header",
-    "read_listing", "storage_of", "text_encoder_sizes",
+    "check_text_encoder", "check_vae", "expert_of", "has_header", "identify", "read_header", "read_listing",
+    "storage_of", "text_encoder_sizes",
 ]  # fmt: skip
 
 EXAMPLES: dict[Expert, str] = {
@@ -103,28 +102,6 @@ def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
         f"'{file_name}' is in the input {slot}_noise, but its name says that it is the {named}-noise expert. "
         "Check that the two experts are not swapped.",
     ]
-
-
-def check_storage(header: Header, file_name: str, known: Collection[str]) -> None:
-    """Refuses a quantised file that the running ComfyUI is too old for.
-
-    Args:
-        header: The file's header.
-        file_name: For the messages.
-        known: The quantised layouts that ComfyUI knows, by its own names.
-
-    Raises:
-        ValueError: ComfyUI does not know the file's layout.
-    """
-    storage = storage_of(header)
-    if storage in _LAYOUTS and storage.value not in known:
-        raise ValueError(
-            f"'{file_name}' stores its weights as {storage.value}, which this version of ComfyUI does not compute "
-            "with. Update ComfyUI, or choose the file's fp8_scaled version."
-        )
-
-
-_LAYOUTS = (Storage.MXFP8, Storage.NVFP4, Storage.INT8_TENSORWISE)
 
 
 def check_pair(high_name: str, low_name: str) -> list[str]:

@@ -50,7 +50,8 @@ class Storage(str, Enum):
 
 
 SAVED_PREFIX = "diffusion_model."  # as ComfyUI names a model's weights inside, and some tools save them
-PREFIXES = ("", "model.diffusion_model.", SAVED_PREFIX, "model.", "net.")
+PREFIXES = ("", "model.diffusion_model.", SAVED_PREFIX, "model.", "model.model.", "net.")
+SCALES = ("weight_scale", "scale_weight")  # how the scale of a layer's weight is named, today and formerly
 _VARIANTS = {  # how the names begin that only this variant has
     "vace_": Kind.WAN_VACE,
     "face_adapter.": Kind.WAN_ANIMATE,

@@ -177,50 +177,6 @@ def test_a_text_to_video_model_is_told_by_its_width_and_its_name(header, width, 
         inspect.check_expert(header(T2V | {"head.modulation": (1, 2, width)}), name, "high")
 
 
-def stored_as(**types):
-    """A header with these large weights and small scales, beside a small float32 norm."""
-    names = {name.replace("__", "."): dtype for name, dtype in types.items()}
-    large = (".weight", ".int8_weight")
-    tensors = {name: TensorInfo(dtype, (64, 64) if name.endswith(large) else (1,)) for name, dtype in names.items()}
-    return Header(tensors | {"norm.weight": TensorInfo("F32", (8,))}, {})
-
-
-STORED = [
-    (stored_as(a__weight="F32"), Storage.F32),
-    (stored_as(a__weight="F16"), Storage.F16),
-    (stored_as(a__weight="BF16"), Storage.BF16),
-    (stored_as(a__weight="F8_E4M3"), Storage.F8_E4M3),
-    (stored_as(a__weight="F8_E5M2"), Storage.F8_E5M2),
-    (stored_as(a__weight="F8_E4M3", a__scale_weight="F32"), Storage.F8_SCALED),
-    (stored_as(a__weight="F8_E4M3", a__weight_scale="F32", a__comfy_quant="U8"), Storage.F8_SCALED),
-    (stored_as(a__weight="F8_E4M3", a__weight_scale="U8", a__comfy_quant="U8"), Storage.MXFP8),
-    (stored_as(a__weight="U8", a__weight_scale="F8_E4M3", a__weight_scale_2="F32"), Storage.NVFP4),
-    (stored_as(a__weight="I8", a__weight_scale="F32", a__comfy_quant="U8"), Storage.INT8_TENSORWISE),
-    (stored_as(a__int8_weight="I8", a__scale="F32"), Storage.TURBODIFFUSION_INT8),
-    (stored_as(a__weight="I64"), Storage.OTHER),
-    (Header({}, {}), Storage.OTHER),
-]
-
-
-@pytest.mark.parametrize(("listed", "storage"), STORED, ids=[storage.name for _, storage in STORED])
-def test_the_way_that_weights_are_stored_is_known_by_types_and_names(listed, storage):
-    assert inspect.storage_of(listed) is storage
-
-
-@pytest.mark.parametrize(("listed", "storage"), STORED, ids=[storage.name for _, storage in STORED])
-def test_a_layout_that_comfyui_is_too_old_for_is_refused(listed, storage):
-    inspect.check_storage(listed, "x.safetensors", {"float8_e4m3fn", "nvfp4", "mxfp8", "int8_tensorwise"})
-    if storage not in (Storage.NVFP4, Storage.MXFP8, Storage.INT8_TENSORWISE):
-        inspect.check_storage(listed, "x.safetensors", set())
-        return
-    with pytest.raises(ValueError, match=r"^'x\.safetensors' stores") as caught:
-        inspect.check_storage(listed, "x.safetensors", {"float8_e4m3fn"})
-    assert str(caught.value) == (
-        f"'x.safetensors' stores its weights as {storage.value}, which this version of ComfyUI does not compute with. "
-        "Update ComfyUI, or choose the file's fp8_scaled version."
-    )
-
-
 def test_every_kind_but_the_right_one_has_a_reason():
     assert set(inspect._WHY_NOT_AN_EXPERT) == set(Kind) - {Kind.WAN22_I2V}
 
