@@ -155,7 +155,9 @@ def test_scales_are_applied_however_the_file_names_its_layers(tmp_path, how, pre
 def test_scales_that_comfyui_would_leave_out_are_refused(tmp_path):
     path = tmp_path / "rows_high.safetensors"
     save_file(marked(toy.expert(1, dtype=torch.bfloat16), "not at all")[0], path)
-    with pytest.raises(ValueError, match=r"^'rows_high\.safetensors' stores scales in a way that ComfyUI does not apply"):
+    with pytest.raises(
+        ValueError, match=r"^'rows_high\.safetensors' stores scales in a way that ComfyUI does not apply"
+    ):
         loading.load_expert(str(path), "default")
 
 
@@ -173,6 +175,18 @@ def test_a_gguf_file_is_named_with_the_node_for_it(models):
         "high_noise: 'Wan2.2-I2V-A14B-HighNoise-Q4_K_M.GGUF' is a GGUF file, which this node does not read. "
         "Load it with a GGUF loader node, and connect its MODEL to the sampler."
     )
+
+
+@pytest.mark.parametrize(
+    ("slot", "remedy"),
+    [
+        ("text_encoder", "Load it with a GGUF loader node for CLIP, and connect its CLIP to CLIP Text Encode."),
+        ("vae", "Choose wan_2.1_vae.safetensors."),
+    ],
+)
+def test_a_gguf_file_in_another_input_is_named_with_what_helps_there(models, slot, remedy):
+    answer = Loader.validate_inputs(**{**FILES, slot: "x.gguf"})
+    assert answer == f"{slot}: 'x.gguf' is a GGUF file, which this node does not read. {remedy}"
 
 
 @pytest.fixture

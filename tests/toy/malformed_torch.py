@@ -97,8 +97,6 @@ def code(draw: st.DrawFn) -> Broken:
     return with_pickle(f"code: {text}", placed)
 
 
-
-
 def pickled_tensor(shape: bytes, stride: bytes, times: int = 1) -> bytes:
     """Returns a pickle of a tensor in a storage of six numbers, made `times` times; sizes are given as instructions."""
     storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06tQ"
