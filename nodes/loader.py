@@ -18,6 +18,15 @@ FOLDERS = {
 }
 
 
+_LOAD_GGUF = "Load it with a GGUF loader node, and connect its MODEL to the sampler."
+_INSTEAD_OF_GGUF = {
+    "high_noise": _LOAD_GGUF,
+    "low_noise": _LOAD_GGUF,
+    "text_encoder": "Load it with a GGUF loader node for CLIP, and connect its CLIP to CLIP Text Encode.",
+    "vae": "Choose wan_2.1_vae.safetensors.",
+}
+
+
 class Loader(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -104,8 +113,7 @@ def find(slot: str, name: str) -> str:
     """
     if name.lower().endswith(".gguf"):
         raise ValueError(
-            f"'{pairing.base_name(name)}' is a GGUF file, which this node does not read. Load it with a GGUF loader "
-            "node, and connect its MODEL to the sampler."
+            f"'{pairing.base_name(name)}' is a GGUF file, which this node does not read. {_INSTEAD_OF_GGUF[slot]}"
         )
     folder = FOLDERS[slot]
     resolved = pairing.resolve_name(name, folder_paths.get_filename_list(folder), folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
 from itertools import count
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from .torch_file import read_torch_header
 
 __all__ = [
     "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files", "check_pair",
-    "check_storage", "check_text_encoder", "check_vae", "expert_of", "has_header", "identify", "read_header",
-    "read_listing", "storage_of", "text_encoder_sizes",
+    "check_text_encoder", "check_vae", "expert_of", "has_header", "identify", "read_header", "read_listing",
+    "storage_of", "text_encoder_sizes",
 ]  # fmt: skip
 
 EXAMPLES: dict[Expert, str] = {
@@ -36,6 +36,8 @@ _WHY_NOT_AN_EXPERT = {
     Kind.WAN_FUN_CAMERA: "it follows a camera path beside the start image",
     Kind.WAN_S2V: "it follows a voice recording",
     Kind.WAN_OTHER: "it wants inputs that an image-to-video expert does not have",
+    Kind.WAN_PART: "ComfyUI reads a model from one file, not from several",
+    Kind.WAN_DIFFUSERS: "ComfyUI does not read those",
     Kind.TEXT_ENCODER: "it belongs in the input text_encoder",
     Kind.VAE: "it belongs in the input vae",
     Kind.LORA: "it changes a model and is none itself, so it belongs in the node Load LoRA with Trigger Words",
@@ -89,12 +91,15 @@ def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
         ValueError: The file is no Wan 2.2 I2V A14B expert, or not a whole one.
     """
     kind = identify(header)
+    if kind is Kind.WAN22_I2V and _PART.search(file_name):
+        kind = Kind.WAN_PART
     if kind is not Kind.WAN22_I2V:
+        described_as = kind.value if kind is Kind.WAN_PART else described(header, file_name)
         raise ValueError(
-            f"'{file_name}' is {described(header, file_name)}: {_WHY_NOT_AN_EXPERT[kind]}. "
+            f"'{file_name}' is {described_as}: {_WHY_NOT_AN_EXPERT[kind]}. "
             f"Choose a Wan 2.2 I2V A14B {slot}-noise file, for example {EXAMPLES[slot]}."
         )
-    notes = turbodiffusion.check(header, file_name) if turbodiffusion.is_turbodiffusion(header) else []
+    notes = turbodiffusion.check(header, file_name)
     named = expert_of(file_name)
     if named in (None, slot):
         return notes
@@ -103,28 +108,6 @@ def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
         f"'{file_name}' is in the input {slot}_noise, but its name says that it is the {named}-noise expert. "
         "Check that the two experts are not swapped.",
     ]
-
-
-def check_storage(header: Header, file_name: str, known: Collection[str]) -> None:
-    """Refuses a quantised file that the running ComfyUI is too old for.
-
-    Args:
-        header: The file's header.
-        file_name: For the messages.
-        known: The quantised layouts that ComfyUI knows, by its own names.
-
-    Raises:
-        ValueError: ComfyUI does not know the file's layout.
-    """
-    storage = storage_of(header)
-    if storage in _LAYOUTS and storage.value not in known:
-        raise ValueError(
-            f"'{file_name}' stores its weights as {storage.value}, which this version of ComfyUI does not compute "
-            "with. Update ComfyUI, or choose the file's fp8_scaled version."
-        )
-
-
-_LAYOUTS = (Storage.MXFP8, Storage.NVFP4, Storage.INT8_TENSORWISE)
 
 
 def check_pair(high_name: str, low_name: str) -> list[str]:
@@ -137,6 +120,7 @@ def check_pair(high_name: str, low_name: str) -> list[str]:
     ]
 
 
+_PART = re.compile(r"-\d{5}-of-\d{5}\b")  # how the parts of a model that is saved in several files are named
 _ATTENTION = "encoder.block.{}.layer.0.SelfAttention.{}.weight"
 
 
@@ -168,6 +152,9 @@ def check_text_encoder(header: Header, file_name: str) -> None:
     problem = _text_encoder_problem(header, file_name)
     if problem:
         raise ValueError(f"'{file_name}' {problem}. {_CHOOSE_TEXT_ENCODER}")
+    missing = _missing_of_xxl(header)
+    if missing:
+        raise ValueError(f"'{file_name}' is not whole: it lacks {turbodiffusion.listed(missing)}. Download it again.")
 
 
 def _text_encoder_problem(header: Header, file_name: str) -> str | None:
@@ -182,6 +169,24 @@ def _text_encoder_problem(header: Header, file_name: str) -> str | None:
     if "spiece_model" not in header.tensors:
         return "is umT5 without the tokenizer that ComfyUI expects inside the file"
     return None
+
+
+_XXL = (256_384, 64)  # words and attention heads
+_XXL_LAYERS = 24
+_PARTS_OF_A_LAYER = (
+    *(f"layer.0.SelfAttention.{part}.weight" for part in ("q", "k", "v", "o", "relative_attention_bias")),
+    *(f"layer.1.DenseReluDense.{part}.weight" for part in ("wi_0", "wi_1", "wo")),
+    "layer.0.layer_norm.weight",
+    "layer.1.layer_norm.weight",
+)
+
+
+def _missing_of_xxl(header: Header) -> list[str]:
+    """Returns the tensors that an umT5 of the full sizes lacks; a smaller one is made to be so."""
+    if (header.size("shared.weight", 0), header.size(_ATTENTION.format(0, "relative_attention_bias"), 1)) != _XXL:
+        return []
+    layers = [f"encoder.block.{layer}.{part}" for layer in range(_XXL_LAYERS) for part in _PARTS_OF_A_LAYER]
+    return [name for name in (*layers, "encoder.final_layer_norm.weight") if name not in header.tensors]
 
 
 def check_vae(header: Header, file_name: str) -> list[str]:

@@ -27,6 +27,8 @@ class Kind(str, Enum):
     WAN_FUN_CAMERA = "Wan Fun Camera"
     WAN_S2V = "Wan S2V"
     WAN_OTHER = "another Wan variant"
+    WAN_PART = "one part of a Wan model"
+    WAN_DIFFUSERS = "a Wan model with the tensor names of diffusers"
     TEXT_ENCODER = "a text encoder"
     VAE = "a VAE"
     LORA = "a LoRA"
@@ -50,7 +52,8 @@ class Storage(str, Enum):
 
 
 SAVED_PREFIX = "diffusion_model."  # as ComfyUI names a model's weights inside, and some tools save them
-PREFIXES = ("", "model.diffusion_model.", SAVED_PREFIX, "model.", "net.")
+PREFIXES = ("", "model.diffusion_model.", SAVED_PREFIX, "model.", "model.model.", "net.")
+SCALES = ("weight_scale", "scale_weight")  # how the scale of a layer's weight is named, today and formerly
 _VARIANTS = {  # how the names begin that only this variant has
     "vace_": Kind.WAN_VACE,
     "face_adapter.": Kind.WAN_ANIMATE,
@@ -71,6 +74,8 @@ _CHANNELS = {  # (input channels, output channels, has an image encoder)
 _WIDTH_OF_14B, _WIDTH_OF_1_3B = 5120, 1536
 _LORA_NAME = re.compile(r"[._](lora_(up|down|[AB])|lora\.(up|down)|hada_w[12]_[ab]|lokr_w[12](_[ab])?|diff(_b)?)\b")
 _TEXT_ENCODER_NAME = re.compile(r"(encoder\.block|text_model\.encoder\.layers|model\.layers|token_embedding)\.")
+_DIFFUSERS_NAME = re.compile(r"condition_embedder\.|(.*\.)?blocks\.\d+\.attn1\.to_q\.")
+_BLOCK_NAME = re.compile(r"(.*\.)?blocks\.\d+\.(self_attn|cross_attn)\.")
 _VAE_NAMES = ("decoder.middle.0.residual.0.gamma", "decoder.conv_in.weight", "decoder.conv_in.conv.weight")
 
 
@@ -85,6 +90,10 @@ def identify(header: Header) -> Kind:
         return Kind.VAE
     if any(_TEXT_ENCODER_NAME.match(name) for name in header.tensors):
         return Kind.TEXT_ENCODER
+    if any(_DIFFUSERS_NAME.match(name) for name in header.tensors):
+        return Kind.WAN_DIFFUSERS
+    if any(_BLOCK_NAME.match(name) for name in header.tensors):
+        return Kind.WAN_PART
     return Kind.UNKNOWN
 
 
@@ -98,6 +107,8 @@ def _identify_wan(header: Header, prefix: str) -> Kind:
     for beginning, kind in _VARIANTS.items():
         if any(name.startswith(beginning) for name in names):
             return kind
+    if f"{prefix}patch_embedding.weight" not in header.tensors or f"{prefix}head.head.weight" not in header.tensors:
+        return Kind.WAN_PART
     has_image_encoder = any(name.startswith("img_emb.") for name in names)
     return _CHANNELS.get((*_channels(header, prefix), has_image_encoder), Kind.WAN_OTHER)
 
@@ -113,7 +124,7 @@ def _channels(header: Header, prefix: str) -> tuple[int, int]:
 def described(header: Header, file_name: str) -> str:
     """Says what a file is as a message does: the kind, with what tells a Wan model from its lookalikes."""
     kind, prefix = identify(header), wan_prefix(header)
-    if prefix is None:
+    if prefix is None or kind is Kind.WAN_PART:
         return kind.value
     name = _t2v_name(header, prefix, file_name) if kind is Kind.WAN_T2V else kind.value
     return f"{name} ({_channels(header, prefix)[0]} input channels)"

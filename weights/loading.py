@@ -15,7 +15,7 @@ import folder_paths
 import torch
 from comfy.text_encoders import wan
 
-from . import inspect, kinds, lora_format, lora_keys, pairing, peft, turbodiffusion
+from . import inspect, kinds, lora_format, lora_keys, pairing, peft, quantised, turbodiffusion
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -44,11 +44,13 @@ def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> 
     header = inspect.read_listing(path)
     if turbodiffusion.is_turbodiffusion(header):
         return _load_turbodiffusion(header, path, weight_dtype, disable_dynamic)
-    inspect.check_storage(header, Path(path).name, set(comfy.quant_ops.QUANT_ALGOS))
-    if kinds.wan_prefix(header) == kinds.SAVED_PREFIX:  # the one prefix that ComfyUI does not read
+    quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS))
+    prefix = kinds.wan_prefix(header)
+    # The one prefix that ComfyUI does not read; older versions read no metadata that names layers with any.
+    if prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata):
         state, metadata = read_tensors(path)
-        state = {name.removeprefix(kinds.SAVED_PREFIX): tensor for name, tensor in state.items()}
-        return _load_state(state, metadata, path, weight_dtype, disable_dynamic)
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        return _load_state(state, quantised.without_prefix(metadata, prefix), path, weight_dtype, disable_dynamic)
     options = dict(WEIGHT_DTYPES[weight_dtype])
     return comfy.sd.load_diffusion_model(path, model_options=options, disable_dynamic=disable_dynamic)
 
@@ -79,12 +81,18 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
     """Loads umT5.
 
     ComfyUI knows the encoder by the sizes of XXL; one of other sizes is built here, with those that the file has.
+
+    Raises:
+        ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
     embeddings = folder_paths.get_folder_paths("embeddings")
-    sizes = inspect.text_encoder_sizes(inspect.read_listing(path))
+    header = inspect.read_listing(path)
+    sizes = inspect.text_encoder_sizes(header)
+    quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS))
     if sizes == XXL:
         return comfy.sd.load_clip(ckpt_paths=[path], embedding_directory=embeddings, clip_type=comfy.sd.CLIPType.WAN)
-    state, _ = read_tensors(path)
+    state, metadata = read_tensors(path)
+    state, _ = comfy.utils.convert_old_quants(state, metadata=metadata or {})
     return comfy.sd.CLIP(
         SimpleNamespace(params={}, clip=wan.te(), tokenizer=wan.WanT5Tokenizer),
         embedding_directory=embeddings,

@@ -18,6 +18,8 @@ from typing import Any
 from .files import BITS, DamageError, ForeignError
 
 MAX_STEPS = 300_000  # instructions; the pickle of a 14B expert has 60 000
+MAX_DIMENSIONS = 8  # of a tensor; convolutions of a model have 5
+MAX_NUMBER = 2**48  # of any size or place; a pickle may hold numbers that take minutes to multiply
 
 _STORAGES = {  # how PyTorch names the storage of a type -> safetensors' name of the type
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
@@ -227,7 +229,7 @@ def _known(name: str) -> Any:
 
 def _storage(identity: Any) -> Storage:
     match identity:
-        case ("storage", ("storage", str(dtype)), str(key), _, int(items)) if items >= 0:
+        case ("storage", ("storage", str(dtype)), str(key), _, int(items)) if 0 <= items < MAX_NUMBER:
             return Storage(dtype, key, items)
     raise ValueError
 
@@ -248,12 +250,16 @@ def _made(called: Any, arguments: Any) -> Any:
 
 
 def _tensor(storage: Storage, dtype: str, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    if not all(type(number) is int and number >= 0 for number in (offset, *shape, *stride)):
+    if len(shape) > MAX_DIMENSIONS or len(stride) != len(shape):
+        raise ValueError
+    if not all(type(number) is int and 0 <= number < MAX_NUMBER for number in (offset, *shape, *stride)):
         raise ValueError
     last = sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    size = BITS[dtype] // 8
-    if math.prod(shape) and (offset + last + 1) * size > storage.length:
+    size, items = BITS[dtype] // 8, math.prod(shape)
+    if items and (offset + last + 1) * size > storage.length:
         raise DamageError("a tensor is longer than its bytes")
+    if items and (offset + items) * size > storage.length:  # `expand` lets four bytes stand for any shape
+        raise DamageError("a tensor repeats its bytes to seem larger than they are, as no model's does")
     return Tensor(storage, dtype, shape, offset * size, _in_row_order(shape, stride))
 
 

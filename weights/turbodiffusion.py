@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from .files import Header, TensorInfo
-from .kinds import wan_prefix
+from .kinds import SCALES, wan_prefix
 from .lazy import DTYPES, LazyTensor, tensors_of
 
 TILE = 128  # rows and columns that share a scale
@@ -28,6 +28,9 @@ SlaProjections = dict[int, tuple[torch.Tensor, torch.Tensor]]
 
 _WRAPPER = "_checkpoint_wrapped_module."
 _SLA = "blocks.{}.self_attn.attn_op.local_attn.proj_l"
+_SLA_MARK = ".attn_op.local_attn.proj_l."
+_WIDTH, _LAYERS = 5120, 40  # of an A14B expert
+_FLOATS = ("F32", "F16", "BF16")
 _MAX_LAYERS = 100  # Wan has 40; a hostile file could list as many as it has tensors
 
 
@@ -38,22 +41,35 @@ def is_turbodiffusion(header: Header) -> bool:
         return False
     patch = header.tensors.get(f"{prefix}patch_embedding.weight")
     flat = patch is not None and len(patch.shape) == 2
-    return flat or any(name.endswith(".int8_weight") or _WRAPPER in name for name in header.tensors)
+    if flat or any(name.endswith(".int8_weight") or _WRAPPER in name for name in header.tensors):
+        return True
+    # Someone may have given it ComfyUI's patch convolution; one with ComfyUI's scales is ComfyUI's to read.
+    return any(_SLA_MARK in name for name in header.tensors) and not any(
+        name.endswith(SCALES) for name in header.tensors
+    )
 
 
 def check(header: Header, file_name: str) -> list[str]:
-    """Refuses a checkpoint that is not complete.
+    """Refuses an expert that is not complete, whoever laid it out.
 
     Returns:
         What a person should know about one that is.
 
     Raises:
-        ValueError: Tensors are missing, or have sizes that do not fit together.
+        ValueError: Tensors are missing, have sizes that do not fit together, or types that no model has.
     """
+    if not is_turbodiffusion(header):
+        _check_ordinary(header, file_name)
+        return []
     parts = _Parts(header)
     problem = parts.problem()
     if problem:
         raise ValueError(f"'{file_name}' is not a whole TurboDiffusion checkpoint: {problem}. Download it again.")
+    odd = parts.odd()
+    if odd:
+        raise ValueError(
+            f"'{file_name}' stores some tensors in a way that is not converted: {listed(odd)}. Choose another version."
+        )
     notes = []
     if parts.scales:
         notes.append(
@@ -66,8 +82,22 @@ def check(header: Header, file_name: str) -> list[str]:
             "slower, and the picture may differ a little. A node that uses its SLA weights finds them with the model."
         )
     if parts.unknown:
-        notes.append(f"'{file_name}' has tensors that no Wan model has. They are left out: {_listed(parts.unknown)}.")
+        notes.append(f"'{file_name}' has tensors that no Wan model has. They are left out: {listed(parts.unknown)}.")
     return notes
+
+
+def _check_ordinary(header: Header, file_name: str) -> None:
+    prefix = wan_prefix(header) or ""
+    tensors = {name.removeprefix(prefix): info for name, info in header.tensors.items()}
+    missing = [name for name in _shapes(_layers(tensors)) if name not in tensors]
+    if missing:
+        raise ValueError(f"'{file_name}' is not whole: it lacks {listed(missing)}. Download it again.")
+    blocks = len(_blocks(tensors))
+    if blocks > _layers(tensors):
+        raise ValueError(
+            f"'{file_name}' has {blocks} blocks, where a Wan model of its width has {_layers(tensors)}. "
+            "Choose another version."
+        )
 
 
 @contextmanager
@@ -117,9 +147,9 @@ def dequantise(quantised: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return weight
 
 
-def _read_sla(listed: dict[str, TensorInfo], read: Read) -> SlaProjections:
-    names = {block: _SLA.format(block) for block in range(len(listed) // 2)}
-    return {block: (read(listed[f"{name}.weight"]), read(listed[f"{name}.bias"])) for block, name in names.items()}
+def _read_sla(found: dict[str, TensorInfo], read: Read) -> SlaProjections:
+    names = {block: _SLA.format(block) for block in range(len(found) // 2)}
+    return {block: (read(found[f"{name}.weight"]), read(found[f"{name}.bias"])) for block, name in names.items()}
 
 
 class _Parts:
@@ -170,16 +200,25 @@ class _Parts:
             if info.dtype == "I8" and name not in self.scales
         ]
         if self.twice:
-            return f"it holds twice {_listed(self.twice)}"
+            return f"it holds twice {listed(self.twice)}"
         if missing:
-            return f"it lacks {_listed(missing)}"
+            return f"it lacks {listed(missing)}"
         misfits = [*self._misfits(shapes, _widths(self.weights)), *self._scale_misfits()]
         if misfits:
-            return f"the sizes of some tensors do not fit the others: {_listed(misfits)}"
+            return f"the sizes of some tensors do not fit the others: {listed(misfits)}"
+        return None
+
+    def odd(self) -> list[str]:
+        """Returns the tensors whose type or place is not one that is read here."""
+        present = self.weights | self.sla
         odd = [name for name, info in present.items() if info.dtype not in DTYPES or info.begin is None]
         odd += [name for name in self.scales if self.weights[name].dtype != "I8"]
-        odd += [name for name, info in self.scales.items() if info.dtype != "F32" or info.begin is None]
-        return f"some tensors are stored in a way that no model is: {_listed(odd)}" if odd else None
+        odd += [
+            f"{name.removesuffix('weight')}scale"
+            for name, info in self.scales.items()
+            if info.dtype not in _FLOATS or info.begin is None
+        ]
+        return odd + [name for name in self.unknown if name.rpartition(".")[2] in SCALES]
 
     def _misfits(self, shapes: dict[str, tuple[str, ...]], widths: dict[str, int]) -> Iterator[str]:
         for name, info in (self.weights | self.sla).items():
@@ -195,10 +234,16 @@ class _Parts:
                 yield f"{name.removesuffix('weight')}scale"
 
 
-def _layers(tensors: Iterable[str]) -> int:
-    """Counts blocks; one that is left out in between shows as missing."""
-    blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
-    return min(max(len(blocks), 1), _MAX_LAYERS)
+def _layers(tensors: dict[str, TensorInfo]) -> int:
+    """Returns how many blocks there should be: of a small model as many as there are; a gap shows as missing."""
+    head = tensors.get("head.modulation")
+    if head is not None and head.shape[-1:] == (_WIDTH,):
+        return _LAYERS
+    return min(max(len(_blocks(tensors)), 1), _MAX_LAYERS)
+
+
+def _blocks(tensors: Iterable[str]) -> set[str]:
+    return {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
 
 
 def _linear(name: str, outputs: str, inputs: str) -> dict[str, tuple[str, ...]]:
@@ -255,6 +300,7 @@ def _widths(weights: dict[str, TensorInfo]) -> dict[str, int]:
     }
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Names the first few of many tensors."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -1,5 +1,6 @@
 """Load Wan 2.2 I2V: the right files load, the wrong ones are named."""
 
+import json
 import os
 
 import comfy.sd
@@ -8,6 +9,8 @@ import pytest
 import torch
 from pack.nodes.loader import Loader
 from pack.tests.toy import models as toy
+from pack.tests.toy import quantised
+from pack.weights import loading
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
@@ -117,12 +120,53 @@ def test_a_truncated_download_is_named(add_file, models):
         load(high_noise=name)
 
 
-@pytest.mark.parametrize("prefix", ["model.diffusion_model.", "diffusion_model.", "model.", "net."])
+@pytest.mark.parametrize("prefix", ["model.diffusion_model.", "diffusion_model.", "model.", "model.model.", "net."])
 def test_an_expert_saved_with_a_prefix_loads(add_file, prefix):
     state = toy.expert(1)
     name = add_file("diffusion_models", "saved_high.safetensors", {prefix + key: value for key, value in state.items()})
     loaded = load(high_noise=name)[0].model.state_dict()
     assert all(loaded[f"diffusion_model.{key}"].equal(value) for key, value in state.items())
+
+
+def marked(state, how, prefix=""):
+    """Returns an expert in scaled fp8 with today's names and a prefix, and its metadata; how it is marked, differs."""
+    scaled = quantised.fp8_scaled(state)
+    del scaled["scaled_fp8"]
+    scaled = {prefix + name.replace(".scale_weight", ".weight_scale"): tensor for name, tensor in scaled.items()}
+    layers = [name.removesuffix(".weight_scale") for name in scaled if name.endswith(".weight_scale")]
+    settings = {"format": "float8_e4m3fn"}
+    if how == "metadata":
+        return scaled, {"_quantization_metadata": json.dumps({"layers": dict.fromkeys(layers, settings)})}
+    text = torch.tensor(list(json.dumps(settings).encode()), dtype=torch.uint8)
+    return scaled | {f"{layer}.comfy_quant": text.clone() for layer in layers if how == "tensors"}, None
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model."])
+@pytest.mark.parametrize("how", ["metadata", "tensors"])
+def test_scales_are_applied_however_the_file_names_its_layers(tmp_path, how, prefix):
+    state = toy.expert(1, dtype=torch.bfloat16)
+    scaled, metadata = marked(state, how, prefix)
+    path = tmp_path / "scaled_high.safetensors"
+    save_file(scaled, path, metadata)
+    weight = loading.load_expert(str(path), "default").model.diffusion_model.blocks[0].ffn[0].weight.data
+    assert torch.allclose(weight.dequantize().float(), state["blocks.0.ffn.0.weight"].float(), atol=0.02)
+
+
+def test_scales_that_comfyui_would_leave_out_are_refused(tmp_path):
+    path = tmp_path / "rows_high.safetensors"
+    save_file(marked(toy.expert(1, dtype=torch.bfloat16), "not at all")[0], path)
+    with pytest.raises(
+        ValueError, match=r"^'rows_high\.safetensors' stores scales in a way that ComfyUI does not apply"
+    ):
+        loading.load_expert(str(path), "default")
+
+
+def test_a_text_encoder_with_scales_that_comfyui_would_leave_out_is_refused(tmp_path):
+    state, name = toy.text_encoder(1), "encoder.block.0.layer.0.SelfAttention.q"
+    state |= {f"{name}.weight": state[f"{name}.weight"].to(torch.float8_e4m3fn), f"{name}.weight_scale": torch.ones(())}
+    save_file(state, tmp_path / "umt5.safetensors")
+    with pytest.raises(ValueError, match=r"^'umt5\.safetensors' stores scales in a way that ComfyUI does not apply"):
+        loading.load_text_encoder(str(tmp_path / "umt5.safetensors"))
 
 
 def test_a_gguf_file_is_named_with_the_node_for_it(models):
@@ -131,6 +175,18 @@ def test_a_gguf_file_is_named_with_the_node_for_it(models):
         "high_noise: 'Wan2.2-I2V-A14B-HighNoise-Q4_K_M.GGUF' is a GGUF file, which this node does not read. "
         "Load it with a GGUF loader node, and connect its MODEL to the sampler."
     )
+
+
+@pytest.mark.parametrize(
+    ("slot", "remedy"),
+    [
+        ("text_encoder", "Load it with a GGUF loader node for CLIP, and connect its CLIP to CLIP Text Encode."),
+        ("vae", "Choose wan_2.1_vae.safetensors."),
+    ],
+)
+def test_a_gguf_file_in_another_input_is_named_with_what_helps_there(models, slot, remedy):
+    answer = Loader.validate_inputs(**{**FILES, slot: "x.gguf"})
+    assert answer == f"{slot}: 'x.gguf' is a GGUF file, which this node does not read. {remedy}"
 
 
 @pytest.fixture

@@ -108,6 +108,14 @@ def test_the_projections_of_sparse_attention_stay_with_the_model_and_its_clones(
     json.dumps(model.model_options["transformer_options"])  # nothing of it in what nodes and metadata see
 
 
+def test_they_stay_too_where_the_patch_convolution_is_already_comfyuis(path):
+    state = turbodiffusion.checkpoint(STATE, int8=False)
+    state["patch_embedding.weight"] = STATE["patch_embedding.weight"]
+    model = loading.load_expert(save(state, path), "default")
+    assert list(model.get_attachment(loading.SLA)) == [0, 1]
+    assert all(tensor.to(torch.bfloat16).equal(STATE[name]) for name, tensor in parameters(model).items())
+
+
 def test_it_loads_as_fp8_too(path):
     model = loading.load_expert(save(turbodiffusion.checkpoint(STATE), path), "fp8_e4m3fn")
     weight = parameters(model)["blocks.0.ffn.0.weight"]

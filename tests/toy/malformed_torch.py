@@ -97,7 +97,20 @@ def code(draw: st.DrawFn) -> Broken:
     return with_pickle(f"code: {text}", placed)
 
 
+def pickled_tensor(shape: bytes, stride: bytes, times: int = 1) -> bytes:
+    """Returns a pickle of a tensor in a storage of six numbers, made `times` times; sizes are given as instructions."""
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06tQ"
+    arguments = b"(" + storage + b"K\x00(" + shape + b"t(" + stride + b"t\x89}tq\x02"
+    calls = b"ctorch._utils\n_rebuild_tensor_v2\nq\x01" + arguments + b"R" + b"0h\x01h\x02R" * (times - 1)
+    return b"\x80\x02}X\x01\x00\x00\x00a" + calls + b"s."
+
+
+HUGE = b"\x8a\xff" + b"\x7f" * 255  # a number of 2039 bits
 PICKLES = {
+    "huge sizes": pickled_tensor(HUGE + b"q\x05" + b"h\x05" * 100_000, b"K\x00q\x06" + b"h\x06" * 100_000),
+    "dimensions": pickled_tensor(b"K\x01" * 10_000, b"K\x00" * 10_000, times=1000),
+    "a size beyond any": pickled_tensor(b"\x8a\x07\x00\x00\x00\x00\x00\x00\x01", b"K\x00"),
+    "expanded": pickled_tensor(b"J\x00\x00\x00\x10K\x04", b"K\x00K\x00"),
     "nothing": b"",
     "no stop": RECORDS["data.pkl"][:-1],
     "a list": pickle.dumps([1, 2], 2),

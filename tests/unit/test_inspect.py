@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from pack.weights import inspect
-from pack.weights.inspect import Header, Kind, Storage, TensorInfo
+from pack.tests.toy import models as toy
+from pack.weights import inspect, turbodiffusion
+from pack.weights.inspect import Header, Kind, TensorInfo
 from safetensors.torch import save_file
 
-I2V = {"head.modulation": (1, 2, 128), "head.head.weight": (64, 128), "patch_embedding.weight": (128, 36, 1, 2, 2)}
+I2V = dict(toy.expert_shapes(36, 16, 128, 1, 8))
 T2V = I2V | {"patch_embedding.weight": (128, 16, 1, 2, 2)}
 ATTENTION = "encoder.block.{}.layer.0.SelfAttention.{}.weight"
 UMT5 = {
@@ -67,10 +68,13 @@ def without(shapes, *names):
         ({"patch_embedding.weight": (128, 144)}, Kind.WAN22_I2V),  # TurboDiffusion
         ({"patch_embedding.weight": (128, 64)}, Kind.WAN_T2V),
         ({"blocks.0.ffn.0.int8_weight": (8, 8)}, Kind.WAN22_I2V),
+        ({"head.head.weight": None}, Kind.WAN_PART),
+        ({"patch_embedding.weight": None}, Kind.WAN_PART),
     ],
 )
 def test_a_wan_model_is_known_by_its_structure(header, prefix, changes, kind):
-    assert inspect.identify(header({prefix + key: shape for key, shape in (I2V | changes).items()})) is kind
+    shapes = {prefix + key: shape for key, shape in (I2V | changes).items() if shape is not None}
+    assert inspect.identify(header(shapes)) is kind
 
 
 @pytest.mark.parametrize(
@@ -97,10 +101,6 @@ def test_a_wan_model_is_known_by_its_structure(header, prefix, changes, kind):
 )
 def test_other_files_are_known_by_their_names(header, names, kind):
     assert inspect.identify(header(dict.fromkeys(names, (4, 4)))) is kind
-
-
-def test_a_wan_model_without_its_head_is_another_variant(header):
-    assert inspect.identify(header(without(I2V, "head.head.weight"))) is Kind.WAN_OTHER
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,22 @@ def test_a_wan_model_without_its_head_is_another_variant(header):
             LORA,
             "a LoRA: it changes a model and is none itself, so it belongs in the node Load LoRA with Trigger Words.",
         ),
+        (
+            without(I2V, "head.modulation", "head.head.weight"),
+            "one part of a Wan model: ComfyUI reads a model from one file, not from several.",
+        ),
+        (
+            without(I2V, "patch_embedding.weight"),
+            "one part of a Wan model: ComfyUI reads a model from one file, not from several.",
+        ),
+        (
+            {"condition_embedder.time_proj.weight": (8, 8), "patch_embedding.weight": (128, 36, 1, 2, 2)},
+            "a Wan model with the tensor names of diffusers: ComfyUI does not read those.",
+        ),
+        (
+            {"blocks.9.attn1.to_q.weight": (8, 8)},
+            "a Wan model with the tensor names of diffusers: ComfyUI does not read those.",
+        ),
         ({"x": (1,)}, "an unknown kind of file: it has no tensors of a Wan model."),
     ],
 )
@@ -177,50 +193,6 @@ def test_a_text_to_video_model_is_told_by_its_width_and_its_name(header, width, 
         inspect.check_expert(header(T2V | {"head.modulation": (1, 2, width)}), name, "high")
 
 
-def stored_as(**types):
-    """A header with these large weights and small scales, beside a small float32 norm."""
-    names = {name.replace("__", "."): dtype for name, dtype in types.items()}
-    large = (".weight", ".int8_weight")
-    tensors = {name: TensorInfo(dtype, (64, 64) if name.endswith(large) else (1,)) for name, dtype in names.items()}
-    return Header(tensors | {"norm.weight": TensorInfo("F32", (8,))}, {})
-
-
-STORED = [
-    (stored_as(a__weight="F32"), Storage.F32),
-    (stored_as(a__weight="F16"), Storage.F16),
-    (stored_as(a__weight="BF16"), Storage.BF16),
-    (stored_as(a__weight="F8_E4M3"), Storage.F8_E4M3),
-    (stored_as(a__weight="F8_E5M2"), Storage.F8_E5M2),
-    (stored_as(a__weight="F8_E4M3", a__scale_weight="F32"), Storage.F8_SCALED),
-    (stored_as(a__weight="F8_E4M3", a__weight_scale="F32", a__comfy_quant="U8"), Storage.F8_SCALED),
-    (stored_as(a__weight="F8_E4M3", a__weight_scale="U8", a__comfy_quant="U8"), Storage.MXFP8),
-    (stored_as(a__weight="U8", a__weight_scale="F8_E4M3", a__weight_scale_2="F32"), Storage.NVFP4),
-    (stored_as(a__weight="I8", a__weight_scale="F32", a__comfy_quant="U8"), Storage.INT8_TENSORWISE),
-    (stored_as(a__int8_weight="I8", a__scale="F32"), Storage.TURBODIFFUSION_INT8),
-    (stored_as(a__weight="I64"), Storage.OTHER),
-    (Header({}, {}), Storage.OTHER),
-]
-
-
-@pytest.mark.parametrize(("listed", "storage"), STORED, ids=[storage.name for _, storage in STORED])
-def test_the_way_that_weights_are_stored_is_known_by_types_and_names(listed, storage):
-    assert inspect.storage_of(listed) is storage
-
-
-@pytest.mark.parametrize(("listed", "storage"), STORED, ids=[storage.name for _, storage in STORED])
-def test_a_layout_that_comfyui_is_too_old_for_is_refused(listed, storage):
-    inspect.check_storage(listed, "x.safetensors", {"float8_e4m3fn", "nvfp4", "mxfp8", "int8_tensorwise"})
-    if storage not in (Storage.NVFP4, Storage.MXFP8, Storage.INT8_TENSORWISE):
-        inspect.check_storage(listed, "x.safetensors", set())
-        return
-    with pytest.raises(ValueError, match=r"^'x\.safetensors' stores") as caught:
-        inspect.check_storage(listed, "x.safetensors", {"float8_e4m3fn"})
-    assert str(caught.value) == (
-        f"'x.safetensors' stores its weights as {storage.value}, which this version of ComfyUI does not compute with. "
-        "Update ComfyUI, or choose the file's fp8_scaled version."
-    )
-
-
 def test_every_kind_but_the_right_one_has_a_reason():
     assert set(inspect._WHY_NOT_AN_EXPERT) == set(Kind) - {Kind.WAN22_I2V}
 
@@ -228,6 +200,56 @@ def test_every_kind_but_the_right_one_has_a_reason():
 @pytest.mark.parametrize(("name", "slot"), [("i2v_high_noise.safetensors", "high"), ("i2v.safetensors", "low")])
 def test_a_fitting_expert_gives_no_warning(header, name, slot):
     assert inspect.check_expert(header(I2V), name, slot) == []
+
+
+def test_a_part_that_has_the_ends_of_the_model_is_known_by_its_name(header):
+    with pytest.raises(
+        ValueError, match=r"^'wan-00001-of-00006\.safetensors' is one part of a Wan model: ComfyUI reads"
+    ):
+        inspect.check_expert(header(I2V), "wan-00001-of-00006.safetensors", "high")
+
+
+def expert(width, blocks, prefix=""):
+    shapes = turbodiffusion._shapes(1) | {f"blocks.{n}{name[8:]}": () for n in blocks for name in BLOCK}
+    if 0 not in blocks:
+        shapes = {name: axes for name, axes in shapes.items() if not name.startswith("blocks.0.")}
+    sizes = {"head.modulation": (1, 2, width), "patch_embedding.weight": (width, 36, 1, 2, 2)}
+    sizes |= {"head.head.weight": (64, width)}
+    return Header({prefix + name: TensorInfo("BF16", sizes.get(name, (8, 8))) for name in shapes}, {})
+
+
+BLOCK = [name for name in turbodiffusion._shapes(1) if name.startswith("blocks.0.")]
+
+
+@pytest.mark.parametrize("prefix", ["", "diffusion_model."])
+@pytest.mark.parametrize(("width", "blocks"), [(5120, range(40)), (128, range(2)), (256, range(7))])
+def test_a_whole_expert_is_passed(width, blocks, prefix):
+    assert inspect.check_expert(expert(width, blocks, prefix), "high.safetensors", "high") == []
+
+
+@pytest.mark.parametrize("prefix", ["", "diffusion_model."])
+@pytest.mark.parametrize(
+    ("width", "blocks", "lacks"),
+    [
+        (5120, range(20), "blocks.20.modulation, blocks.20.norm3.weight, blocks.20.norm3.bias and 537 more"),
+        (5120, [], "blocks.0.modulation, blocks.0.norm3.weight, blocks.0.norm3.bias and 1077 more"),
+        (5120, [*range(7), *range(8, 40)], "blocks.7.modulation, blocks.7.norm3.weight, blocks.7.norm3.bias and 24"),
+        (128, [0, 2], "blocks.1.modulation, blocks.1.norm3.weight, blocks.1.norm3.bias and 24 more"),
+    ],
+)
+def test_an_expert_without_some_blocks_is_refused(width, blocks, lacks, prefix):
+    with pytest.raises(ValueError, match=rf"^'high\.safetensors' is not whole: it lacks {lacks}") as caught:
+        inspect.check_expert(expert(width, blocks, prefix), "high.safetensors", "high")
+    assert str(caught.value).endswith(" more. Download it again.")
+
+
+def test_an_expert_without_one_tensor_or_with_more_blocks_is_refused(header):
+    with pytest.raises(ValueError, match=r"is not whole: it lacks blocks\.0\.ffn\.2\.bias\. Download it again\.$"):
+        inspect.check_expert(header(without(I2V, "blocks.0.ffn.2.bias")), "high.safetensors", "high")
+    with pytest.raises(
+        ValueError, match=r"has 41 blocks, where a Wan model of its width has 40\. Choose another version"
+    ):
+        inspect.check_expert(expert(5120, range(41)), "high.safetensors", "high")
 
 
 def test_an_expert_named_for_the_other_input_gives_a_warning(header):
@@ -263,6 +285,31 @@ def test_heads_that_do_not_divide_the_attention_are_refused(header):
 
 def test_umt5_is_accepted(header):
     inspect.check_text_encoder(header(UMT5), "x.safetensors")
+
+
+def xxl():
+    parts = [f"encoder.block.{layer}.{part}" for layer in range(24) for part in inspect._PARTS_OF_A_LAYER]
+    sizes = {"shared.weight": (256384, 4096), ATTENTION.format(0, "relative_attention_bias"): (32, 64)}
+    names = (*UMT5, *parts, "encoder.final_layer_norm.weight")
+    return Header({name: TensorInfo("BF16", sizes.get(name, (4096, 4096))) for name in names}, {})
+
+
+def test_umt5_xxl_is_passed_only_with_all_its_layers():
+    whole = xxl()
+    inspect.check_text_encoder(whole, "x.safetensors")
+    for layers, lacks in (
+        (23, "encoder.block.23.layer.0.SelfAttention.q.weight, .* and 7 more"),
+        (5, ".* and 187 more"),
+    ):
+        names = [name for name in whole.tensors if not name.startswith("encoder.b") or int(name.split(".")[2]) < layers]
+        cut = Header({name: whole.tensors[name] for name in names}, {})
+        with pytest.raises(
+            ValueError, match=rf"^'x\.safetensors' is not whole: it lacks {lacks}\. Download it again\.$"
+        ):
+            inspect.check_text_encoder(cut, "x.safetensors")
+    del whole.tensors["encoder.block.9.layer.1.DenseReluDense.wo.weight"]
+    with pytest.raises(ValueError, match=r"it lacks encoder\.block\.9\.layer\.1\.DenseReluDense\.wo\.weight\."):
+        inspect.check_text_encoder(whole, "x.safetensors")
 
 
 @pytest.mark.parametrize(

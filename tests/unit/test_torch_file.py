@@ -146,6 +146,13 @@ LIST = "its list of tensors "
             pickled(torch_file({"a": torch.zeros(6)})["data.pkl"].replace(b"K\x06\x85", b"K\x07\x85")),
             "a tensor is longer than its bytes. Download it again.",
         ),
+        (pickled(PICKLES["huge sizes"]), f"{LIST}is damaged. Download it again."),
+        (pickled(PICKLES["dimensions"]), f"{LIST}is damaged. Download it again."),
+        (pickled(PICKLES["a size beyond any"]), f"{LIST}is damaged. Download it again."),
+        (
+            archived(torch_file({"a": torch.zeros(1).expand(2_000_000, 128)})),
+            "a tensor repeats its bytes to seem larger than they are, as no model's does. Download it again.",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_no_whole_pytorch_file_is_refused_in_one_sentence(tmp_path, content, reason):

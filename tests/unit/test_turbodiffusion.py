@@ -14,6 +14,7 @@ NAMES = {torch.int8: "I8", torch.float32: "F32"}
 STATE = written.checkpoint(dict(toy.expert(1, **SIZES)))
 LISTED = {name: TensorInfo(NAMES[tensor.dtype], tuple(tensor.shape), 0) for name, tensor in STATE.items()}
 HEAD = {"head.modulation": TensorInfo("F32", (1, 2, 128))}
+CONVOLVED = HEAD | {"patch_embedding.weight": TensorInfo("F32", (9, 9, 1, 2, 2))}
 MISFIT = "the sizes of some tensors do not fit the others: "
 SLA = "blocks.{}.self_attn.attn_op.local_attn.proj_l.weight"
 
@@ -44,6 +45,8 @@ def test_the_table_of_tensors_is_that_of_the_real_transformer():
         (HEAD | {"a._checkpoint_wrapped_module.b": TensorInfo("F32", (9, 9))}, True),
         (HEAD | {"patch_embedding.weight": TensorInfo("F32", (9, 9, 1, 2, 2))}, False),
         ({"blocks.0.ffn.0.int8_weight": TensorInfo("I8", (9, 9))}, False),
+        (CONVOLVED | {SLA.format(0): TensorInfo("F32", (128, 128))}, True),
+        (CONVOLVED | {SLA.format(0): TensorInfo("F32", (128, 128)), "a.weight_scale": TensorInfo("F32", ())}, False),
     ],
 )  # fmt: skip
 def test_knows_its_layout(tensors, known):
@@ -90,22 +93,6 @@ def test_a_whole_checkpoint_is_passed():
             LISTED | {"_checkpoint_wrapped_module.head.head.bias": LISTED["head.head.bias"]},
             "it holds twice head.head.bias",
         ),
-        (
-            LISTED | {"head.head.bias": TensorInfo("F32", (64,), None)},
-            "some tensors are stored in a way that no model is: head.head.bias",
-        ),
-        (
-            LISTED | {"blocks.0.ffn.0.int8_weight": TensorInfo("F32", (328, 256), 0)},
-            "some tensors are stored in a way that no model is: blocks.0.ffn.0.weight",
-        ),
-        (
-            LISTED | {"blocks.0.ffn.0.scale": TensorInfo("F32", (3, 2), None)},
-            "some tensors are stored in a way that no model is: blocks.0.ffn.0.weight",
-        ),
-        (
-            LISTED | {"head.head.bias": TensorInfo("C64", (64,), 0)},
-            "some tensors are stored in a way that no model is: head.head.bias",
-        ),
     ],
 )  # fmt: skip
 def test_a_checkpoint_that_is_not_whole_is_refused(tensors, problem):
@@ -113,6 +100,31 @@ def test_a_checkpoint_that_is_not_whole_is_refused(tensors, problem):
         check(tensors)
     assert str(caught.value).startswith(f"'turbo_high.pth' is not a whole TurboDiffusion checkpoint: {problem}")
     assert str(caught.value).endswith(". Download it again.")
+
+
+@pytest.mark.parametrize(
+    ("name", "info", "odd"),
+    [
+        ("head.head.bias", TensorInfo("F32", (64,), None), "head.head.bias"),
+        ("blocks.0.ffn.0.int8_weight", TensorInfo("F32", (328, 256), 0), "blocks.0.ffn.0.weight"),
+        ("blocks.0.ffn.0.scale", TensorInfo("F32", (3, 2), None), "blocks.0.ffn.0.scale"),
+        ("blocks.0.ffn.0.scale", TensorInfo("I32", (3, 2), 0), "blocks.0.ffn.0.scale"),
+        ("head.head.bias", TensorInfo("C64", (64,), 0), "head.head.bias"),
+        ("head.head.weight_scale", TensorInfo("F32", (), 0), "head.head.weight_scale"),
+    ],
+)
+def test_what_is_stored_in_a_way_that_is_not_converted_is_refused(name, info, odd):
+    with pytest.raises(ValueError, match=r"^'turbo_high\.pth' stores") as caught:
+        check(LISTED | {name: info})
+    assert str(caught.value) == (
+        f"'turbo_high.pth' stores some tensors in a way that is not converted: {odd}. Choose another version."
+    )
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+def test_scales_may_be_any_float(dtype):
+    scale = LISTED["blocks.0.ffn.0.scale"]
+    assert check(LISTED | {"blocks.0.ffn.0.scale": TensorInfo(dtype, scale.shape, 0)})
 
 
 def test_what_no_wan_model_has_is_listed():

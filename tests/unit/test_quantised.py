@@ -1,0 +1,155 @@
+"""Quantised files: how they store their weights is known, and only those that ComfyUI computes with are passed."""
+
+import json
+
+import pytest
+import torch
+from pack.weights import inspect
+from pack.weights.inspect import Header, Storage, TensorInfo, storage_of
+from pack.weights.quantised import check_storage, without_prefix
+from safetensors.torch import save_file
+
+KNOWN = {"float8_e4m3fn", "nvfp4", "mxfp8", "int8_tensorwise"}
+
+
+def stored_as(**types):
+    """A header with these large weights and small scales, beside a small float32 norm."""
+    names = {name.replace("__", "."): dtype for name, dtype in types.items()}
+    large = (".weight", ".int8_weight")
+    tensors = {name: TensorInfo(dtype, (64, 64) if name.endswith(large) else (1,)) for name, dtype in names.items()}
+    return Header(tensors | {"norm.weight": TensorInfo("F32", (8,))}, {})
+
+
+STORED = [
+    (stored_as(a__weight="F32"), Storage.F32),
+    (stored_as(a__weight="F16"), Storage.F16),
+    (stored_as(a__weight="BF16"), Storage.BF16),
+    (stored_as(a__weight="F8_E4M3"), Storage.F8_E4M3),
+    (stored_as(a__weight="F8_E5M2"), Storage.F8_E5M2),
+    (stored_as(a__weight="F8_E4M3", a__scale_weight="F32", scaled_fp8="F8_E4M3"), Storage.F8_SCALED),
+    (stored_as(a__weight="F8_E4M3", a__weight_scale="F32", a__comfy_quant="U8"), Storage.F8_SCALED),
+    (stored_as(a__weight="F8_E4M3", a__weight_scale="U8", a__comfy_quant="U8"), Storage.MXFP8),
+    (stored_as(a__weight="U8", a__weight_scale="F8_E4M3", a__weight_scale_2="F32"), Storage.NVFP4),
+    (stored_as(a__weight="I8", a__weight_scale="F32", a__comfy_quant="U8"), Storage.INT8_TENSORWISE),
+    (stored_as(a__int8_weight="I8", a__scale="F32"), Storage.TURBODIFFUSION_INT8),
+    (stored_as(a__weight="I64"), Storage.OTHER),
+    (Header({}, {}), Storage.OTHER),
+]
+
+
+@pytest.mark.parametrize(("listed", "storage"), STORED, ids=[storage.name for _, storage in STORED])
+def test_the_way_that_weights_are_stored_is_known_by_types_and_names(listed, storage):
+    assert storage_of(listed) is storage
+
+
+def text(settings):
+    return torch.tensor(list(json.dumps(settings).encode()), dtype=torch.uint8)
+
+
+def check(path, tensors, metadata=None, known=frozenset(KNOWN), prefix=""):
+    save_file({prefix + name: tensor for name, tensor in tensors.items()}, path, metadata)
+    check_storage(inspect.read_header(path), path, known)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "x.safetensors"
+
+
+BODY = {"head.modulation": torch.ones(1, 2, 8)}
+WEIGHT = BODY | {"a.weight": torch.ones(64, 64).to(torch.float8_e4m3fn)}
+INT8 = BODY | {"a.weight": torch.ones(64, 64, dtype=torch.int8), "a.weight_scale": torch.ones(64, 1)}
+FP8 = WEIGHT | {"a.weight_scale": torch.ones(())}
+OLD = WEIGHT | {"a.scale_weight": torch.ones(())}
+
+
+def metadata(layer, name="float8_e4m3fn"):
+    return {"_quantization_metadata": json.dumps({"layers": {layer: {"format": name}}})}
+
+
+@pytest.mark.parametrize("prefix", ["", "diffusion_model.", "model.diffusion_model."])
+@pytest.mark.parametrize(
+    ("tensors", "layer"),
+    [
+        (FP8 | {"a.comfy_quant": text({"format": "float8_e4m3fn"})}, None),
+        (INT8 | {"a.comfy_quant": text({"format": "int8_tensorwise"})}, None),
+        (OLD | {"scaled_fp8": torch.zeros(2)}, None),
+        (FP8, "a"),
+        (BODY, None),
+        (BODY | {"a.weight": torch.ones(9, 9), "a.weight_scale": torch.ones(())}, None),  # of no quantised weight
+    ],
+)
+def test_scales_that_comfyui_applies_are_passed(path, tensors, layer, prefix):
+    check(path, tensors, metadata(prefix + layer) if layer else None, prefix=prefix)
+
+
+@pytest.mark.parametrize("prefix", ["", "diffusion_model."])
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        (FP8, None),
+        (INT8, None),
+        (OLD, None),
+        (FP8 | {"scaled_fp8": torch.zeros(2)}, None),  # the old mark is for the old name alone
+        (FP8 | {"b.comfy_quant": text({"format": "float8_e4m3fn"})}, None),
+        (FP8, metadata("b")),
+        (OLD | {"scaled_fp8": torch.zeros(2)}, metadata("b")),  # ComfyUI asks the metadata first
+    ],
+)
+def test_scales_that_comfyui_does_not_apply_are_refused(path, tensors, said, prefix):
+    with pytest.raises(ValueError, match=r"^'x\.safetensors' stores scales") as caught:
+        check(path, tensors, said, known=KNOWN, prefix=prefix)
+    assert str(caught.value) == (
+        "'x.safetensors' stores scales in a way that ComfyUI does not apply, for example of the layer a. "
+        "Choose the file's ComfyUI version, or an fp8_scaled file."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said", "named"),
+    [
+        (INT8 | {"a.comfy_quant": text({"format": "int8_blockwise"})}, None, "int8_blockwise"),
+        (INT8 | {"a.comfy_quant": text({"format": "int8_tensorwise"})}, None, "int8_tensorwise"),
+        (FP8 | {"a.comfy_quant": text({"format": None})}, None, "null"),
+        (FP8 | {"a.comfy_quant": text([])}, None, "null"),
+        (FP8 | {"a.comfy_quant": text({"format": "\n" * 9 + "x" * 99})}, None, "x" * 40),
+        (FP8, metadata("a", "convrot_w4a4"), "convrot_w4a4"),
+    ],
+)
+def test_a_format_that_this_comfyui_lacks_is_named(path, tensors, said, named):
+    with pytest.raises(ValueError, match=rf"^'x\.safetensors' stores its weights as {named}, which this") as caught:
+        check(path, tensors, said, known={"float8_e4m3fn"})
+    assert str(caught.value).endswith("does not compute with. Update ComfyUI, or choose the file's fp8_scaled version.")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        (FP8 | {"a.comfy_quant": torch.zeros(9, dtype=torch.uint8)}, None),
+        (FP8 | {"a.comfy_quant": torch.full((9_999,), ord("["), dtype=torch.uint8)}, None),
+        (FP8 | {"a.comfy_quant": torch.full((10_001,), ord(" "), dtype=torch.uint8)}, None),
+        (FP8, {"_quantization_metadata": "no JSON"}),
+        (FP8, {"_quantization_metadata": "[" * 100_000}),
+        (FP8, {"_quantization_metadata": "[]"}),
+        (FP8, {"_quantization_metadata": '{"layers": 3}'}),
+    ],
+)
+def test_formats_that_cannot_be_read_are_refused(path, tensors, said):
+    with pytest.raises(ValueError, match=r"^'x\.safetensors' does not say in ComfyUI's way how its layers are"):
+        check(path, tensors, said)
+
+
+@pytest.mark.parametrize("storage", [Storage.NVFP4, Storage.MXFP8, Storage.INT8_TENSORWISE])
+def test_a_layout_that_comfyui_is_too_old_for_is_refused(tmp_path, storage):
+    (listed,) = (listed for listed, stored in STORED if stored is storage)
+    tensors = {name: info for name, info in listed.tensors.items() if not name.endswith("comfy_quant")}
+    with pytest.raises(ValueError, match=rf"stores its weights as {storage.value}, which this version of ComfyUI"):
+        check_storage(Header(tensors, {}), tmp_path / "x.safetensors", {"float8_e4m3fn"})
+
+
+def test_metadata_names_layers_without_the_prefix_of_the_file():
+    assert without_prefix(None, "p.") is None
+    assert without_prefix({"a": "b"}, "p.") == {"a": "b"}
+    given = metadata("p.a") | {"b": "c"}
+    assert without_prefix(given, "p.") == metadata("a") | {"b": "c"}
+    assert given == metadata("p.a") | {"b": "c"}
