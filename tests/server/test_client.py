@@ -27,6 +27,7 @@ pytestmark = pytest.mark.server
 ROOT = Path(__file__).parents[2]
 HOSTED = "Wan22Turbo_Hosted"  # wants a provider and its key; tests/server/test_hosted.py has both, if it is there
 LOCAL = [name for name in prompts.names() if HOSTED not in {node["class_type"] for node in prompts.load(name).values()}]
+LOCAL.sort(key=lambda name: name != "wan22_turbo_i2v")
 DRAFT = {"tier": "240p", "seconds": 0.3}
 LONG = {"schedule": "shifted", "steps": 100}
 UPLOADED = "a cat 小 100%.png"
@@ -211,11 +212,11 @@ def frames_of(path):
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-@each_prompt
-def test_every_prompt_runs_to_an_mp4_from_python(server, comfyui, picture, tmp_path, name):
+@pytest.mark.parametrize("name", [LOCAL[0], "wan22_long_clip_i2v"])  # each of them runs over the network, below
+def test_a_prompt_runs_to_an_mp4_from_python(server, comfyui, picture, tmp_path, name):
     (path,) = make(server.address, name, pairs(name, picture), tmp_path)
     frames = frames_of(path)
-    assert len(frames) == 5
+    assert len(frames) in (5, 9)  # the long clip is two in one
     assert frames[0].std() > 5
     record = next(iter(reversed(comfyui.get("/history").values())))
     posted = json.dumps(record["prompt"], ensure_ascii=False)
@@ -233,11 +234,11 @@ def test_every_prompt_runs_to_an_mp4_over_the_network(server, picture, tmp_path,
     assert code == 0, running.said
     (path,) = (Path(line) for line in out.splitlines())
     assert path.parent == tmp_path
-    assert len(frames_of(path)) == 5
+    assert len(frames_of(path)) in (5, 9)
     sizes = {file.stat().st_size for file in (server.base / "output").rglob(path.name)}
     assert path.stat().st_size in sizes
-    assert re.search(r"s {2}rCM Sampler {2}2/4, about \d+ s left", running.said)
-    assert "rCM Sampler: 2 high + 2 low | .9950 .9338 | .8529 .6090" in running.said
+    assert re.search(r"s {2}[^\n]*Sampler[^\n]* {2}2/\d+", running.said)
+    assert re.search(r"Sampler[^\n]*: \d+ high( \+ \d+ low)? \| ", running.said)
 
 
 def test_a_prompt_runs_in_the_process_of_comfyui_itself(server, picture, tmp_path):
@@ -403,7 +404,7 @@ def test_what_may_be_set_is_listed_with_and_without_a_server(server):
     assert client("inputs", LOCAL[0], "--server", server.address)[1] == shipped
     assert set(client("list")[1].split()) >= set(prompts.names())
     code, _, said = client("run", LOCAL[0], "--server", server.address, "--set", "second=1")
-    assert (code, said) == (2, "The prompt has no input called 'second'. Did you mean seconds or seed?\n")
+    assert (code, said) == (2, "The prompt has no input called 'second'. Did you mean seconds or encoder or seed?\n")
     code, _, said = client("run", LOCAL[0], "--server", "http://127.0.0.1:9")
     assert code == 6
     assert said.startswith("No ComfyUI answers at http://127.0.0.1:9 (")
