@@ -4,11 +4,10 @@ saving.py                       all in turn, and the rows
 saving.py memory PEER FRAMES    one of them alone, for its peak memory
 
 81 frames of 1280x720, H.264, preset medium, CRF 18 for everybody. The floor is the same library fed frames that are
-4:2:0 already; ffmpeg, if it is installed, is fed 8-bit RGB that was made before the clock starts.
+4:2:0 already; ffmpeg, if it is installed, is fed 8-bit RGB: made before the clock starts, or from the same frames.
 """
 
 import shutil
-import statistics
 import subprocess
 import sys
 from fractions import Fraction
@@ -99,7 +98,11 @@ class Peers:
             file.mux(stream.encode(None))
         return path
 
-    def ffmpeg(self):
+    def ffmpeg_from_float(self):
+        """The program, with the conversion to 8 bits that it cannot do itself."""
+        return self.ffmpeg((frame * 255).round().byte().numpy() for frame in self.frames)
+
+    def ffmpeg(self, frames=None):
         """The program, fed raw RGB through a pipe."""
         path = self.folder / "ffmpeg.mp4"
         command = [
@@ -108,7 +111,7 @@ class Peers:
             "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path),
         ]  # fmt: skip
         with subprocess.Popen(command, stdin=subprocess.PIPE) as program:
-            for frame in self.rgb:
+            for frame in frames or self.rgb:
                 program.stdin.write(frame)
             program.stdin.close()
         return path
@@ -190,7 +193,7 @@ def additional_memory():
     script = Path(__file__)
 
     def peak(name, count):
-        return statistics.median(harness.peak_memory(script, "memory", name, str(count)) for _ in range(3))
+        return harness.peak_memory(script, "memory", name, str(count))
 
     nothing = peak("nothing", FRAMES)
     return {
@@ -219,13 +222,15 @@ def row(frames):
     peers.prepare()
     runs = {"floor": peers.floor, "ours": peers.ours, "core": peers.core}
     if shutil.which("ffmpeg"):
-        runs["ffmpeg"] = peers.ffmpeg
+        runs |= {"ffmpeg": peers.ffmpeg, "ffmpeg from the same frames": peers.ffmpeg_from_float}
     quality = {name: psnr(runs[name](), frames, matrix) for name, matrix in MATRICES.items()}
-    timing = harness.alternate(runs, runs=7)
+    timing = harness.alternate(runs, runs=5)
     found = {"seconds": round(timing["ours"].seconds, 2)}
     for name, taken in timing.items():
         if name != "ours":
             found[f"time ratio to {name}"] = round(timing["ours"].seconds / taken.seconds, 3)
+        if name in ("core", "floor"):  # ffmpeg's processor time is that of another process
+            found[f"processor time ratio to {name}"] = round(timing["ours"].cpu / taken.cpu, 3)
     for name, planes in quality.items():
         found |= {f"PSNR {plane} dB {name}": round(float(value), 2) for plane, value in planes.items()}
     shutil.rmtree(peers.folder)
