@@ -83,11 +83,12 @@ def _meaning(class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def hashes_of(prompt: Prompt) -> dict[str, str]:
     """Returns the hashes of the model files that a prompt names and this machine has."""
-    paths = {name: find_model(name) for name in model_files(prompt)}
     hashes = {}
-    for name, path in paths.items():
-        with suppress(OSError):  # a file that cannot be read now is no reason to lose a clip
-            hashes |= {name: fingerprint(path)} if path else {}
+    for name in model_files(prompt):
+        path = find_model(name)
+        if path:
+            with suppress(OSError):  # a file that cannot be read now is no reason to lose a clip
+                hashes[name] = fingerprint(path)
     return hashes
 
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ class Job:
     downloads: int = 0
 
 
-class Provider:
+class Provider(ABC):
     """One provider. Subclasses say how it differs.
 
     Attributes:
@@ -96,8 +97,8 @@ class Provider:
 
     # What differs
 
-    def routes(self) -> list[web.RouteDef]:
-        raise NotImplementedError
+    @abstractmethod
+    def routes(self) -> list[web.RouteDef]: ...
 
     def refuse(self, status: int, message: str) -> web.Response:
         return web.json_response({"code": status, "message": message, "data": None}, status=status)
