@@ -39,12 +39,15 @@ class StepProgress:
             self.say(f"Step {done + 1} of {total}, {self.experts[done]}-noise expert, about {duration(left)} left")
 
     def watch(self, sample: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
-        """Runs a sampler, and takes back what was said of its steps if it does not reach the end."""
+        """Runs a sampler, and says how it ended in place of the last step."""
         try:
-            return sample(*arguments)
+            samples = sample(*arguments)
         except BaseException:
             self.say("Stopped before the end")
             raise
+        count = len(self.experts)
+        self.say(f"{count} step{'s' * (count > 1)} in {duration(time.perf_counter() - self.began)}")
+        return samples
 
     def picture(self, x0: torch.Tensor) -> tuple[str, Any, None] | None:
         """Returns the preview in the form of ComfyUI's channel, or None where the user wants none."""

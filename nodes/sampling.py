@@ -121,7 +121,6 @@ class Sampler(io.ComfyNode):
             not comfy.utils.PROGRESS_BAR_ENABLED,
             seed,
         )
-        progress.say(plan)
         sampled = {**latent, "samples": samples.to(comfy.model_management.intermediate_device())}
         return io.NodeOutput(sampled, plan, ui=ui.PreviewText(plan))
 

@@ -46,7 +46,7 @@ def clip(server):
     shutil.copy(server.base / "input" / "example.png", server.base / "input" / PICTURE)
     prompt = shipped(DRAFT)
     finished, steps = run(server, prompt)
-    saved = finished.outputs[node_of(prompt, "Wan22Turbo_SaveMp4")]["images"][0]
+    saved = finished.outputs[node_of(prompt, "Wan22Turbo_DecodeMp4")]["images"][0]
     return server.base / "output" / saved["subfolder"] / saved["filename"], finished, steps, prompt
 
 
