@@ -20,7 +20,8 @@ sys.modules["pack"] = pack
 
 from pack.tests.toy.faults import FAULTS, Fault  # noqa: E402
 from pack.tests.toy.hosted import expected, try_fault  # noqa: E402
-from pack.tests.toy.providers import PROVIDERS, Provider, Running  # noqa: E402
+from pack.tests.toy.loopback import Provider, Running  # noqa: E402
+from pack.tests.toy.providers import PROVIDERS  # noqa: E402
 
 WORDS = {
     "clip": "goes on, clip",

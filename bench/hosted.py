@@ -21,7 +21,8 @@ sys.path.append(str(harness.ROOT / "tools"))
 
 from comfy_server import ComfyServer  # noqa: E402
 from pack.tests.toy.hosted_prompt import HOSTED, SAVE, make_base, shipped  # noqa: E402
-from pack.tests.toy.providers import Running, WaveSpeed  # noqa: E402
+from pack.tests.toy.loopback import Running  # noqa: E402
+from pack.tests.toy.providers import WaveSpeed  # noqa: E402
 
 NODES, ROUNDS = 20, 5
 JOB_SECONDS = 4.0

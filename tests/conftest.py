@@ -13,7 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from comfy_server import ComfyServer
-    from pack.tests.toy.providers import Running
+    from pack.tests.toy.loopback import Running
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,7 +44,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ComfyServer"]:
 @pytest.fixture(scope="session")
 def all_providers() -> Iterator["Running"]:
     """The providers of hosted models, on the loopback address."""
-    from pack.tests.toy.providers import PROVIDERS, Running
+    from pack.tests.toy.loopback import Running
+    from pack.tests.toy.providers import PROVIDERS
 
     with Running(*(each() for each in PROVIDERS.values())) as running:
         yield running

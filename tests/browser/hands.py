@@ -7,6 +7,7 @@ ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "workflows"
 PICTURES = ROOT / "output" / "screenshots"
 LOCAL, HOSTED = "wan22_turbo_i2v", "wan22_hosted_i2v"
+POSTED = "async () => (await app.graphToPrompt()).output"
 TEXT = """type => app.graph.nodes.find(node => node.type === type)?.widgets
     .find(widget => widget.name === 'wan22_turbo_report')?.value ?? ''"""
 
@@ -98,6 +99,11 @@ def value_of(tab, node, widget):
         .find(widget => widget.name === name).value""",
         [node, widget],
     )
+
+
+def complaints(tab):
+    """What the console was told of this pack, and of modules that the frontend will take away."""
+    return [text for text in tab.said if "internal module" in text or "inputEl" in text or "wan22" in text.lower()]
 
 
 def saved(tab):

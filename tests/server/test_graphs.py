@@ -8,8 +8,9 @@ import av
 import pytest
 from comfy_client import run_prompt
 from comfy_server import ComfyServer, tiny_models
+from pack.tests.toy.loopback import Running
 from pack.tests.toy.models import ORBIT
-from pack.tests.toy.providers import PROVIDERS, Running
+from pack.tests.toy.providers import PROVIDERS
 from PIL import Image
 from skimage.data import chelsea
 

@@ -24,14 +24,14 @@ from pack.tests.toy.hosted_prompt import (
     saved,
     shipped,
 )
-from pack.tests.toy.providers import KEY, SIGNATURE
+from pack.tests.toy.loopback import KEY, SIGNATURE
 
 pytestmark = pytest.mark.server
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_picture_becomes_an_mp4(name, running, comfyui):
-    provider = next(each for each in running.providers if each.name == name)
+    provider = running.named(name)
     finished = run(comfyui, shipped(1, name))
     with av.open(str(saved(comfyui, finished))) as container:
         stream = container.streams.video[0]

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from .providers import Effect, Handler, Provider, clip
+from .clip import clip
+from .loopback import Effect, Handler, Provider
 
 HTML = "<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
 Phase = Literal["upload", "price", "submit", "history", "poll", "download"]

@@ -17,7 +17,7 @@ from ...hosted.request import Picture, Request
 from ...hosted.settings import Settings
 from ...hosted.timing import Timing
 from .faults import Fault
-from .providers import KEY, Provider, Running
+from .loopback import KEY, Provider, Running
 
 QUICK = Timing(
     connect=0.5,

@@ -11,14 +11,9 @@ from math import prod
 import pytest
 import torch
 from pack.tests.toy.models import expert_shapes
+from pack.tests.toy.shapes import write
 from pack.weights.header import TensorInfo, has_header, read_header
 from safetensors.torch import save_file
-
-
-def write(folder, shapes, name="x.safetensors", metadata=None):
-    path = folder / name
-    save_file({key: torch.zeros(shape, dtype=torch.uint8) for key, shape in shapes.items()}, path, metadata)
-    return path
 
 
 def test_reads_names_types_shapes_and_metadata(tmp_path):

@@ -14,27 +14,7 @@ from pack.hosted.timing import Slots
 from pack.hosted.wire import NotSentError, Wire
 from pack.tests.toy.faults import drip, held, raw, says
 from pack.tests.toy.hosted import PROMPT, QUICK, client, outcome, request
-from pack.tests.toy.providers import KEY, PROVIDERS, SIGNATURE, Running
-
-
-@pytest.fixture(scope="module")
-def running():
-    with Running(*(each() for each in PROVIDERS.values())) as all_of_them:
-        yield all_of_them
-
-
-@pytest.fixture
-def wavespeed(running):
-    provider = running.providers[0]
-    provider.reset()
-    return provider
-
-
-@pytest.fixture(params=list(PROVIDERS))
-def provider(request, running):
-    found = next(each for each in running.providers if each.name == request.param)
-    found.reset()
-    return found
+from pack.tests.toy.loopback import KEY, SIGNATURE
 
 
 def phases(provider):

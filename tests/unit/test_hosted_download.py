@@ -5,7 +5,7 @@ import io
 import av
 import pytest
 from pack.hosted.download import BrokenError, check_clip
-from pack.tests.toy.providers import clip
+from pack.tests.toy.clip import clip
 
 
 @pytest.fixture

@@ -3,20 +3,7 @@
 import pytest
 from pack.tests.toy.faults import FAULTS
 from pack.tests.toy.hosted import expected, try_fault
-from pack.tests.toy.providers import KEY, PROVIDERS, SIGNATURE, Running
-
-
-@pytest.fixture(scope="module")
-def running():
-    with Running(*(each() for each in PROVIDERS.values())) as all_of_them:
-        yield all_of_them
-
-
-@pytest.fixture(params=list(PROVIDERS))
-def provider(request, running):
-    found = next(each for each in running.providers if each.name == request.param)
-    found.reset()
-    return found
+from pack.tests.toy.loopback import KEY, SIGNATURE
 
 
 def test_there_are_enough():

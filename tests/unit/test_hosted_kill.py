@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pack.tests.toy.faults import held
 from pack.tests.toy.hosted import client, outcome, request
-from pack.tests.toy.providers import PROVIDERS, Running
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,12 +28,6 @@ print("ready", flush=True)
 outcome(client(Path(sys.argv[2]), Elsewhere()), request(sys.argv[3]))
 print("clip", flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def running():
-    with Running(PROVIDERS["wavespeed"](), PROVIDERS["atlascloud"]()) as both:
-        yield both
 
 
 def start(running, name, folder):
@@ -69,8 +62,7 @@ def check_that_one_job_and_one_clip_come_of_it(provider, running, folder):
 def test_killed_while_a_request_is_under_way(name, phase, arrived, running, tmp_path):
     if (name, phase) == ("atlascloud", "price"):
         pytest.skip("AtlasCloud tells no price")
-    provider = next(each for each in running.providers if each.name == name)
-    provider.reset()
+    provider = running.named(name)
     reached = threading.Event()
     provider.break_next(phase, held(reached, arrived))
     child = start(running, name, tmp_path)
@@ -83,8 +75,7 @@ def test_killed_while_a_request_is_under_way(name, phase, arrived, running, tmp_
 @pytest.mark.parametrize("round_", range(5))
 @pytest.mark.parametrize("name", ["wavespeed", "atlascloud"])
 def test_killed_at_a_random_moment(name, round_, running, tmp_path):
-    provider = next(each for each in running.providers if each.name == name)
-    provider.reset()
+    provider = running.named(name)
     child = start(running, name, tmp_path)
     time.sleep(random.Random(f"{name} {round_}").uniform(0.0, 0.35))
     kill(child)

@@ -14,29 +14,9 @@ from pack.hosted.request import Lora
 from pack.hosted.settings import Settings
 from pack.tests.toy.faults import says
 from pack.tests.toy.hosted import QUICK, client, outcome, picture, request
-from pack.tests.toy.providers import KEY, PROVIDERS, Running
+from pack.tests.toy.loopback import KEY
 
 SPICY = "WaveSpeed: wan-2.2-spicy/image-to-video (unrestricted)"
-
-
-@pytest.fixture(scope="module")
-def running():
-    with Running(*(each() for each in PROVIDERS.values())) as all_of_them:
-        yield all_of_them
-
-
-@pytest.fixture
-def wavespeed(running):
-    provider = running.providers[0]
-    provider.reset()
-    return provider
-
-
-@pytest.fixture(params=list(PROVIDERS))
-def provider(request, running):
-    found = next(each for each in running.providers if each.name == request.param)
-    found.reset()
-    return found
 
 
 def test_unrestricted_models_wait_for_the_operators_permission(wavespeed, running, tmp_path):

@@ -9,15 +9,8 @@ from pack.hosted import submission
 from pack.hosted.ledger import Ledger
 from pack.hosted.submission import TRIES
 from pack.tests.toy.hosted import client, outcome, request
-from pack.tests.toy.providers import PROVIDERS, Running
 
 DIGEST = "a" * 64
-
-
-@pytest.fixture
-def wavespeed():
-    with Running(PROVIDERS["wavespeed"]()) as running:
-        yield running
 
 
 def full_disk(monkeypatch, times):
@@ -35,24 +28,23 @@ def full_disk(monkeypatch, times):
     return tries
 
 
-def test_an_id_is_written_down_when_there_is_room_again(wavespeed, tmp_path, monkeypatch):
+def test_an_id_is_written_down_when_there_is_room_again(wavespeed, running, tmp_path, monkeypatch):
     full_disk(monkeypatch, 3)
-    assert outcome(client(tmp_path, wavespeed), request("wavespeed")).name == "clip"
-    assert wavespeed.providers[0].posts == 1
+    assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"
+    assert wavespeed.posts == 1
 
 
-def test_an_id_that_cannot_be_written_down_is_told(wavespeed, tmp_path, monkeypatch, caplog):
-    provider = wavespeed.providers[0]
+def test_an_id_that_cannot_be_written_down_is_told(wavespeed, running, tmp_path, monkeypatch, caplog):
     full_disk(monkeypatch, TRIES)
     with caplog.at_level(logging.ERROR):
-        got = outcome(client(tmp_path, wavespeed), request("wavespeed"))
-    job = next(iter(provider.jobs))
+        got = outcome(client(tmp_path, running), request("wavespeed"))
+    job = next(iter(wavespeed.jobs))
     assert got.name == "UnnotedError"
     assert f"Job {job} at WaveSpeed runs and is charged, and could not be written down (No space left" in got.text
     assert "someone" not in got.text
     assert got.text in caplog.text
-    assert outcome(client(tmp_path, wavespeed), request("wavespeed")).name == "clip"  # found in the list of jobs
-    assert provider.posts == len(provider.jobs) == 1
+    assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"  # found in the list of jobs
+    assert wavespeed.posts == len(wavespeed.jobs) == 1
 
 
 def test_a_submission_that_gets_no_thread_holds_nobody_up(monkeypatch):

@@ -1,0 +1,50 @@
+"""A ComfyUI whose nodes have something to show, and its frontend in both ways that it draws nodes."""
+
+import pytest
+from comfy_server import ComfyServer, tiny_models
+from pack.tests.browser.hands import complaints
+from pack.tests.toy import models as toy
+from PIL import Image
+from safetensors.torch import save_file
+
+KEY = "wavespeed-secret-5"
+STYLE = "style_high_noise.safetensors"
+ROTATE = 0x0112  # EXIF: orientation
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A ComfyUI that may use hosted models, with a key for one of them, a pair of LoRAs and two pictures."""
+    base = tmp_path_factory.mktemp("widgets")
+    tiny_models(base / "models")
+    metadata = {"modelspec.trigger_phrase": "wtrclr (soft)", "ss_base_model_version": "wan22_14b"}
+    for seed, name in enumerate((STYLE, STYLE.replace("high", "low"))):
+        save_file(toy.lora(seed), base / "models" / "loras" / name, metadata)
+    (base / "input").mkdir()
+    Image.new("RGB", (451, 300), "teal").save(base / "input" / "example.png")
+    exif = Image.Exif()
+    exif[ROTATE] = 6  # a phone held upright
+    Image.new("RGB", (640, 480), "teal").save(base / "input" / "upright.jpg", exif=exif)
+    with ComfyServer(base, folder="another-name", environment={"WAVESPEED_API_KEY": KEY}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes_2"])
+def tab(browser, server, request):
+    """One page for all tests of a file in a mode. Its console hears nothing of this pack."""
+    for name, value in {
+        "Comfy.TutorialCompleted": True,
+        "Comfy.Minimap.Visible": False,
+        "Comfy.VueNodes.Enabled": request.param,
+    }.items():
+        server.set_setting(name, value)
+    tab = browser.new_page(viewport={"width": 1900, "height": 1000})
+    tab.nodes_2, tab.errors, tab.said = request.param, [], []
+    tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+    tab.on("console", lambda message: tab.said.append(message.text))
+    tab.goto(server.address)
+    tab.wait_for_function("() => window.app?.graph && LiteGraph.registered_node_types['Wan22Turbo_Lora']")
+    tab.wait_for_timeout(1000)
+    yield tab
+    tab.close()
+    assert complaints(tab) == []

@@ -1,0 +1,89 @@
+"""What is kept of the nodes in files and copies, and what is made of files from elsewhere."""
+
+import copy
+
+import pytest
+from pack.tests.browser.hands import HOSTED, LOCAL, POSTED, load, saved, shipped, twin, wait_for_text
+
+pytestmark = pytest.mark.browser
+
+SERIALIZED = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"
+LIVE = ("Wan22Turbo_Sampler", "Wan22Turbo_Lora", "Wan22Turbo_Resolution", "Wan22Turbo_Hosted")
+
+
+def test_copies_and_subgraphs_have_the_panel_and_save_nothing_of_it(tab):
+    load(tab, shipped())
+    wait_for_text(tab, "Wan22Turbo_Sampler", "2 high")
+    values = {node["type"]: node.get("widgets_values") for node in saved(tab).values()}
+    tab.evaluate("""() => { const node = app.graph.nodes.find(node => node.type === 'Wan22Turbo_Sampler');
+        app.canvas.selectItems([node]); app.canvas.copyToClipboard(); app.canvas.pasteFromClipboard(); }""")
+    tab.wait_for_function(
+        """plan => { const samplers = app.graph.nodes.filter(node => node.type === 'Wan22Turbo_Sampler').map(node =>
+            node.widgets.filter(widget => widget.name === 'wan22_turbo_report').map(widget => widget.value));
+            return JSON.stringify(samplers) === JSON.stringify([[plan], [plan]]); }""",
+        arg="2 high + 2 low | .9950 .9338 | .8529 .6090",
+        timeout=10_000,
+    )
+    load(tab, shipped())
+    tab.evaluate("""() => { const kinds = ['Wan22Turbo_Sampler', 'Wan22Turbo_Resolution'];
+        const set = new Set(app.graph.nodes.filter(node => kinds.includes(node.type)));
+        app.graph.convertToSubgraph(set); }""")
+    tab.wait_for_timeout(600)
+    inner = tab.evaluate("""() => [...app.graph.subgraphs.values()].flatMap(graph => graph.nodes).map(node =>
+        [node.type, node.serialize().widgets_values, node.widgets.map(widget => widget.name)])""")
+    assert sorted(row[0] for row in inner) == ["Wan22Turbo_Resolution", "Wan22Turbo_Sampler"]
+    for kind, kept, names in inner:
+        assert kept == values[kind]
+        assert names.count("wan22_turbo_report") == 1
+    posted = tab.evaluate(POSTED)
+    inputs = {node["class_type"]: set(node["inputs"]) for node in posted.values()}
+    assert inputs == {node["class_type"]: set(node["inputs"]) for node in twin().values()}
+    assert tab.errors == []
+
+
+@pytest.mark.parametrize("name", [LOCAL, HOSTED])
+def test_a_saved_and_reloaded_graph_is_the_graph(tab, name):
+    load(tab, shipped(name))
+    tab.wait_for_timeout(600)
+    first, kept, posted = tab.evaluate(SERIALIZED), saved(tab), tab.evaluate(POSTED)
+    shipped_values = {node["id"]: node.get("widgets_values") for node in shipped(name)["nodes"]}
+    for node in kept.values():
+        assert node["type"] not in LIVE or node["widgets_values"] == shipped_values[node["id"]]
+    load(tab, first)
+    tab.wait_for_timeout(600)
+    assert saved(tab) == kept
+    assert tab.evaluate(POSTED) == posted
+    if not tab.nodes_2:  # Nodes 2.0 moves and sizes all nodes itself
+        assert tab.evaluate(SERIALIZED)["nodes"] == first["nodes"]
+
+
+def test_names_of_another_machine_are_matched_before_they_are_missed(tab):
+    graph = shipped()
+    loader, lora = (next(n for n in graph["nodes"] if n["type"] == f"Wan22Turbo_{kind}") for kind in ("Loader", "Lora"))
+    foreign = copy.deepcopy(graph)
+    for node in foreign["nodes"]:
+        if node["id"] == loader["id"]:
+            node["widgets_values"][0] = "Wan\\2.2\\" + node["widgets_values"][0]
+            node["widgets_values"][3] = "other/" + node["widgets_values"][3].upper()
+        if node["id"] == lora["id"]:
+            node["widgets_values"][0] = "loras/" + node["widgets_values"][0]
+    load(tab, foreign)
+    tab.wait_for_timeout(500)
+    assert tab.evaluate(POSTED) == twin()
+    assert tab.get_by_text("Missing Models").count() == 0
+    # The other expert is never taken, and a name that fits nothing stays as it is.
+    high = loader["widgets_values"][0]
+    foreign = copy.deepcopy(graph)
+    for node in foreign["nodes"]:
+        if node["id"] == loader["id"]:
+            node["widgets_values"][:2] = [
+                "old/" + high.replace("high", "absent_high"),
+                "a/" + high.replace("14B", "15B"),
+            ]
+    load(tab, foreign)
+    tab.keyboard.press("Escape")
+    posted = tab.evaluate(POSTED)["1"]["inputs"]
+    assert [posted["high_noise"], posted["low_noise"]] == [
+        "old/" + high.replace("high", "absent_high"),
+        "a/" + high.replace("14B", "15B"),
+    ]

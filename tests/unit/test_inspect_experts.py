@@ -1,0 +1,170 @@
+"""Refusing the wrong file for an expert with a remedy, and one that is not whole."""
+
+import pytest
+from pack.tests.toy.shapes import I2V, LORA, T2V, UMT5, VAE21, without
+from pack.weights import inspect, turbodiffusion
+from pack.weights.inspect import Header, Kind, TensorInfo
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        (T2V, "Wan T2V (16 input channels): it takes no start image."),
+        (
+            I2V | {"patch_embedding.weight": (128, 48, 1, 2, 2), "head.head.weight": (192, 128)},
+            "Wan 2.2 TI2V 5B (48 input channels): it is one small model instead of two experts, with a VAE of its own.",
+        ),
+        (
+            I2V | {"img_emb.proj.0.bias": (8,)},
+            "Wan 2.1 I2V (36 input channels): it is one model instead of two experts.",
+        ),
+        (
+            T2V | {"vace_blocks.0.x": (8,)},
+            "Wan VACE (16 input channels): it follows control videos instead of a start image.",
+        ),
+        (
+            I2V | {"face_adapter.x": (8,)},
+            "Wan Animate (36 input channels): it follows the video of a performer.",
+        ),
+        (
+            I2V | {"patch_embedding.weight": (128, 52, 1, 2, 2)},
+            "Wan Fun Control (52 input channels): it follows control videos beside the start image.",
+        ),
+        (
+            I2V | {"control_adapter.conv.weight": (8, 8)},
+            "Wan Fun Camera (36 input channels): it follows a camera path beside the start image.",
+        ),
+        (
+            T2V | {"casual_audio_encoder.encoder.final_linear.weight": (8, 8)},
+            "Wan S2V (16 input channels): it follows a voice recording.",
+        ),
+        (
+            I2V | {"patch_embedding.weight": (128, 100, 1, 2, 2)},
+            "another Wan variant (100 input channels): it wants inputs that an image-to-video expert does not have.",
+        ),
+        (
+            T2V | {"patch_embedding.weight": (128, 64)},
+            "Wan T2V (16 input channels): it takes no start image.",
+        ),
+        (UMT5, "a text encoder: it belongs in the input text_encoder."),
+        (VAE21, "a VAE: it belongs in the input vae."),
+        (
+            LORA,
+            "a LoRA: it changes a model and is none itself, so it belongs in the node Load LoRA with Trigger Words.",
+        ),
+        (
+            without(I2V, "head.modulation", "head.head.weight"),
+            "one part of a Wan model: ComfyUI reads a model from one file, not from several.",
+        ),
+        (
+            without(I2V, "patch_embedding.weight"),
+            "one part of a Wan model: ComfyUI reads a model from one file, not from several.",
+        ),
+        (
+            {"condition_embedder.time_proj.weight": (8, 8), "patch_embedding.weight": (128, 36, 1, 2, 2)},
+            "a Wan model with the tensor names of diffusers: ComfyUI does not read those.",
+        ),
+        (
+            {"blocks.9.attn1.to_q.weight": (8, 8)},
+            "a Wan model with the tensor names of diffusers: ComfyUI does not read those.",
+        ),
+        ({"x": (1,)}, "an unknown kind of file: it has no tensors of a Wan model."),
+    ],
+)
+@pytest.mark.parametrize("slot", ["high", "low"])
+def test_a_file_that_is_no_expert_is_named_with_what_to_choose(header, shapes, reason, slot):
+    with pytest.raises(ValueError, match=r"^'x\.safetensors' is ") as caught:
+        inspect.check_expert(header(shapes), "x.safetensors", slot)
+
+    assert str(caught.value) == (
+        f"'x.safetensors' is {reason} Choose a Wan 2.2 I2V A14B {slot}-noise file, "
+        f"for example wan2.2_i2v_{slot}_noise_14B_fp8_scaled.safetensors."
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "name", "model"),
+    [
+        (5120, "wan2.2_t2v_high_noise_14B_fp16.safetensors", "Wan 2.2 T2V A14B"),
+        (5120, "wan2.1_t2v_14B_fp16.safetensors", "Wan 2.1 T2V 14B"),
+        (1536, "wan2.1_t2v_1.3B_fp16.safetensors", "Wan 2.1 T2V 1.3B"),
+        (128, "wan.safetensors", "Wan T2V"),
+    ],
+)
+def test_a_text_to_video_model_is_told_by_its_width_and_its_name(header, width, name, model):
+    with pytest.raises(ValueError, match=rf"^'{name}' is {model} \(16 input channels\): it takes no start image\."):
+        inspect.check_expert(header(T2V | {"head.modulation": (1, 2, width)}), name, "high")
+
+
+def test_every_kind_but_the_right_one_has_a_reason():
+    assert set(inspect._WHY_NOT_AN_EXPERT) == set(Kind) - {Kind.WAN22_I2V}
+
+
+@pytest.mark.parametrize(("name", "slot"), [("i2v_high_noise.safetensors", "high"), ("i2v.safetensors", "low")])
+def test_a_fitting_expert_gives_no_warning(header, name, slot):
+    assert inspect.check_expert(header(I2V), name, slot) == []
+
+
+def test_a_part_that_has_the_ends_of_the_model_is_known_by_its_name(header):
+    with pytest.raises(
+        ValueError, match=r"^'wan-00001-of-00006\.safetensors' is one part of a Wan model: ComfyUI reads"
+    ):
+        inspect.check_expert(header(I2V), "wan-00001-of-00006.safetensors", "high")
+
+
+def expert(width, blocks, prefix=""):
+    shapes = turbodiffusion._shapes(1) | {f"blocks.{n}{name[8:]}": () for n in blocks for name in BLOCK}
+    if 0 not in blocks:
+        shapes = {name: axes for name, axes in shapes.items() if not name.startswith("blocks.0.")}
+    sizes = {"head.modulation": (1, 2, width), "patch_embedding.weight": (width, 36, 1, 2, 2)}
+    sizes |= {"head.head.weight": (64, width)}
+    return Header({prefix + name: TensorInfo("BF16", sizes.get(name, (8, 8))) for name in shapes}, {})
+
+
+BLOCK = [name for name in turbodiffusion._shapes(1) if name.startswith("blocks.0.")]
+
+
+@pytest.mark.parametrize("prefix", ["", "diffusion_model."])
+@pytest.mark.parametrize(("width", "blocks"), [(5120, range(40)), (128, range(2)), (256, range(7))])
+def test_a_whole_expert_is_passed(width, blocks, prefix):
+    assert inspect.check_expert(expert(width, blocks, prefix), "high.safetensors", "high") == []
+
+
+@pytest.mark.parametrize("prefix", ["", "diffusion_model."])
+@pytest.mark.parametrize(
+    ("width", "blocks", "lacks"),
+    [
+        (5120, range(20), "blocks.20.modulation, blocks.20.norm3.weight, blocks.20.norm3.bias and 537 more"),
+        (5120, [], "blocks.0.modulation, blocks.0.norm3.weight, blocks.0.norm3.bias and 1077 more"),
+        (5120, [*range(7), *range(8, 40)], "blocks.7.modulation, blocks.7.norm3.weight, blocks.7.norm3.bias and 24"),
+        (128, [0, 2], "blocks.1.modulation, blocks.1.norm3.weight, blocks.1.norm3.bias and 24 more"),
+    ],
+)
+def test_an_expert_without_some_blocks_is_refused(width, blocks, lacks, prefix):
+    with pytest.raises(ValueError, match=rf"^'high\.safetensors' is not whole: it lacks {lacks}") as caught:
+        inspect.check_expert(expert(width, blocks, prefix), "high.safetensors", "high")
+    assert str(caught.value).endswith(" more. Download it again.")
+
+
+def test_an_expert_without_one_tensor_or_with_more_blocks_is_refused(header):
+    with pytest.raises(ValueError, match=r"is not whole: it lacks blocks\.0\.ffn\.2\.bias\. Download it again\.$"):
+        inspect.check_expert(header(without(I2V, "blocks.0.ffn.2.bias")), "high.safetensors", "high")
+    with pytest.raises(
+        ValueError, match=r"has 41 blocks, where a Wan model of its width has 40\. Choose another version"
+    ):
+        inspect.check_expert(expert(5120, range(41)), "high.safetensors", "high")
+
+
+def test_an_expert_named_for_the_other_input_gives_a_warning(header):
+    assert inspect.check_expert(header(I2V), "i2v_low_noise.safetensors", "high") == [
+        "'i2v_low_noise.safetensors' is in the input high_noise, but its name says that it is the low-noise expert. "
+        "Check that the two experts are not swapped."
+    ]
+
+
+def test_the_same_file_for_both_experts_gives_a_warning():
+    assert inspect.check_pair("high.safetensors", "low.safetensors") == []
+    assert inspect.check_pair("a.safetensors", "a.safetensors") == [
+        "Both experts are the same file, 'a.safetensors'. Wan 2.2 was made to change from a high-noise to a low-noise "
+        "expert during a run: unless this is deliberate, choose the other expert's file in one of the inputs."
+    ]
