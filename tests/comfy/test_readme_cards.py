@@ -1,4 +1,4 @@
-"""The README's table of graphics cards follows from the numbers that it names, and from ComfyUI's estimate of memory."""
+"""The README's table of cards follows from the numbers that it names, and from ComfyUI's estimate of memory."""
 
 import re
 from pathlib import Path
