@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import RequestError
-from .history import digest_of
+from .ledger import digest_of
 from .masking import HIDDEN, mask
 from .models import HIGH, LOW, PLAIN, Model
 from .providers import OFFERS, Provider

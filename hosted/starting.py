@@ -10,7 +10,7 @@ from . import answers, history, submission
 from .answers import RateLimitedError
 from .errors import HostedError, UnavailableError, UnclearError
 from .job import Job
-from .ledger import Row
+from .ledger import Row, marks_of
 from .prices import Price, Purse, find_price
 from .request import Picture
 from .wire import LostError, NotSentError, Reply, Wire
@@ -76,7 +76,7 @@ async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
         model=request.model.id,
         state="claimed",
         posted=time.time(),
-        marks=submission.marks_of(fields),
+        marks=marks_of(fields),
         usd=price.usd,
         asked=price.asked,
     )

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 from pack.hosted import history
 from pack.hosted.errors import UnclearError
-from pack.hosted.ledger import Row
+from pack.hosted.ledger import Row, digest_of, marks_of
 from pack.hosted.providers import ATLASCLOUD, WAVESPEED
-from pack.hosted.submission import marks_of
 from pack.hosted.timing import Timing
 from pack.hosted.wire import Reply
 
@@ -68,8 +67,8 @@ def test_a_clock_that_was_set_back_hides_no_job():
 
 def test_a_whole_number_is_the_same_however_it_is_written():
     assert find([item(loras=[{"path": "a/b", "scale": 1}], seed=7.0)]) == "j1"
-    assert history.digest_of({"a": [1.0, 0.5]}) == history.digest_of({"a": [1, 0.5]})
-    assert history.digest_of(True) != history.digest_of(1)
+    assert digest_of({"a": [1.0, 0.5]}) == digest_of({"a": [1, 0.5]})
+    assert digest_of(True) != digest_of(1)
 
 
 def test_a_job_that_the_provider_may_have_rewritten_is_a_doubt():

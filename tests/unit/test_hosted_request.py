@@ -1,7 +1,10 @@
 """What a hosted request must keep to before anything is sent, and what is sent."""
 
 import io
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,6 +183,19 @@ def test_a_picture_that_no_provider_takes_is_refused():
     pixels = np.random.default_rng(0).integers(0, 256, (2600, 2700, 3), dtype=np.uint8)
     with pytest.raises(RequestError, match=r"may have 20 MB as PNG, got 21 MB at 2700x2600\. Put Fit to 720p before"):
         Picture(pixels).png()
+
+
+RULES_ALONE = """
+import sys, types
+pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
+import pack.hosted.request
+print(*sorted(name for name in ("aiohttp", "pack.hosted.history", "pack.hosted.wire") if name in sys.modules))
+"""
+
+
+def test_the_rules_of_a_request_bring_no_network_with_them():
+    command = [sys.executable, "-c", RULES_ALONE, str(Path(__file__).parents[2])]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "\n"
 
 
 def test_what_is_not_known_yet_is_not_checked():
