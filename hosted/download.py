@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import os
-import re
 import socket
 import tempfile
 import urllib.parse
@@ -18,6 +16,7 @@ from aiohttp.resolver import ThreadedResolver
 from av.error import FFmpegError
 from yarl import URL
 
+from .address import is_public, may_be_public
 from .errors import DownloadError
 from .timing import Timing
 
@@ -60,19 +59,6 @@ _NOT_PUBLIC = (
 )
 
 
-def is_public(address: str) -> bool:
-    """Says whether an IP address is on the public internet, also where one kind is wrapped in another."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    inner = (ip.ipv4_mapped or ip.sixtofour) if isinstance(ip, ipaddress.IPv6Address) else None
-    if inner is None and ip in _NAT64:
-        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.is_global and not ip.is_multicast and ip not in _OLD and (inner is None or is_public(str(inner)))
-
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_OLD = ipaddress.ip_network("::/96")  # IPv4 in IPv6 as it was once written
-
-
 def check_address(url: str, trusted: str | None) -> URL:
     """Checks an address before anything connects to it, and returns what was checked: as the connection reads it.
 
@@ -89,17 +75,9 @@ def check_address(url: str, trusted: str | None) -> URL:
         ours = bool(trusted) and parsed.origin() == URL(trusted or "")
     except ValueError:
         raise DownloadError(_NOT_PUBLIC) from None
-    if parsed.user or not (ours or (parsed.scheme == "https" and _is_public_host(parsed.raw_host or ""))):
+    if parsed.user or not (ours or (parsed.scheme == "https" and may_be_public(parsed.raw_host or ""))):
         raise DownloadError(_NOT_PUBLIC)
     return parsed
-
-
-def _is_public_host(host: str) -> bool:
-    try:
-        return is_public(host)
-    except ValueError:
-        # A name, which the resolver looks at; what the connection would take for a number never gets there.
-        return bool(host) and ":" not in host and not re.fullmatch(r"[\d.]+", host)
 
 
 async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, limit: int = MAX_CLIP) -> None:

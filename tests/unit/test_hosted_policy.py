@@ -118,7 +118,8 @@ def test_nothing_fetches_what_a_guest_names(contacted, wavespeed, running, tmp_p
      "https://[64:ff9b::7f00:1]/a", "https://[2002:7f00:1::]/a", "https://0.0.0.0/a", "https://224.0.0.1/a", "//x", "",
      "https://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
      "https://\u246027.1/a", "https://127\u30020\u30020\u30021/a", "https://[::7f00:1]/a", "https://127.1/a",
-     "https://2130706433/a", "https://127.0.0.1./a", "http://user@127.0.0.1:5/a", "https://1.1.1.1.1/a"],
+     "https://2130706433/a", "https://127.0.0.1./a", "http://user@127.0.0.1:5/a", "https://1.1.1.1.1/a",
+     "https://router/a", "https://nas.local/a", "https://nas.internal./a", "https://localhost/a"],
 )  # fmt: skip
 def test_a_clip_comes_from_public_https_addresses_only(url, contacted, tmp_path):
     with pytest.raises(HostedError, match="from public https addresses only"):
@@ -127,7 +128,7 @@ def test_a_clip_comes_from_public_https_addresses_only(url, contacted, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["localhost", "0x7f000001"])
+@pytest.mark.parametrize("name", ["0x7f.1", "0x7f.0x0.0x0.0x1"])
 def test_a_name_that_leads_to_this_machine_is_not_connected_to(name, contacted, wavespeed, tmp_path):
     port = wavespeed.origin.rsplit(":", 1)[1]
     with pytest.raises(HostedError):

@@ -68,7 +68,9 @@ def test_a_broken_rule_is_named_with_its_value(changes, message):
         "https://10.0.0.8/a", "https://[::1]/a", "https://nas.local/a", "https://router/a", "https://169.254.169.254/x",
         "https://me:pass@lora.example/a", "https://lora.example", "https://lora.example/a b", "javascript:alert(1)",
         "data:text/plain,a", "../../owner/repo", "owner/repo/more", "https://lora.example/a\nHost: b",
-        "https://lora.example/a#token=t",
+        "https://lora.example/a#token=t", "https://[64:ff9b::7f00:1]/a", "https://[2002:7f00:1::]/a",
+        "https://[::7f00:1]/a", "https://224.0.0.1/a", "https://127.1/a", "https://\uff11\uff12\uff17.1/a",
+        "https://nas.local./a", "https://NAS.Internal/a",
     ],
 )  # fmt: skip
 def test_a_lora_must_be_at_a_public_https_address(url):
