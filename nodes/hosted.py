@@ -25,6 +25,7 @@ from ..hosted.ledger import Ledger
 from ..hosted.providers import OFFERS
 from ..hosted.report import Clip
 from ..hosted.settings import Settings
+from ..media import resize
 from ..weights import triggers
 from .progress import duration as spoken
 
@@ -211,15 +212,15 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
     """Converts an IMAGE of one picture.
 
     Args:
-        image: Tensor[1, H, W, C], in [0, 1].
+        image: Tensor[1, H, W, C], in [0, 1]; grey (C = 1), RGB (3) or RGB with straight alpha (4).
 
     Raises:
         RequestError: It holds none, or several.
     """
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
-    pixels = (image[0, ..., :3].float().nan_to_num().clamp(0, 1) * 255).round().cpu().numpy().astype(np.uint8)
-    return request.Picture(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
+    pixels = resize.to_rgb(image[0].float().nan_to_num().clamp(0, 1).cpu().numpy())
+    return request.Picture((pixels * 255).round().astype(np.uint8))
 
 
 def find_key(model: str) -> str:
