@@ -15,7 +15,6 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io, ui
 from comfy_execution.utils import get_executing_context
-from server import PromptServer
 
 from ..hosted import credentials, request
 from ..hosted.client import Client
@@ -28,6 +27,7 @@ from ..hosted.settings import Settings
 from ..media import resize
 from ..weights import triggers
 from .progress import duration as spoken
+from .progress import say
 
 logger = logging.getLogger(__name__)
 
@@ -288,7 +288,6 @@ class Teller:
 
     def say(self, text: str) -> None:
         """Shows a few words to whoever runs the graph."""
-        server = getattr(PromptServer, "instance", None)
-        if text != self.said and server is not None and server.client_id is not None and self.node_id is not None:
-            server.send_progress_text(text, self.node_id, server.client_id)
+        if text != self.said:
+            say(text, self.node_id)
         self.said = text
