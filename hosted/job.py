@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .ledger import Ledger, Row
@@ -39,12 +40,17 @@ class Status:
 
 @dataclass(frozen=True)
 class Job:
-    """What the steps share."""
+    """What the steps share.
+
+    Attributes:
+        clips: Folder for finished clips.
+    """
 
     request: Request
     status: Status
     wire: Wire
     ledger: Ledger
+    clips: Path
     settings: Settings
 
     @property

@@ -122,14 +122,14 @@ def failure(job: Job, row: Row, task: Task) -> HostedError:
     return JobFailedError(f"{title} gave job {row.job_id} up: {words}. {charged} Run again for a new one.")
 
 
-def place_of(row: Row, clips: Path) -> Path:
+def place_of(job: Job, row: Row) -> Path:
     """Returns where the clip of a job is kept; the name tells neither request nor job."""
-    return clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
+    return job.clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
 
 
-async def fetch(job: Job, row: Row, task: Task, clips: Path) -> Path:
+async def fetch(job: Job, row: Row, task: Task) -> Path:
     """Downloads the clip, unless it is here already."""
-    path = place_of(row, clips)
+    path = place_of(job, row)
     trusted, pauses = job.settings.trusted_origin(job.provider), job.timing.pauses()
     for attempt in range(job.timing.attempts):
         if path.is_file():
