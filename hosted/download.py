@@ -80,7 +80,7 @@ def check_address(url: str, trusted: str | None) -> URL:
     return parsed
 
 
-async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, limit: int = MAX_CLIP) -> None:
+async def fetch(url: str, target: Path, trusted: str | None, timing: Timing) -> None:
     """Downloads a clip and puts it in place when it is complete and can be decoded.
 
     Raises:
@@ -91,7 +91,7 @@ async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, lim
     handle, name = tempfile.mkstemp(suffix=".part", prefix=f"{target.stem}-", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            await _stream(url, file, trusted, timing, limit)
+            await _stream(url, file, trusted, timing)
         await asyncio.to_thread(check_clip, Path(name))
         os.replace(name, target)
     finally:
@@ -99,7 +99,7 @@ async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, lim
             Path(name).unlink()
 
 
-async def _stream(url: str, file: Any, trusted: str | None, timing: Timing, limit: int) -> None:
+async def _stream(url: str, file: Any, trusted: str | None, timing: Timing) -> None:
     limits = aiohttp.ClientTimeout(total=timing.download, sock_connect=timing.connect, sock_read=timing.stall)
     resolver = PublicResolver()
     connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
@@ -108,7 +108,7 @@ async def _stream(url: str, file: Any, trusted: str | None, timing: Timing, limi
             for _ in range(REDIRECTS + 1):
                 async with session.get(check_address(url, trusted), allow_redirects=False) as answer:
                     if answer.status not in (301, 302, 303, 307, 308):
-                        await _take(answer, file, limit)
+                        await _take(answer, file)
                         return
                     url = urllib.parse.urljoin(url, answer.headers.get("Location", ""))
             raise BrokenError("The address of the clip leads from one to the next without an end. Run again.")
@@ -121,18 +121,18 @@ async def _stream(url: str, file: Any, trusted: str | None, timing: Timing, limi
         await resolver.close()
 
 
-async def _take(answer: aiohttp.ClientResponse, file: Any, limit: int) -> None:
+async def _take(answer: aiohttp.ClientResponse, file: Any) -> None:
     if answer.status != 200:
         raise BrokenError(f"The address of the clip answers {answer.status}. Run again: the clip is paid.")
     size = answer.content_length or 0
     async for piece in answer.content.iter_chunked(_PIECE):
         size = max(size, file.tell() + len(piece))
-        if size > limit:
+        if size > MAX_CLIP:
             break
         file.write(piece)
-    if size > limit:
+    if size > MAX_CLIP:
         raise DownloadError(
-            f"A clip may have {limit / 1e6:.0f} MB, and this one has {size / 1e6:.0f} MB or more. Nothing was kept. "
+            f"A clip may have {MAX_CLIP / 1e6:.0f} MB, and this one has {size / 1e6:.0f} MB or more. Nothing was kept. "
             "Download it from your account at the provider."
         )
 

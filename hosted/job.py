@@ -3,16 +3,13 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .ledger import Ledger, Row
+from .providers import Provider
 from .request import Request
 from .settings import Settings
 from .timing import Timing
 from .wire import Wire
-
-if TYPE_CHECKING:
-    from .providers import Provider
 
 
 @dataclass
@@ -54,7 +51,7 @@ class Job:
     settings: Settings
 
     @property
-    def provider(self) -> "Provider":
+    def provider(self) -> Provider:
         """Who makes the clip."""
         return self.request.provider
 

@@ -204,12 +204,12 @@ def arrays_for(expert: str, offer: str) -> tuple[str, ...]:
 
 
 def check_settings(
-    offer: str | None,
-    resolution: str | None,
-    duration: int | None,
-    seed: int | None,
-    prompt: str | None,
-    negative_prompt: str | None,
+    offer: str | None = None,
+    resolution: str | None = None,
+    duration: int | None = None,
+    seed: int | None = None,
+    prompt: str | None = None,
+    negative_prompt: str | None = None,
 ) -> None:
     """Checks what is known of a request before the nodes before it have run; None is not known yet.
 

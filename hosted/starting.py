@@ -41,7 +41,7 @@ async def upload(job: Job, picture: Picture) -> str:
     """Uploads a picture and returns its address. It costs nothing, so it may be repeated."""
     content = await asyncio.to_thread(picture.png)
     name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
-    reply = await patiently(job, lambda: job.wire.upload(job.provider.upload, name, content, "image/png"))
+    reply = await patiently(job, lambda: job.wire.upload(job.provider.upload, name, content))
     if not reply.fine or answers.status_of(reply) >= 400:
         raise answers.refusal(job.provider, reply, job.wire.key)
     url = answers.uploaded_url(reply.data)

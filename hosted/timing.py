@@ -45,9 +45,9 @@ class Timing:
     rate: float = 5.0
     attempts: int = 4
 
-    def pauses(self, first: float | None = None) -> "Pauses":
+    def pauses(self) -> "Pauses":
         """Returns waits that grow by half each time, a fifth shorter or longer at random."""
-        return Pauses(first or self.first_poll, self.longest_poll)
+        return Pauses(self.first_poll, self.longest_poll)
 
 
 @dataclass

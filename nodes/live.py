@@ -116,7 +116,7 @@ def hosted(query: Query) -> Answer:
     """Answers what a clip of `model`, `resolution` and `duration` costs, and whether there is a key: never the key."""
     model, size, seconds = text_of(query, "model"), text_of(query, "resolution"), whole(query, "duration")
     try:
-        request.check_settings(model, size, seconds, None, None, None)
+        request.check_settings(model, size, seconds)
     except HostedError as error:
         return refusal(error)
     provider, row = request.find_offer(model)

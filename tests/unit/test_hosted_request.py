@@ -201,6 +201,6 @@ def test_the_rules_of_a_request_bring_no_network_with_them():
 
 
 def test_what_is_not_known_yet_is_not_checked():
-    check_settings(None, None, None, None, None, None)
-    check_settings(W, None, None, None, None, None)
-    check_settings(None, "1080p", 7, None, None, "x")
+    check_settings()
+    check_settings(W)
+    check_settings(resolution="1080p", duration=7, negative_prompt="x")
