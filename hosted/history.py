@@ -36,7 +36,7 @@ async def find_job(wire: Wire, provider: Provider, row: Row, taken: Collection[s
             f"{provider.title} has no list of jobs that could be asked. Look at your account there: if nothing was "
             "charged, start a new job by changing the seed."
         )
-    pauses, deadline = wire.timing.pauses(), time.monotonic() + longest(wire.timing)
+    backoff, deadline = wire.timing.backoff(), time.monotonic() + longest(wire.timing)
     while True:
         # The second clock is for a row from the future: the first one was set back.
         late = time.time() > row.posted + longest(wire.timing) or time.monotonic() > deadline
@@ -51,7 +51,7 @@ async def find_job(wire: Wire, provider: Provider, row: Row, taken: Collection[s
         else:
             if found or late:
                 return found
-        await pauses.wait()
+        await backoff.wait()
 
 
 def longest(timing: Timing) -> float:

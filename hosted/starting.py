@@ -41,7 +41,7 @@ async def upload(job: Job, picture: Picture) -> str:
     """Uploads a picture and returns its address. It costs nothing, so it may be repeated."""
     content = await asyncio.to_thread(picture.png)
     name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
-    reply = await patiently(job, lambda: job.wire.upload(job.provider.upload, name, content))
+    reply = await retrying(job, lambda: job.wire.upload(job.provider.upload, name, content))
     if not reply.fine or answers.status_of(reply) >= 400:
         raise answers.refusal(job.provider, reply, job.wire.key)
     url = answers.uploaded_url(reply.data)
@@ -54,16 +54,16 @@ async def upload(job: Job, picture: Picture) -> str:
 
 async def submit(job: Job, fields: dict[str, Any], price: Price) -> Row:
     """Sends the job. Only what surely did not start one is sent again."""
-    pauses = job.timing.pauses()
+    backoff = job.timing.backoff()
     for _ in range(job.timing.attempts - 1):
         try:
             return await submit_once(job, fields, price)
         except RateLimitedError as error:
             job.say("waiting: too many requests")
-            await pauses.wait(job.timing.rate if error.retry_after is None else error.retry_after)
+            await backoff.wait(job.timing.rate if error.retry_after is None else error.retry_after)
         except NotSentError:
             job.say("not reachable, trying again")
-            await pauses.wait()
+            await backoff.wait()
     return await submit_once(job, fields, price)
 
 
@@ -125,18 +125,18 @@ async def look_up(job: Job, row: Row) -> str | None:
     return await history.find_job(job.wire, job.provider, row, taken)
 
 
-async def patiently(job: Job, exchange: Callable[[], Awaitable[Reply]]) -> Reply:
+async def retrying(job: Job, exchange: Callable[[], Awaitable[Reply]]) -> Reply:
     """Repeats what may be repeated while the trouble is of a passing kind."""
-    pauses = job.timing.pauses()
+    backoff = job.timing.backoff()
     for _ in range(job.timing.attempts - 1):
         try:
             reply = await exchange()
         except (LostError, NotSentError):
             job.say("no answer, trying again")
-            await pauses.wait()
+            await backoff.wait()
             continue
         if reply.status not in (408, 425, 429) and reply.status < 500:
             return reply
         default = job.timing.rate if reply.status == 429 else 0.0
-        await pauses.wait(default if reply.retry_after is None else reply.retry_after)
+        await backoff.wait(default if reply.retry_after is None else reply.retry_after)
     return await exchange()

@@ -30,7 +30,7 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
     Raises:
         HostedError: It ended badly, or waiting makes no sense any more.
     """
-    deadline, pauses = time.monotonic() + job.timing.deadline, job.timing.pauses()
+    deadline, backoff = time.monotonic() + job.timing.deadline, job.timing.backoff()
     unknown = empty = 0
     while True:
         reply = await poll(job, row)
@@ -47,7 +47,7 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
             raise too_late(job, row, empty >= EMPTY)
         if task.status:
             job.say(task.status, row)
-        await pauses.wait((reply.retry_after or 0.0) if reply else 0.0)
+        await backoff.wait((reply.retry_after or 0.0) if reply else 0.0)
 
 
 async def poll(job: Job, row: Row) -> Reply | None:
@@ -130,7 +130,7 @@ def place_of(job: Job, row: Row) -> Path:
 async def fetch(job: Job, row: Row, task: Task) -> Path:
     """Downloads the clip, unless it is here already."""
     path = place_of(job, row)
-    trusted, pauses = job.settings.trusted_origin(job.provider), job.timing.pauses()
+    trusted, backoff = job.settings.trusted_origin(job.provider), job.timing.backoff()
     for attempt in range(job.timing.attempts):
         if path.is_file():
             break
@@ -140,6 +140,6 @@ async def fetch(job: Job, row: Row, task: Task) -> Path:
         except download.BrokenError as error:
             if attempt + 1 == job.timing.attempts:
                 raise DownloadError(str(error)) from None
-            await pauses.wait()
+            await backoff.wait()
             _, task = await wait(job, row)  # for a fresh address: they expire
     return path
