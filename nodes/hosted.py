@@ -21,6 +21,7 @@ from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
 from ..hosted.job import Status
 from ..hosted.ledger import Ledger
+from ..hosted.models import DURATIONS, RESOLUTIONS
 from ..hosted.providers import OFFERS
 from ..hosted.report import Clip
 from ..hosted.settings import Settings
@@ -121,9 +122,9 @@ class Hosted(io.ComfyNode):
                     "of this ComfyUI allows it.",
                 ),
                 io.Combo.Input(
-                    "resolution", options=["480p", "720p", "1080p"], default="480p", tooltip="Not all models take all."
+                    "resolution", options=list(RESOLUTIONS), default="480p", tooltip="Not all models take all."
                 ),
-                io.Combo.Input("duration", options=[5, 8], default=5, tooltip="Seconds."),
+                io.Combo.Input("duration", options=list(DURATIONS), default=5, tooltip="Seconds."),
                 io.Int.Input(
                     "seed",
                     default=0,
