@@ -19,7 +19,12 @@ _purse = Purse()  # of all graphs and nodes of this process
 
 
 async def start(job: Job, run_id: str) -> Row:
-    """Uploads the pictures, asks the price, submits, and returns the row of a job that runs."""
+    """Uploads the pictures, asks the price, submits, and returns the row of a job that runs.
+
+    Raises:
+        PolicyError: It would cost more than the operator lets a run spend, or nobody can say what it costs.
+        HostedError: See `upload` and `submit`.
+    """
     request = job.request
     job.say("uploading")
     image = await upload(job, request.image)
@@ -38,7 +43,13 @@ async def start(job: Job, run_id: str) -> Row:
 
 
 async def upload(job: Job, picture: Picture) -> str:
-    """Uploads a picture and returns its address. It costs nothing, so it may be repeated."""
+    """Uploads a picture and returns its address. It costs nothing, so it may be repeated.
+
+    Raises:
+        RequestError: It is larger than providers take.
+        AuthError, BalanceError, RefusedError: The provider does not take it.
+        UnavailableError: No answer came, or one without an address.
+    """
     content = await asyncio.to_thread(picture.png)
     name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
     reply = await retrying(job, lambda: job.wire.upload(job.provider.upload, name, content))
@@ -53,7 +64,12 @@ async def upload(job: Job, picture: Picture) -> str:
 
 
 async def submit(job: Job, fields: dict[str, Any], price: Price) -> Row:
-    """Sends the job. Only what surely did not start one is sent again."""
+    """Sends the job. Only what surely did not start one is sent again.
+
+    Raises:
+        RateLimitedError, NotSentError: At the last attempt as well. Nothing was started.
+        HostedError: See `submit_once`.
+    """
     backoff = job.timing.backoff()
     for _ in range(job.timing.attempts - 1):
         try:
@@ -68,7 +84,14 @@ async def submit(job: Job, fields: dict[str, Any], price: Price) -> Row:
 
 
 async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
-    """Writes the row, posts the job in a thread that sees it through, and looks for it if no answer comes."""
+    """Writes the row, posts the job in a thread that sees it through, and looks for it if no answer comes.
+
+    Raises:
+        RateLimitedError, NotSentError: No job was started, and it may be sent again.
+        AuthError, BalanceError, RefusedError: The provider did not take it.
+        UnclearError: It may have started, or another ComfyUI is starting the same.
+        UnnotedError: It runs, and its id is not on disk.
+    """
     request, provider = job.request, job.provider
     row = Row(
         digest=request.digest(),
@@ -126,7 +149,11 @@ async def look_up(job: Job, row: Row) -> str | None:
 
 
 async def retrying(job: Job, exchange: Callable[[], Awaitable[Reply]]) -> Reply:
-    """Repeats what may be repeated while the trouble is of a passing kind."""
+    """Repeats what may be repeated while the trouble is of a passing kind, and returns the last answer.
+
+    Raises:
+        LostError, NotSentError: No answer came at the last attempt, either.
+    """
     backoff = job.timing.backoff()
     for _ in range(job.timing.attempts - 1):
         try:

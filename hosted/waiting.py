@@ -61,7 +61,11 @@ async def poll(job: Job, row: Row) -> Reply | None:
 
 
 async def is_missing(job: Job, row: Row) -> bool:
-    """Asks once more for a job that the provider did not know."""
+    """Asks once more for a job that the provider did not know.
+
+    Raises:
+        UnavailableError: No answer came.
+    """
     reply = await job.wire.get(path_of(job, row))
     return answers.status_of(reply) in (400, 404) and not answers.read_task(reply.data).status
 
@@ -128,7 +132,12 @@ def place_of(job: Job, row: Row) -> Path:
 
 
 async def fetch(job: Job, row: Row, task: Task) -> Path:
-    """Downloads the clip, unless it is here already."""
+    """Downloads the clip, unless it is here already.
+
+    Raises:
+        DownloadError: It could not be fetched, or is none to take.
+        HostedError: As in `wait`, for the address was asked for once more.
+    """
     path = place_of(job, row)
     trusted, backoff = job.settings.trusted_origin(job.provider), job.timing.backoff()
     for attempt in range(job.timing.attempts):

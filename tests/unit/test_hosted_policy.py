@@ -1,11 +1,12 @@
 """What the operator decides, what a guest cannot do, and where keys and clips may come from and go to."""
 
 import asyncio
+import re
 import sys
 import threading
 
 import pytest
-from pack.hosted import download
+from pack.hosted import download, errors
 from pack.hosted.client import Client
 from pack.hosted.errors import HostedError, PolicyError
 from pack.hosted.job import Status
@@ -143,6 +144,21 @@ def test_the_key_goes_nowhere_but_to_the_provider(provider, running, tmp_path):
     assert wrong.name == "AuthError"
     assert "canary-wrong-key-1" not in wrong.text  # the provider echoes it
     assert "***" in wrong.text
+
+
+def families(kind):
+    """Yields the name of every error below one, with its parent's."""
+    for child in kind.__subclasses__():
+        yield child.__name__, kind.__name__
+        yield from families(child)
+
+
+def test_the_tree_of_errors_is_whole():
+    listed, parent = set(), ""
+    for bar, name in re.findall(r"^(│?) *[├└]── (\w+)", errors.__doc__, re.MULTILINE):
+        listed.add((name, parent if bar else "HostedError"))
+        parent = parent if bar else name
+    assert listed == set(families(HostedError))
 
 
 def test_settings_cannot_be_told_by_a_request(tmp_path):
