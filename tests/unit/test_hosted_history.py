@@ -23,14 +23,16 @@ class List:
         self.answers = list(answers)
         self.timing = timing
         self.looks = 0
+        self.asked = []
 
     async def post(self, path, body):
-        return self.answer()
+        return self.answer(body)
 
     async def get(self, path, params):
-        return self.answer()
+        return self.answer(params)
 
-    def answer(self):
+    def answer(self, asked):
+        self.asked.append(asked)
         self.looks += 1
         data = self.answers[min(self.looks, len(self.answers)) - 1]
         return data if isinstance(data, Reply) else Reply(200, {"code": 200, "data": {"items": data}})
@@ -115,6 +117,26 @@ def test_an_item_that_cannot_be_read_is_a_doubt(listed):
         find([listed])
 
 
+FULL = [item(str(number), prompt="A dog.") for number in range(history.PAGE)]
+BY_POST = {"page_size": 20, "model": "m", "include_inputs": True}
+
+
+@pytest.mark.parametrize(
+    ("provider", "pages"),
+    [
+        (WAVESPEED, [{**BY_POST, "page": page} for page in (1, 2)]),
+        (ATLASCLOUD, [{"no": page, "size": "20", "model": "m"} for page in ("1", "2")]),
+    ],
+)
+def test_a_full_page_leads_to_the_next_and_a_shorter_one_ends_the_search(provider, pages):
+    listed = List(FULL, [item()], FULL)
+    assert find(listed, provider=provider) == "j1"
+    assert listed.asked == pages
+    listed = List(FULL, FULL[1:], [item()])
+    assert find(listed, provider=provider) is None
+    assert listed.asked == pages
+
+
 def test_a_list_without_an_end_is_a_doubt():
     with pytest.raises(UnclearError, match="does not tell which one it is"):
-        find([item(str(number), prompt="A dog.") for number in range(history.PAGE)])
+        find(FULL)
