@@ -60,24 +60,24 @@ class Client:
         base = self.settings.base(provider)
         status.words, digest = "waiting for the same job in another node", request.digest()
         async with _turns.of(digest), Wire(provider.title, base, self.key, self.timing) as wire:
-            job = Job(request, status, wire, self.ledger, self.settings)
+            job = Job(request, status, wire, self.ledger, self.clips, self.settings)
             async with self.ledger.alone(digest, lambda: job.say("waiting for the same job in another ComfyUI")):
-                row, task, resumed = await finish(job, run_id, self.clips)
+                row, task, resumed = await finish(job, run_id)
             status.made = True
             if stop_if_flagged:
-                stop_flagged(job, row, task)
-            path = await waiting.fetch(job, row, task, self.clips)
+                stop_flagged(job, row)
+            path = await waiting.fetch(job, row, task)
         status.ended = True
-        return Clip(path, row, task.flagged, task.usd, resumed, time.monotonic() - began)
+        return Clip(path, row, resumed, time.monotonic() - began)
 
 
-async def finish(job: Job, run_id: str, clips: Path) -> tuple[Row, Task, bool]:
+async def finish(job: Job, run_id: str) -> tuple[Row, Task, bool]:
     """Returns a job that has ended well, and whether an earlier run started it."""
-    row = await find_earlier(job, clips)
+    row = await find_earlier(job)
     if row is not None:
         job.say("picking up the earlier job", row)
-        if is_here(row, clips):
-            return row, Task(row.job_id, flagged=row.flagged, usd=row.charged), True
+        if is_here(job, row):
+            return row, Task(), True
         return *await waiting.wait(job, row), True
     provider, settings = job.provider, job.settings
     limits = settings.jobs(provider), settings.starts_per_minute(provider)
@@ -86,7 +86,7 @@ async def finish(job: Job, run_id: str, clips: Path) -> tuple[Row, Task, bool]:
         return *await waiting.wait(job, row), False
 
 
-async def find_earlier(job: Job, clips: Path) -> Row | None:
+async def find_earlier(job: Job) -> Row | None:
     """Returns the row of an earlier job of the same inputs that may lead to a clip."""
     digest = job.request.digest()
     job.status.posting = submission.is_under_way(digest)
@@ -100,16 +100,16 @@ async def find_earlier(job: Job, clips: Path) -> Row | None:
         job_id = await starting.look_up(job, row)
         if job_id:
             return job.ledger.change(row, state="sent", job_id=job_id)
-    elif row.state != "failed" and (is_here(row, clips) or not await is_gone(job, row)):
+    elif row.state != "failed" and (is_here(job, row) or not await is_gone(job, row)):
         return row
     job.ledger.remove(row)
     job.status.posting = False
     return None
 
 
-def is_here(row: Row, clips: Path) -> bool:
+def is_here(job: Job, row: Row) -> bool:
     """Says whether the clip of a job is on disk, so that nobody need be asked."""
-    return row.state == "done" and waiting.place_of(row, clips).is_file()
+    return row.state == "done" and waiting.place_of(job, row).is_file()
 
 
 async def is_gone(job: Job, row: Row) -> bool:
@@ -118,13 +118,13 @@ async def is_gone(job: Job, row: Row) -> bool:
     return (old or row.state == "missing") and await waiting.is_missing(job, row)
 
 
-def stop_flagged(job: Job, row: Row, task: Task) -> None:
+def stop_flagged(job: Job, row: Row) -> None:
     """Ends the run if the clip is flagged.
 
     Raises:
         FlaggedError: It is.
     """
-    if task.flagged:
+    if row.flagged:
         job.status.ended = True
         raise FlaggedError(
             f"{job.provider.title} flagged the content of job {row.job_id}, and if_flagged is set to stop. The clip "

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import os
-import re
 import socket
 import tempfile
 import urllib.parse
@@ -18,6 +16,7 @@ from aiohttp.resolver import ThreadedResolver
 from av.error import FFmpegError
 from yarl import URL
 
+from .address import is_public, may_be_public
 from .errors import DownloadError
 from .timing import Timing
 
@@ -60,19 +59,6 @@ _NOT_PUBLIC = (
 )
 
 
-def is_public(address: str) -> bool:
-    """Says whether an IP address is on the public internet, also where one kind is wrapped in another."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    inner = (ip.ipv4_mapped or ip.sixtofour) if isinstance(ip, ipaddress.IPv6Address) else None
-    if inner is None and ip in _NAT64:
-        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.is_global and not ip.is_multicast and ip not in _OLD and (inner is None or is_public(str(inner)))
-
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_OLD = ipaddress.ip_network("::/96")  # IPv4 in IPv6 as it was once written
-
-
 def check_address(url: str, trusted: str | None) -> URL:
     """Checks an address before anything connects to it, and returns what was checked: as the connection reads it.
 
@@ -89,20 +75,12 @@ def check_address(url: str, trusted: str | None) -> URL:
         ours = bool(trusted) and parsed.origin() == URL(trusted or "")
     except ValueError:
         raise DownloadError(_NOT_PUBLIC) from None
-    if parsed.user or not (ours or (parsed.scheme == "https" and _is_public_host(parsed.raw_host or ""))):
+    if parsed.user or not (ours or (parsed.scheme == "https" and may_be_public(parsed.raw_host or ""))):
         raise DownloadError(_NOT_PUBLIC)
     return parsed
 
 
-def _is_public_host(host: str) -> bool:
-    try:
-        return is_public(host)
-    except ValueError:
-        # A name, which the resolver looks at; what the connection would take for a number never gets there.
-        return bool(host) and ":" not in host and not re.fullmatch(r"[\d.]+", host)
-
-
-async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, limit: int = MAX_CLIP) -> None:
+async def fetch(url: str, target: Path, trusted: str | None, timing: Timing) -> None:
     """Downloads a clip and puts it in place when it is complete and can be decoded.
 
     Raises:
@@ -113,7 +91,7 @@ async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, lim
     handle, name = tempfile.mkstemp(suffix=".part", prefix=f"{target.stem}-", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            await _stream(url, file, trusted, timing, limit)
+            await _stream(url, file, trusted, timing)
         await asyncio.to_thread(check_clip, Path(name))
         os.replace(name, target)
     finally:
@@ -121,7 +99,7 @@ async def fetch(url: str, target: Path, trusted: str | None, timing: Timing, lim
             Path(name).unlink()
 
 
-async def _stream(url: str, file: Any, trusted: str | None, timing: Timing, limit: int) -> None:
+async def _stream(url: str, file: Any, trusted: str | None, timing: Timing) -> None:
     limits = aiohttp.ClientTimeout(total=timing.download, sock_connect=timing.connect, sock_read=timing.stall)
     resolver = PublicResolver()
     connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
@@ -130,7 +108,7 @@ async def _stream(url: str, file: Any, trusted: str | None, timing: Timing, limi
             for _ in range(REDIRECTS + 1):
                 async with session.get(check_address(url, trusted), allow_redirects=False) as answer:
                     if answer.status not in (301, 302, 303, 307, 308):
-                        await _take(answer, file, limit)
+                        await _take(answer, file)
                         return
                     url = urllib.parse.urljoin(url, answer.headers.get("Location", ""))
             raise BrokenError("The address of the clip leads from one to the next without an end. Run again.")
@@ -143,18 +121,18 @@ async def _stream(url: str, file: Any, trusted: str | None, timing: Timing, limi
         await resolver.close()
 
 
-async def _take(answer: aiohttp.ClientResponse, file: Any, limit: int) -> None:
+async def _take(answer: aiohttp.ClientResponse, file: Any) -> None:
     if answer.status != 200:
         raise BrokenError(f"The address of the clip answers {answer.status}. Run again: the clip is paid.")
     size = answer.content_length or 0
     async for piece in answer.content.iter_chunked(_PIECE):
         size = max(size, file.tell() + len(piece))
-        if size > limit:
+        if size > MAX_CLIP:
             break
         file.write(piece)
-    if size > limit:
+    if size > MAX_CLIP:
         raise DownloadError(
-            f"A clip may have {limit / 1e6:.0f} MB, and this one has {size / 1e6:.0f} MB or more. Nothing was kept. "
+            f"A clip may have {MAX_CLIP / 1e6:.0f} MB, and this one has {size / 1e6:.0f} MB or more. Nothing was kept. "
             "Download it from your account at the provider."
         )
 

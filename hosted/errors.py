@@ -1,20 +1,27 @@
 """What can go wrong with a hosted job. Every text says rule, value and remedy, and holds no key and no signed address.
 
 HostedError
-├── RequestError        the request breaks a rule of the model; nothing was sent
-├── PolicyError         the operator of this ComfyUI does not allow it; nothing was sent
-├── AuthError           no key, or the provider refuses it
-├── BalanceError        the account is empty
-├── RefusedError        the provider did not take the job; nothing is charged
-├── UnavailableError    the provider cannot be reached, or does not answer as documented
-├── UnclearError        a job was sent, and nobody can say yet whether it arrived
-├── JobError            a job of a known id
-│   ├── JobFailedError  the provider gave it up
-│   ├── ModeratedError  its content filter refused it
-│   ├── JobGoneError    the provider does not know it any more
-│   └── JobPendingError it takes longer than the node waits
-├── DownloadError       the clip is made and paid, and could not be fetched
-└── FlaggedError        the provider flagged the clip, and the node is set to stop then
+├── RequestError          the request breaks a rule of the model; nothing was sent
+├── PolicyError           the operator of this ComfyUI does not allow it; nothing was sent
+├── AuthError             no key, or the provider refuses it
+├── BalanceError          the account is empty
+├── RefusedError          the provider did not take the job; nothing is charged
+│   └── RateLimitedError  answers.py: too many requests, so that it may be sent again
+├── UnavailableError      the provider cannot be reached, or does not answer as documented
+│   ├── NotSentError      wire.py: no connection stood, so nothing left this machine
+│   └── LostError         wire.py: the exchange broke off, and the request may have arrived
+├── UnclearError          a job was sent, and nobody can say yet whether it arrived
+│   └── UnnotedError      submission.py: it runs, and its id could not be written down
+├── JobError              a job of a known id
+│   ├── JobFailedError    the provider gave it up
+│   ├── ModeratedError    its content filter refused it
+│   ├── JobGoneError      the provider does not know it any more
+│   └── JobPendingError   it takes longer than the node waits
+├── DownloadError         the clip is made and paid, and could not be fetched
+│   └── BrokenError       download.py: this attempt failed, and another one may not
+└── FlaggedError          the provider flagged the clip, and the node is set to stop then
+
+Those with the name of a file are defined there, beside what raises them; the others are here.
 """
 
 

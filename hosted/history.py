@@ -1,6 +1,5 @@
 """Finds a job whose id never arrived in the provider's own list of jobs."""
 
-import hashlib
 import json
 import time
 from collections.abc import Collection
@@ -9,7 +8,7 @@ from typing import Any
 
 from .answers import status_of
 from .errors import UnavailableError, UnclearError
-from .ledger import Row
+from .ledger import Row, digest_of
 from .providers import Provider
 from .timing import Timing
 from .wire import Wire
@@ -17,19 +16,6 @@ from .wire import Wire
 PAGE = 20  # with their inputs, items may be large
 PAGES = 25
 CLOCKS_DIFFER = 300.0  # seconds that this machine's clock and the provider's may be apart
-
-
-def digest_of(value: Any) -> str:
-    """Identifies a value of a job without telling what it is; 1 and 1.0 are the same, as they are in JSON."""
-    return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 async def find_job(wire: Wire, provider: Provider, row: Row, taken: Collection[str] = ()) -> str | None:
@@ -50,7 +36,7 @@ async def find_job(wire: Wire, provider: Provider, row: Row, taken: Collection[s
             f"{provider.title} has no list of jobs that could be asked. Look at your account there: if nothing was "
             "charged, start a new job by changing the seed."
         )
-    pauses, deadline = wire.timing.pauses(), time.monotonic() + longest(wire.timing)
+    backoff, deadline = wire.timing.backoff(), time.monotonic() + longest(wire.timing)
     while True:
         # The second clock is for a row from the future: the first one was set back.
         late = time.time() > row.posted + longest(wire.timing) or time.monotonic() > deadline
@@ -65,7 +51,7 @@ async def find_job(wire: Wire, provider: Provider, row: Row, taken: Collection[s
         else:
             if found or late:
                 return found
-        await pauses.wait()
+        await backoff.wait()
 
 
 def longest(timing: Timing) -> float:

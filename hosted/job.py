@@ -2,16 +2,14 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from .ledger import Ledger, Row
+from .providers import Provider
 from .request import Request
 from .settings import Settings
 from .timing import Timing
 from .wire import Wire
-
-if TYPE_CHECKING:
-    from .providers import Provider
 
 
 @dataclass
@@ -39,16 +37,21 @@ class Status:
 
 @dataclass(frozen=True)
 class Job:
-    """What the steps share."""
+    """What the steps share.
+
+    Attributes:
+        clips: Folder for finished clips.
+    """
 
     request: Request
     status: Status
     wire: Wire
     ledger: Ledger
+    clips: Path
     settings: Settings
 
     @property
-    def provider(self) -> "Provider":
+    def provider(self) -> Provider:
         """Who makes the clip."""
         return self.request.provider
 

@@ -12,6 +12,7 @@ claimed by nobody alive is a request that may or may not have arrived.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -54,6 +55,24 @@ class Row:
     asked: bool = False
     flagged: bool | None = None
     charged: float | None = None
+
+
+def digest_of(value: Any) -> str:
+    """Identifies a value of a job without telling what it is; 1 and 1.0 are the same, as they are in JSON."""
+    return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def marks_of(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Returns a digest of each parameter of a job: enough to find it, and nothing to read."""
+    return {name: digest_of(value) for name, value in fields.items()}
 
 
 class Ledger:

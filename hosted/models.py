@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 PRICES_OF = "September 2026"
 PLAIN, HIGH, LOW = "loras", "high_noise_loras", "low_noise_loras"
 EACH = (PLAIN, HIGH, LOW)
+RESOLUTIONS = ("480p", "720p", "1080p")
+DURATIONS = (5, 8)  # seconds
 _SIZE_FACTOR = {"480p": 1.0, "720p": 2.0, "1080p": 4.0}  # only that of 720p is documented, and only by WaveSpeed
 
 
@@ -26,7 +28,7 @@ class Model:
 
     id: str
     resolutions: tuple[str, ...] = ("480p", "720p")
-    durations: tuple[int, ...] = (5, 8)
+    durations: tuple[int, ...] = DURATIONS
     lora_arrays: tuple[str, ...] = ()
     takes_negative_prompt: bool = False
     takes_last_image: bool = False
@@ -47,12 +49,12 @@ class Model:
 
 def _sized(size: str, kind: str, lora_arrays: tuple[str, ...] = (), usd: float | None = None) -> Model:
     name = f"wavespeed-ai/wan-2.2/i2v-{size}{kind}"
-    return Model(name, (size,), (5, 8), lora_arrays, True, True, usd)
+    return Model(name, (size,), DURATIONS, lora_arrays, True, True, usd)
 
 
 WAVESPEED = (
-    Model("wavespeed-ai/wan-2.2/image-to-video", ("480p", "720p"), (5, 8), (), True, True, 0.03),
-    Model("wavespeed-ai/wan-2.2/image-to-video-lora", ("480p", "720p"), (5, 8), EACH, True, True),
+    Model("wavespeed-ai/wan-2.2/image-to-video", ("480p", "720p"), DURATIONS, (), True, True, 0.03),
+    Model("wavespeed-ai/wan-2.2/image-to-video-lora", ("480p", "720p"), DURATIONS, EACH, True, True),
     _sized("480p", ""),
     _sized("480p", "-lora", EACH),
     _sized("480p", "-ultra-fast"),
@@ -67,17 +69,15 @@ WAVESPEED = (
     Model("wavespeed-ai/wan-2.2-spicy/image-to-video-lora", lora_arrays=(HIGH, LOW), usd_per_second=0.04),
 )
 
-_UP_TO_1080P = ("480p", "720p", "1080p")
-
 ATLASCLOUD = (
     Model("atlascloud/wan-2.2/image-to-video", takes_negative_prompt=True),
     Model("atlascloud/wan-2.2/image-to-video-lora", lora_arrays=EACH, takes_negative_prompt=True, usd_per_second=0.04),
-    Model("atlascloud/wan-2.2-turbo/image-to-video", _UP_TO_1080P),
+    Model("atlascloud/wan-2.2-turbo/image-to-video", RESOLUTIONS),
     Model("alibaba/wan-2.2/i2v-480p", ("480p",), (5,)),
     Model("alibaba/wan-2.2/i2v-720p", ("720p",), (5,)),
-    Model("atlascloud/wan-2.2-turbo-spicy/image-to-video", _UP_TO_1080P, usd_per_second=0.02),
+    Model("atlascloud/wan-2.2-turbo-spicy/image-to-video", RESOLUTIONS, usd_per_second=0.02),
     Model(
-        "atlascloud/wan-2.2-turbo-spicy/image-to-video-lora", _UP_TO_1080P, (5, 8), (HIGH, LOW), usd_per_second=0.026
+        "atlascloud/wan-2.2-turbo-spicy/image-to-video-lora", RESOLUTIONS, DURATIONS, (HIGH, LOW), usd_per_second=0.026
     ),
     Model("alibaba/wan-2.2-spicy/image-to-video", usd_per_second=0.03),
     Model("alibaba/wan-2.2-spicy/image-to-video-lora", lora_arrays=EACH, usd_per_second=0.04),

@@ -15,15 +15,12 @@ class Clip:
 
     Attributes:
         path: Of the MP4, in a folder that ComfyUI empties when it starts.
-        flagged: By the provider; None where it does not say.
-        charged: What the provider says that it charged, in US dollars; None where it does not say.
+        row: Of its job, with what the provider said of the clip.
         resumed: It was paid in an earlier run.
     """
 
     path: Path
     row: Row
-    flagged: bool | None
-    charged: float | None
     resumed: bool
     seconds: float
 
@@ -42,9 +39,9 @@ class Clip:
 
     def _price(self) -> str:
         price = str(Price(self.row.usd, self.row.asked))
-        if self.charged is not None:
-            price = f"{dollars(self.charged)} charged"
+        if self.row.charged is not None:
+            price = f"{dollars(self.row.charged)} charged"
         return f"Price: {price}{', paid by an earlier run' if self.resumed else ''}"
 
     def _flag(self) -> str:
-        return {True: "FLAGGED", False: "none", None: "not given"}[self.flagged]
+        return {True: "FLAGGED", False: "none", None: "not given"}[self.row.flagged]

@@ -2,10 +2,7 @@
 
 import hashlib
 import io
-import ipaddress
-import re
 import threading
-import urllib.parse
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -13,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from .address import check_url, shown
 from .errors import RequestError
-from .history import digest_of
-from .masking import HIDDEN, mask
+from .ledger import digest_of
 from .models import HIGH, LOW, PLAIN, Model
 from .providers import OFFERS, Provider
 
@@ -26,7 +23,6 @@ MAX_SEED = 2**31 - 1
 MAX_LORAS = 3  # per expert
 MAX_SCALE = 4.0
 MAX_UPLOAD = 20_000_000  # bytes; the smallest of the limits that WaveSpeed's pages name
-_HUGGING_FACE_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Lora:
     trigger_words: str = ""
 
     def __repr__(self) -> str:  # ComfyUI writes it into its error reports
-        return f"{_shown(self.url)} at {self.scale:g} on {self.expert}"
+        return f"{shown(self.url)} at {self.scale:g} on {self.expert}"
 
     def check(self) -> None:
         """Checks address and scale.
@@ -57,56 +53,6 @@ class Lora:
         if self.expert not in EXPERTS:
             raise RequestError(f"A hosted LoRA goes on one of {', '.join(EXPERTS)}, got '{self.expert}'.")
         check_url(self.url)
-
-
-def check_url(url: str) -> None:
-    """Checks the form of a LoRA's address. Nothing is looked up or fetched.
-
-    Raises:
-        RequestError: The provider could not, or should not, fetch it.
-    """
-    if HIDDEN in url:
-        raise RequestError(f"The token of the LoRA's address was masked, got {_named(url)}. Paste the address again.")
-    if not _is_fetched(url):
-        raise RequestError(
-            "A hosted LoRA needs the public https address of a .safetensors file, or a Hugging Face id such as "
-            f"owner/repository, got {_named(url)}. Files on this machine must be uploaded somewhere first."
-        )
-
-
-def _is_fetched(url: str) -> bool:
-    if _HUGGING_FACE_ID.fullmatch(url):
-        return True
-    if re.search(r"[\s\x00-\x1f\\#]", url):  # what follows a # is not sent, and may be a token
-        return False
-    try:
-        parts = urllib.parse.urlsplit(url)
-        return parts.scheme == "https" and _is_public(parts.hostname) and not parts.username and len(parts.path) > 1
-    except ValueError:
-        return False
-
-
-def _shown(url: str) -> str:
-    return mask(url) if _is_fetched(url) else _named(url)
-
-
-def _named(url: str) -> str:
-    """Names an address that may hold a token anywhere: by what surely is none."""
-    unnamed = "something else" if url else "nothing"
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, _ = parts.hostname or "", parts.port  # which is no number where a password holds a slash
-    except ValueError:
-        return unnamed
-    known = parts.scheme in ("http", "https", "ftp") and re.fullmatch(r"[\w-]+(\.[\w-]+)+", host)
-    return f"one at {parts.scheme}://{host}" if known else unnamed
-
-
-def _is_public(host: str | None) -> bool:
-    try:
-        return ipaddress.ip_address(host or "").is_global
-    except ValueError:
-        return bool(host) and "." in host.strip(".") and not host.endswith((".local", ".internal", ".localhost"))
 
 
 _encoding = threading.Lock()  # one at a time, so that twenty nodes leave the processor to others
@@ -258,12 +204,12 @@ def arrays_for(expert: str, offer: str) -> tuple[str, ...]:
 
 
 def check_settings(
-    offer: str | None,
-    resolution: str | None,
-    duration: int | None,
-    seed: int | None,
-    prompt: str | None,
-    negative_prompt: str | None,
+    offer: str | None = None,
+    resolution: str | None = None,
+    duration: int | None = None,
+    seed: int | None = None,
+    prompt: str | None = None,
+    negative_prompt: str | None = None,
 ) -> None:
     """Checks what is known of a request before the nodes before it have run; None is not known yet.
 

@@ -10,7 +10,7 @@ from . import answers, history, submission
 from .answers import RateLimitedError
 from .errors import HostedError, UnavailableError, UnclearError
 from .job import Job
-from .ledger import Row
+from .ledger import Row, marks_of
 from .prices import Price, Purse, find_price
 from .request import Picture
 from .wire import LostError, NotSentError, Reply, Wire
@@ -19,7 +19,12 @@ _purse = Purse()  # of all graphs and nodes of this process
 
 
 async def start(job: Job, run_id: str) -> Row:
-    """Uploads the pictures, asks the price, submits, and returns the row of a job that runs."""
+    """Uploads the pictures, asks the price, submits, and returns the row of a job that runs.
+
+    Raises:
+        PolicyError: It would cost more than the operator lets a run spend, or nobody can say what it costs.
+        HostedError: See `upload` and `submit`.
+    """
     request = job.request
     job.say("uploading")
     image = await upload(job, request.image)
@@ -38,10 +43,16 @@ async def start(job: Job, run_id: str) -> Row:
 
 
 async def upload(job: Job, picture: Picture) -> str:
-    """Uploads a picture and returns its address. It costs nothing, so it may be repeated."""
+    """Uploads a picture and returns its address. It costs nothing, so it may be repeated.
+
+    Raises:
+        RequestError: It is larger than providers take.
+        AuthError, BalanceError, RefusedError: The provider does not take it.
+        UnavailableError: No answer came, or one without an address.
+    """
     content = await asyncio.to_thread(picture.png)
     name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
-    reply = await patiently(job, lambda: job.wire.upload(job.provider.upload, name, content, "image/png"))
+    reply = await retrying(job, lambda: job.wire.upload(job.provider.upload, name, content))
     if not reply.fine or answers.status_of(reply) >= 400:
         raise answers.refusal(job.provider, reply, job.wire.key)
     url = answers.uploaded_url(reply.data)
@@ -53,22 +64,34 @@ async def upload(job: Job, picture: Picture) -> str:
 
 
 async def submit(job: Job, fields: dict[str, Any], price: Price) -> Row:
-    """Sends the job. Only what surely did not start one is sent again."""
-    pauses = job.timing.pauses()
+    """Sends the job. Only what surely did not start one is sent again.
+
+    Raises:
+        RateLimitedError, NotSentError: At the last attempt as well. Nothing was started.
+        HostedError: See `submit_once`.
+    """
+    backoff = job.timing.backoff()
     for _ in range(job.timing.attempts - 1):
         try:
             return await submit_once(job, fields, price)
         except RateLimitedError as error:
             job.say("waiting: too many requests")
-            await pauses.wait(job.timing.rate if error.retry_after is None else error.retry_after)
+            await backoff.wait(job.timing.rate if error.retry_after is None else error.retry_after)
         except NotSentError:
             job.say("not reachable, trying again")
-            await pauses.wait()
+            await backoff.wait()
     return await submit_once(job, fields, price)
 
 
 async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
-    """Writes the row, posts the job in a thread that sees it through, and looks for it if no answer comes."""
+    """Writes the row, posts the job in a thread that sees it through, and looks for it if no answer comes.
+
+    Raises:
+        RateLimitedError, NotSentError: No job was started, and it may be sent again.
+        AuthError, BalanceError, RefusedError: The provider did not take it.
+        UnclearError: It may have started, or another ComfyUI is starting the same.
+        UnnotedError: It runs, and its id is not on disk.
+    """
     request, provider = job.request, job.provider
     row = Row(
         digest=request.digest(),
@@ -76,7 +99,7 @@ async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
         model=request.model.id,
         state="claimed",
         posted=time.time(),
-        marks=submission.marks_of(fields),
+        marks=marks_of(fields),
         usd=price.usd,
         asked=price.asked,
     )
@@ -125,18 +148,22 @@ async def look_up(job: Job, row: Row) -> str | None:
     return await history.find_job(job.wire, job.provider, row, taken)
 
 
-async def patiently(job: Job, exchange: Callable[[], Awaitable[Reply]]) -> Reply:
-    """Repeats what may be repeated while the trouble is of a passing kind."""
-    pauses = job.timing.pauses()
+async def retrying(job: Job, exchange: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Repeats what may be repeated while the trouble is of a passing kind, and returns the last answer.
+
+    Raises:
+        LostError, NotSentError: No answer came at the last attempt, either.
+    """
+    backoff = job.timing.backoff()
     for _ in range(job.timing.attempts - 1):
         try:
             reply = await exchange()
         except (LostError, NotSentError):
             job.say("no answer, trying again")
-            await pauses.wait()
+            await backoff.wait()
             continue
         if reply.status not in (408, 425, 429) and reply.status < 500:
             return reply
         default = job.timing.rate if reply.status == 429 else 0.0
-        await pauses.wait(default if reply.retry_after is None else reply.retry_after)
+        await backoff.wait(default if reply.retry_after is None else reply.retry_after)
     return await exchange()

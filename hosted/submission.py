@@ -3,11 +3,10 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
-from . import history
 from .answers import read_submission
 from .errors import HostedError, UnclearError
 from .ledger import Ledger, Row
@@ -26,11 +25,6 @@ _in_flight: dict[str, "Future[Row]"] = {}  # digest -> what its submission will 
 
 class UnnotedError(UnclearError):
     """A job runs, and its id could not be written down."""
-
-
-def marks_of(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Returns a digest of each parameter of a job: enough to find it, and nothing to read."""
-    return {name: history.digest_of(value) for name, value in fields.items()}
 
 
 async def post(ledger: Ledger, row: Row, wire: Wire, provider: Provider, path: str, body: dict[str, Any]) -> Row:

@@ -45,13 +45,13 @@ class Timing:
     rate: float = 5.0
     attempts: int = 4
 
-    def pauses(self, first: float | None = None) -> "Pauses":
+    def backoff(self) -> "Backoff":
         """Returns waits that grow by half each time, a fifth shorter or longer at random."""
-        return Pauses(first or self.first_poll, self.longest_poll)
+        return Backoff(self.first_poll, self.longest_poll)
 
 
 @dataclass
-class Pauses:
+class Backoff:
     """Waits that grow."""
 
     current: float

@@ -30,7 +30,7 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
     Raises:
         HostedError: It ended badly, or waiting makes no sense any more.
     """
-    deadline, pauses = time.monotonic() + job.timing.deadline, job.timing.pauses()
+    deadline, backoff = time.monotonic() + job.timing.deadline, job.timing.backoff()
     unknown = empty = 0
     while True:
         reply = await poll(job, row)
@@ -47,7 +47,7 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
             raise too_late(job, row, empty >= EMPTY)
         if task.status:
             job.say(task.status, row)
-        await pauses.wait((reply.retry_after or 0.0) if reply else 0.0)
+        await backoff.wait((reply.retry_after or 0.0) if reply else 0.0)
 
 
 async def poll(job: Job, row: Row) -> Reply | None:
@@ -61,7 +61,11 @@ async def poll(job: Job, row: Row) -> Reply | None:
 
 
 async def is_missing(job: Job, row: Row) -> bool:
-    """Asks once more for a job that the provider did not know."""
+    """Asks once more for a job that the provider did not know.
+
+    Raises:
+        UnavailableError: No answer came.
+    """
     reply = await job.wire.get(path_of(job, row))
     return answers.status_of(reply) in (400, 404) and not answers.read_task(reply.data).status
 
@@ -122,15 +126,20 @@ def failure(job: Job, row: Row, task: Task) -> HostedError:
     return JobFailedError(f"{title} gave job {row.job_id} up: {words}. {charged} Run again for a new one.")
 
 
-def place_of(row: Row, clips: Path) -> Path:
+def place_of(job: Job, row: Row) -> Path:
     """Returns where the clip of a job is kept; the name tells neither request nor job."""
-    return clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
+    return job.clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
 
 
-async def fetch(job: Job, row: Row, task: Task, clips: Path) -> Path:
-    """Downloads the clip, unless it is here already."""
-    path = place_of(row, clips)
-    trusted, pauses = job.settings.trusted_origin(job.provider), job.timing.pauses()
+async def fetch(job: Job, row: Row, task: Task) -> Path:
+    """Downloads the clip, unless it is here already.
+
+    Raises:
+        DownloadError: It could not be fetched, or is none to take.
+        HostedError: As in `wait`, for the address was asked for once more.
+    """
+    path = place_of(job, row)
+    trusted, backoff = job.settings.trusted_origin(job.provider), job.timing.backoff()
     for attempt in range(job.timing.attempts):
         if path.is_file():
             break
@@ -140,6 +149,6 @@ async def fetch(job: Job, row: Row, task: Task, clips: Path) -> Path:
         except download.BrokenError as error:
             if attempt + 1 == job.timing.attempts:
                 raise DownloadError(str(error)) from None
-            await pauses.wait()
+            await backoff.wait()
             _, task = await wait(job, row)  # for a fresh address: they expire
     return path

@@ -9,7 +9,6 @@ from typing import Any
 import aiohttp
 
 from .errors import UnavailableError
-from .masking import mask
 from .timing import Timing
 
 MAX_ANSWER = 4_000_000  # bytes
@@ -76,10 +75,10 @@ class Wire:
         """Posts JSON, once."""
         return await self._exchange("POST", path, seconds or self.timing.request, json=body)
 
-    async def upload(self, path: str, name: str, content: bytes, kind: str) -> Reply:
-        """Posts a file as the form field `file`."""
+    async def upload(self, path: str, name: str, content: bytes) -> Reply:
+        """Posts a PNG as the form field `file`."""
         form = aiohttp.FormData()
-        form.add_field("file", content, filename=name, content_type=kind)
+        form.add_field("file", content, filename=name, content_type="image/png")
         return await self._exchange("POST", path, self.timing.upload, data=form)
 
     async def _exchange(self, method: str, path: str, seconds: float, **what: Any) -> Reply:
@@ -94,16 +93,16 @@ class Wire:
                 return Reply(answer.status, _json(await _read(answer)), _seconds(answer.headers.get("Retry-After")))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSentError(
-                f"{self.title} could not be reached ({self._words(error)}). Check the network connection and try again."
+                f"{self.title} could not be reached ({_kind(error)}). Check the network connection and try again."
             ) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise LostError(
-                f"The connection to {self.title} broke off ({self._words(error)}). Try again in a moment."
+                f"The connection to {self.title} broke off ({_kind(error)}). Try again in a moment."
             ) from None
 
-    def _words(self, error: BaseException) -> str:
-        # The library's own text would show addresses.
-        return mask(type(error).__name__.removesuffix("Error"), self.key)
+
+def _kind(error: BaseException) -> str:
+    return type(error).__name__.removesuffix("Error")  # the library's own text would show addresses
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -15,18 +15,20 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io, ui
 from comfy_execution.utils import get_executing_context
-from server import PromptServer
 
 from ..hosted import credentials, request
 from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
 from ..hosted.job import Status
 from ..hosted.ledger import Ledger
+from ..hosted.models import DURATIONS, RESOLUTIONS
 from ..hosted.providers import OFFERS
 from ..hosted.report import Clip
 from ..hosted.settings import Settings
+from ..media import resize
 from ..weights import triggers
 from .progress import duration as spoken
+from .progress import say
 
 logger = logging.getLogger(__name__)
 
@@ -120,9 +122,9 @@ class Hosted(io.ComfyNode):
                     "of this ComfyUI allows it.",
                 ),
                 io.Combo.Input(
-                    "resolution", options=["480p", "720p", "1080p"], default="480p", tooltip="Not all models take all."
+                    "resolution", options=list(RESOLUTIONS), default="480p", tooltip="Not all models take all."
                 ),
-                io.Combo.Input("duration", options=[5, 8], default=5, tooltip="Seconds."),
+                io.Combo.Input("duration", options=list(DURATIONS), default=5, tooltip="Seconds."),
                 io.Int.Input(
                     "seed",
                     default=0,
@@ -211,15 +213,15 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
     """Converts an IMAGE of one picture.
 
     Args:
-        image: Tensor[1, H, W, C], in [0, 1].
+        image: Tensor[1, H, W, C], in [0, 1]; grey (C = 1), RGB (3) or RGB with straight alpha (4).
 
     Raises:
         RequestError: It holds none, or several.
     """
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
-    pixels = (image[0, ..., :3].float().nan_to_num().clamp(0, 1) * 255).round().cpu().numpy().astype(np.uint8)
-    return request.Picture(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
+    pixels = resize.to_rgb(image[0].float().nan_to_num().clamp(0, 1).cpu().numpy())
+    return request.Picture((pixels * 255).round().astype(np.uint8))
 
 
 def find_key(model: str) -> str:
@@ -287,7 +289,6 @@ class Teller:
 
     def say(self, text: str) -> None:
         """Shows a few words to whoever runs the graph."""
-        server = getattr(PromptServer, "instance", None)
-        if text != self.said and server is not None and server.client_id is not None and self.node_id is not None:
-            server.send_progress_text(text, self.node_id, server.client_id)
+        if text != self.said:
+            say(text, self.node_id)
         self.said = text

@@ -6,7 +6,6 @@ sentence that the node would say; only a question that the frontend never asks i
 
 import asyncio
 import math
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import folder_paths
 from aiohttp import web
 
-from ..hosted import credentials, request
-from ..hosted.errors import AuthError, HostedError
+from ..hosted import request
+from ..hosted.errors import HostedError
 from ..hosted.prices import Price
 from ..media import resolution
 from ..samplers import rcm, routing
@@ -73,7 +72,7 @@ def fit(query: Query) -> Answer:
     tier, aspect, way = (text_of(query, name) for name in ("tier", "aspect", "fit"))
     try:
         target = resolution.fit_size(*source, tier, aspect)
-        return {"text": resolution.describe_fit(source, target, tier, way), **target._asdict()}
+        return {"text": resolution.describe_fit(source, target, tier, way)}
     except ValueError as error:
         return refusal(error)
 
@@ -116,31 +115,17 @@ def hosted(query: Query) -> Answer:
     """Answers what a clip of `model`, `resolution` and `duration` costs, and whether there is a key: never the key."""
     model, size, seconds = text_of(query, "model"), text_of(query, "resolution"), whole(query, "duration")
     try:
-        request.check_settings(model, size, seconds, None, None, None)
+        request.check_settings(model, size, seconds)
     except HostedError as error:
         return refusal(error)
     provider, row = request.find_offer(model)
     price = Price(row.estimate(size, seconds), asked=False)
     costs = str(price)[0].upper() + str(price)[1:]
-    facts = {
-        "usd": price.usd,
-        "key": has_key(model),
-        "variable": provider.key_variable,
-        "command": f"{credentials.COMMAND} {provider.name}",
-    }
     try:
         hosted_node.find_key(model)
     except HostedError as error:
-        return {**refusal(f"{costs}\n{error}"), **facts}
-    return {"text": f"{costs}\nThere is a key for {provider.title}.", **facts}
-
-
-def has_key(model: str) -> bool:
-    """Says whether there is a key for a model, which the operator may have switched off all the same."""
-    try:
-        return credentials.has_key(request.find_offer(model)[0], hosted_node.private_folder(), os.environ)
-    except AuthError:
-        return False
+        return refusal(f"{costs}\n{error}")
+    return {"text": f"{costs}\nThere is a key for {provider.title}."}
 
 
 def model(query: Query) -> Answer:
@@ -201,5 +186,9 @@ def whole(query: Query, name: str, least: int = 0, most: int = 2**53) -> int:
 
 
 HANDLERS: dict[str, Handler] = {
-    f"/wan22_turbo/{make.__name__}": answering(make) for make in (plan, fit, loras, hosted, model)
+    "/wan22_turbo/plan": answering(plan),
+    "/wan22_turbo/fit": answering(fit),
+    "/wan22_turbo/loras": answering(loras),
+    "/wan22_turbo/hosted": answering(hosted),
+    "/wan22_turbo/model": answering(model),
 }

@@ -8,6 +8,8 @@ import torch
 pytestmark = pytest.mark.comfy
 
 from pack.hosted.errors import RequestError  # noqa: E402
+from pack.media.resize import resize_frames  # noqa: E402
+from pack.media.resolution import Size  # noqa: E402
 from pack.nodes.hosted import Hosted, HostedLora, to_picture  # noqa: E402
 
 
@@ -18,15 +20,26 @@ def test_one_picture_and_no_other_number_is_sent(count):
     assert str(refused.value) == f"A hosted model takes one picture as last_image, got {count}. Choose one of them."
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_picture_has_three_channels_and_rounded_values(channels):
+@pytest.mark.parametrize(("channels", "half"), [(1, 128), (3, 128), (4, 64)])
+def test_a_picture_has_three_channels_and_rounded_values(channels, half):
     image = torch.full((1, 4, 6, channels), 0.5)
     image[0, 0, 0] = torch.tensor(float("nan"))
     image[0, 0, 1] = 2.0
     image[0, 0, 2] = -1.0
     pixels = to_picture(image, "image").pixels
     assert pixels.shape == (4, 6, 3)
-    assert pixels[0, :4, 0].tolist() == [0, 255, 0, 128]
+    assert pixels[0, :4, 0].tolist() == [0, 255, 0, half]
+
+
+def test_colours_under_transparent_pixels_stay_here_as_they_do_on_the_local_path():
+    image = torch.rand(1, 4, 6, 4, generator=torch.Generator().manual_seed(0))
+    image[..., :2, 3] = 0.0
+    image[..., 2:4, 3] = 1.0
+    pixels = to_picture(image, "image").pixels
+    assert (pixels[:, :2] == 0).all()
+    assert (pixels[:, 2:4] == (image[0, :, 2:4, :3] * 255).round().numpy()).all()
+    local = resize_frames(image.numpy(), Size(6, 4))[0]
+    assert (pixels == (local * 255).round()).all()
 
 
 def test_hosted_loras_add_up_and_never_show_a_token():

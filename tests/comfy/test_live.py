@@ -79,9 +79,7 @@ def test_what_the_frontend_never_asks_is_an_error(query, sentence):
 
 def test_the_size_and_crop_are_those_of_the_node():
     assert live.fit(FIT) == {
-        "text": "1000x1000 -> 1280x720 (720p)\nCropped 44 % off: top and bottom.\nEnlarged 1.28 times.",
-        "width": 1280,
-        "height": 720,
+        "text": "1000x1000 -> 1280x720 (720p)\nCropped 44 % off: top and bottom.\nEnlarged 1.28 times."
     }
     assert live.fit({**FIT, "width": "10"})["text"].startswith("Picture is 10x1000; its shorter side needs at least 32")
     assert live.fit({**FIT, "fit": "melt"}) == {
@@ -124,18 +122,14 @@ def test_the_words_that_a_click_fills_in_are_the_words_that_the_file_would_give(
 def test_the_price_is_estimated_and_a_missing_key_named(with_api_nodes):
     answer = live.hosted(HOSTED)
     assert answer["text"].startswith(f"About $0.48, prices of {PRICES_OF}\nWaveSpeed needs an API key, and")
-    assert (answer["key"], answer["usd"], answer["refused"]) == (False, 0.48, True)
-    assert (answer["variable"], answer["command"]) == (
-        "WAVESPEED_API_KEY",
-        "python -m hosted.credentials set wavespeed",
-    )
+    assert "variable WAVESPEED_API_KEY, or runs `python -m hosted.credentials set wavespeed`" in answer["text"]
+    assert set(answer) == {"text", "refused"}
 
 
 def test_a_key_is_a_yes_and_no_part_of_it_is_answered(with_api_nodes, monkeypatch):
     monkeypatch.setenv("WAVESPEED_API_KEY", KEY)
     answer = live.hosted(HOSTED)
-    assert answer["key"] is True
-    assert answer["text"].endswith("There is a key for WaveSpeed.")
+    assert answer == {"text": f"About $0.48, prices of {PRICES_OF}\nThere is a key for WaveSpeed."}
     assert not any(KEY[start : start + 4] in json.dumps(answer) for start in range(9, len(KEY) - 3))
     monkeypatch.setenv("WAVESPEED_API_KEY", "not one word " + KEY)
     answer = live.hosted(HOSTED)

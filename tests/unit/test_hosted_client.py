@@ -150,13 +150,13 @@ def test_starts_in_a_minute_stay_within_the_providers_limit(wavespeed, running, 
     assert [slots._take(100, 5) for _ in range(2)] == [True, False]
 
 
-def interrupted(maker, asked, reached):
-    """Runs a request and cancels it, as an interrupt does, when `reached` is set."""
+def interrupted(maker, asked, reached=None):
+    """Runs a request and cancels it, as an interrupt does, when `reached` is set; else while an order is on its way."""
 
     async def run():
         status = Status()
         task = asyncio.ensure_future(maker.run(asked, status))
-        while not reached.is_set():
+        while not task.done() and not (reached.is_set() if reached else status.posting):
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait({task}, timeout=5)
@@ -176,6 +176,17 @@ def test_an_interrupt_while_a_job_is_sent_keeps_its_id(wavespeed, running, tmp_p
     assert got.name == "clip", got.text
     assert len(wavespeed.jobs) == wavespeed.posts == 1
     assert "history" not in phases(wavespeed)
+
+
+def test_an_interrupt_while_an_earlier_order_is_awaited_says_that_it_may_go_on(wavespeed, running, tmp_path):
+    reached, answered = threading.Event(), threading.Event()
+    wavespeed.break_next("submit", held(reached, True, 1.0, answered))
+    interrupted(client(tmp_path, running), request("wavespeed"), reached)
+    status = interrupted(client(tmp_path, running), request("wavespeed"))
+    assert not answered.is_set()
+    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
+    assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"
+    assert len(wavespeed.jobs) == wavespeed.posts == 1
 
 
 def test_an_interrupt_while_waiting_says_that_the_job_goes_on(wavespeed, running, tmp_path):

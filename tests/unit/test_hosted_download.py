@@ -1,11 +1,15 @@
 """What counts as a whole clip: every frame of the file is there, whether an edit list shows it or not."""
 
+import asyncio
 import io
+from pathlib import Path
 
 import av
 import pytest
+from pack.hosted import download
 from pack.hosted.download import BrokenError, check_clip
 from pack.tests.toy.clip import clip
+from pack.tests.toy.hosted import QUICK
 
 
 @pytest.fixture
@@ -39,3 +43,14 @@ def test_a_clip_that_was_cut_short_is_not(missing, edited):
     edited.write_bytes(clip()[:-missing])
     with pytest.raises(BrokenError):
         check_clip(edited)
+
+
+def test_a_part_that_windows_does_not_remove_hides_no_verdict(wavespeed, tmp_path, monkeypatch):
+    def held(self, missing_ok=False):
+        raise PermissionError(13, "The process cannot access the file")
+
+    monkeypatch.setattr(Path, "unlink", held)
+    url = f"{wavespeed.origin}/files/nothing.mp4"
+    with pytest.raises(BrokenError, match="The address of the clip answers"):
+        asyncio.run(download.fetch(url, tmp_path / "a.mp4", wavespeed.origin, QUICK))
+    assert not (tmp_path / "a.mp4").exists()

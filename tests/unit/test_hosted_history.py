@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 from pack.hosted import history
 from pack.hosted.errors import UnclearError
-from pack.hosted.ledger import Row
+from pack.hosted.ledger import Row, digest_of, marks_of
 from pack.hosted.providers import ATLASCLOUD, WAVESPEED
-from pack.hosted.submission import marks_of
 from pack.hosted.timing import Timing
 from pack.hosted.wire import Reply
 
@@ -24,14 +23,16 @@ class List:
         self.answers = list(answers)
         self.timing = timing
         self.looks = 0
+        self.asked = []
 
     async def post(self, path, body):
-        return self.answer()
+        return self.answer(body)
 
     async def get(self, path, params):
-        return self.answer()
+        return self.answer(params)
 
-    def answer(self):
+    def answer(self, asked):
+        self.asked.append(asked)
         self.looks += 1
         data = self.answers[min(self.looks, len(self.answers)) - 1]
         return data if isinstance(data, Reply) else Reply(200, {"code": 200, "data": {"items": data}})
@@ -68,8 +69,8 @@ def test_a_clock_that_was_set_back_hides_no_job():
 
 def test_a_whole_number_is_the_same_however_it_is_written():
     assert find([item(loras=[{"path": "a/b", "scale": 1}], seed=7.0)]) == "j1"
-    assert history.digest_of({"a": [1.0, 0.5]}) == history.digest_of({"a": [1, 0.5]})
-    assert history.digest_of(True) != history.digest_of(1)
+    assert digest_of({"a": [1.0, 0.5]}) == digest_of({"a": [1, 0.5]})
+    assert digest_of(True) != digest_of(1)
 
 
 def test_a_job_that_the_provider_may_have_rewritten_is_a_doubt():
@@ -116,6 +117,26 @@ def test_an_item_that_cannot_be_read_is_a_doubt(listed):
         find([listed])
 
 
+FULL = [item(str(number), prompt="A dog.") for number in range(history.PAGE)]
+BY_POST = {"page_size": 20, "model": "m", "include_inputs": True}
+
+
+@pytest.mark.parametrize(
+    ("provider", "pages"),
+    [
+        (WAVESPEED, [{**BY_POST, "page": page} for page in (1, 2)]),
+        (ATLASCLOUD, [{"no": page, "size": "20", "model": "m"} for page in ("1", "2")]),
+    ],
+)
+def test_a_full_page_leads_to_the_next_and_a_shorter_one_ends_the_search(provider, pages):
+    listed = List(FULL, [item()], FULL)
+    assert find(listed, provider=provider) == "j1"
+    assert listed.asked == pages
+    listed = List(FULL, FULL[1:], [item()])
+    assert find(listed, provider=provider) is None
+    assert listed.asked == pages
+
+
 def test_a_list_without_an_end_is_a_doubt():
     with pytest.raises(UnclearError, match="does not tell which one it is"):
-        find([item(str(number), prompt="A dog.") for number in range(history.PAGE)])
+        find(FULL)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pack.hosted import locking
 from pack.hosted.errors import HostedError
 from pack.hosted.ledger import KEPT_DAYS, STATES, Ledger, Row
 
@@ -84,6 +85,26 @@ def test_a_row_that_cannot_be_written_leaves_no_part(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         Ledger(tmp_path).claim(row())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_goes_although_windows_removes_no_open_file(tmp_path, monkeypatch):
+    unlink, tries = Path.unlink, []
+
+    def refused_once(self, missing_ok=False):
+        tries.append(self)
+        if len(tries) == 1:
+            raise PermissionError(13, "The process cannot access the file")
+        unlink(self, missing_ok)
+
+    async def take():
+        async with locking.alone(tmp_path / "a.lock", lambda: None):
+            monkeypatch.setattr(locking.sys, "platform", "win32")
+            monkeypatch.setattr(Path, "unlink", refused_once)
+        monkeypatch.undo()
+
+    asyncio.run(take())
+    assert len(tries) == 2
     assert list(tmp_path.iterdir()) == []
 
 

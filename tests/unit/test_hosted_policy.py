@@ -1,11 +1,12 @@
 """What the operator decides, what a guest cannot do, and where keys and clips may come from and go to."""
 
 import asyncio
+import re
 import sys
 import threading
 
 import pytest
-from pack.hosted import download
+from pack.hosted import download, errors
 from pack.hosted.client import Client
 from pack.hosted.errors import HostedError, PolicyError
 from pack.hosted.job import Status
@@ -118,7 +119,8 @@ def test_nothing_fetches_what_a_guest_names(contacted, wavespeed, running, tmp_p
      "https://[64:ff9b::7f00:1]/a", "https://[2002:7f00:1::]/a", "https://0.0.0.0/a", "https://224.0.0.1/a", "//x", "",
      "https://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
      "https://\u246027.1/a", "https://127\u30020\u30020\u30021/a", "https://[::7f00:1]/a", "https://127.1/a",
-     "https://2130706433/a", "https://127.0.0.1./a", "http://user@127.0.0.1:5/a", "https://1.1.1.1.1/a"],
+     "https://2130706433/a", "https://127.0.0.1./a", "http://user@127.0.0.1:5/a", "https://1.1.1.1.1/a",
+     "https://router/a", "https://nas.local/a", "https://nas.internal./a", "https://localhost/a"],
 )  # fmt: skip
 def test_a_clip_comes_from_public_https_addresses_only(url, contacted, tmp_path):
     with pytest.raises(HostedError, match="from public https addresses only"):
@@ -127,7 +129,7 @@ def test_a_clip_comes_from_public_https_addresses_only(url, contacted, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["localhost", "0x7f000001"])
+@pytest.mark.parametrize("name", ["0x7f.1", "0x7f.0x0.0x0.0x1"])
 def test_a_name_that_leads_to_this_machine_is_not_connected_to(name, contacted, wavespeed, tmp_path):
     port = wavespeed.origin.rsplit(":", 1)[1]
     with pytest.raises(HostedError):
@@ -142,6 +144,21 @@ def test_the_key_goes_nowhere_but_to_the_provider(provider, running, tmp_path):
     assert wrong.name == "AuthError"
     assert "canary-wrong-key-1" not in wrong.text  # the provider echoes it
     assert "***" in wrong.text
+
+
+def families(kind):
+    """Yields the name of every error below one, with its parent's."""
+    for child in kind.__subclasses__():
+        yield child.__name__, kind.__name__
+        yield from families(child)
+
+
+def test_the_tree_of_errors_is_whole():
+    listed, parent = set(), ""
+    for bar, name in re.findall(r"^(│?) *[├└]── (\w+)", errors.__doc__, re.MULTILINE):
+        listed.add((name, parent if bar else "HostedError"))
+        parent = parent if bar else name
+    assert listed == set(families(HostedError))
 
 
 def test_settings_cannot_be_told_by_a_request(tmp_path):

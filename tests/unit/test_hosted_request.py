@@ -1,7 +1,10 @@
 """What a hosted request must keep to before anything is sent, and what is sent."""
 
 import io
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,7 +68,9 @@ def test_a_broken_rule_is_named_with_its_value(changes, message):
         "https://10.0.0.8/a", "https://[::1]/a", "https://nas.local/a", "https://router/a", "https://169.254.169.254/x",
         "https://me:pass@lora.example/a", "https://lora.example", "https://lora.example/a b", "javascript:alert(1)",
         "data:text/plain,a", "../../owner/repo", "owner/repo/more", "https://lora.example/a\nHost: b",
-        "https://lora.example/a#token=t",
+        "https://lora.example/a#token=t", "https://[64:ff9b::7f00:1]/a", "https://[2002:7f00:1::]/a",
+        "https://[::7f00:1]/a", "https://224.0.0.1/a", "https://127.1/a", "https://\uff11\uff12\uff17.1/a",
+        "https://nas.local./a", "https://NAS.Internal/a",
     ],
 )  # fmt: skip
 def test_a_lora_must_be_at_a_public_https_address(url):
@@ -182,7 +187,20 @@ def test_a_picture_that_no_provider_takes_is_refused():
         Picture(pixels).png()
 
 
+RULES_ALONE = """
+import sys, types
+pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
+import pack.hosted.request
+print(*sorted(name for name in ("aiohttp", "pack.hosted.history", "pack.hosted.wire") if name in sys.modules))
+"""
+
+
+def test_the_rules_of_a_request_bring_no_network_with_them():
+    command = [sys.executable, "-c", RULES_ALONE, str(Path(__file__).parents[2])]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "\n"
+
+
 def test_what_is_not_known_yet_is_not_checked():
-    check_settings(None, None, None, None, None, None)
-    check_settings(W, None, None, None, None, None)
-    check_settings(None, "1080p", 7, None, None, "x")
+    check_settings()
+    check_settings(W)
+    check_settings(resolution="1080p", duration=7, negative_prompt="x")
