@@ -33,6 +33,7 @@ from .progress import say
 logger = logging.getLogger(__name__)
 
 KEEP, STOP = "keep", "stop"
+SHORT, LONG = DURATIONS
 LOOK = 0.2  # seconds between two looks at ComfyUI's interrupt
 Loras = io.Custom("WAN22TURBO_HOSTED_LORAS")
 
@@ -124,7 +125,14 @@ class Hosted(io.ComfyNode):
                 io.Combo.Input(
                     "resolution", options=list(RESOLUTIONS), default="480p", tooltip="Not all models take all."
                 ),
-                io.Combo.Input("duration", options=list(DURATIONS), default=5, tooltip="Seconds."),
+                io.Int.Input(  # a combo of numbers is drawn as an error in Nodes 2.0
+                    "duration",
+                    default=SHORT,
+                    min=SHORT,
+                    max=LONG,
+                    step=LONG - SHORT,
+                    tooltip=f"Seconds: {SHORT} or {LONG}.",
+                ),
                 io.Int.Input(
                     "seed",
                     default=0,

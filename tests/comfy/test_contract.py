@@ -161,7 +161,6 @@ OPTIONS = {
     ("Wan22Turbo_SaveMp4", "encoder"): ["cpu", "nvenc"],
     ("Wan22Turbo_HostedLora", "expert"): ["both", "high", "low"],
     ("Wan22Turbo_Hosted", "resolution"): ["480p", "720p", "1080p"],
-    ("Wan22Turbo_Hosted", "duration"): [5, 8],
     ("Wan22Turbo_Hosted", "if_flagged"): ["keep", "stop"],
 }
 
