@@ -6,7 +6,7 @@ import folder_paths
 from aiohttp import web
 from server import PromptServer
 
-from ..weights import lora, pairing
+from ..weights import inspect, lora, pairing
 from . import live
 from . import lora as node
 
@@ -39,14 +39,14 @@ def describe(name: str) -> dict[str, object]:
     """
     available = folder_paths.get_filename_list("loras")
     file = pairing.resolve_name(name, available, "loras")
-    facts = lora.facts(node.header_of(node.path_of(file)))
+    facts = lora.facts(inspect.read_listing(node.path_of(file)))
     return {
         "file": file,
         "kind": facts.kind.value,
         "expert": pairing.expert_of(file),
         "partner": pairing.partner(file, available),
         "trigger_words": node.words_of((file,), ""),
-        "base": facts.base or facts.made_for,
+        "base": facts.model,
         "title": facts.title,
         "trainer": facts.trainer,
         "rank": facts.rank,

@@ -10,13 +10,12 @@ from . import turbodiffusion
 from .files import Header, TensorInfo
 from .header import has_header, read_header
 from .kinds import Kind, Storage, described, identify, storage_of
-from .pairing import Expert, expert_of, words
+from .pairing import Expert, experts_of, words
 from .torch_file import read_torch_header
 
 __all__ = [
-    "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files", "check_pair",
-    "check_text_encoder", "check_vae", "expert_of", "has_header", "identify", "read_header", "read_listing",
-    "storage_of", "text_encoder_sizes",
+    "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files", "check_text_encoder",
+    "check_vae", "has_header", "identify", "read_header", "read_listing", "storage_of", "text_encoder_sizes",
 ]  # fmt: skip
 
 EXAMPLES: dict[Expert, str] = {
@@ -67,22 +66,21 @@ def check_files(high: str, low: str, text_encoder: str, vae: str) -> list[str]:
     """
     name = {path: Path(path).name for path in (high, low, text_encoder, vae)}
     header = {path: read_listing(path) for path in name}
-    notes = check_expert(header[high], name[high], "high")
-    if high == low:
-        notes += check_pair(name[high], name[low])
-    else:
-        notes += check_expert(header[low], name[low], "low")
+    named = experts_of(*("/".join(Path(path).parts[-2:]) for path in (high, low)))  # the folder may tell it alone
+    notes = check_expert(header[high], name[high], "high", named[0])
+    notes += [_same(name[high])] if high == low else check_expert(header[low], name[low], "low", named[1])
     check_text_encoder(header[text_encoder], name[text_encoder])
     return notes + check_vae(header[vae], name[vae])
 
 
-def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
+def check_expert(header: Header, file_name: str, slot: Expert, named: Expert | None = None) -> list[str]:
     """Refuses a file that cannot work as an expert.
 
     Args:
         header: The file's header.
         file_name: For the messages.
         slot: The loader's input that the file was chosen in.
+        named: The expert that names say it is, if they do.
 
     Returns:
         What a person should know about a file that works, and may be the wrong one.
@@ -100,7 +98,6 @@ def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
             f"Choose a Wan 2.2 I2V A14B {slot}-noise file, for example {EXAMPLES[slot]}."
         )
     notes = turbodiffusion.check(header, file_name)
-    named = expert_of(file_name)
     if named in (None, slot):
         return notes
     return [
@@ -110,14 +107,11 @@ def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
     ]
 
 
-def check_pair(high_name: str, low_name: str) -> list[str]:
-    """Warns when both experts are the same file."""
-    if high_name != low_name:
-        return []
-    return [
-        f"Both experts are the same file, '{high_name}'. Wan 2.2 was made to change from a high-noise to a low-noise "
+def _same(file_name: str) -> str:
+    return (
+        f"Both experts are the same file, '{file_name}'. Wan 2.2 was made to change from a high-noise to a low-noise "
         "expert during a run: unless this is deliberate, choose the other expert's file in one of the inputs."
-    ]
+    )
 
 
 _PART = re.compile(r"-\d{5}-of-\d{5}\b")  # how the parts of a model that is saved in several files are named

@@ -12,7 +12,7 @@ from enum import Enum
 from .header import Header
 from .inspect import Kind, identify
 from .lora_keys import split
-from .pairing import Expert, expert_of
+from .pairing import Expert
 from .triggers import tidy
 
 MAX_NAME = 100  # characters of a tensor's name that are shown
@@ -40,6 +40,11 @@ class LoraFacts:
     rank_varies: bool
     alpha: float | None  # as the trainer wrote it down; the file's own alpha tensors are not read
 
+    @property
+    def model(self) -> str:
+        """The model that it was made for, in the trainer's words where there are any."""
+        return self.base or self.made_for
+
 
 @dataclass(frozen=True)
 class Match:
@@ -55,6 +60,8 @@ class Match:
         ignored: Its tensors that say nothing to a layer which others change.
         other_expert: Its tensors that it gives to the other expert.
         unread: Patterns in its settings that are not understood.
+        named: The expert that names say it is for, if they do.
+        shared: It serves both experts, because no partner was found.
     """
 
     expert: Expert
@@ -66,6 +73,8 @@ class Match:
     ignored: tuple[str, ...] = ()
     other_expert: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    named: Expert | None = None
+    shared: bool = False
 
     @property
     def missed(self) -> list[str]:
@@ -177,13 +186,7 @@ def _short(text: str) -> str:
 
 def warnings(match: Match, facts: LoraFacts) -> list[str]:
     """Returns what may be wrong with a LoRA that does apply, in full sentences."""
-    found = []
-    named = expert_of(match.file_name)
-    if named not in (None, match.expert):
-        found.append(
-            f"'{match.file_name}' is named for the {named}-noise expert, but it is applied to the {match.expert}-noise "
-            "expert. Check that the two files are not swapped."
-        )
+    found = _about_name(match.expert, match.file_name, match.named, match.shared)
     if match.strength == 0:
         found.append(f"The strength of '{match.file_name}' is 0, so it does nothing.")
     if match.unread:
@@ -191,12 +194,52 @@ def warnings(match: Match, facts: LoraFacts) -> list[str]:
             f"'{match.file_name}' sets the strength of some layers by patterns that are not understood here "
             f"({_listed(match.unread)}). Those layers may act too much or too little."
         )
+    return found + _about_base(match.file_name, facts)
+
+
+def _about_name(expert: Expert, file_name: str, named: Expert | None, shared: bool) -> list[str]:
+    if named in (None, expert):
+        return []
+    if shared:
+        return [
+            f"'{file_name}' is named for the {named}-noise expert, but serves both, as its partner is not in the folder "
+            "'loras'. Download the partner, or choose it in lora_low."
+        ]
+    return [
+        f"'{file_name}' is named for the {named}-noise expert, but it is applied to the {expert}-noise expert. "
+        "Check that the two files are not swapped."
+    ]
+
+
+def _about_base(file_name: str, facts: LoraFacts) -> list[str]:
     written = f"{facts.base} {facts.title} {facts.made_for}".casefold()
     for pattern, model, consequence in _OTHER_BASES:
         if re.search(pattern, written):
-            found.append(f"'{match.file_name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA.")
-            break
-    return found
+            return [f"'{file_name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA."]
+    return []
+
+
+def preview(
+    expert: Expert,
+    file_name: str,
+    facts: LoraFacts,
+    named: Expert | None = None,
+    source: Source = Source.CHOSEN,
+) -> list[str]:
+    """Tells in short lines what a LoRA file is, before it is applied to an expert.
+
+    Args:
+        expert: The one that it is chosen for.
+        file_name: For the messages.
+        facts: What its header says.
+        named: The expert that names say it is for, if they do.
+        source: How the low-noise file was found.
+    """
+    says = [*_rank(facts), *([f"made for {facts.model}"] if facts.model else [])]
+    says += [f"named for the {named}-noise expert"] if named else []
+    lines = [f"{expert}: {file_name}{_found(expert, source)}", f"  {', '.join(says) or facts.kind.value}"]
+    notes = _about_name(expert, file_name, named, source is Source.SHARED) + _about_base(file_name, facts)
+    return lines + [f"  Warning: {text}" for text in notes]
 
 
 def no_match_message(match: Match, facts: LoraFacts) -> str:
@@ -231,8 +274,7 @@ def report(entries: Sequence[tuple[Match, LoraFacts]], source: Source = Source.C
 
 
 def _lines(match: Match, facts: LoraFacts, source: Source) -> list[str]:
-    found = f" ({source.value})" if match.expert == "low" and source is not Source.CHOSEN else ""
-    lines = [f"{match.expert}: {match.file_name} at {match.strength:g}{found}"]
+    lines = [f"{match.expert}: {match.file_name} at {match.strength:g}{_found(match.expert, source)}"]
     counts = [f"{match.matched} of {match.total} layers ({match.keys} keys)"] if match.strength else []
     about = ", ".join(counts + _about(facts))
     if about:
@@ -249,15 +291,20 @@ def _lines(match: Match, facts: LoraFacts, source: Source) -> list[str]:
     return lines
 
 
+def _found(expert: Expert, source: Source) -> str:
+    return f" ({source.value})" if expert == "low" and source is not Source.CHOSEN else ""
+
+
+def _rank(facts: LoraFacts) -> list[str]:
+    return [] if facts.rank is None else [f"rank {'up to ' if facts.rank_varies else ''}{facts.rank}"]
+
+
 def _about(facts: LoraFacts) -> list[str]:
-    about = []
-    if facts.rank is not None:
-        about.append(f"rank {'up to ' if facts.rank_varies else ''}{facts.rank}")
+    about = _rank(facts)
     if facts.alpha is not None:
         about.append(f"alpha {facts.alpha:g}")
-    model = facts.base or facts.made_for
-    if model:
-        about.append(f"made for {model}")
+    if facts.model:
+        about.append(f"made for {facts.model}")
     if facts.trainer:
         about.append(f"with {facts.trainer}")
     return about

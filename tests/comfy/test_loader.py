@@ -97,6 +97,30 @@ def test_the_wrong_expert_is_never_substituted(models):
     assert toy.LOW not in answer
 
 
+def test_a_name_that_tells_no_expert_does_not_bring_the_other_one(add_file):
+    add_file("diffusion_models", "low_noise/model.safetensors", toy.expert(1))
+    answer = Loader.validate_inputs(**{**FILES, "high_noise": "model.safetensors"})
+    assert isinstance(answer, str)
+    assert answer.startswith("high_noise: 'model.safetensors' is not in ComfyUI's folder 'diffusion_models'.")
+    assert Loader.validate_inputs(**{**FILES, "low_noise": "model.safetensors"}) is True
+
+
+@pytest.mark.parametrize(
+    ("high", "low"),
+    [
+        ("high_noise_model/diffusion_pytorch_model.safetensors", "low_noise_model/diffusion_pytorch_model.safetensors"),
+        ("mix_H.safetensors", "mix_L.safetensors"),
+    ],
+)
+def test_a_swap_that_only_folders_or_letters_tell_is_said(add_file, caplog, high, low):
+    for name in (high, low):
+        add_file("diffusion_models", name, toy.expert(1))
+    load(high_noise=high, low_noise=low)
+    assert "swapped" not in caplog.text
+    load(high_noise=low, low_noise=high)
+    assert caplog.text.count("Check that the two experts are not swapped") == 2
+
+
 def test_a_name_with_spaces_and_chinese_characters_loads(add_file):
     name = add_file("diffusion_models", "我的 模型 high_noise.safetensors", toy.expert(1))
     assert load(high_noise=name)[0].model is not None

@@ -1,7 +1,11 @@
 """Load LoRA with Trigger Words: what it does to the experts, to the prompt, and what it reports."""
 
+import os
+
+import folder_paths
 import pytest
 import torch
+from pack.nodes import live
 from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
 from pack.weights.loading import shapes_of
@@ -103,6 +107,56 @@ def test_a_swapped_pair_is_said_in_report_and_log(high, low, caplog):
     *_, report = apply(high, low, lora_high=toy.LORA_LOW, lora_low=toy.LORA_HIGH)
     assert report.count("Check that the two files are not swapped") == 2
     assert caplog.text.count("Check that the two files are not swapped") == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("high/dance.safetensors", "low/dance.safetensors"), ("dance_H.safetensors", "dance_L.safetensors")],
+)
+def test_a_swap_that_only_folders_or_letters_tell_is_said(high, low, add_lora, caplog, first, second):
+    for seed, name in enumerate((first, second)):
+        add_lora(name, toy.lora(8 + seed))
+    assert "swapped" not in apply(high, low, lora_high=first, lora_low=second)[-1]
+    *_, report = apply(high, low, lora_high=second, lora_low=first)
+    assert report.count("Check that the two files are not swapped") == 2
+    assert caplog.text.count("Check that the two files are not swapped") == 2
+    panel = live.loras({"lora_high": second, "lora_low": first})["text"]
+    assert panel.count("Check that the two files are not swapped") == 2
+
+
+def test_a_name_that_tells_no_expert_does_not_bring_the_other_one(add_lora):
+    add_lora("low/dance.safetensors", toy.lora(8))
+    answer = Lora.validate_inputs(lora_high="dance.safetensors", lora_low="dance.safetensors")
+    assert isinstance(answer, str)
+    assert answer.startswith("lora_high: 'dance.safetensors' is not in ComfyUI's folder 'loras'.")
+    assert "lora_low" not in answer
+
+
+def test_one_file_of_a_pair_for_both_experts_is_said_to_lack_its_partner(high, low, add_lora):
+    name = add_lora("solo_high_noise.safetensors", toy.lora(8))
+    *_, report = apply(high, low, lora_high=name, lora_low="auto")
+    assert report.splitlines()[-1] == (
+        "  Warning: 'solo_high_noise.safetensors' is named for the high-noise expert, but serves both, as its partner "
+        "is not in the folder 'loras'. Download the partner, or choose it in lora_low."
+    )
+    assert "swapped" not in report
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps links for administrators")
+def test_a_link_to_nothing_is_said(models):
+    link = models / "loras" / "linked.safetensors"
+    link.symlink_to(models / "gone.safetensors")
+    folder_paths.filename_list_cache.clear()
+    sentence = (
+        "'linked.safetensors' is listed in ComfyUI's folder 'loras', but is no file, or a link to one that is gone. "
+        "Refresh the page and choose another file."
+    )
+    try:
+        assert Lora.validate_inputs(lora_high="linked.safetensors", lora_low="none") == f"lora_high: {sentence}"
+        assert live.loras({"lora_high": "linked.safetensors", "lora_low": "none"})["text"] == sentence
+    finally:
+        link.unlink()
+        folder_paths.filename_list_cache.clear()
 
 
 def test_a_lora_that_matches_nothing_is_an_error_with_the_likely_cause(high, low, add_lora):

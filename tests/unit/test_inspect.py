@@ -149,7 +149,11 @@ def test_swapped_experts_give_two_warnings(files):
 def test_one_file_for_both_experts_gives_one_warning(files):
     high, _, *others = files
     (warning,) = inspect.check_files(high, high, *others)
-    assert warning.startswith("Both experts are the same file, 'i2v_high_noise.safetensors'.")
+    assert warning == (
+        "Both experts are the same file, 'i2v_high_noise.safetensors'. Wan 2.2 was made to change from a high-noise to "
+        "a low-noise expert during a run: unless this is deliberate, choose the other expert's file in one of the "
+        "inputs."
+    )
 
 
 @pytest.mark.parametrize("place", range(4))

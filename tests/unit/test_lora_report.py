@@ -26,8 +26,8 @@ def wan(width=5120, ranks=(4,)):
     return {WAN.format(layer, "A"): (rank, width) for layer, rank in enumerate(ranks)}
 
 
-def match(expert="high", file_name="x.safetensors", matched=8, unmatched=(), strength=1.0):
-    return Match(expert, file_name, matched, 3 * matched, tuple(unmatched), strength)
+def match(expert="high", file_name="x.safetensors", matched=8, unmatched=(), strength=1.0, named=None):
+    return Match(expert, file_name, matched, 3 * matched, tuple(unmatched), strength, named=named)
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,10 @@ def test_a_file_named_for_the_other_expert_gives_a_warning(facts, expert, name, 
         f"'{name}' is named for the {named}-noise expert, but it is applied to the {expert}-noise expert. "
         "Check that the two files are not swapped."
     )
-    assert lora.warnings(match(expert, name), facts(wan())) == [warning]
-    assert f"  Warning: {warning}" in lora.report([(match(expert, name), facts(wan()))]).splitlines()
-    assert lora.warnings(match(named, name), facts(wan())) == []
+    swapped = match(expert, name, named=named)
+    assert lora.warnings(swapped, facts(wan())) == [warning]
+    assert f"  Warning: {warning}" in lora.report([(swapped, facts(wan()))]).splitlines()
+    assert lora.warnings(match(named, name, named=named), facts(wan())) == []
 
 
 @pytest.mark.parametrize(
