@@ -7,15 +7,16 @@ from itertools import count
 from pathlib import Path
 
 from . import turbodiffusion
-from .files import Header, TensorInfo
+from .files import Header, TensorInfo, listed
 from .header import has_header, read_header
 from .kinds import Kind, Storage, described, identify, storage_of
 from .pairing import Expert, experts_of, words
 from .torch_file import read_torch_header
 
 __all__ = [
-    "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files", "check_text_encoder",
-    "check_vae", "has_header", "identify", "read_header", "read_listing", "storage_of", "text_encoder_sizes",
+    "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files",
+    "check_text_encoder", "check_vae", "has_header", "identify", "read_header", "read_listing", "storage_of",
+    "text_encoder_sizes",
 ]  # fmt: skip
 
 EXAMPLES: dict[Expert, str] = {
@@ -148,7 +149,7 @@ def check_text_encoder(header: Header, file_name: str) -> None:
         raise ValueError(f"'{file_name}' {problem}. {_CHOOSE_TEXT_ENCODER}")
     missing = _missing_of_xxl(header)
     if missing:
-        raise ValueError(f"'{file_name}' is not whole: it lacks {turbodiffusion.listed(missing)}. Download it again.")
+        raise ValueError(f"'{file_name}' is not whole: it lacks {listed(missing)}. Download it again.")
 
 
 def _text_encoder_problem(header: Header, file_name: str) -> str | None:

@@ -45,9 +45,10 @@ def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> 
     if turbodiffusion.is_turbodiffusion(header):
         return _load_turbodiffusion(header, path, weight_dtype, disable_dynamic)
     quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS))
-    prefix = kinds.wan_prefix(header)
+    prefix = kinds.wan_prefix(header) or ""
     # The one prefix that ComfyUI does not read; older versions read no metadata that names layers with any.
-    if prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata):
+    renamed = prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata)
+    if renamed or not inspect.has_header(path):
         state, metadata = read_tensors(path)
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         return _load_state(state, quantised.without_prefix(metadata, prefix), path, weight_dtype, disable_dynamic)
@@ -194,6 +195,7 @@ def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:
         RuntimeError: The system does not let us read it.
         ValueError: It is no whole file of tensors.
     """
-    inspect.read_listing(path)  # ComfyUI's own errors hold the whole path, and not what to do
+    listed = inspect.read_listing(path).tensors  # ComfyUI's own errors hold the whole path, and not what to do
     state, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
-    return cast(dict[str, Any], state), metadata
+    # A PyTorch file may hold more than tensors, under names that are no text, at which ComfyUI would stumble.
+    return {name: value for name, value in cast(dict[str, Any], state).items() if name in listed}, metadata

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from .header import Header
-from .inspect import Kind, identify
+from .files import SHOWN, Header, listed, small_json
+from .kinds import Kind, identify
 from .lora_keys import split
 from .pairing import Expert
 from .triggers import tidy
 
 MAX_NAME = 100  # characters of a tensor's name that are shown
-SHOWN = 3  # unmatched layers named in a message; the others are counted
 
 
 class Source(str, Enum):
@@ -106,18 +104,19 @@ _DOWN = (
     "lokr_w1_b",
     "lokr_w2_b",
 )  # the factors that have the rank as their first size
+_BLOCKS = r"(?:^|\.|^lora_unet_+|^lycoris_|^lora_(?:transformer_)?)blocks[._]\d+[._]"
 _WAN_ATTENTION = re.compile(  # each takes the model's width
-    r"(?:^|\.|^lora_unet_+|^lycoris_)blocks[._]\d+[._](?:(?:self|cross)_attn[._][qkvo]|attn[12][._]to_(?:[qkv]|out[._]0))$"
+    _BLOCKS + r"(?:(?:self|cross)_attn[._][qkvo]|attn[12][._]to_(?:[qkv]|out[._]0))$"
 )
 _WAN_WIDTHS = {5120: "Wan 14B", 3072: "Wan 2.2 TI2V 5B", 1536: "Wan 1.3B"}
 _WAN = "Wan"  # where no layer tells the width
 _FAMILIES = (  # (what the layers' names of this family look like, the family); the first that fits counts
+    (_BLOCKS + r"(?:(?:self|cross)_attn[._][qkvo]\.|attn[12][._]to_)", _WAN),
     (r"lora_unet_(?:down|up|mid|input|middle|output)_block|unet\.(?:down|up|mid)_block", "Stable Diffusion or SDXL"),
     (r"single_transformer_blocks[._]", "Flux"),
     (r"(?:double|single)_blocks[._]", "Flux or HunyuanVideo"),
     (r"transformer_blocks[._]\d+[._](?:attn[._]add_|img_mod)", "Qwen-Image"),
     (r"transformer_blocks[._]\d+[._]attn[12][._]", "LTX-Video"),
-    (r"(?:^|\.|^lora_unet_+|^lycoris_)blocks[._]\d+[._](?:(?:self|cross)_attn[._][qkvo]\.|attn[12][._]to_)", _WAN),
 )
 _TRAINERS = {"networks.lora_wan": "musubi-tuner", "networks.": "sd-scripts", "lycoris": "LyCORIS"}
 _OTHER_BASES = (  # (how a header names it, what it is, what becomes of it here)
@@ -163,8 +162,8 @@ def _made_for(header: Header) -> str:
 def _trainer(meta: Mapping[str, str]) -> str:
     software = meta.get("software", "")
     try:  # ai-toolkit writes an object, others a plain name
-        parsed = json.loads(software)
-    except (ValueError, RecursionError):
+        parsed = small_json(software)
+    except ValueError:
         parsed = software
     name = parsed.get("name") if isinstance(parsed, dict) else software
     module = meta.get("ss_network_module", "")
@@ -202,8 +201,8 @@ def _about_name(expert: Expert, file_name: str, named: Expert | None, shared: bo
         return []
     if shared:
         return [
-            f"'{file_name}' is named for the {named}-noise expert, but serves both, as its partner is not in the folder "
-            "'loras'. Download the partner, or choose it in lora_low."
+            f"'{file_name}' is named for the {named}-noise expert, but serves both, as its partner is not in the "
+            "folder 'loras'. Download the partner, or choose it in lora_low."
         ]
     return [
         f"'{file_name}' is named for the {named}-noise expert, but it is applied to the {expert}-noise expert. "
@@ -311,8 +310,7 @@ def _about(facts: LoraFacts) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(_name, names[:SHOWN])) + more
+    return listed([*map(_name, names[:SHOWN]), *names[SHOWN:]])
 
 
 def _name(name: str) -> str:

@@ -5,13 +5,13 @@ Source: `LoraConfig` of huggingface/peft; diffusers stores it in the header as `
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from .files import small_json
 from .pairing import Expert
 
 COMPONENTS: dict[Expert, str] = {"high": "transformer", "low": "transformer_2"}  # diffusers' names of the experts
@@ -67,8 +67,8 @@ def _plain(pattern: str) -> str:
 
 def _settings(text: str, component: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
+        parsed = small_json(text)
+    except ValueError:
         return {}
     if not isinstance(parsed, dict):
         return {}

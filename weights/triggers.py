@@ -6,13 +6,14 @@ Civitai's helpers and the web UIs write them.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+from .files import small_json
 
 Position = Literal["prepend", "append", "off"]
 POSITIONS: tuple[Position, ...] = ("prepend", "append", "off")
@@ -135,8 +136,8 @@ def _values(parsed: Any) -> list[Any]:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return small_json(text)
+    except ValueError:
         return None
 
 

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import torch
 
-from .files import Header, TensorInfo
+from .files import Header, TensorInfo, listed
 from .kinds import SCALES, wan_prefix
 from .lazy import DTYPES, LazyTensor, tensors_of
 
 TILE = 128  # rows and columns that share a scale
 HEAD = 128  # channels of an attention head
-SHOWN = 3  # tensors named in a message; the others are counted
 
 # block index -> weight [128, 128] and bias [128] of the projection that SLA adds to its linear attention
 SlaProjections = dict[int, tuple[torch.Tensor, torch.Tensor]]
@@ -298,9 +297,3 @@ def _widths(weights: dict[str, TensorInfo]) -> dict[str, int]:
         "ffn": size("blocks.0.ffn.0.weight", 0),
         "head": size("head.head.weight", 0),
     }
-
-
-def listed(names: list[str]) -> str:
-    """Names the first few of many tensors."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -193,6 +193,18 @@ def test_a_text_encoder_with_scales_that_comfyui_would_leave_out_is_refused(tmp_
         loading.load_text_encoder(str(tmp_path / "umt5.safetensors"))
 
 
+def test_a_pytorch_file_that_holds_more_than_its_tensors_loads(models):
+    path = models / "diffusion_models" / "more_high_noise.pth"
+    torch.save({**toy.expert(1), 5: "x", ("a", "b"): 1}, path)
+    folder_paths.filename_list_cache.clear()
+    try:
+        weights = load(high_noise=path.name)[0].model.state_dict()
+    finally:
+        path.unlink()
+        folder_paths.filename_list_cache.clear()
+    assert weights["diffusion_model.head.head.weight"].equal(toy.expert(1)["head.head.weight"])
+
+
 def test_a_gguf_file_is_named_with_the_node_for_it(models):
     answer = Loader.validate_inputs(**{**FILES, "high_noise": "wan\\Wan2.2-I2V-A14B-HighNoise-Q4_K_M.GGUF"})
     assert answer == (

@@ -8,7 +8,7 @@ import torch
 from pack.nodes import live
 from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
-from pack.weights.loading import shapes_of
+from pack.weights.loading import apply_lora, shapes_of
 
 pytestmark = pytest.mark.comfy
 
@@ -175,6 +175,12 @@ def test_a_file_that_is_no_lora_is_named(high, low, add_lora):
     name = add_lora("expert.safetensors", toy.expert(1))
     with pytest.raises(ValueError, match=r"'expert.safetensors' is Wan 2.2 I2V A14B, not a LoRA"):
         apply(high, low, lora_high=name)
+
+
+@pytest.mark.parametrize("extra", [{5: "x"}, {("a", "b"): 1}, {"epoch": 3}])
+def test_a_pytorch_file_that_holds_more_than_its_tensors_applies(high, tmp_path, extra):
+    torch.save({**toy.lora(8), **extra}, tmp_path / "x.pt")
+    assert apply_lora(high, str(tmp_path / "x.pt"), 1.0).layers == 8
 
 
 def test_missing_files_are_named_before_the_run(models):

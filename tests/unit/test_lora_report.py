@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from pack.tests.toy import lora_formats
 from pack.weights import lora
 from pack.weights.header import read_header
 from pack.weights.inspect import Kind
@@ -95,10 +96,24 @@ def test_without_shapes_the_rank_is_what_the_trainer_wrote(facts, written, rank)
         ({"diffusion_model.transformer_blocks.0.attn1.to_q.lora_A.weight": (4, 8)}, "LTX-Video"),
         ({"net.blocks.0.self_attn.q_proj.lora_A.weight": (4, 5120)}, ""),
         ({"lora_te_layers_0.lora_down.weight": (4, 8)}, ""),
+        ({"lora_transformer_blocks_0_attn1_to_q.lora_down.weight": (4, 5120)}, "Wan 14B"),
+        ({"lora_transformer_blocks_0_attn1_to_q.hada_w1_a": (4, 8)}, "Wan"),
+        ({"lora_blocks_0_self_attn_q.lora_down.weight": (4, 1536)}, "Wan 1.3B"),
+        ({"lora_unet_transformer_blocks_0_attn1_to_q.lora_down.weight": (4, 8)}, "LTX-Video"),
     ],
 )
 def test_the_layers_tell_the_model_it_was_made_for(facts, names, model):
     assert facts(names).made_for == model
+
+
+@pytest.mark.parametrize("name", lora_formats.FORMATS)
+def test_every_format_is_known_as_a_lora_of_wan(tmp_path, name):
+    tensors, metadata, _ = lora_formats.FORMATS[name](torch.Generator().manual_seed(1), torch.float32)
+    save_file(tensors, tmp_path / "x.safetensors", metadata)
+    found = lora.facts(read_header(tmp_path / "x.safetensors"))
+    assert found.kind is Kind.LORA
+    assert found.made_for == ("Wan" if name == "LoKr" else "a Wan model of width 128")
+    assert found.rank == lora_formats.RANK
 
 
 @pytest.mark.parametrize(
@@ -251,6 +266,13 @@ def test_a_lora_of_this_model_gives_no_warning(facts, base):
             {},
             "It was made for Wan, but its tensors are incomplete, of another size, or of no known form, "
             "such as 'blocks.0.attn1.to_q'. Download it again, or look for its version for Wan 2.2 14B and ComfyUI.",
+        ),
+        (
+            {"diffusion_model.blocks.0.self_attn.q.oft_blocks": (2, 4, 4)},
+            {},
+            "It was made for Wan, but its tensors are incomplete, of another size, or of no known form, such as "
+            "'diffusion_model.blocks.0.self_attn.q.oft_blocks'. Download it again, or look for its version for "
+            "Wan 2.2 14B and ComfyUI.",
         ),
         (
             {"oft.oft_blocks": (4, 8)},

@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pack.tests.toy import malformed, malformed_torch, read_files
+from pack.weights import files
 from pack.weights.header import read_header
 from pack.weights.torch_file import read_torch_header
 from safetensors import SafetensorError, safe_open
@@ -119,6 +120,31 @@ def taken(read, path):
         sentence = f"ValueError: {err}"
     assert SENTENCE.fullmatch(sentence)
     return None
+
+
+@pytest.mark.parametrize("dtype", ["Q4", "I4", "F6_E2M3", "C128", "\n" * 9 + "x" * 99])
+def test_a_type_that_no_tensor_has_is_named(tmp_path, dtype):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(malformed.header_file("type", {"a": malformed.entry(0, 8, dtype=dtype)}, bytes(8)).content)
+    with pytest.raises(ValueError, match="has the type") as caught:
+        read_header(path)
+    shown = "x" * 40 if "x" in dtype else dtype
+    assert str(caught.value) == (
+        f"'x.safetensors' is not a whole safetensors file: a tensor has the type {shown}, which is not read here. "
+        "Choose another version."
+    )
+
+
+@pytest.mark.parametrize("dtype", files.BITS)
+def test_the_safetensors_library_takes_every_type_that_we_take(tmp_path, dtype):
+    if dtype == "F4" or "FNUZ" in dtype:
+        pytest.importorskip("safetensors", "0.7")
+    path = tmp_path / "x.safetensors"
+    begin_to_end = malformed.entry(0, files.BITS[dtype], dtype=dtype, shape=[8])
+    path.write_bytes(malformed.header_file("type", {"a": begin_to_end}, bytes(files.BITS[dtype])).content)
+    assert read_header(path).tensors["a"].dtype == dtype
+    with safe_open(path, "pt") as file:
+        file.get_tensor("a")
 
 
 @settings(drawn, max_examples=500)

@@ -132,6 +132,8 @@ def test_a_format_that_this_comfyui_lacks_is_named(path, tensors, said, named):
         (FP8, {"_quantization_metadata": "[" * 100_000}),
         (FP8, {"_quantization_metadata": "[]"}),
         (FP8, {"_quantization_metadata": '{"layers": 3}'}),
+        (FP8, {"_quantization_metadata": "{}"}),
+        (BODY, {"_quantization_metadata": "{}"}),  # ComfyUI reads it whatever the weights are
     ],
 )
 def test_formats_that_cannot_be_read_are_refused(path, tensors, said):
