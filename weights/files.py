@@ -15,7 +15,7 @@ BITS = {
     "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8, "C64": 64,
     "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
 }  # fmt: skip  # safetensors lists F6_E2M3 and F6_E3M2 too, but PyTorch has no such tensors
-MAX_JSON = 1_500_000  # characters of a JSON text in a file; in memory it may be thirty times as large
+MAX_JSON = 800_000  # characters of a JSON text in a file; in memory it may be thirty times as large
 SHOWN = 3  # names in a message; the others are counted
 
 _WEB_PAGE = "it is a web page, saved in place of the file. Download the file itself"

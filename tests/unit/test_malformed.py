@@ -51,17 +51,25 @@ def corpus():
 def results(tmp_path_factory):
     """What a process of its own says about each file of the corpus, by name."""
     folder = tmp_path_factory.mktemp("models")
-    for number, broken in enumerate(corpus()):
+    write(folder, corpus())
+    add_what_is_no_file(folder)
+    return read(folder, tmp_path_factory.mktemp("elsewhere")), folder
+
+
+def write(folder, files):
+    for number, broken in enumerate(files):
         label = re.sub(r"\W", "-", broken.label)
         (folder / f"{number:03}-{label}{broken.suffix}").write_bytes(broken.content)
-    add_what_is_no_file(folder)
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+
+def read(folder, elsewhere):
+    """Returns what a process of its own says about each file of a folder, by name."""
     run = subprocess.run(
         [sys.executable, read_files.__file__, str(folder)], cwd=elsewhere, capture_output=True, text=True, timeout=300
     )
     assert run.returncode == 0, run.stderr[-2000:]
     assert list(elsewhere.iterdir()) == []  # no code of any file has run
-    return {result["name"]: result for result in map(json.loads, run.stdout.splitlines())}, folder
+    return {result["name"]: result for result in map(json.loads, run.stdout.splitlines())}
 
 
 def add_what_is_no_file(folder):
@@ -100,6 +108,22 @@ def test_no_broken_file_takes_much_memory(results):
 
 def test_no_broken_file_runs_code_or_opens_anything_else(results):
     assert {name: result["events"] for name, result in results[0].items() if result["events"]} == {}
+
+
+def test_metadata_takes_little_memory_and_is_refused_in_a_sentence_at_most(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("metadata")
+    write(folder, [*map(malformed.with_metadata, malformed.METADATA_BOMBS), malformed.layers_said_at_length()])
+    for name, result in read(folder, tmp_path_factory.mktemp("elsewhere")).items():
+        assert max(result["traced"], result["held"]) <= MEMORY, (name, result)
+        assert result["events"] == [], name
+        quantisation = "quantization" in name or "comfy_quant" in name
+        sentence = f"ValueError: '{name}' " + (
+            "stores its weights as null, which this version of ComfyUI does not compute with. Update ComfyUI, or "
+            "choose the file's fp8_scaled version."
+            if "comfy_quant" in name
+            else "does not say in ComfyUI's way how its layers are quantised. Download it again."
+        )
+        assert result["error"] == (sentence if quantisation else ""), name
 
 
 @st.composite
