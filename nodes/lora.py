@@ -2,12 +2,13 @@
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..weights import inspect, loading, lora, pairing, triggers
+from ..weights import inspect, loading, lora, pairing, peft, triggers
 from . import loader
 
 logger = logging.getLogger(__name__)
@@ -72,12 +73,11 @@ class Lora(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, lora_high: str, lora_low: str) -> bool | str:
         # Naming a COMBO here takes its check over from ComfyUI, so that a name from another machine's folders is found.
-        available = folder_paths.get_filename_list("loras")
         problems = []
         for slot, name in {"lora_high": lora_high, "lora_low": lora_low}.items():
             try:
-                if name not in (None, NONE, AUTO):  # a linked input has no value yet
-                    path_of(pairing.resolve_name(name, available, "loras", EXPERTS[slot]))
+                if name is not None and (slot, name) != ("lora_low", AUTO):  # a linked input has no value yet
+                    resolve(slot, name)
             except (FileNotFoundError, ValueError) as error:
                 problems.append(f"{slot}: {error}")
         return " ".join(problems) or True
@@ -88,7 +88,9 @@ class Lora(io.ComfyNode):
         if lora_high is None or lora_low is None:
             return None
         files = [path_of(file) for file in choose_files(lora_high, lora_low)[:2] if file]
+        settings = {Path(path).with_name(peft.CONFIG) for path in files}
         beside = [sidecar for path in files for sidecar in triggers.sidecars_of(path)]
+        beside += sorted(path for path in settings if path.is_file())
         return [(str(path), os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
 
     @classmethod
@@ -109,7 +111,8 @@ class Lora(io.ComfyNode):
         shared = source is lora.Source.SHARED
         high, for_high = apply(high, "high", high_file, strength_high, named_high, shared)
         low, for_low = apply(low, "low", low_file, strength_low, named_low, shared)
-        words = words_of((high_file, low_file), trigger_words)
+        at_work = (high_file if strength_high else None, low_file if strength_low else None)
+        words = words_of(at_work, trigger_words)
         prompt = triggers.merge(prompt, words, trigger_position)
         report = lora.report([*for_high, *for_low], source)
         for entry in (*for_high, *for_low):
@@ -122,16 +125,29 @@ class Lora(io.ComfyNode):
 
 def choose_files(lora_high: str, lora_low: str) -> tuple[str | None, str | None, lora.Source]:
     """Returns the file of each expert, None for none, and how the low-noise one was found."""
-    available = folder_paths.get_filename_list("loras")
-    high = None if lora_high == NONE else pairing.resolve_name(lora_high, available, "loras", "high")
-    if lora_low == NONE:
-        return high, None, lora.Source.CHOSEN
+    high = resolve("lora_high", lora_high)
     if lora_low != AUTO:
-        return high, pairing.resolve_name(lora_low, available, "loras", "low"), lora.Source.CHOSEN
+        return high, resolve("lora_low", lora_low), lora.Source.CHOSEN
     if high is None:
         return None, None, lora.Source.CHOSEN
-    found = pairing.partner(high, available)
+    found = pairing.partner(high, folder_paths.get_filename_list("loras"))
     return high, found or high, lora.Source.PAIRED if found else lora.Source.SHARED
+
+
+def resolve(slot: str, name: str) -> str | None:
+    """Returns the file that a name in an input means, as ComfyUI lists it; None for none.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Several files fit, or the name is none of a file.
+    """
+    if name == NONE:
+        return None
+    if name == AUTO:
+        raise ValueError("'auto' finds the partner of the file in lora_high. Choose a file there, or none.")
+    file = pairing.resolve_name(name, folder_paths.get_filename_list("loras"), "loras", EXPERTS[slot])
+    path_of(file)
+    return file
 
 
 def apply(
@@ -158,7 +174,7 @@ def apply(
     rest = applied.lora
     match = lora.Match(
         expert, name, applied.layers, applied.keys, tuple(rest.unmatched), strength,
-        tuple(rest.ignored), tuple(rest.other_expert), applied.unread, named, shared,
+        tuple(rest.ignored), tuple(rest.other_expert), applied.unread, named, shared, applied.assumed,
     )  # fmt: skip
     if not applied.layers:
         raise ValueError(lora.no_match_message(match, facts))

@@ -16,6 +16,7 @@ BITS = {
     "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
 }  # fmt: skip  # safetensors lists F6_E2M3 and F6_E3M2 too, but PyTorch has no such tensors
 MAX_JSON = 800_000  # characters of a JSON text in a file; in memory it may be thirty times as large
+MAX_BESIDE = 1_000_000  # bytes of a text file beside a model
 SHOWN = 3  # names in a message; the others are counted
 
 _WEB_PAGE = "it is a web page, saved in place of the file. Download the file itself"
@@ -105,6 +106,16 @@ def small_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError as err:
         raise ValueError("The text is nested too deeply.") from err
+
+
+def read_small(path: Path) -> str:
+    """Returns the text of a small file beside a model; nothing where there is none that can be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BESIDE:
+            return ""
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def printable(text: str) -> str:

@@ -122,6 +122,7 @@ class Applied(NamedTuple):
         keys: How many of the file's keys do that.
         lora: The file's other keys, by why they do not.
         unread: Patterns in PEFT's settings that are not understood, so that the strength of some layers may be wrong.
+        assumed: PEFT wrote the file, and its alpha is not known, so that it is taken as the rank.
     """
 
     model: comfy.model_patcher.ModelPatcher
@@ -129,6 +130,7 @@ class Applied(NamedTuple):
     keys: int
     lora: lora_format.Conformed
     unread: tuple[str, ...]
+    assumed: bool
 
 
 def apply_lora(
@@ -144,6 +146,11 @@ def apply_lora(
     """
     tensors, metadata = read_tensors(path)
     scaling = peft.Scaling.of(metadata or {}, peft.COMPONENTS[expert])
+    assumed = False
+    if scaling is None and peft.keeps_alpha_beside(tensors):
+        ranks = {len(each) for key, each in tensors.items() if lora_keys.split(key).part == "lora_down.weight"}
+        scaling = peft.Scaling.beside(path, ranks)
+        assumed = scaling is None
     lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), scaling, expert)
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
     patched = model.clone()
@@ -156,7 +163,7 @@ def apply_lora(
         applied = {name for name in origin if not changed.isdisjoint(parameters_of(name))}
         keys += len(applied)
         lora.unmatched += [key for name, key in origin.items() if name not in applied]
-    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else ())
+    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else (), assumed)
 
 
 def shapes_of(model: comfy.model_patcher.ModelPatcher) -> dict[str, tuple[int, ...] | None]:

@@ -12,8 +12,10 @@ from .files import SHOWN, Header, listed, small_json
 from .kinds import Kind, identify
 from .lora_keys import split
 from .pairing import Expert
+from .peft import CONFIG
 from .triggers import tidy
 
+MAX_RANK = 100_000  # no layer is as wide
 MAX_NAME = 100  # characters of a tensor's name that are shown
 
 
@@ -60,6 +62,7 @@ class Match:
         unread: Patterns in its settings that are not understood.
         named: The expert that names say it is for, if they do.
         shared: It serves both experts, because no partner was found.
+        assumed: Its alpha is not known, and taken as the rank.
     """
 
     expert: Expert
@@ -73,6 +76,7 @@ class Match:
     unread: tuple[str, ...] = ()
     named: Expert | None = None
     shared: bool = False
+    assumed: bool = False
 
     @property
     def missed(self) -> list[str]:
@@ -137,7 +141,7 @@ def facts(header: Header) -> LoraFacts:
     ranks = [info.shape[0] for name, info in header.tensors.items() if split(name).part in _DOWN and info.shape]
     written = _number(meta.get("ss_network_dim", ""))
     # The tensors come first: a resized or merged file often keeps the metadata of the file it was made from.
-    rank = max(ranks) if ranks else None if written is None else int(written)
+    rank = max(ranks, default=int(written) if written and 0 < written <= MAX_RANK else None)
     return LoraFacts(
         kind=identify(header),
         made_for=_made_for(header),
@@ -193,6 +197,11 @@ def warnings(match: Match, facts: LoraFacts) -> list[str]:
             f"'{match.file_name}' sets the strength of some layers by patterns that are not understood here "
             f"({_listed(match.unread)}). Those layers may act too much or too little."
         )
+    if match.assumed:
+        found.append(
+            f"The alpha of '{match.file_name}' is not given, and taken as the rank. PEFT writes it into {CONFIG}: "
+            "put that file beside it."
+        )
     return found + _about_base(match.file_name, facts)
 
 
@@ -211,7 +220,7 @@ def _about_name(expert: Expert, file_name: str, named: Expert | None, shared: bo
 
 
 def _about_base(file_name: str, facts: LoraFacts) -> list[str]:
-    written = f"{facts.base} {facts.title} {facts.made_for}".casefold()
+    written = f"{file_name} {facts.base} {facts.title} {facts.made_for}".casefold()
     for pattern, model, consequence in _OTHER_BASES:
         if re.search(pattern, written):
             return [f"'{file_name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA."]

@@ -1,5 +1,6 @@
 """Load LoRA with Trigger Words: what it does to the experts, to the prompt, and what it reports."""
 
+import json
 import os
 
 import folder_paths
@@ -204,6 +205,71 @@ def test_the_widget_wins_over_the_file(high, low, add_lora):
         high, low, lora_high=name, trigger_words="oil paint", trigger_position="append", prompt="A cat"
     )
     assert (prompt, words) == ("A cat, oil paint", "oil paint")
+
+
+@pytest.mark.parametrize(
+    ("strengths", "wanted"), [((0, 0), ""), ((1, 0), "ink"), ((0, -0.5), "oil"), ((1, 1), "ink, oil")]
+)
+def test_a_file_at_strength_0_gives_no_words(high, low, add_lora, strengths, wanted):
+    names = [
+        add_lora(f"{word}.safetensors", toy.lora(8), {"modelspec.trigger_phrase": word}) for word in ("ink", "oil")
+    ]
+    chosen = dict(zip(("lora_high", "lora_low", "strength_high", "strength_low"), (*names, *strengths), strict=True))
+    assert apply(high, low, **chosen)[3] == wanted
+    assert apply(high, low, **chosen, trigger_words="typed")[3] == "typed"
+
+
+def test_auto_is_for_the_low_noise_file_alone(models):
+    sentence = "'auto' finds the partner of the file in lora_high. Choose a file there, or none."
+    assert Lora.validate_inputs(lora_high="auto", lora_low="auto") == f"lora_high: {sentence}"
+    assert live.loras({"lora_high": "auto", "lora_low": "auto"}) == {"text": sentence, "refused": True}
+
+
+def peft_lora():
+    """Returns a LoRA with the names that PEFT writes, which has no alpha in the file, and its effect at strength 1."""
+    state = toy.lora(8)
+    named = {
+        f"base_model.model.{name.removeprefix('diffusion_model.')}".replace("_down.", "_A.").replace(
+            "_up.", "_B."
+        ): value
+        for name, value in state.items()
+        if not name.endswith(".alpha")
+    }
+    return named, expected_effect(state, 1.0)
+
+
+def test_peft_settings_beside_the_file_give_its_alpha(high, low, add_lora, models):
+    state, change = peft_lora()
+    name = add_lora("ink/adapter_model.safetensors", state)
+    config = models / "loras" / "ink" / "adapter_config.json"
+    seen = [Lora.fingerprint_inputs(lora_high=name, lora_low="none")]
+    config.write_text(json.dumps({"peft_type": "LORA", "r": toy.RANK, "lora_alpha": 2 * toy.RANK}), encoding="utf-8")
+    try:
+        patched, *_, report = apply(high, low, lora_high=name, lora_low="none")
+        seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
+    finally:
+        config.unlink()
+    assert torch.allclose(effect(patched, high), 2 * change, atol=1e-5)
+    assert "alpha" not in report
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("config", [None, "{", '{"r": 64, "lora_alpha": 64}'])
+def test_an_alpha_that_peft_did_not_hand_on_is_said(high, low, add_lora, models, config):
+    state, change = peft_lora()
+    name = add_lora("ink/adapter_model.safetensors", state)
+    beside = models / "loras" / "ink" / "adapter_config.json"
+    if config:
+        beside.write_text(config, encoding="utf-8")
+    try:
+        patched, *_, report = apply(high, low, lora_high=name, lora_low="none")
+    finally:
+        beside.unlink(missing_ok=True)
+    assert torch.allclose(effect(patched, high), change, atol=1e-5)
+    assert report.splitlines()[-1] == (
+        "  Warning: The alpha of 'adapter_model.safetensors' is not given, and taken as the rank. PEFT writes it into "
+        "adapter_config.json: put that file beside it."
+    )
 
 
 def test_words_of_a_text_file_beside_the_lora(high, low, add_lora, models):

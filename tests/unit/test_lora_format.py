@@ -132,6 +132,28 @@ def test_a_packed_weight_is_left_for_the_patcher_to_judge():
     assert conform(broken, SHAPES).passes == []
 
 
+@pytest.mark.parametrize("adapter", ["", ".default"])
+@pytest.mark.parametrize(
+    ("others", "scale"),
+    [({}, 1.0), ({"alpha": torch.tensor(1.0)}, 0.5)],
+)
+def test_a_bias_of_the_second_factor_changes_the_bias_as_the_factors_do_the_weight(adapter, others, scale):
+    key = f"diffusion_model.{LAYER}.lora_B{adapter}.bias"
+    file = parts(**LORA, **others) | {key: 3 * ones(8)}
+    found = conform(file, SHAPES)
+    assert found.unmatched == found.ignored == []
+    assert found.passes[0][name("diff_b")].equal(3 * scale * ones(8))
+    assert found.origin[0][name("diff_b")] == key
+    assert conform(file, SHAPES, Scaling(4.0, {}, False)).passes[0][name("diff_b")][0] == (1.5 if others else 6)
+
+
+@pytest.mark.parametrize("others", [{"diff_b": ones(8)}, {}])
+def test_a_bias_of_the_second_factor_that_has_no_place_is_without_a_use(others):
+    key = f"{LAYER}.lora_B.bias"
+    found = conform(parts(**LORA, **others) | {key: ones(8 if others else 9)}, SHAPES)
+    assert (found.ignored, found.unmatched) == ([key], [])
+
+
 def test_a_second_adapter_in_the_file_is_not_mixed_into_the_first():
     file = {f"{LAYER}.lora_A.first.weight": ones(2, 6), f"{LAYER}.lora_B.first.weight": ones(8, 2)}
     other = {

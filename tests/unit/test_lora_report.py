@@ -73,7 +73,10 @@ def test_a_rank_that_differs_between_layers_is_given_by_its_largest(facts):
     assert (found.rank, found.rank_varies) == (12, True)
 
 
-@pytest.mark.parametrize(("written", "rank"), [("64", 64), ("Dynamic", None), ("nan", None), ("inf", None), ("", None)])
+@pytest.mark.parametrize(
+    ("written", "rank"),
+    [("64", 64), ("Dynamic", None), ("nan", None), ("inf", None), ("", None), ("1e300", None), ("-4", None)],
+)
 def test_without_shapes_the_rank_is_what_the_trainer_wrote(facts, written, rank):
     assert facts({"x.diff": (4,)}, ss_network_dim=written).rank == rank
 
@@ -222,14 +225,20 @@ def test_a_file_named_for_the_other_expert_gives_a_warning(facts, expert, name, 
         (5120, {"modelspec__architecture": "wan2.1_t2v_1.3B"}, "Wan 1.3B: it does not fit a 14B model"),
         (
             5120,
+            {"file_name": "Wan2.1_T2V_14B_dance.safetensors"},
+            "Wan T2V: with a start image it may do less than it was made for",
+        ),
+        (
+            5120,
             {"ss_base_model_version": "Wan2.2-T2V-A14B"},
             "Wan T2V: with a start image it may do less than it was made for",
         ),
     ],
 )
 def test_a_lora_of_another_wan_model_gives_a_warning(facts, width, metadata, problem):
-    assert lora.warnings(match(), facts(wan(width), **metadata)) == [
-        f"'x.safetensors' was made for {problem}. Choose a Wan 2.2 I2V 14B LoRA."
+    name = metadata.pop("file_name", "x.safetensors")
+    assert lora.warnings(match(file_name=name), facts(wan(width), **metadata)) == [
+        f"'{name}' was made for {problem}. Choose a Wan 2.2 I2V 14B LoRA."
     ]
 
 
