@@ -18,7 +18,7 @@ from ..hosted.errors import AuthError, HostedError
 from ..hosted.prices import Price
 from ..media import resolution
 from ..samplers import rcm, routing
-from ..weights import inspect, lora, pairing
+from ..weights import inspect, lora, lora_facts, pairing
 from . import hosted as hosted_node
 from . import loader
 from . import lora as lora_node
@@ -86,7 +86,7 @@ def loras(query: Query) -> Answer:
         lines = []
         for expert, file, named in zip(("high", "low"), (high, low), pairing.experts_of(high, low), strict=True):
             if file:
-                facts = lora.facts(inspect.read_listing(lora_node.path_of(file)))
+                facts = lora_facts.facts(inspect.read_listing(lora_node.path_of(file)))
                 lines += lora.preview(expert, pairing.base_name(file), facts, named, source)
     except (FileNotFoundError, RuntimeError, ValueError) as error:
         return refusal(error)

@@ -8,7 +8,7 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..weights import inspect, loading, lora, pairing, peft, triggers
+from ..weights import inspect, loading, lora, lora_facts, pairing, peft, triggers
 from . import loader
 
 logger = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ def apply(
     strength: float,
     named: pairing.Expert | None = None,
     shared: bool = False,
-) -> tuple[Any, list[tuple[lora.Match, lora.LoraFacts]]]:
+) -> tuple[Any, list[tuple[lora.Match, lora_facts.LoraFacts]]]:
     """Applies one file to one expert. At strength 0 the file's tensors are not even read.
 
     Raises:
@@ -166,7 +166,7 @@ def apply(
     if file is None:
         return model, []
     path = path_of(file)
-    facts = lora.facts(inspect.read_listing(path))
+    facts = lora_facts.facts(inspect.read_listing(path))
     name = pairing.base_name(file)
     if strength == 0:
         return model, [(lora.Match(expert, name, 0, 0, (), 0.0, named=named, shared=shared), facts)]

@@ -6,12 +6,13 @@ import re
 from itertools import count
 from pathlib import Path
 
-from . import turbodiffusion
+from . import expert, turbodiffusion
 from .files import Header, TensorInfo, listed
 from .header import has_header, read_header
 from .kinds import Kind, Storage, described, identify, storage_of
 from .pairing import Expert, experts_of, words
 from .torch_file import read_torch_header
+from .vae import tensors as vae_tensors
 
 __all__ = [
     "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files",
@@ -98,7 +99,11 @@ def check_expert(header: Header, file_name: str, slot: Expert, named: Expert | N
             f"'{file_name}' is {described_as}: {_WHY_NOT_AN_EXPERT[kind]}. "
             f"Choose a Wan 2.2 I2V A14B {slot}-noise file, for example {EXAMPLES[slot]}."
         )
-    notes = turbodiffusion.check(header, file_name)
+    notes = []
+    if turbodiffusion.is_turbodiffusion(header):
+        notes = turbodiffusion.check(header, file_name)
+    else:
+        expert.check(header, file_name)
     if named in (None, slot):
         return notes
     return [
@@ -196,6 +201,9 @@ def check_vae(header: Header, file_name: str) -> list[str]:
     problem = _vae_problem(header, file_name)
     if problem:
         raise ValueError(f"'{file_name}' {problem}. {_CHOOSE_VAE}")
+    missing = [name for name in vae_tensors() if name not in header.tensors]
+    if missing:
+        raise ValueError(f"'{file_name}' is not whole: it lacks {listed(missing)}. Download it again.")
     if "qwen" not in words(file_name):
         return []
     return [

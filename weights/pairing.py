@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -23,9 +24,14 @@ _AFTER_EXPERT = {
 
 def words(text: str) -> list[str]:
     """Splits a name into lower-case words and numbers: "HighNoise-v2" gives high, noise, v, 2."""
+    return list(_words(text))
+
+
+@lru_cache(maxsize=50_000)  # whoever looks for a partner asks again and again for the names of a whole folder
+def _words(text: str) -> tuple[str, ...]:
     text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)", " ", text).casefold()
     text = re.sub(r"(high|low)(?=noise|v\d)", r"\1 ", text)
-    return re.findall(r"[^\W\d_]+|\d+", text)
+    return tuple(re.findall(r"[^\W\d_]+|\d+", text))
 
 
 def expert_of(name: str) -> Expert | None:
@@ -103,6 +109,7 @@ def base_name(name: str) -> str:
     return _path(name).name
 
 
+@lru_cache(maxsize=50_000)
 def _path(name: str) -> PurePosixPath:
     return PurePosixPath(name.replace("\\", "/"))
 
@@ -148,13 +155,13 @@ def partner(name: str, available: Iterable[str]) -> str | None:
 
 def _is_pair(high: str, low: str, base_only: bool, simplify: Callable[[str], list[str]]) -> bool:
     high_path, low_path = _path(high), _path(low)
-    if high_path.suffix.casefold() != low_path.suffix.casefold():
-        return False
     swaps = _swaps(simplify(high_path.stem), simplify(low_path.stem))
+    if swaps is None or high_path.suffix.casefold() != low_path.suffix.casefold():
+        return False
     if base_only:  # a bare name without the expert's word would fit in any folder
-        return bool(swaps)
+        return swaps > 0
     above = _swaps(words(str(high_path.parent)), words(str(low_path.parent)))
-    return swaps is not None and above is not None and swaps + above > 0
+    return above is not None and swaps + above > 0
 
 
 def _swaps(high: list[str], low: list[str]) -> int | None:

@@ -10,7 +10,7 @@ import torch
 from pack.nodes.loader import Loader
 from pack.tests.toy import models as toy
 from pack.tests.toy import quantised
-from pack.weights import loading
+from pack.weights import loading, vae
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
@@ -132,6 +132,10 @@ def test_the_vae_of_the_5b_model_is_refused(add_file):
     name = add_file("vae", "wan2.2_vae.safetensors", state)
     with pytest.raises(ValueError, match=r"'wan2.2_vae.safetensors' is the VAE of Wan 2.2 TI2V 5B.*Choose wan_2.1_vae"):
         load(vae=name)
+
+
+def test_the_tensors_of_the_vae_are_those_that_comfyui_has():
+    assert set(vae.tensors()) == set(toy.vae(1))
 
 
 def test_a_truncated_download_is_named(add_file, models):

@@ -44,7 +44,7 @@ def main() -> None:
     pack = types.ModuleType("pack")
     pack.__path__ = [str(ROOT)]
     sys.modules["pack"] = pack
-    from pack.weights import lora, peft, quantised, triggers
+    from pack.weights import lora_facts, peft, quantised, triggers
     from pack.weights.header import has_header, read_header
     from pack.weights.torch_file import read_torch_header
 
@@ -60,7 +60,7 @@ def main() -> None:
         watching = True
         try:
             told = (read_header if has_header(path) else read_torch_header)(path)
-            lora.facts(told)
+            lora_facts.facts(told)
             triggers.trigger_words(told.metadata, [])
             peft.Scaling.of(told.metadata)
             quantised.check_storage(told, path, ())

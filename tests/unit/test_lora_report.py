@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 from pack.tests.toy import lora_formats
-from pack.weights import lora
+from pack.weights import lora, lora_facts
 from pack.weights.header import read_header
 from pack.weights.inspect import Kind
 from pack.weights.lora import Match, Source
@@ -18,7 +18,7 @@ def facts(tmp_path):
         path = tmp_path / "x.safetensors"
         tensors = {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
         save_file(tensors, path, {key.replace("__", "."): value for key, value in metadata.items()})
-        return lora.facts(read_header(path))
+        return lora_facts.facts(read_header(path))
 
     return read
 
@@ -113,7 +113,7 @@ def test_the_layers_tell_the_model_it_was_made_for(facts, names, model):
 def test_every_format_is_known_as_a_lora_of_wan(tmp_path, name):
     tensors, metadata, _ = lora_formats.FORMATS[name](torch.Generator().manual_seed(1), torch.float32)
     save_file(tensors, tmp_path / "x.safetensors", metadata)
-    found = lora.facts(read_header(tmp_path / "x.safetensors"))
+    found = lora_facts.facts(read_header(tmp_path / "x.safetensors"))
     assert found.kind is Kind.LORA
     assert found.made_for == ("Wan" if name == "LoKr" else "a Wan model of width 128")
     assert found.rank == lora_formats.RANK
