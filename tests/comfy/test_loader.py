@@ -138,6 +138,18 @@ def test_the_tensors_of_the_vae_are_those_that_comfyui_has():
     assert set(vae.tensors()) == set(toy.vae(1))
 
 
+@pytest.mark.parametrize(
+    ("chosen", "dtype"), [("fp8_e4m3fn", torch.float8_e4m3fn), ("fp8_e5m2", torch.float8_e5m2), ("default", None)]
+)
+@pytest.mark.parametrize("prefix", ["", "diffusion_model."])
+def test_an_ordinary_expert_is_stored_as_chosen(add_file, chosen, dtype, prefix):
+    state = toy.expert(1, dtype=torch.bfloat16)
+    name = add_file("diffusion_models", "plain_high.safetensors", {prefix + key: each for key, each in state.items()})
+    for expert in load(high_noise=name, low_noise=name, weight_dtype=chosen).args[:2]:
+        stored = expert.model.diffusion_model.blocks[0].ffn[0].weight.dtype
+        assert stored == dtype if dtype else stored not in (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
 def test_a_truncated_download_is_named(add_file, models):
     name = add_file("diffusion_models", "cut_high_noise.safetensors", toy.expert(1))
     path = models / "diffusion_models" / name

@@ -9,9 +9,12 @@ import torch
 from pack.nodes import live
 from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
+from pack.weights import loading
 from pack.weights.loading import apply_lora, shapes_of
 
 pytestmark = pytest.mark.comfy
+
+reader = loading.read_tensors
 
 WEIGHT = "diffusion_model.blocks.0.self_attn.q.weight"
 SETTINGS = {
@@ -313,8 +316,40 @@ def test_a_new_partner_or_new_words_make_the_node_run_again(high, low, add_lora,
         seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="auto", prompt="a cat"))
     finally:
         sidecar.unlink()
-    assert len({str(fingerprint) for fingerprint in seen}) == 3
+    path = models / "loras" / name
+    os.utime(path, (1e9, 1e9))
+    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
+    os.utime(path, (2e9, 2e9))
+    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
+    path.write_bytes(path.read_bytes() + b"\0")  # another file of the same time, as an archive may bring it
+    os.utime(path, (2e9, 2e9))
+    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
+    assert len({str(fingerprint) for fingerprint in seen}) == 6
     assert Lora.fingerprint_inputs(lora_high=None, lora_low="auto") is None
+
+
+def test_a_file_with_both_experts_gives_each_its_own_half(high, low, add_lora):
+    seeds, alphas = {"transformer": 5, "transformer_2": 6}, {"transformer": 8.0, "transformer_2": 2.0}
+    state, layer = {}, "diffusion_model.blocks.0.self_attn.q"
+    for half, seed in seeds.items():
+        for part, spelled in (("down", "A"), ("up", "B")):
+            state[f"{half}.blocks.0.attn1.to_q.lora_{spelled}.weight"] = toy.lora(seed)[f"{layer}.lora_{part}.weight"]
+    settings = {f"{half}.lora_alpha": alpha for half, alpha in alphas.items()}
+    name = add_lora("both.safetensors", state, {"lora_adapter_metadata": json.dumps(settings)})
+    patched_high, patched_low, *_, report = apply(high, low, lora_high=name, lora_low="auto")
+    for half, patched, original in (("transformer", patched_high, high), ("transformer_2", patched_low, low)):
+        change = expected_effect(toy.lora(seeds[half]), alphas[half] / toy.RANK)
+        assert torch.allclose(effect(patched, original), change, atol=1e-5), half
+    assert report.count("for the other expert: 2 keys") == 2
+
+
+def test_at_strength_0_no_tensor_is_read(high, low, monkeypatch):
+    read = []
+    monkeypatch.setattr(loading, "read_tensors", lambda path: read.append(path) or reader(path))
+    apply(high, low, strength_high=0.0, strength_low=0.0)
+    assert read == []
+    apply(high, low, strength_low=0.0)
+    assert [os.path.basename(path) for path in read] == [toy.LORA_HIGH]
 
 
 def test_the_shapes_of_packed_weights_are_not_known(high):

@@ -35,6 +35,7 @@ def name(part):
     [
         LORA,
         LORA | {"alpha": torch.tensor(1.0)},
+        {"lora_down__weight": ones(2, 6, 1, 1), "lora_up__weight": ones(8, 2, 1, 1)},  # as of a convolution of size 1
         LORA | {"alpha": torch.tensor(1)},  # scripts write it so
         LORA | {"dora_scale": ones(1, 6)},
         LORA | {"dora_scale": ones(8)},
@@ -77,6 +78,7 @@ def test_what_fits_keeps_every_key(tensors):
         LOHA | {"hada_w2_b": ones(3, 6)},
         LOHA | {"hada_w2_b": ones(2, 6, 1)},
         LOHA | {"hada_t1": ones(2, 2, 1, 1)},
+        LOHA | {"hada_t2": ones(2, 2, 1, 1)},
         {"hada_w1_a": ones(8, 2)},
         LOKR | {"lokr_w2": ones(4, 4)},
         LOKR | {"lokr_t2": ones(4, 4)},
