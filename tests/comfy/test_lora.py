@@ -343,6 +343,22 @@ def test_a_file_with_both_experts_gives_each_its_own_half(high, low, add_lora):
     assert report.count("for the other expert: 2 keys") == 2
 
 
+class Packed(torch.nn.Linear):
+    """A layer that stores its weight in a form of its own, as those of other packs do."""
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        destination[f"{prefix}packed"] = self.weight
+
+
+def test_what_comfyuis_patcher_has_no_place_for_is_told(models, add_lora):
+    model = loading.load_expert(str(models / "diffusion_models" / toy.HIGH), "default")
+    model.model.diffusion_model.blocks[1].self_attn.o = Packed(toy.DIM, toy.DIM)
+    name = add_lora("style.safetensors", toy.lora(8))
+    *_, report = apply(model, model, lora_high=name, lora_low="none")
+    assert "7 of 8 layers (21 keys)" in report
+    assert "not applied: diffusion_model.blocks.1.self_attn.o (3 keys)" in report
+
+
 def test_at_strength_0_no_tensor_is_read(high, low, monkeypatch):
     read = []
     monkeypatch.setattr(loading, "read_tensors", lambda path: read.append(path) or reader(path))

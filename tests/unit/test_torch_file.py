@@ -138,6 +138,7 @@ LIST = "its list of tensors "
             archived(RECORDS, compression=zipfile.ZIP_DEFLATED),
             "it is compressed or encrypted, which PyTorch does not do. Choose another version.",
         ),
+        (patched(8, struct.pack("<H", 1)), "it is compressed or encrypted, which PyTorch does not do."),
         (patched(20, struct.pack("<II", 9999, 9999)), "it ends within its tensors. Download it again."),
         (pickled(pickle.dumps({}, 2)), "it lists no tensors by name. Choose the model file itself."),
         (pickled(pickle.dumps([1, 2], 2)), "it lists no tensors by name. Choose the model file itself."),
