@@ -67,6 +67,7 @@ def test_what_fits_keeps_every_key(tensors):
         LORA | {"lora_up__weight": ones(8)},
         LORA | {"lora_up__weight": torch.tensor(1.0)},
         LORA | {"lora_mid__weight": ones(2, 2, 1, 1)},
+        LORA | {"lora_up__weight": ones(8, 2, 3, 3)},  # a kernel in the second factor makes its rank 18
         {"lora_down__weight": ones(2, 8), "lora_up__weight": ones(6, 2)},  # the product has the size, turned
         {"lora_down__weight": ones(0, 6), "lora_up__weight": ones(8, 0)},
         {"lora_down__weight": ones(2), "lora_up__weight": ones(8, 2)},
