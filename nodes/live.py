@@ -7,7 +7,6 @@ sentence that the node would say; only a question that the frontend never asks i
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import folder_paths
@@ -18,7 +17,7 @@ from ..hosted.errors import HostedError
 from ..hosted.prices import Price
 from ..media import resolution
 from ..samplers import rcm, routing
-from ..weights import lora, pairing
+from ..weights import inspect, lora, lora_facts, pairing
 from . import hosted as hosted_node
 from . import loader
 from . import lora as lora_node
@@ -26,6 +25,7 @@ from .sampling import Sampler
 
 MAX_SIDE = 100_000  # pixels; no picture is larger
 MODEL_FOLDERS = {**loader.FOLDERS, "lora_high": "loras", "lora_low": "loras"}  # input -> ComfyUI's model folder
+EXPERTS = loader.EXPERTS | lora_node.EXPERTS
 
 Query = Mapping[str, str]
 Answer = dict[str, Any]
@@ -82,33 +82,17 @@ def loras(query: Query) -> Answer:
     try:
         high, low, source = lora_node.choose_files(text_of(query, "lora_high"), text_of(query, "lora_low"))
         words = lora_node.words_of((high, low), "")
-        found = "" if source is lora.Source.CHOSEN else f" ({source.value})"
-        lines = [*about(high, "high"), *about(low, "low", found)]
-    except (FileNotFoundError, ValueError) as error:
+        lines = []
+        for expert, file, named in zip(("high", "low"), (high, low), pairing.experts_of(high, low), strict=True):
+            if file:
+                facts = lora_facts.facts(inspect.read_listing(lora_node.path_of(file)))
+                lines += lora.preview(expert, pairing.base_name(file), facts, named, source)
+    except (FileNotFoundError, RuntimeError, ValueError) as error:
         return refusal(error)
     if not lines:
         return {"text": "No LoRA is chosen.", "trigger_words": []}
     lines.append(f"Trigger words: {', '.join(words) or 'the files name none'}")
     return {"text": "\n".join(lines), "trigger_words": words}
-
-
-def about(file: str | None, expert: pairing.Expert, found: str = "") -> list[str]:
-    """Tells in short lines what a LoRA file is, before it is applied to an expert.
-
-    Args:
-        found: How it was found, for the first line.
-    """
-    if file is None:
-        return []
-    facts = lora.facts(lora_node.header_of(lora_node.path_of(file)))
-    name = Path(file).name
-    rank = "" if facts.rank is None else f"rank {'up to ' if facts.rank_varies else ''}{facts.rank}"
-    base = facts.base or facts.made_for
-    named = pairing.expert_of(file)
-    says = [rank, base and f"made for {base}", named and f"named for the {named}-noise expert"]
-    warnings = lora.warnings(lora.Match(expert, name, 0, 0, (), 1.0), facts)
-    lines = [f"{expert}: {name}{found}", f"  {', '.join(filter(None, says)) or facts.kind.value}"]
-    return lines + [f"  Warning: {warning}" for warning in warnings]
 
 
 def hosted(query: Query) -> Answer:
@@ -133,9 +117,9 @@ def model(query: Query) -> Answer:
     slot = text_of(query, "input")
     if slot not in MODEL_FOLDERS:
         raise QueryError(f"input must be one of {', '.join(MODEL_FOLDERS)}, got '{slot}'.")
-    folder = MODEL_FOLDERS[slot]
+    folder, expert = MODEL_FOLDERS[slot], EXPERTS.get(slot)
     try:
-        file = pairing.resolve_name(text_of(query, "name"), folder_paths.get_filename_list(folder), folder)
+        file = pairing.resolve_name(text_of(query, "name"), folder_paths.get_filename_list(folder), folder, expert)
     except (FileNotFoundError, ValueError) as error:
         return {**refusal(error), "file": None}
     return {"text": file, "file": file}

@@ -16,7 +16,7 @@ FOLDERS = {
     "text_encoder": "text_encoders",
     "vae": "vae",
 }
-
+EXPERTS: dict[str, pairing.Expert] = {"high_noise": "high", "low_noise": "low"}
 
 _LOAD_GGUF = "Load it with a GGUF loader node, and connect its MODEL to the sampler."
 _INSTEAD_OF_GGUF = {
@@ -116,8 +116,18 @@ def find(slot: str, name: str) -> str:
             f"'{pairing.base_name(name)}' is a GGUF file, which this node does not read. {_INSTEAD_OF_GGUF[slot]}"
         )
     folder = FOLDERS[slot]
-    resolved = pairing.resolve_name(name, folder_paths.get_filename_list(folder), folder)
-    path = folder_paths.get_full_path(folder, resolved)
+    return path_of(
+        folder, pairing.resolve_name(name, folder_paths.get_filename_list(folder), folder, EXPERTS.get(slot))
+    )
+
+
+def path_of(folder: str, name: str) -> str:
+    """Returns the path of a file that ComfyUI lists.
+
+    Raises:
+        FileNotFoundError: It is only a link to a file that is gone.
+    """
+    path = folder_paths.get_full_path(folder, name)
     if path is None:
         raise FileNotFoundError(
             f"'{pairing.base_name(name)}' is listed in ComfyUI's folder '{folder}', but is no file, or a link to one "

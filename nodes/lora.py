@@ -8,12 +8,14 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..weights import inspect, loading, lora, pairing, triggers
+from ..weights import inspect, loading, lora, lora_facts, pairing, peft, triggers
+from . import loader
 
 logger = logging.getLogger(__name__)
 
 NONE = "none"
 AUTO = "auto"
+EXPERTS: dict[str, pairing.Expert] = {"lora_high": "high", "lora_low": "low"}
 EMPTY_PROMPT = "Warning: The prompt is empty. Say in a sentence or two what should move, and how."
 
 
@@ -71,12 +73,11 @@ class Lora(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, lora_high: str, lora_low: str) -> bool | str:
         # Naming a COMBO here takes its check over from ComfyUI, so that a name from another machine's folders is found.
-        available = folder_paths.get_filename_list("loras")
         problems = []
         for slot, name in {"lora_high": lora_high, "lora_low": lora_low}.items():
             try:
-                if name not in (None, NONE, AUTO):  # a linked input has no value yet
-                    pairing.resolve_name(name, available, "loras")
+                if name is not None and (slot, name) != ("lora_low", AUTO):  # a linked input has no value yet
+                    resolve(slot, name)
             except (FileNotFoundError, ValueError) as error:
                 problems.append(f"{slot}: {error}")
         return " ".join(problems) or True
@@ -87,7 +88,9 @@ class Lora(io.ComfyNode):
         if lora_high is None or lora_low is None:
             return None
         files = [path_of(file) for file in choose_files(lora_high, lora_low)[:2] if file]
+        settings = {Path(path).with_name(peft.CONFIG) for path in files}
         beside = [sidecar for path in files for sidecar in triggers.sidecars_of(path)]
+        beside += sorted(path for path in settings if path.is_file())
         return [(str(path), os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
 
     @classmethod
@@ -104,9 +107,12 @@ class Lora(io.ComfyNode):
         prompt: str,
     ) -> io.NodeOutput:
         high_file, low_file, source = choose_files(lora_high, lora_low)
-        high, for_high = apply(high, "high", high_file, strength_high)
-        low, for_low = apply(low, "low", low_file, strength_low)
-        words = words_of((high_file, low_file), trigger_words)
+        named_high, named_low = pairing.experts_of(high_file, low_file)
+        shared = source is lora.Source.SHARED
+        high, for_high = apply(high, "high", high_file, strength_high, named_high, shared)
+        low, for_low = apply(low, "low", low_file, strength_low, named_low, shared)
+        at_work = (high_file if strength_high else None, low_file if strength_low else None)
+        words = words_of(at_work, trigger_words)
         prompt = triggers.merge(prompt, words, trigger_position)
         report = lora.report([*for_high, *for_low], source)
         for entry in (*for_high, *for_low):
@@ -119,21 +125,39 @@ class Lora(io.ComfyNode):
 
 def choose_files(lora_high: str, lora_low: str) -> tuple[str | None, str | None, lora.Source]:
     """Returns the file of each expert, None for none, and how the low-noise one was found."""
-    available = folder_paths.get_filename_list("loras")
-    high = None if lora_high == NONE else pairing.resolve_name(lora_high, available, "loras")
-    if lora_low == NONE:
-        return high, None, lora.Source.CHOSEN
+    high = resolve("lora_high", lora_high)
     if lora_low != AUTO:
-        return high, pairing.resolve_name(lora_low, available, "loras"), lora.Source.CHOSEN
+        return high, resolve("lora_low", lora_low), lora.Source.CHOSEN
     if high is None:
         return None, None, lora.Source.CHOSEN
-    found = pairing.partner(high, available)
+    found = pairing.partner(high, folder_paths.get_filename_list("loras"))
     return high, found or high, lora.Source.PAIRED if found else lora.Source.SHARED
 
 
+def resolve(slot: str, name: str) -> str | None:
+    """Returns the file that a name in an input means, as ComfyUI lists it; None for none.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Several files fit, or the name is none of a file.
+    """
+    if name == NONE:
+        return None
+    if name == AUTO:
+        raise ValueError("'auto' finds the partner of the file in lora_high. Choose a file there, or none.")
+    file = pairing.resolve_name(name, folder_paths.get_filename_list("loras"), "loras", EXPERTS[slot])
+    path_of(file)
+    return file
+
+
 def apply(
-    model: Any, expert: pairing.Expert, file: str | None, strength: float
-) -> tuple[Any, list[tuple[lora.Match, lora.LoraFacts]]]:
+    model: Any,
+    expert: pairing.Expert,
+    file: str | None,
+    strength: float,
+    named: pairing.Expert | None = None,
+    shared: bool = False,
+) -> tuple[Any, list[tuple[lora.Match, lora_facts.LoraFacts]]]:
     """Applies one file to one expert. At strength 0 the file's tensors are not even read.
 
     Raises:
@@ -142,15 +166,15 @@ def apply(
     if file is None:
         return model, []
     path = path_of(file)
-    facts = lora.facts(header_of(path))
-    name = Path(file).name
+    facts = lora_facts.facts(inspect.read_listing(path))
+    name = pairing.base_name(file)
     if strength == 0:
-        return model, [(lora.Match(expert, name, 0, 0, (), 0.0), facts)]
+        return model, [(lora.Match(expert, name, 0, 0, (), 0.0, named=named, shared=shared), facts)]
     applied = loading.apply_lora(model, path, strength, expert)
     rest = applied.lora
     match = lora.Match(
         expert, name, applied.layers, applied.keys, tuple(rest.unmatched), strength,
-        tuple(rest.ignored), tuple(rest.other_expert), applied.unread,
+        tuple(rest.ignored), tuple(rest.other_expert), applied.unread, named, shared, applied.assumed,
     )  # fmt: skip
     if not applied.layers:
         raise ValueError(lora.no_match_message(match, facts))
@@ -160,15 +184,10 @@ def apply(
 def words_of(files: tuple[str | None, ...], typed: str) -> list[str]:
     """Returns the trigger words: those typed, else those of the files, each once."""
     paths = dict.fromkeys(path_of(file) for file in files if file)
-    own = [word for path in paths for word in triggers.choose("", header_of(path).metadata, path)]
+    own = [word for path in paths for word in triggers.choose("", inspect.read_listing(path).metadata, path)]
     return triggers.choose(typed, {}, None) or triggers.tidy(triggers.literal(own))
 
 
 def path_of(file: str) -> str:
     """Returns the path of a LoRA file."""
-    return folder_paths.get_full_path_or_raise("loras", file)
-
-
-def header_of(path: str) -> inspect.Header:
-    """Returns what a file's list of tensors and its metadata say."""
-    return inspect.read_listing(path)
+    return loader.path_of("loras", file)

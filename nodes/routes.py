@@ -1,4 +1,7 @@
-"""What the frontend asks the server about a LoRA file: a read-only route, confined to ComfyUI's LoRA folders."""
+"""What programs ask the server about a LoRA file: a read-only route, confined to ComfyUI's LoRA folders.
+
+The frontend asks `live.loras` instead, which answers in the words of the node.
+"""
 
 import asyncio
 
@@ -6,7 +9,7 @@ import folder_paths
 from aiohttp import web
 from server import PromptServer
 
-from ..weights import lora, pairing
+from ..weights import inspect, lora_facts, pairing
 from . import live
 from . import lora as node
 
@@ -31,7 +34,7 @@ async def answer_lora(request: web.Request) -> web.Response:
 
 
 def describe(name: str) -> dict[str, object]:
-    """Returns what a LoRA file says about itself: `lora.LoraFacts`, trigger words, expert and partner by its name.
+    """Returns what a LoRA file says about itself: facts of its header, trigger words, expert and partner by name.
 
     Raises:
         FileNotFoundError: ComfyUI lists no such file in its LoRA folders.
@@ -39,14 +42,14 @@ def describe(name: str) -> dict[str, object]:
     """
     available = folder_paths.get_filename_list("loras")
     file = pairing.resolve_name(name, available, "loras")
-    facts = lora.facts(node.header_of(node.path_of(file)))
+    facts = lora_facts.facts(inspect.read_listing(node.path_of(file)))
     return {
         "file": file,
         "kind": facts.kind.value,
         "expert": pairing.expert_of(file),
         "partner": pairing.partner(file, available),
         "trigger_words": node.words_of((file,), ""),
-        "base": facts.base or facts.made_for,
+        "base": facts.model,
         "title": facts.title,
         "trainer": facts.trainer,
         "rank": facts.rank,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "I64": 64,
     "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8, "C64": 64,
-}  # fmt: skip
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+}  # fmt: skip  # safetensors lists F6_E2M3 and F6_E3M2 too, but PyTorch has no such tensors
+MAX_JSON = 800_000  # characters of a JSON text in a file; in memory it may be thirty times as large
+MAX_BESIDE = 1_000_000  # bytes of a text file beside a model
+SHOWN = 3  # names in a message; the others are counted
 
 _WEB_PAGE = "it is a web page, saved in place of the file. Download the file itself"
 FOREIGN = {  # first bytes of what people have in place of a model file
@@ -86,6 +92,41 @@ def open_file(path: Path) -> FileIO:
     if path.exists() and not path.is_file():  # opening a pipe would wait for ever
         raise ForeignError("it is a folder or a device. Choose a file")
     return path.open("rb", buffering=0)
+
+
+def small_json(text: str) -> Any:
+    """Parses a JSON text from a file.
+
+    Raises:
+        ValueError: It is none, or nested or long beyond what a trainer writes.
+    """
+    if len(text) > MAX_JSON:
+        raise ValueError(f"The text has {len(text)} characters, at most {MAX_JSON} are read.")
+    try:
+        return json.loads(text)
+    except RecursionError as err:
+        raise ValueError("The text is nested too deeply.") from err
+
+
+def read_small(path: Path) -> str:
+    """Returns the text of a small file beside a model; nothing where there is none that can be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BESIDE:
+            return ""
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def printable(text: str) -> str:
+    """Makes a text from a file fit for a message."""
+    return "".join(letter for letter in text if letter.isprintable())[:40]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names the first few of many."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def refuse_foreign(start: bytes, known: dict[bytes, str]) -> None:

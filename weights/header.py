@@ -16,7 +16,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .files import BITS, FOREIGN, DamageError, Header, TensorInfo, explained, open_file, refuse_foreign
+from .files import (
+    BITS,
+    FOREIGN,
+    DamageError,
+    ForeignError,
+    Header,
+    TensorInfo,
+    explained,
+    open_file,
+    printable,
+    refuse_foreign,
+)
 
 MAX_HEADER = 10_000_000  # bytes; the header of a 14B expert has 0.2 million
 MAX_TENSORS = 20_000  # a 14B expert has 1095, quantised three times as many
@@ -25,6 +36,7 @@ MAX_ENTRY = 1_000  # bytes of a tensor's type, shape and place, as JSON
 MAX_METADATA = 3_000_000  # bytes of metadata that are kept; what goes beyond is left out
 MAX_ROWS = 20_000  # of metadata; a trainer writes a hundred
 _METADATA_ROW = 100  # bytes that one more row of a dict takes, whatever its texts
+_OTHER = "Choose another version"
 _PYTORCH = {b"PK\x03\x04": "it is a PyTorch file. Choose its safetensors version"}
 
 
@@ -204,7 +216,7 @@ def _metadata(walk: _Walk) -> dict[str, str]:
                 _refuse_twice()
             found[key] = _text(value)
     except DamageError as err:
-        raise DamageError("its metadata is not a table of at most 20000 texts, each with its own name") from err
+        raise DamageError(f"its metadata is not a table of at most {MAX_ROWS} texts, each with its own name") from err
     return found
 
 
@@ -213,7 +225,9 @@ def _tensor(entry: Any, data: int) -> TensorInfo:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if {int}.issuperset(
             map(type, (*shape, begin, end))
         ) and min(begin, end, *shape) >= 0:
-            if dtype in BITS and math.prod(shape) * BITS[dtype] != 8 * (end - begin):
+            if dtype not in BITS:
+                raise ForeignError(f"a tensor has the type {printable(dtype)}, which is not read here. {_OTHER}")
+            if math.prod(shape) * BITS[dtype] != 8 * (end - begin):
                 raise DamageError("a tensor's place is not as long as its type and shape need")
             return TensorInfo(dtype, tuple(shape), data + begin, end - begin)
     raise DamageError("an entry of its header is not the type, shape and place of a tensor")

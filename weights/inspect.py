@@ -6,17 +6,18 @@ import re
 from itertools import count
 from pathlib import Path
 
-from . import turbodiffusion
-from .files import Header, TensorInfo
+from . import expert, turbodiffusion
+from .files import Header, TensorInfo, listed
 from .header import has_header, read_header
 from .kinds import Kind, Storage, described, identify, storage_of
-from .pairing import Expert, expert_of, words
+from .pairing import Expert, experts_of, words
 from .torch_file import read_torch_header
+from .vae import tensors as vae_tensors
 
 __all__ = [
-    "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files", "check_pair",
-    "check_text_encoder", "check_vae", "expert_of", "has_header", "identify", "read_header", "read_listing",
-    "storage_of", "text_encoder_sizes",
+    "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files",
+    "check_text_encoder", "check_vae", "has_header", "identify", "read_header", "read_listing", "storage_of",
+    "text_encoder_sizes",
 ]  # fmt: skip
 
 EXAMPLES: dict[Expert, str] = {
@@ -67,22 +68,21 @@ def check_files(high: str, low: str, text_encoder: str, vae: str) -> list[str]:
     """
     name = {path: Path(path).name for path in (high, low, text_encoder, vae)}
     header = {path: read_listing(path) for path in name}
-    notes = check_expert(header[high], name[high], "high")
-    if high == low:
-        notes += check_pair(name[high], name[low])
-    else:
-        notes += check_expert(header[low], name[low], "low")
+    named = experts_of(*("/".join(Path(path).parts[-2:]) for path in (high, low)))  # the folder may tell it alone
+    notes = check_expert(header[high], name[high], "high", named[0])
+    notes += [_same(name[high])] if high == low else check_expert(header[low], name[low], "low", named[1])
     check_text_encoder(header[text_encoder], name[text_encoder])
     return notes + check_vae(header[vae], name[vae])
 
 
-def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
+def check_expert(header: Header, file_name: str, slot: Expert, named: Expert | None = None) -> list[str]:
     """Refuses a file that cannot work as an expert.
 
     Args:
         header: The file's header.
         file_name: For the messages.
         slot: The loader's input that the file was chosen in.
+        named: The expert that names say it is, if they do.
 
     Returns:
         What a person should know about a file that works, and may be the wrong one.
@@ -99,8 +99,11 @@ def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
             f"'{file_name}' is {described_as}: {_WHY_NOT_AN_EXPERT[kind]}. "
             f"Choose a Wan 2.2 I2V A14B {slot}-noise file, for example {EXAMPLES[slot]}."
         )
-    notes = turbodiffusion.check(header, file_name)
-    named = expert_of(file_name)
+    notes = []
+    if turbodiffusion.is_turbodiffusion(header):
+        notes = turbodiffusion.check(header, file_name)
+    else:
+        expert.check(header, file_name)
     if named in (None, slot):
         return notes
     return [
@@ -110,14 +113,11 @@ def check_expert(header: Header, file_name: str, slot: Expert) -> list[str]:
     ]
 
 
-def check_pair(high_name: str, low_name: str) -> list[str]:
-    """Warns when both experts are the same file."""
-    if high_name != low_name:
-        return []
-    return [
-        f"Both experts are the same file, '{high_name}'. Wan 2.2 was made to change from a high-noise to a low-noise "
+def _same(file_name: str) -> str:
+    return (
+        f"Both experts are the same file, '{file_name}'. Wan 2.2 was made to change from a high-noise to a low-noise "
         "expert during a run: unless this is deliberate, choose the other expert's file in one of the inputs."
-    ]
+    )
 
 
 _PART = re.compile(r"-\d{5}-of-\d{5}\b")  # how the parts of a model that is saved in several files are named
@@ -154,7 +154,7 @@ def check_text_encoder(header: Header, file_name: str) -> None:
         raise ValueError(f"'{file_name}' {problem}. {_CHOOSE_TEXT_ENCODER}")
     missing = _missing_of_xxl(header)
     if missing:
-        raise ValueError(f"'{file_name}' is not whole: it lacks {turbodiffusion.listed(missing)}. Download it again.")
+        raise ValueError(f"'{file_name}' is not whole: it lacks {listed(missing)}. Download it again.")
 
 
 def _text_encoder_problem(header: Header, file_name: str) -> str | None:
@@ -201,6 +201,9 @@ def check_vae(header: Header, file_name: str) -> list[str]:
     problem = _vae_problem(header, file_name)
     if problem:
         raise ValueError(f"'{file_name}' {problem}. {_CHOOSE_VAE}")
+    missing = [name for name in vae_tensors() if name not in header.tensors]
+    if missing:
+        raise ValueError(f"'{file_name}' is not whole: it lacks {listed(missing)}. Download it again.")
     if "qwen" not in words(file_name):
         return []
     return [

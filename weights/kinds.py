@@ -11,6 +11,7 @@ from enum import Enum
 from math import prod
 
 from .files import Header
+from .lora_keys import split
 from .pairing import expert_of
 
 
@@ -72,7 +73,8 @@ _CHANNELS = {  # (input channels, output channels, has an image encoder)
     (48, 48, False): Kind.WAN22_TI2V_5B,
 }
 _WIDTH_OF_14B, _WIDTH_OF_1_3B = 5120, 1536
-_LORA_NAME = re.compile(r"[._](lora_(up|down|[AB])|lora\.(up|down)|hada_w[12]_[ab]|lokr_w[12](_[ab])?|diff(_b)?)\b")
+_SHARED_PARTS = ("", "alpha", "dora_scale")  # which tell no LoRA alone
+_OTHER_ADAPTER = re.compile(r"[._](?:b?oft_\w+(?:\.\w+)*|set_weight|[ab][12]\.weight)$")  # OFT, GLoRA, ComfyUI's own
 _TEXT_ENCODER_NAME = re.compile(r"(encoder\.block|text_model\.encoder\.layers|model\.layers|token_embedding)\.")
 _DIFFUSERS_NAME = re.compile(r"condition_embedder\.|(.*\.)?blocks\.\d+\.attn1\.to_q\.")
 _BLOCK_NAME = re.compile(r"(.*\.)?blocks\.\d+\.(self_attn|cross_attn)\.")
@@ -84,7 +86,7 @@ def identify(header: Header) -> Kind:
     prefix = wan_prefix(header)
     if prefix is not None:
         return _identify_wan(header, prefix)
-    if any(_LORA_NAME.search(name) for name in header.tensors):
+    if any(split(name).part not in _SHARED_PARTS or _OTHER_ADAPTER.search(name) for name in header.tensors):
         return Kind.LORA
     if any(name in header.tensors for name in _VAE_NAMES):
         return Kind.VAE

@@ -45,9 +45,10 @@ def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> 
     if turbodiffusion.is_turbodiffusion(header):
         return _load_turbodiffusion(header, path, weight_dtype, disable_dynamic)
     quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS))
-    prefix = kinds.wan_prefix(header)
+    prefix = kinds.wan_prefix(header) or ""
     # The one prefix that ComfyUI does not read; older versions read no metadata that names layers with any.
-    if prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata):
+    renamed = prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata)
+    if renamed or not inspect.has_header(path):
         state, metadata = read_tensors(path)
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         return _load_state(state, quantised.without_prefix(metadata, prefix), path, weight_dtype, disable_dynamic)
@@ -121,6 +122,7 @@ class Applied(NamedTuple):
         keys: How many of the file's keys do that.
         lora: The file's other keys, by why they do not.
         unread: Patterns in PEFT's settings that are not understood, so that the strength of some layers may be wrong.
+        assumed: PEFT wrote the file, and its alpha is not known, so that it is taken as the rank.
     """
 
     model: comfy.model_patcher.ModelPatcher
@@ -128,6 +130,7 @@ class Applied(NamedTuple):
     keys: int
     lora: lora_format.Conformed
     unread: tuple[str, ...]
+    assumed: bool
 
 
 def apply_lora(
@@ -143,6 +146,11 @@ def apply_lora(
     """
     tensors, metadata = read_tensors(path)
     scaling = peft.Scaling.of(metadata or {}, peft.COMPONENTS[expert])
+    assumed = False
+    if scaling is None and peft.keeps_alpha_beside(tensors):
+        ranks = {len(each) for key, each in tensors.items() if lora_keys.split(key).part == "lora_down.weight"}
+        scaling = peft.Scaling.beside(path, ranks)
+        assumed = scaling is None
     lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), scaling, expert)
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
     patched = model.clone()
@@ -155,7 +163,7 @@ def apply_lora(
         applied = {name for name in origin if not changed.isdisjoint(parameters_of(name))}
         keys += len(applied)
         lora.unmatched += [key for name, key in origin.items() if name not in applied]
-    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else ())
+    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else (), assumed)
 
 
 def shapes_of(model: comfy.model_patcher.ModelPatcher) -> dict[str, tuple[int, ...] | None]:
@@ -194,6 +202,7 @@ def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:
         RuntimeError: The system does not let us read it.
         ValueError: It is no whole file of tensors.
     """
-    inspect.read_listing(path)  # ComfyUI's own errors hold the whole path, and not what to do
+    listed = inspect.read_listing(path).tensors  # ComfyUI's own errors hold the whole path, and not what to do
     state, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
-    return cast(dict[str, Any], state), metadata
+    # A PyTorch file may hold more than tensors, under names that are no text, at which ComfyUI would stumble.
+    return {name: value for name, value in cast(dict[str, Any], state).items() if name in listed}, metadata

@@ -1,22 +1,21 @@
-"""What a LoRA file is, and the report of what became of it: the text that a person reads on the node."""
+"""The report of what became of a LoRA file: the text that a person reads on the node."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from .header import Header
-from .inspect import Kind, identify
+from .files import SHOWN, listed
+from .kinds import Kind
+from .lora_facts import WAN, WAN_WIDTHS, LoraFacts
 from .lora_keys import split
-from .pairing import Expert, expert_of
+from .pairing import Expert
+from .peft import CONFIG
 from .triggers import tidy
 
 MAX_NAME = 100  # characters of a tensor's name that are shown
-SHOWN = 3  # unmatched layers named in a message; the others are counted
 
 
 class Source(str, Enum):
@@ -25,20 +24,6 @@ class Source(str, Enum):
     CHOSEN = "chosen"
     PAIRED = "auto: paired by name"
     SHARED = "auto: no partner found, the same file serves both experts"
-
-
-@dataclass(frozen=True)
-class LoraFacts:
-    """What a LoRA's header says about it; None or empty where it says nothing."""
-
-    kind: Kind
-    made_for: str  # the model by the names and sizes of its layers
-    base: str  # the model as the trainer wrote it down
-    title: str
-    trainer: str
-    rank: int | None  # the largest, where layers differ
-    rank_varies: bool
-    alpha: float | None  # as the trainer wrote it down; the file's own alpha tensors are not read
 
 
 @dataclass(frozen=True)
@@ -55,6 +40,9 @@ class Match:
         ignored: Its tensors that say nothing to a layer which others change.
         other_expert: Its tensors that it gives to the other expert.
         unread: Patterns in its settings that are not understood.
+        named: The expert that names say it is for, if they do.
+        shared: It serves both experts, because no partner was found.
+        assumed: Its alpha is not known, and taken as the rank.
     """
 
     expert: Expert
@@ -66,6 +54,9 @@ class Match:
     ignored: tuple[str, ...] = ()
     other_expert: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    named: Expert | None = None
+    shared: bool = False
+    assumed: bool = False
 
     @property
     def missed(self) -> list[str]:
@@ -91,26 +82,6 @@ class Match:
 _LEFTOVER = re.compile(
     r"(?:^|[._])(?:(?:norm_)?[kv]_img|img_emb|add_[kv]_proj|norm_added_[kq]|image_embedder)(?:[._]|$)"
 )
-_DOWN = (
-    "lora_down.weight",
-    "hada_w1_b",
-    "lokr_w1_b",
-    "lokr_w2_b",
-)  # the factors that have the rank as their first size
-_WAN_ATTENTION = re.compile(  # each takes the model's width
-    r"(?:^|\.|^lora_unet_+|^lycoris_)blocks[._]\d+[._](?:(?:self|cross)_attn[._][qkvo]|attn[12][._]to_(?:[qkv]|out[._]0))$"
-)
-_WAN_WIDTHS = {5120: "Wan 14B", 3072: "Wan 2.2 TI2V 5B", 1536: "Wan 1.3B"}
-_WAN = "Wan"  # where no layer tells the width
-_FAMILIES = (  # (what the layers' names of this family look like, the family); the first that fits counts
-    (r"lora_unet_(?:down|up|mid|input|middle|output)_block|unet\.(?:down|up|mid)_block", "Stable Diffusion or SDXL"),
-    (r"single_transformer_blocks[._]", "Flux"),
-    (r"(?:double|single)_blocks[._]", "Flux or HunyuanVideo"),
-    (r"transformer_blocks[._]\d+[._](?:attn[._]add_|img_mod)", "Qwen-Image"),
-    (r"transformer_blocks[._]\d+[._]attn[12][._]", "LTX-Video"),
-    (r"(?:^|\.|^lora_unet_+|^lycoris_)blocks[._]\d+[._](?:(?:self|cross)_attn[._][qkvo]\.|attn[12][._]to_)", _WAN),
-)
-_TRAINERS = {"networks.lora_wan": "musubi-tuner", "networks.": "sd-scripts", "lycoris": "LyCORIS"}
 _OTHER_BASES = (  # (how a header names it, what it is, what becomes of it here)
     (r"ti2v|(?<![\d.])5b", "Wan 2.2 TI2V 5B", "it does not fit a 14B model"),
     (r"1[._]3b", "Wan 1.3B", "it does not fit a 14B model"),
@@ -123,67 +94,9 @@ def layers(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(split(name).layer for name in names))
 
 
-def facts(header: Header) -> LoraFacts:
-    """Gathers what a LoRA's header says about it."""
-    meta = header.metadata
-    ranks = [info.shape[0] for name, info in header.tensors.items() if split(name).part in _DOWN and info.shape]
-    written = _number(meta.get("ss_network_dim", ""))
-    # The tensors come first: a resized or merged file often keeps the metadata of the file it was made from.
-    rank = max(ranks) if ranks else None if written is None else int(written)
-    return LoraFacts(
-        kind=identify(header),
-        made_for=_made_for(header),
-        base=_short(meta.get("ss_base_model_version") or meta.get("modelspec.architecture", "")),
-        title=_short(meta.get("modelspec.title", "")),
-        trainer=_trainer(meta),
-        rank=rank,
-        rank_varies=len(set(ranks)) > 1,
-        alpha=_number(meta.get("ss_network_alpha", "")),
-    )
-
-
-def _made_for(header: Header) -> str:
-    for name in header.tensors:
-        if _WAN_ATTENTION.search(split(name).layer) and split(name).part in ("lora_down.weight", "hada_w1_b"):
-            width = header.size(name, 1) or 0
-            return _WAN_WIDTHS.get(width, f"a Wan model of width {width}")
-    names = "\n".join(header.tensors)
-    return next((family for pattern, family in _FAMILIES if re.search(pattern, names, re.MULTILINE)), "")
-
-
-def _trainer(meta: Mapping[str, str]) -> str:
-    software = meta.get("software", "")
-    try:  # ai-toolkit writes an object, others a plain name
-        parsed = json.loads(software)
-    except (ValueError, RecursionError):
-        parsed = software
-    name = parsed.get("name") if isinstance(parsed, dict) else software
-    module = meta.get("ss_network_module", "")
-    known = next((trainer for start, trainer in _TRAINERS.items() if module.startswith(start)), module)
-    return _short(name if isinstance(name, str) and name else known)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _short(text: str) -> str:
-    return next(iter(tidy([text])), "")[:60]
-
-
 def warnings(match: Match, facts: LoraFacts) -> list[str]:
     """Returns what may be wrong with a LoRA that does apply, in full sentences."""
-    found = []
-    named = expert_of(match.file_name)
-    if named not in (None, match.expert):
-        found.append(
-            f"'{match.file_name}' is named for the {named}-noise expert, but it is applied to the {match.expert}-noise "
-            "expert. Check that the two files are not swapped."
-        )
+    found = _about_name(match.expert, match.file_name, match.named, match.shared)
     if match.strength == 0:
         found.append(f"The strength of '{match.file_name}' is 0, so it does nothing.")
     if match.unread:
@@ -191,12 +104,57 @@ def warnings(match: Match, facts: LoraFacts) -> list[str]:
             f"'{match.file_name}' sets the strength of some layers by patterns that are not understood here "
             f"({_listed(match.unread)}). Those layers may act too much or too little."
         )
-    written = f"{facts.base} {facts.title} {facts.made_for}".casefold()
+    if match.assumed:
+        found.append(
+            f"The alpha of '{match.file_name}' is not given, and taken as the rank. PEFT writes it into {CONFIG}: "
+            "put that file beside it."
+        )
+    return found + _about_base(match.file_name, facts)
+
+
+def _about_name(expert: Expert, file_name: str, named: Expert | None, shared: bool) -> list[str]:
+    if named in (None, expert):
+        return []
+    if shared:
+        return [
+            f"'{file_name}' is named for the {named}-noise expert, but serves both, as its partner is not in the "
+            "folder 'loras'. Download the partner, or choose it in lora_low."
+        ]
+    return [
+        f"'{file_name}' is named for the {named}-noise expert, but it is applied to the {expert}-noise expert. "
+        "Check that the two files are not swapped."
+    ]
+
+
+def _about_base(file_name: str, facts: LoraFacts) -> list[str]:
+    written = f"{file_name} {facts.base} {facts.title} {facts.made_for}".casefold()
     for pattern, model, consequence in _OTHER_BASES:
         if re.search(pattern, written):
-            found.append(f"'{match.file_name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA.")
-            break
-    return found
+            return [f"'{file_name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA."]
+    return []
+
+
+def preview(
+    expert: Expert,
+    file_name: str,
+    facts: LoraFacts,
+    named: Expert | None = None,
+    source: Source = Source.CHOSEN,
+) -> list[str]:
+    """Tells in short lines what a LoRA file is, before it is applied to an expert.
+
+    Args:
+        expert: The one that it is chosen for.
+        file_name: For the messages.
+        facts: What its header says.
+        named: The expert that names say it is for, if they do.
+        source: How the low-noise file was found.
+    """
+    says = [*_rank(facts), *([f"made for {facts.model}"] if facts.model else [])]
+    says += [f"named for the {named}-noise expert"] if named else []
+    lines = [f"{expert}: {file_name}{_found(expert, source)}", f"  {', '.join(says) or facts.kind.value}"]
+    notes = _about_name(expert, file_name, named, source is Source.SHARED) + _about_base(file_name, facts)
+    return lines + [f"  Warning: {text}" for text in notes]
 
 
 def no_match_message(match: Match, facts: LoraFacts) -> str:
@@ -209,7 +167,7 @@ def no_match_message(match: Match, facts: LoraFacts) -> str:
     if not match.missed:
         return f"{count} It has no layers that an image-to-video model has; choose a Wan 2.2 14B LoRA."
     example = f"such as '{_name(match.missed[0])}'"
-    if facts.made_for in (_WAN_WIDTHS[5120], _WAN):
+    if facts.made_for in (WAN_WIDTHS[5120], WAN):
         return (
             f"{count} It was made for Wan, but its tensors are incomplete, of another size, or of no known form, "
             f"{example}. Download it again, or look for its version for Wan 2.2 14B and ComfyUI."
@@ -231,8 +189,7 @@ def report(entries: Sequence[tuple[Match, LoraFacts]], source: Source = Source.C
 
 
 def _lines(match: Match, facts: LoraFacts, source: Source) -> list[str]:
-    found = f" ({source.value})" if match.expert == "low" and source is not Source.CHOSEN else ""
-    lines = [f"{match.expert}: {match.file_name} at {match.strength:g}{found}"]
+    lines = [f"{match.expert}: {match.file_name} at {match.strength:g}{_found(match.expert, source)}"]
     counts = [f"{match.matched} of {match.total} layers ({match.keys} keys)"] if match.strength else []
     about = ", ".join(counts + _about(facts))
     if about:
@@ -249,23 +206,27 @@ def _lines(match: Match, facts: LoraFacts, source: Source) -> list[str]:
     return lines
 
 
+def _found(expert: Expert, source: Source) -> str:
+    return f" ({source.value})" if expert == "low" and source is not Source.CHOSEN else ""
+
+
+def _rank(facts: LoraFacts) -> list[str]:
+    return [] if facts.rank is None else [f"rank {'up to ' if facts.rank_varies else ''}{facts.rank}"]
+
+
 def _about(facts: LoraFacts) -> list[str]:
-    about = []
-    if facts.rank is not None:
-        about.append(f"rank {'up to ' if facts.rank_varies else ''}{facts.rank}")
+    about = _rank(facts)
     if facts.alpha is not None:
         about.append(f"alpha {facts.alpha:g}")
-    model = facts.base or facts.made_for
-    if model:
-        about.append(f"made for {model}")
+    if facts.model:
+        about.append(f"made for {facts.model}")
     if facts.trainer:
         about.append(f"with {facts.trainer}")
     return about
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(_name, names[:SHOWN])) + more
+    return listed([*map(_name, names[:SHOWN]), *names[SHOWN:]])
 
 
 def _name(name: str) -> str:

@@ -15,14 +15,14 @@ from typing import Any
 
 from torch import Tensor, tensor
 
-from .lora_keys import Key, Layers, split
+from .lora_keys import UP_BIAS, Key, Layers, split
 from .lora_sizes import Shape, adapter_fits
 from .pairing import Expert
 from .peft import Scaling
 
 PREFIX = "diffusion_model."  # of ComfyUI's generic form
 
-Parts = dict[str, tuple[str, Tensor]]  # of one layer: part -> (the file's own key, tensor)
+Parts = dict[str, tuple[str | None, Tensor]]  # of one layer: part -> (the file's own key if it has one, tensor)
 
 _OF_ADAPTERS = ("alpha", "dora_scale")
 _KINDS = {  # the parts that make one change of a weight together
@@ -83,11 +83,13 @@ def conform(
     result = Conformed(other_expert=keys_of_other(tensors, expert))
     others = set(result.other_expert)
     groups = _grouped({key: value for key, value in tensors.items() if key not in others}, layers)
-    used: set[str] = set()
+    used: set[str | None] = set()
     changed: set[str] = set()
     for (layer, written), parts in groups.items():
         if layer in changed:  # a second spelling or adapter of the same layer
             continue
+        if _fits("lora", parts, layer, shapes):
+            _complete(parts, written, scaling)
         kinds = [kind for kind in _KINDS if _fits(kind, parts, layer, shapes)]
         for number, kind in _passes(kinds):
             for part in _KINDS[kind]:
@@ -95,9 +97,6 @@ def conform(
                     key, value = parts[part]
                     result.add(number, f"{PREFIX}{layer}.{part}", value, key)
                     used.add(key)
-            if kind == "lora" and "alpha" not in parts and scaling:
-                alpha = scaling.alpha(written, parts["lora_down.weight"][1].shape[0])
-                result.add(number, f"{PREFIX}{layer}.alpha", tensor(alpha), None)
         if kinds:
             changed.add(layer)
     for key in tensors:
@@ -133,6 +132,17 @@ def _grouped(tensors: Mapping[str, Any], layers: Layers) -> dict[tuple[str, str]
             continue
         groups.setdefault(group, {}).setdefault(place.part, (key, _matrix(value, place.part)))
     return groups
+
+
+def _complete(parts: Parts, written: str, scaling: Scaling | None) -> None:
+    """Adds to a LoRA what PEFT says in another way: alpha in its settings, a bias of the second factor."""
+    rank = len(parts["lora_down.weight"][1])
+    if scaling and "alpha" not in parts:
+        parts["alpha"] = (None, tensor(scaling.alpha(written, rank)))
+    if UP_BIAS in parts and "diff_b" not in parts:  # the factors are scaled by alpha / rank, and their bias with them
+        key, bias = parts[UP_BIAS]
+        alpha = parts["alpha"][1].item() if "alpha" in parts else rank
+        parts["diff_b"] = (key, bias.float() * (alpha / rank))
 
 
 def _is_usable(place: Key, value: Any) -> bool:

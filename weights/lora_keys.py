@@ -26,12 +26,13 @@ _PART = re.compile(
         (?P<factor> lora_(?:up|down|mid|A|B) | lora\.(?:up|down) | lora_linear_layer\.(?:up|down)
             | lora_magnitude_vector )
             (?: \.(?!weight$|bias$)(?P<adapter>[^.]+) )?  # PEFT's name of the adapter, such as `default`
-            (?: \.weight )?
+            (?P<end> \.weight | \.bias )?
       | (?P<plain> alpha | dora_scale | diff | diff_b | diff_m | w_norm | b_norm
             | hada_(?:w[12]_[ab]|t[12]) | lokr_(?:w[12](?:_[ab])?|t2) )
     )$""",
     re.VERBOSE,
 )
+UP_BIAS = "lora_up.bias"  # PEFT's `lora_bias`
 _FACTORS = {  # what the factor's name ends in, and ComfyUI's name of it; `down` is LoRA's A, `up` its B
     "down": "lora_down.weight",
     "A": "lora_down.weight",
@@ -71,6 +72,10 @@ def split(key: str) -> Key:
         return Key(key, "")
     factor = found["factor"]
     part = _FACTORS[re.split(r"[._]", factor)[-1]] if factor else found["plain"]
+    if found["end"] == ".bias":
+        if part != "lora_up.weight":
+            return Key(key, "")
+        part = UP_BIAS
     return Key(found["layer"], part, found["adapter"] or "")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -12,18 +14,24 @@ Expert = Literal["high", "low"]
 
 _PARTNERS = {"high": "low", "hn": "ln", "h": "l"}  # the words that tell a pair apart, as its two names spell them
 _EXPERT_WORDS: dict[str, Expert] = {"high": "high", "hn": "high", "low": "low", "ln": "low"}
-# "high" and "low" mean something else before these words, as in high_quality or low_angle
-_OTHER_MEANING = {
-    "angle", "detail", "detailed", "details", "fps", "heel", "heels", "key", "motion", "poly", "quality", "ram", "res",
-    "resolution", "speed", "vram",
+# A bare "high" or "low" means the expert at the end of a name, before a number and before these words; before others it
+# may belong to the subject, as in high_quality, high_kick or low_light.
+_AFTER_EXPERT = {
+    "and", "bf", "e", "ep", "epoch", "expert", "fp", "high", "i", "int", "lightning", "lightx", "lora", "loras", "low",
+    "model", "models", "q", "r", "rank", "rcm", "scaled", "step", "steps", "v", "ver", "wan",
 }  # fmt: skip
 
 
 def words(text: str) -> list[str]:
     """Splits a name into lower-case words and numbers: "HighNoise-v2" gives high, noise, v, 2."""
+    return list(_words(text))
+
+
+@lru_cache(maxsize=50_000)  # whoever looks for a partner asks again and again for the names of a whole folder
+def _words(text: str) -> tuple[str, ...]:
     text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)", " ", text).casefold()
     text = re.sub(r"(high|low)(?=noise|v\d)", r"\1 ", text)
-    return re.findall(r"[^\W\d_]+|\d+", text)
+    return tuple(re.findall(r"[^\W\d_]+|\d+", text))
 
 
 def expert_of(name: str) -> Expert | None:
@@ -39,12 +47,32 @@ def expert_of(name: str) -> Expert | None:
 def _expert_in(name: list[str]) -> Expert | None:
     followed = list(zip(name, [*name, ""][1:], strict=True))
     sure = {word for word, after in followed if word in ("high", "low") and after == "noise"}
-    likely = {word for word, after in followed if word in _EXPERT_WORDS and after not in _OTHER_MEANING}
+    likely = {word for word, after in followed if word in _EXPERT_WORDS and _ends_a_word(word, after)}
     found: set[Expert] = {_EXPERT_WORDS[word] for word in sure or likely}
     return found.pop() if len(found) == 1 else None
 
 
-def resolve_name(wanted: str, available: Sequence[str], folder: str = "models") -> str:
+def _ends_a_word(word: str, after: str) -> bool:
+    return word in ("hn", "ln") or not after or after.isdigit() or after in _AFTER_EXPERT
+
+
+def experts_of(high: str | None, low: str | None) -> tuple[Expert | None, Expert | None]:
+    """Tells which expert each of two chosen files is for by its name, or by the one thing that tells the two apart.
+
+    So `a_L` beside `a_H` is the low-noise one, although an L alone may mean anything.
+
+    Args:
+        high: The file chosen for the high-noise expert, if any.
+        low: The other one.
+    """
+    if high and low and partner(high, [low]):
+        return "high", "low"
+    if high and low and partner(low, [high]):
+        return "low", "high"
+    return expert_of(high or ""), expert_of(low or "")
+
+
+def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", expert: Expert | None = None) -> str:
     """Finds the file that a graph names among those on this machine.
 
     The name as it stands comes first. Else a file fits that differs only in slashes, letter case or sub-folder,
@@ -54,6 +82,7 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models") 
         wanted: Name in the graph, perhaps with another machine's folders.
         available: Names relative to ComfyUI's model folder, as ComfyUI lists them.
         folder: Name of that model folder, for the message, for example "loras".
+        expert: The expert that the file is for, unless its name says another.
 
     Raises:
         FileNotFoundError: No file fits.
@@ -61,7 +90,7 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models") 
     """
     if wanted in available:
         return wanted
-    expert = expert_of(wanted)
+    expert = expert_of(wanted) or expert
     allowed = [name for name in available if expert is None or expert_of(name) in (expert, None)]
     for form in _FORMS:
         fitting = [name for name in allowed if form(name) == form(wanted)]
@@ -80,15 +109,20 @@ def base_name(name: str) -> str:
     return _path(name).name
 
 
+@lru_cache(maxsize=50_000)
 def _path(name: str) -> PurePosixPath:
     return PurePosixPath(name.replace("\\", "/"))
 
 
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())  # a Mac may list an accent as a letter of its own
+
+
 _FORMS: tuple[Callable[[str], str], ...] = (  # what two names must share to mean one file, strictest first
     lambda name: str(_path(name)),
-    lambda name: str(_path(name)).casefold(),
+    lambda name: _folded(str(_path(name))),
     lambda name: _path(name).name,
-    lambda name: _path(name).name.casefold(),
+    lambda name: _folded(_path(name).name),
 )
 
 
@@ -121,13 +155,13 @@ def partner(name: str, available: Iterable[str]) -> str | None:
 
 def _is_pair(high: str, low: str, base_only: bool, simplify: Callable[[str], list[str]]) -> bool:
     high_path, low_path = _path(high), _path(low)
-    if high_path.suffix.casefold() != low_path.suffix.casefold():
-        return False
     swaps = _swaps(simplify(high_path.stem), simplify(low_path.stem))
+    if swaps is None or high_path.suffix.casefold() != low_path.suffix.casefold():
+        return False
     if base_only:  # a bare name without the expert's word would fit in any folder
-        return bool(swaps)
+        return swaps > 0
     above = _swaps(words(str(high_path.parent)), words(str(low_path.parent)))
-    return swaps is not None and above is not None and swaps + above > 0
+    return above is not None and swaps + above > 0
 
 
 def _swaps(high: list[str], low: list[str]) -> int | None:

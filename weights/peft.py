@@ -5,16 +5,19 @@ Source: `LoraConfig` of huggingface/peft; diffusers stores it in the header as `
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeGuard
 
+from .files import read_small, small_json
 from .pairing import Expert
 
 COMPONENTS: dict[Expert, str] = {"high": "transformer", "low": "transformer_2"}  # diffusers' names of the experts
+CONFIG = "adapter_config.json"
+_KEY = "lora_adapter_metadata"
 LARGEST = 1e6  # nobody trains with more; a larger number in a file is damage
 
 
@@ -42,7 +45,7 @@ class Scaling:
             metadata: Of the header.
             component: The part of diffusers' pipeline, if the header holds several.
         """
-        settings = _settings(metadata.get("lora_adapter_metadata", ""), component)
+        settings = _settings(metadata.get(_KEY, ""), component)
         alpha = settings.get("lora_alpha")
         if not _is_number(alpha):
             return None
@@ -52,11 +55,24 @@ class Scaling:
         unread = tuple(name for name in patterns if not _plain(name)) if isinstance(patterns, dict) else ()
         return cls(float(alpha), by_layer, settings.get("use_rslora") is True, unread)
 
+    @classmethod
+    def beside(cls, path: str | Path, ranks: Collection[int]) -> Scaling | None:
+        """Reads the settings that PEFT saves beside a file; None where there are none for a file of such ranks."""
+        text = read_small(Path(path).with_name(CONFIG))
+        return cls.of({_KEY: text}) if _settings(text, "transformer").get("r") in ranks else None
+
     def alpha(self, layer: str, rank: int) -> float:
         """Returns the alpha that gives a layer PEFT's scale when it is divided by the rank."""
         own = (value for name, value in self.by_layer.items() if f".{layer}".endswith(f".{name}"))
         alpha = next(own, self.lora_alpha)
         return alpha * math.sqrt(rank) if self.rank_stabilised else alpha
+
+
+def keeps_alpha_beside(names: Collection[str]) -> bool:
+    """Says by the names of its tensors whether PEFT wrote a file, which has no alpha: that is in `CONFIG`."""
+    return any(name.startswith("base_model.model.") for name in names) and not any(
+        name.endswith(".alpha") for name in names
+    )
 
 
 def _plain(pattern: str) -> str:
@@ -67,8 +83,8 @@ def _plain(pattern: str) -> str:
 
 def _settings(text: str, component: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
+        parsed = small_json(text)
+    except ValueError:
         return {}
     if not isinstance(parsed, dict):
         return {}

@@ -83,8 +83,9 @@ def listed_tensors(program: bytes) -> dict[str, Tensor]:
     """
     top = _Pickle(program).run()
     if isinstance(top, dict):
-        inner = top.get("state_dict", next(iter(top.values())) if len(top) == 1 else None)
-        listed = inner if isinstance(inner, dict) else top
+        only = next(iter(top.values())) if len(top) == 1 else None
+        listed = top.get("state_dict", only if isinstance(only, dict) else top)
+        listed = listed if isinstance(listed, dict) else {}
         tensors = {name: tensor for name, tensor in listed.items() if isinstance(tensor, Tensor)}
         if tensors:
             return {_checked(name): tensor for name, tensor in tensors.items()}

@@ -11,12 +11,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from .files import Header, open_file
+from .files import Header, explained, open_file, printable, small_json
 from .kinds import SCALES, Storage, storage_of, wan_prefix
 
 METADATA = "_quantization_metadata"
 MAX_TEXT = 10_000  # bytes of a `comfy_quant` tensor; a usual one has a hundred
-SHOWN = 40  # letters of a format's name
 _LAYOUTS = (Storage.MXFP8, Storage.NVFP4, Storage.INT8_TENSORWISE)
 _QUANTISED = ("F8_E4M3", "F8_E5M2", "I8", "U8", "F4")  # types of weights that mean nothing without their scale
 
@@ -30,6 +29,7 @@ def check_storage(header: Header, path: str | Path, known: Collection[str]) -> N
         known: The quantised formats that ComfyUI knows, by its own names.
 
     Raises:
+        FileNotFoundError: It is gone meanwhile.
         RuntimeError: The system does not let us read it.
         ValueError: ComfyUI does not know a format in it, or does not apply its scales.
     """
@@ -55,7 +55,7 @@ def without_prefix(metadata: dict[str, str] | None, prefix: str) -> dict[str, st
     """Returns metadata that names a model's layers without the prefix that its tensors were saved with."""
     if not metadata or METADATA not in metadata:
         return metadata
-    listed = json.loads(metadata[METADATA])
+    listed = small_json(metadata[METADATA])
     layers = {name.removeprefix(prefix): settings for name, settings in listed["layers"].items()}
     return metadata | {METADATA: json.dumps(listed | {"layers": layers})}
 
@@ -77,21 +77,23 @@ def _formats(header: Header, path: Path) -> dict[str, str]:
     """Returns the format that each layer, named without prefix, is said to have."""
     prefix = wan_prefix(header) or ""
     try:
-        named = _of_metadata(header) | _of_tensors(header, path)
-    except (ValueError, RecursionError, TypeError, AttributeError) as err:
+        with explained(path, "safetensors"):
+            named = _of_metadata(header) | _of_tensors(header, path)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise ValueError(
             f"'{path.name}' does not say in ComfyUI's way how its layers are quantised. Download it again."
         ) from err
-    except OSError as err:  # its own text holds the whole path
-        raise RuntimeError(f"'{path.name}' cannot be read: {err.strerror}. Check disk and permissions.") from err
-    return {layer.removeprefix(prefix): _format(settings) for layer, settings in named.items()}
+    return {layer.removeprefix(prefix): name for layer, name in named.items()}
 
 
-def _of_metadata(header: Header) -> dict[str, Any]:
-    return dict(json.loads(header.metadata.get(METADATA, "{}")).get("layers", {}).items())
+def _of_metadata(header: Header) -> dict[str, str]:
+    if METADATA not in header.metadata:
+        return {}
+    layers = small_json(header.metadata[METADATA])["layers"]
+    return {layer: _format(settings) for layer, settings in layers.items()}
 
 
-def _of_tensors(header: Header, path: Path) -> dict[str, Any]:
+def _of_tensors(header: Header, path: Path) -> dict[str, str]:
     texts = {name: info for name, info in header.tensors.items() if name.endswith(".comfy_quant")}
     if not texts:
         return {}
@@ -101,11 +103,11 @@ def _of_tensors(header: Header, path: Path) -> dict[str, Any]:
             if info.begin is None or info.length > MAX_TEXT:
                 raise ValueError(name)
             file.seek(info.begin)
-            named[name.removesuffix(".comfy_quant")] = json.loads(file.read(info.length))
+            named[name.removesuffix(".comfy_quant")] = _format(small_json(file.read(info.length).decode()))
     return named
 
 
 def _format(settings: Any) -> str:
     name = settings.get("format") if isinstance(settings, dict) else None
     shown = name if isinstance(name, str) else json.dumps(name)
-    return "".join(letter for letter in shown if letter.isprintable())[:SHOWN]
+    return printable(shown)

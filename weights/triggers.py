@@ -6,13 +6,14 @@ Civitai's helpers and the web UIs write them.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+from .files import read_small, small_json
 
 Position = Literal["prepend", "append", "off"]
 POSITIONS: tuple[Position, ...] = ("prepend", "append", "off")
@@ -21,7 +22,6 @@ MAX_TAGS = 8  # a data set has hundreds; beyond the most frequent few they descr
 MAX_TAG_LENGTH = 60  # characters; a longer "tag" is a sentence of a caption
 MAX_WORDS = 32
 MAX_WORD_LENGTH = 500  # characters; a file must not flood the prompt
-MAX_SIDECAR = 1_000_000  # bytes
 _JOINERS = "\u200c\u200d"  # invisible, but part of the spelling in Persian, Hindi and emoji
 
 
@@ -54,7 +54,7 @@ def find_sidecar_words(lora_path: str | Path) -> list[str]:
     """Reads trained words from the files beside a LoRA that bear its name; a damaged one counts as absent."""
     for sidecar in sidecars_of(lora_path):
         parse = _split if sidecar.suffix == ".txt" else _json_words
-        words = tidy(parse(_read_small(sidecar)))
+        words = tidy(parse(read_small(sidecar)))
         if words:
             return words
     return []
@@ -135,8 +135,8 @@ def _values(parsed: Any) -> list[Any]:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return small_json(text)
+    except ValueError:
         return None
 
 
@@ -147,15 +147,6 @@ def _json_words(text: str) -> list[str]:
     trained = parsed.get("trainedWords")
     phrases = [*(trained if isinstance(trained, list) else []), parsed.get("activation text")]
     return [word for phrase in phrases if isinstance(phrase, str) for word in _split(phrase)]
-
-
-def _read_small(path: Path) -> str:
-    try:
-        if not path.is_file() or path.stat().st_size > MAX_SIDECAR:
-            return ""
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _folded(text: str) -> str:

@@ -7,7 +7,7 @@ the patch convolution is a linear layer, the linear layers of the blocks may be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from math import ceil
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from .files import Header, TensorInfo
+from . import expert
+from .files import Header, TensorInfo, listed
 from .kinds import SCALES, wan_prefix
 from .lazy import DTYPES, LazyTensor, tensors_of
 
 TILE = 128  # rows and columns that share a scale
 HEAD = 128  # channels of an attention head
-SHOWN = 3  # tensors named in a message; the others are counted
 
 # block index -> weight [128, 128] and bias [128] of the projection that SLA adds to its linear attention
 SlaProjections = dict[int, tuple[torch.Tensor, torch.Tensor]]
@@ -29,9 +29,6 @@ SlaProjections = dict[int, tuple[torch.Tensor, torch.Tensor]]
 _WRAPPER = "_checkpoint_wrapped_module."
 _SLA = "blocks.{}.self_attn.attn_op.local_attn.proj_l"
 _SLA_MARK = ".attn_op.local_attn.proj_l."
-_WIDTH, _LAYERS = 5120, 40  # of an A14B expert
-_FLOATS = ("F32", "F16", "BF16")
-_MAX_LAYERS = 100  # Wan has 40; a hostile file could list as many as it has tensors
 
 
 def is_turbodiffusion(header: Header) -> bool:
@@ -50,7 +47,7 @@ def is_turbodiffusion(header: Header) -> bool:
 
 
 def check(header: Header, file_name: str) -> list[str]:
-    """Refuses an expert that is not complete, whoever laid it out.
+    """Refuses such an expert that is not complete.
 
     Returns:
         What a person should know about one that is.
@@ -58,9 +55,6 @@ def check(header: Header, file_name: str) -> list[str]:
     Raises:
         ValueError: Tensors are missing, have sizes that do not fit together, or types that no model has.
     """
-    if not is_turbodiffusion(header):
-        _check_ordinary(header, file_name)
-        return []
     parts = _Parts(header)
     problem = parts.problem()
     if problem:
@@ -84,20 +78,6 @@ def check(header: Header, file_name: str) -> list[str]:
     if parts.unknown:
         notes.append(f"'{file_name}' has tensors that no Wan model has. They are left out: {listed(parts.unknown)}.")
     return notes
-
-
-def _check_ordinary(header: Header, file_name: str) -> None:
-    prefix = wan_prefix(header) or ""
-    tensors = {name.removeprefix(prefix): info for name, info in header.tensors.items()}
-    missing = [name for name in _shapes(_layers(tensors)) if name not in tensors]
-    if missing:
-        raise ValueError(f"'{file_name}' is not whole: it lacks {listed(missing)}. Download it again.")
-    blocks = len(_blocks(tensors))
-    if blocks > _layers(tensors):
-        raise ValueError(
-            f"'{file_name}' has {blocks} blocks, where a Wan model of its width has {_layers(tensors)}. "
-            "Choose another version."
-        )
 
 
 @contextmanager
@@ -162,8 +142,8 @@ class _Parts:
         self.unknown: list[str] = []
         self.twice: list[str] = []
         tensors = self._named_plainly(header)
-        self.layers = _layers(tensors)
-        wanted, wanted_sla = set(_shapes(self.layers)), set(_sla_shapes(self.layers))
+        self.layers = expert.layers(tensors)
+        wanted, wanted_sla = set(expert.shapes(self.layers)), set(_sla_shapes(self.layers))
         for name, info in tensors.items():
             layer, _, part = name.rpartition(".")
             if part == "int8_weight" and f"{layer}.weight" in wanted:
@@ -191,7 +171,7 @@ class _Parts:
 
     def problem(self) -> str | None:
         """Returns what is wrong, as the middle of a sentence."""
-        shapes = _shapes(self.layers) | (_sla_shapes(self.layers) if self.sla else {})
+        shapes = expert.shapes(self.layers) | (_sla_shapes(self.layers) if self.sla else {})
         present = self.weights | self.sla
         missing = [name for name in shapes if name not in present]
         missing += [
@@ -203,7 +183,7 @@ class _Parts:
             return f"it holds twice {listed(self.twice)}"
         if missing:
             return f"it lacks {listed(missing)}"
-        misfits = [*self._misfits(shapes, _widths(self.weights)), *self._scale_misfits()]
+        misfits = [*expert.misfits(present, shapes, expert.widths(self.weights)), *self._scale_misfits()]
         if misfits:
             return f"the sizes of some tensors do not fit the others: {listed(misfits)}"
         return None
@@ -216,16 +196,9 @@ class _Parts:
         odd += [
             f"{name.removesuffix('weight')}scale"
             for name, info in self.scales.items()
-            if info.dtype not in _FLOATS or info.begin is None
+            if info.dtype not in expert.FLOATS or info.begin is None
         ]
         return odd + [name for name in self.unknown if name.rpartition(".")[2] in SCALES]
-
-    def _misfits(self, shapes: dict[str, tuple[str, ...]], widths: dict[str, int]) -> Iterator[str]:
-        for name, info in (self.weights | self.sla).items():
-            wanted = tuple(widths[axis] if axis in widths else int(axis) for axis in shapes.get(name, ()))
-            flattened = (*wanted[:1], 4 * wanted[1]) if name == "patch_embedding.weight" else ()  # a patch is 1 x 2 x 2
-            if name in shapes and info.shape not in (wanted, flattened):
-                yield name
 
     def _scale_misfits(self) -> Iterator[str]:
         for name, info in self.scales.items():
@@ -234,73 +207,8 @@ class _Parts:
                 yield f"{name.removesuffix('weight')}scale"
 
 
-def _layers(tensors: dict[str, TensorInfo]) -> int:
-    """Returns how many blocks there should be: of a small model as many as there are; a gap shows as missing."""
-    head = tensors.get("head.modulation")
-    if head is not None and head.shape[-1:] == (_WIDTH,):
-        return _LAYERS
-    return min(max(len(_blocks(tensors)), 1), _MAX_LAYERS)
-
-
-def _blocks(tensors: Iterable[str]) -> set[str]:
-    return {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
-
-
-def _linear(name: str, outputs: str, inputs: str) -> dict[str, tuple[str, ...]]:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def _shapes(layers: int) -> dict[str, tuple[str, ...]]:
-    """Returns all parameters of a Wan I2V transformer with their axes, by name or by number."""
-    shapes: dict[str, tuple[str, ...]] = {
-        "patch_embedding.weight": ("dim", "in", "1", "2", "2"),
-        "patch_embedding.bias": ("dim",),
-        **_linear("text_embedding.0", "dim", "text"),
-        **_linear("text_embedding.2", "dim", "dim"),
-        **_linear("time_embedding.0", "dim", "freq"),
-        **_linear("time_embedding.2", "dim", "dim"),
-        **_linear("time_projection.1", "6 dim", "dim"),
-        "head.modulation": ("1", "2", "dim"),
-        **_linear("head.head", "head", "dim"),
-    }
-    for block in (f"blocks.{layer}" for layer in range(layers)):
-        shapes |= {f"{block}.modulation": ("1", "6", "dim"), f"{block}.norm3.weight": ("dim",)}
-        shapes |= {f"{block}.norm3.bias": ("dim",)}
-        shapes |= _linear(f"{block}.ffn.0", "ffn", "dim") | _linear(f"{block}.ffn.2", "dim", "ffn")
-        for attention in (f"{block}.self_attn", f"{block}.cross_attn"):
-            shapes |= {f"{attention}.norm_{of}.weight": ("dim",) for of in "qk"}
-            for projection in "qkvo":
-                shapes |= _linear(f"{attention}.{projection}", "dim", "dim")
-    return shapes
-
-
 def _sla_shapes(layers: int) -> dict[str, tuple[str, ...]]:
     shapes: dict[str, tuple[str, ...]] = {}
     for layer in range(layers):
-        shapes |= _linear(_SLA.format(layer), str(HEAD), str(HEAD))
+        shapes |= expert.linear(_SLA.format(layer), str(HEAD), str(HEAD))
     return shapes
-
-
-def _widths(weights: dict[str, TensorInfo]) -> dict[str, int]:
-    """Reads the sizes that a Wan transformer may choose from one tensor each."""
-
-    def size(name: str, axis: int) -> int:
-        shape = weights[name].shape
-        return shape[axis] if axis < len(shape) else 0
-
-    dim, patch = size("head.modulation", 2), weights["patch_embedding.weight"].shape
-    return {
-        "dim": dim,
-        "6 dim": 6 * dim,
-        "in": size("patch_embedding.weight", 1) // (4 if len(patch) == 2 else 1),
-        "text": size("text_embedding.0.weight", 1),
-        "freq": size("time_embedding.0.weight", 1),
-        "ffn": size("blocks.0.ffn.0.weight", 0),
-        "head": size("head.head.weight", 0),
-    }
-
-
-def listed(names: list[str]) -> str:
-    """Names the first few of many tensors."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

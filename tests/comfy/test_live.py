@@ -1,6 +1,7 @@
 """What the frontend is told while a graph is edited: the very words of the nodes, and nothing that is secret."""
 
 import asyncio
+import errno
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from pack.nodes import hosted as hosted_node
 from pack.nodes import live, routes
 from pack.samplers import rcm, routing
 from pack.tests.toy import models as toy
+from pack.weights import header
 
 pytestmark = pytest.mark.comfy
 
@@ -106,9 +108,24 @@ def test_swapped_absent_and_no_loras(add_lora):
     swapped = live.loras({"lora_high": "style_low_noise.safetensors", "lora_low": "none"})
     assert "Check that the two files are not swapped." in swapped["text"]
     assert live.loras({"lora_high": "none", "lora_low": "auto"}) == {"text": "No LoRA is chosen.", "trigger_words": []}
+    assert swapped["text"].endswith("\nTrigger words: the files name none")
     absent = live.loras({"lora_high": "../../absent.safetensors", "lora_low": "auto"})
     assert absent["refused"]
     assert absent["text"].startswith("'absent.safetensors' is not in ComfyUI's folder 'loras'.")
+
+
+def test_a_lora_that_cannot_be_read_is_a_sentence(add_lora, monkeypatch):
+    add_lora("style.safetensors", toy.lora(8))
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(header, "open_file", refuse)
+    sentence = "'style.safetensors' cannot be read: Permission denied. Check disk and permissions."
+    status, answer = ask("/wan22_turbo/loras", {"lora_high": "style.safetensors", "lora_low": "none"})
+    assert (status, answer) == (200, {"text": sentence, "refused": True})
+    answer = asyncio.run(routes.answer_lora(make_mocked_request("GET", "/?name=style.safetensors")))
+    assert (answer.status, json.loads(answer.body)) == (404, {"error": sentence})
 
 
 def test_the_words_that_a_click_fills_in_are_the_words_that_the_file_would_give(add_lora):

@@ -10,7 +10,7 @@ import torch
 from pack.nodes.loader import Loader
 from pack.tests.toy import models as toy
 from pack.tests.toy import quantised
-from pack.weights import loading
+from pack.weights import loading, vae
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
@@ -97,6 +97,30 @@ def test_the_wrong_expert_is_never_substituted(models):
     assert toy.LOW not in answer
 
 
+def test_a_name_that_tells_no_expert_does_not_bring_the_other_one(add_file):
+    add_file("diffusion_models", "low_noise/model.safetensors", toy.expert(1))
+    answer = Loader.validate_inputs(**{**FILES, "high_noise": "model.safetensors"})
+    assert isinstance(answer, str)
+    assert answer.startswith("high_noise: 'model.safetensors' is not in ComfyUI's folder 'diffusion_models'.")
+    assert Loader.validate_inputs(**{**FILES, "low_noise": "model.safetensors"}) is True
+
+
+@pytest.mark.parametrize(
+    ("high", "low"),
+    [
+        ("high_noise_model/diffusion_pytorch_model.safetensors", "low_noise_model/diffusion_pytorch_model.safetensors"),
+        ("mix_H.safetensors", "mix_L.safetensors"),
+    ],
+)
+def test_a_swap_that_only_folders_or_letters_tell_is_said(add_file, caplog, high, low):
+    for name in (high, low):
+        add_file("diffusion_models", name, toy.expert(1))
+    load(high_noise=high, low_noise=low)
+    assert "swapped" not in caplog.text
+    load(high_noise=low, low_noise=high)
+    assert caplog.text.count("Check that the two experts are not swapped") == 2
+
+
 def test_a_name_with_spaces_and_chinese_characters_loads(add_file):
     name = add_file("diffusion_models", "我的 模型 high_noise.safetensors", toy.expert(1))
     assert load(high_noise=name)[0].model is not None
@@ -108,6 +132,22 @@ def test_the_vae_of_the_5b_model_is_refused(add_file):
     name = add_file("vae", "wan2.2_vae.safetensors", state)
     with pytest.raises(ValueError, match=r"'wan2.2_vae.safetensors' is the VAE of Wan 2.2 TI2V 5B.*Choose wan_2.1_vae"):
         load(vae=name)
+
+
+def test_the_tensors_of_the_vae_are_those_that_comfyui_has():
+    assert set(vae.tensors()) == set(toy.vae(1))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "dtype"), [("fp8_e4m3fn", torch.float8_e4m3fn), ("fp8_e5m2", torch.float8_e5m2), ("default", None)]
+)
+@pytest.mark.parametrize("prefix", ["", "diffusion_model."])
+def test_an_ordinary_expert_is_stored_as_chosen(add_file, chosen, dtype, prefix):
+    state = toy.expert(1, dtype=torch.bfloat16)
+    name = add_file("diffusion_models", "plain_high.safetensors", {prefix + key: each for key, each in state.items()})
+    for expert in load(high_noise=name, low_noise=name, weight_dtype=chosen).args[:2]:
+        stored = expert.model.diffusion_model.blocks[0].ffn[0].weight.dtype
+        assert stored == dtype if dtype else stored not in (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 def test_a_truncated_download_is_named(add_file, models):
@@ -167,6 +207,18 @@ def test_a_text_encoder_with_scales_that_comfyui_would_leave_out_is_refused(tmp_
     save_file(state, tmp_path / "umt5.safetensors")
     with pytest.raises(ValueError, match=r"^'umt5\.safetensors' stores scales in a way that ComfyUI does not apply"):
         loading.load_text_encoder(str(tmp_path / "umt5.safetensors"))
+
+
+def test_a_pytorch_file_that_holds_more_than_its_tensors_loads(models):
+    path = models / "diffusion_models" / "more_high_noise.pth"
+    torch.save({**toy.expert(1), 5: "x", ("a", "b"): 1}, path)
+    folder_paths.filename_list_cache.clear()
+    try:
+        weights = load(high_noise=path.name)[0].model.state_dict()
+    finally:
+        path.unlink()
+        folder_paths.filename_list_cache.clear()
+    assert weights["diffusion_model.head.head.weight"].equal(toy.expert(1)["head.head.weight"])
 
 
 def test_a_gguf_file_is_named_with_the_node_for_it(models):

@@ -1,12 +1,20 @@
 """Load LoRA with Trigger Words: what it does to the experts, to the prompt, and what it reports."""
 
+import json
+import os
+
+import folder_paths
 import pytest
 import torch
+from pack.nodes import live
 from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
-from pack.weights.loading import shapes_of
+from pack.weights import loading
+from pack.weights.loading import apply_lora, shapes_of
 
 pytestmark = pytest.mark.comfy
+
+reader = loading.read_tensors
 
 WEIGHT = "diffusion_model.blocks.0.self_attn.q.weight"
 SETTINGS = {
@@ -105,6 +113,56 @@ def test_a_swapped_pair_is_said_in_report_and_log(high, low, caplog):
     assert caplog.text.count("Check that the two files are not swapped") == 2
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("high/dance.safetensors", "low/dance.safetensors"), ("dance_H.safetensors", "dance_L.safetensors")],
+)
+def test_a_swap_that_only_folders_or_letters_tell_is_said(high, low, add_lora, caplog, first, second):
+    for seed, name in enumerate((first, second)):
+        add_lora(name, toy.lora(8 + seed))
+    assert "swapped" not in apply(high, low, lora_high=first, lora_low=second)[-1]
+    *_, report = apply(high, low, lora_high=second, lora_low=first)
+    assert report.count("Check that the two files are not swapped") == 2
+    assert caplog.text.count("Check that the two files are not swapped") == 2
+    panel = live.loras({"lora_high": second, "lora_low": first})["text"]
+    assert panel.count("Check that the two files are not swapped") == 2
+
+
+def test_a_name_that_tells_no_expert_does_not_bring_the_other_one(add_lora):
+    add_lora("low/dance.safetensors", toy.lora(8))
+    answer = Lora.validate_inputs(lora_high="dance.safetensors", lora_low="dance.safetensors")
+    assert isinstance(answer, str)
+    assert answer.startswith("lora_high: 'dance.safetensors' is not in ComfyUI's folder 'loras'.")
+    assert "lora_low" not in answer
+
+
+def test_one_file_of_a_pair_for_both_experts_is_said_to_lack_its_partner(high, low, add_lora):
+    name = add_lora("solo_high_noise.safetensors", toy.lora(8))
+    *_, report = apply(high, low, lora_high=name, lora_low="auto")
+    assert report.splitlines()[-1] == (
+        "  Warning: 'solo_high_noise.safetensors' is named for the high-noise expert, but serves both, as its partner "
+        "is not in the folder 'loras'. Download the partner, or choose it in lora_low."
+    )
+    assert "swapped" not in report
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps links for administrators")
+def test_a_link_to_nothing_is_said(models):
+    link = models / "loras" / "linked.safetensors"
+    link.symlink_to(models / "gone.safetensors")
+    folder_paths.filename_list_cache.clear()
+    sentence = (
+        "'linked.safetensors' is listed in ComfyUI's folder 'loras', but is no file, or a link to one that is gone. "
+        "Refresh the page and choose another file."
+    )
+    try:
+        assert Lora.validate_inputs(lora_high="linked.safetensors", lora_low="none") == f"lora_high: {sentence}"
+        assert live.loras({"lora_high": "linked.safetensors", "lora_low": "none"})["text"] == sentence
+    finally:
+        link.unlink()
+        folder_paths.filename_list_cache.clear()
+
+
 def test_a_lora_that_matches_nothing_is_an_error_with_the_likely_cause(high, low, add_lora):
     state = {
         "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight": torch.zeros(4, 320),
@@ -121,6 +179,12 @@ def test_a_file_that_is_no_lora_is_named(high, low, add_lora):
     name = add_lora("expert.safetensors", toy.expert(1))
     with pytest.raises(ValueError, match=r"'expert.safetensors' is Wan 2.2 I2V A14B, not a LoRA"):
         apply(high, low, lora_high=name)
+
+
+@pytest.mark.parametrize("extra", [{5: "x"}, {("a", "b"): 1}, {"epoch": 3}])
+def test_a_pytorch_file_that_holds_more_than_its_tensors_applies(high, tmp_path, extra):
+    torch.save({**toy.lora(8), **extra}, tmp_path / "x.pt")
+    assert apply_lora(high, str(tmp_path / "x.pt"), 1.0).layers == 8
 
 
 def test_missing_files_are_named_before_the_run(models):
@@ -144,6 +208,71 @@ def test_the_widget_wins_over_the_file(high, low, add_lora):
         high, low, lora_high=name, trigger_words="oil paint", trigger_position="append", prompt="A cat"
     )
     assert (prompt, words) == ("A cat, oil paint", "oil paint")
+
+
+@pytest.mark.parametrize(
+    ("strengths", "wanted"), [((0, 0), ""), ((1, 0), "ink"), ((0, -0.5), "oil"), ((1, 1), "ink, oil")]
+)
+def test_a_file_at_strength_0_gives_no_words(high, low, add_lora, strengths, wanted):
+    names = [
+        add_lora(f"{word}.safetensors", toy.lora(8), {"modelspec.trigger_phrase": word}) for word in ("ink", "oil")
+    ]
+    chosen = dict(zip(("lora_high", "lora_low", "strength_high", "strength_low"), (*names, *strengths), strict=True))
+    assert apply(high, low, **chosen)[3] == wanted
+    assert apply(high, low, **chosen, trigger_words="typed")[3] == "typed"
+
+
+def test_auto_is_for_the_low_noise_file_alone(models):
+    sentence = "'auto' finds the partner of the file in lora_high. Choose a file there, or none."
+    assert Lora.validate_inputs(lora_high="auto", lora_low="auto") == f"lora_high: {sentence}"
+    assert live.loras({"lora_high": "auto", "lora_low": "auto"}) == {"text": sentence, "refused": True}
+
+
+def peft_lora():
+    """Returns a LoRA with the names that PEFT writes, which has no alpha in the file, and its effect at strength 1."""
+    state = toy.lora(8)
+    named = {
+        f"base_model.model.{name.removeprefix('diffusion_model.')}".replace("_down.", "_A.").replace(
+            "_up.", "_B."
+        ): value
+        for name, value in state.items()
+        if not name.endswith(".alpha")
+    }
+    return named, expected_effect(state, 1.0)
+
+
+def test_peft_settings_beside_the_file_give_its_alpha(high, low, add_lora, models):
+    state, change = peft_lora()
+    name = add_lora("ink/adapter_model.safetensors", state)
+    config = models / "loras" / "ink" / "adapter_config.json"
+    seen = [Lora.fingerprint_inputs(lora_high=name, lora_low="none")]
+    config.write_text(json.dumps({"peft_type": "LORA", "r": toy.RANK, "lora_alpha": 2 * toy.RANK}), encoding="utf-8")
+    try:
+        patched, *_, report = apply(high, low, lora_high=name, lora_low="none")
+        seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
+    finally:
+        config.unlink()
+    assert torch.allclose(effect(patched, high), 2 * change, atol=1e-5)
+    assert "alpha" not in report
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("config", [None, "{", '{"r": 64, "lora_alpha": 64}'])
+def test_an_alpha_that_peft_did_not_hand_on_is_said(high, low, add_lora, models, config):
+    state, change = peft_lora()
+    name = add_lora("ink/adapter_model.safetensors", state)
+    beside = models / "loras" / "ink" / "adapter_config.json"
+    if config:
+        beside.write_text(config, encoding="utf-8")
+    try:
+        patched, *_, report = apply(high, low, lora_high=name, lora_low="none")
+    finally:
+        beside.unlink(missing_ok=True)
+    assert torch.allclose(effect(patched, high), change, atol=1e-5)
+    assert report.splitlines()[-1] == (
+        "  Warning: The alpha of 'adapter_model.safetensors' is not given, and taken as the rank. PEFT writes it into "
+        "adapter_config.json: put that file beside it."
+    )
 
 
 def test_words_of_a_text_file_beside_the_lora(high, low, add_lora, models):
@@ -187,8 +316,56 @@ def test_a_new_partner_or_new_words_make_the_node_run_again(high, low, add_lora,
         seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="auto", prompt="a cat"))
     finally:
         sidecar.unlink()
-    assert len({str(fingerprint) for fingerprint in seen}) == 3
+    path = models / "loras" / name
+    os.utime(path, (1e9, 1e9))
+    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
+    os.utime(path, (2e9, 2e9))
+    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
+    path.write_bytes(path.read_bytes() + b"\0")  # another file of the same time, as an archive may bring it
+    os.utime(path, (2e9, 2e9))
+    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
+    assert len({str(fingerprint) for fingerprint in seen}) == 6
     assert Lora.fingerprint_inputs(lora_high=None, lora_low="auto") is None
+
+
+def test_a_file_with_both_experts_gives_each_its_own_half(high, low, add_lora):
+    seeds, alphas = {"transformer": 5, "transformer_2": 6}, {"transformer": 8.0, "transformer_2": 2.0}
+    state, layer = {}, "diffusion_model.blocks.0.self_attn.q"
+    for half, seed in seeds.items():
+        for part, spelled in (("down", "A"), ("up", "B")):
+            state[f"{half}.blocks.0.attn1.to_q.lora_{spelled}.weight"] = toy.lora(seed)[f"{layer}.lora_{part}.weight"]
+    settings = {f"{half}.lora_alpha": alpha for half, alpha in alphas.items()}
+    name = add_lora("both.safetensors", state, {"lora_adapter_metadata": json.dumps(settings)})
+    patched_high, patched_low, *_, report = apply(high, low, lora_high=name, lora_low="auto")
+    for half, patched, original in (("transformer", patched_high, high), ("transformer_2", patched_low, low)):
+        change = expected_effect(toy.lora(seeds[half]), alphas[half] / toy.RANK)
+        assert torch.allclose(effect(patched, original), change, atol=1e-5), half
+    assert report.count("for the other expert: 2 keys") == 2
+
+
+class Packed(torch.nn.Linear):
+    """A layer that stores its weight in a form of its own, as those of other packs do."""
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        destination[f"{prefix}packed"] = self.weight
+
+
+def test_what_comfyuis_patcher_has_no_place_for_is_told(models, add_lora):
+    model = loading.load_expert(str(models / "diffusion_models" / toy.HIGH), "default")
+    model.model.diffusion_model.blocks[1].self_attn.o = Packed(toy.DIM, toy.DIM)
+    name = add_lora("style.safetensors", toy.lora(8))
+    *_, report = apply(model, model, lora_high=name, lora_low="none")
+    assert "7 of 8 layers (21 keys)" in report
+    assert "not applied: diffusion_model.blocks.1.self_attn.o (3 keys)" in report
+
+
+def test_at_strength_0_no_tensor_is_read(high, low, monkeypatch):
+    read = []
+    monkeypatch.setattr(loading, "read_tensors", lambda path: read.append(path) or reader(path))
+    apply(high, low, strength_high=0.0, strength_low=0.0)
+    assert read == []
+    apply(high, low, strength_low=0.0)
+    assert [os.path.basename(path) for path in read] == [toy.LORA_HIGH]
 
 
 def test_the_shapes_of_packed_weights_are_not_known(high):

@@ -113,6 +113,19 @@ def test_dora_scales_the_sum(experts, applied, weights, peft, strength):
     check_effect(model, found.model, changes, strength)
 
 
+def test_peft_biases_of_the_second_factor_change_the_biases(experts, applied):
+    model = experts["fp32"]
+    generator = torch.Generator().manual_seed(7)
+    tensors, metadata, changes = lora_formats.FORMATS["diffusers with settings"](generator, torch.float32)
+    for layer, spelled in lora_formats.DIFFUSERS.items():
+        bias = lora_formats.factor(generator, torch.float32, lora_formats.SIZES[layer][0])
+        tensors[f"transformer.{spelled}.lora_B.bias"] = bias
+        changes[f"{layer}.bias"] = lora_formats.ALPHA / lora_formats.RANK * bias
+    found = applied(model, tensors, metadata, 0.8)
+    assert (found.lora.unmatched, found.lora.ignored, found.keys) == ([], [], len(tensors))
+    check_effect(model, found.model, changes, 0.8)
+
+
 def test_two_kinds_of_change_of_one_layer_add_up(experts, applied):
     model = experts["fp32"]
     generator = torch.Generator().manual_seed(6)

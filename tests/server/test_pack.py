@@ -1,5 +1,6 @@
 """The pack as ComfyUI meets it: registered, quiet at import, its graph offered as a template."""
 
+import asyncio
 import json
 import urllib.error
 import urllib.parse
@@ -7,7 +8,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from comfy_client import run_prompt
 from pack.tests.toy import models as toy
+from safetensors.torch import save_file
 
 pytestmark = pytest.mark.server
 
@@ -50,6 +53,23 @@ def test_help_pages_and_their_pictures_are_served(server):
 def test_a_proxy_for_the_package_index_is_not_asked_for_this_machine(server, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert "system" in server.get("/system_stats")
+
+
+def test_a_lora_of_its_own_words_gives_them_to_a_prompt_that_a_program_posts(server):
+    name = "墨 ink.safetensors"
+    save_file(toy.lora(8), server.base / "models" / "loras" / name, {"modelspec.trigger_phrase": "wtrclr (soft), 水墨"})
+    files = {"high_noise": toy.HIGH, "low_noise": toy.LOW, "text_encoder": toy.TEXT_ENCODER, "vae": toy.VAE}
+    chosen = {"lora_high": name, "lora_low": "auto", "strength_high": 1.0, "strength_low": 1.0, "trigger_words": ""}
+    text = {"trigger_position": "append", "prompt": "A cat in soft light."}
+    prompt = {
+        "1": {"class_type": "Wan22Turbo_Loader", "inputs": {**files, "weight_dtype": "default"}},
+        "2": {"class_type": "Wan22Turbo_Lora", "inputs": {"high": ["1", 0], "low": ["1", 1], **chosen, **text}},
+        "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 2]}},
+        "4": {"class_type": "PreviewAny", "inputs": {"source": ["2", 3]}},
+    }
+    outputs = asyncio.run(run_prompt(server.address, prompt, lambda _: None)).outputs
+    assert outputs["3"]["text"] == [r"A cat in soft light. wtrclr \(soft\), 水墨"]
+    assert outputs["4"]["text"] == [r"wtrclr \(soft\), 水墨"]
 
 
 def test_the_route_tells_about_a_lora_and_of_no_other_file(server):

@@ -169,6 +169,28 @@ HEADER_BOMBS = {  # each would be many times as large in memory as in the file
 }  # fmt: skip
 
 
+NESTED = ["[" + "[]," * count + "[]]" for count in (266_000, 950_000)]  # just below what is parsed, and kept
+TAGS = '{"a":{' + ",".join(f'"{n}":1' for n in range(70_000)) + "}}"
+# Metadata that a whole file may have, and that takes many times as much memory once it is parsed.
+METADATA_BOMBS = [
+    {name: text}
+    for name in ("software", "ss_tag_frequency", "lora_adapter_metadata", "_quantization_metadata")
+    for text in (*NESTED, TAGS)
+]
+
+
+def with_metadata(metadata: dict[str, str]) -> Broken:
+    """Returns a whole file with metadata that nobody should parse carelessly."""
+    name, text = next(iter(metadata.items()))
+    return Broken(f"{name} {text[:2]} {len(text)}", ".safetensors", save({"a": torch.zeros(1)}, metadata))
+
+
+def layers_said_at_length() -> Broken:
+    """Returns a whole file with many layers that each say their format at the greatest length."""
+    text = torch.tensor(list(b"[" + b"[]," * 3_300 + b"[]]"), dtype=torch.uint8)
+    return Broken("comfy_quant", ".safetensors", save({f"{n}.comfy_quant": text.clone() for n in range(600)}))
+
+
 def header_bombs() -> st.SearchStrategy[Broken]:
     """Headers of nearly the largest size."""
     return st.sampled_from([Broken(f"bomb: {name}", ".safetensors", packed(raw)) for name, raw in HEADER_BOMBS.items()])

@@ -1,4 +1,4 @@
-"""Lists the tensors of every file in a folder, as a process that watches itself; prints a line of JSON for each.
+"""Reads what every file in a folder says about itself, as a process that watches itself; a line of JSON for each.
 
     python tests/toy/read_files.py FOLDER
 
@@ -44,6 +44,7 @@ def main() -> None:
     pack = types.ModuleType("pack")
     pack.__path__ = [str(ROOT)]
     sys.modules["pack"] = pack
+    from pack.weights import lora_facts, peft, quantised, triggers
     from pack.weights.header import has_header, read_header
     from pack.weights.torch_file import read_torch_header
 
@@ -58,7 +59,11 @@ def main() -> None:
         before, error = peak_resident() if linux else 0, ""
         watching = True
         try:
-            (read_header if has_header(path) else read_torch_header)(path)
+            told = (read_header if has_header(path) else read_torch_header)(path)
+            lora_facts.facts(told)
+            triggers.trigger_words(told.metadata, [])
+            peft.Scaling.of(told.metadata)
+            quantised.check_storage(told, path, ())
         except (ValueError, OSError, RuntimeError) as err:
             error = f"{type(err).__name__}: {err}"
         watching = False

@@ -95,9 +95,14 @@ def test_what_is_not_umt5_is_refused(header, shapes, problem):
 
 
 def test_the_vae_of_wan_21_is_accepted(header):
-    assert (
-        inspect.check_vae(header(VAE21 | {"decoder.head.2.weight": (3, 8, 3, 3, 3)}), "wan_2.1_vae.safetensors") == []
-    )
+    assert inspect.check_vae(header(VAE21), "wan_2.1_vae.safetensors") == []
+
+
+@pytest.mark.parametrize("lacks", ["decoder.middle.0.residual.2.weight", "encoder.downsamples.5.time_conv.bias"])
+def test_a_vae_that_is_not_whole_is_refused(header, lacks):
+    with pytest.raises(ValueError, match="not whole") as caught:
+        inspect.check_vae(header(without(VAE21, lacks)), "x.safetensors")
+    assert str(caught.value) == f"'x.safetensors' is not whole: it lacks {lacks}. Download it again."
 
 
 def test_the_vae_of_qwen_image_is_known_by_its_name_alone(header):
@@ -149,7 +154,11 @@ def test_swapped_experts_give_two_warnings(files):
 def test_one_file_for_both_experts_gives_one_warning(files):
     high, _, *others = files
     (warning,) = inspect.check_files(high, high, *others)
-    assert warning.startswith("Both experts are the same file, 'i2v_high_noise.safetensors'.")
+    assert warning == (
+        "Both experts are the same file, 'i2v_high_noise.safetensors'. Wan 2.2 was made to change from a high-noise to "
+        "a low-noise expert during a run: unless this is deliberate, choose the other expert's file in one of the "
+        "inputs."
+    )
 
 
 @pytest.mark.parametrize("place", range(4))

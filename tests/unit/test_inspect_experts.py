@@ -1,9 +1,11 @@
 """Refusing the wrong file for an expert with a remedy, and one that is not whole."""
 
 import pytest
+from pack.tests.toy.models import expert_shapes
 from pack.tests.toy.shapes import I2V, LORA, T2V, UMT5, VAE21, without
-from pack.weights import inspect, turbodiffusion
+from pack.weights import inspect
 from pack.weights.inspect import Header, Kind, TensorInfo
+from pack.weights.pairing import expert_of
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_every_kind_but_the_right_one_has_a_reason():
 
 @pytest.mark.parametrize(("name", "slot"), [("i2v_high_noise.safetensors", "high"), ("i2v.safetensors", "low")])
 def test_a_fitting_expert_gives_no_warning(header, name, slot):
-    assert inspect.check_expert(header(I2V), name, slot) == []
+    assert inspect.check_expert(header(I2V), name, slot, expert_of(name)) == []
 
 
 def test_a_part_that_has_the_ends_of_the_model_is_known_by_its_name(header):
@@ -112,16 +114,39 @@ def test_a_part_that_has_the_ends_of_the_model_is_known_by_its_name(header):
         inspect.check_expert(header(I2V), "wan-00001-of-00006.safetensors", "high")
 
 
-def expert(width, blocks, prefix=""):
-    shapes = turbodiffusion._shapes(1) | {f"blocks.{n}{name[8:]}": () for n in blocks for name in BLOCK}
-    if 0 not in blocks:
-        shapes = {name: axes for name, axes in shapes.items() if not name.startswith("blocks.0.")}
-    sizes = {"head.modulation": (1, 2, width), "patch_embedding.weight": (width, 36, 1, 2, 2)}
-    sizes |= {"head.head.weight": (64, width)}
-    return Header({prefix + name: TensorInfo("BF16", sizes.get(name, (8, 8))) for name in shapes}, {})
+def expert(width, blocks, prefix="", **changes):
+    """A header with such blocks of a Wan transformer, and with these tensors in place of its own."""
+    shapes = dict(expert_shapes(36, 16, width, 1, 8))
+    block = {name[8:]: shape for name, shape in shapes.items() if name.startswith("blocks.0.")}
+    shapes = {name: shape for name, shape in shapes.items() if not name.startswith("blocks.")}
+    shapes |= {f"blocks.{n}{name}": shape for n in blocks for name, shape in block.items()}
+    infos = {name: TensorInfo("BF16", shape) for name, shape in shapes.items()}
+    return Header({prefix + name: info for name, info in (infos | changes).items()}, {})
 
 
-BLOCK = [name for name in turbodiffusion._shapes(1) if name.startswith("blocks.0.")]
+@pytest.mark.parametrize("prefix", ["", "diffusion_model."])
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("blocks.1.ffn.0.weight", (9, 128)),
+        ("blocks.0.self_attn.q.bias", (64,)),
+        ("blocks.1.modulation", (6, 128)),
+        ("text_embedding.2.weight", (128, 4096)),
+    ],
+)
+def test_an_expert_with_a_tensor_of_another_size_is_refused(prefix, dtype, name, shape):
+    header = expert(128, range(2), prefix, **{name: TensorInfo(dtype, shape)})
+    with pytest.raises(ValueError, match="do not fit") as caught:
+        inspect.check_expert(header, "high.safetensors", "high")
+    assert str(caught.value) == (
+        f"'high.safetensors' has tensors whose sizes do not fit the others: {name}. Choose another version."
+    )
+
+
+def test_a_packed_weight_may_have_any_size():
+    packed = {"blocks.1.ffn.0.weight": TensorInfo("U8", (8, 64)), "blocks.0.ffn.0.weight": TensorInfo("U8", (8, 64))}
+    assert inspect.check_expert(expert(128, range(2), **packed), "high.safetensors", "high") == []
 
 
 @pytest.mark.parametrize("prefix", ["", "diffusion_model."])
@@ -156,15 +181,7 @@ def test_an_expert_without_one_tensor_or_with_more_blocks_is_refused(header):
 
 
 def test_an_expert_named_for_the_other_input_gives_a_warning(header):
-    assert inspect.check_expert(header(I2V), "i2v_low_noise.safetensors", "high") == [
+    assert inspect.check_expert(header(I2V), "i2v_low_noise.safetensors", "high", "low") == [
         "'i2v_low_noise.safetensors' is in the input high_noise, but its name says that it is the low-noise expert. "
         "Check that the two experts are not swapped."
-    ]
-
-
-def test_the_same_file_for_both_experts_gives_a_warning():
-    assert inspect.check_pair("high.safetensors", "low.safetensors") == []
-    assert inspect.check_pair("a.safetensors", "a.safetensors") == [
-        "Both experts are the same file, 'a.safetensors'. Wan 2.2 was made to change from a high-noise to a low-noise "
-        "expert during a run: unless this is deliberate, choose the other expert's file in one of the inputs."
     ]

@@ -35,6 +35,7 @@ def name(part):
     [
         LORA,
         LORA | {"alpha": torch.tensor(1.0)},
+        {"lora_down__weight": ones(2, 6, 1, 1), "lora_up__weight": ones(8, 2, 1, 1)},  # as of a convolution of size 1
         LORA | {"alpha": torch.tensor(1)},  # scripts write it so
         LORA | {"dora_scale": ones(1, 6)},
         LORA | {"dora_scale": ones(8)},
@@ -66,6 +67,7 @@ def test_what_fits_keeps_every_key(tensors):
         LORA | {"lora_up__weight": ones(8)},
         LORA | {"lora_up__weight": torch.tensor(1.0)},
         LORA | {"lora_mid__weight": ones(2, 2, 1, 1)},
+        LORA | {"lora_up__weight": ones(8, 2, 3, 3)},  # a kernel in the second factor makes its rank 18
         {"lora_down__weight": ones(2, 8), "lora_up__weight": ones(6, 2)},  # the product has the size, turned
         {"lora_down__weight": ones(0, 6), "lora_up__weight": ones(8, 0)},
         {"lora_down__weight": ones(2), "lora_up__weight": ones(8, 2)},
@@ -77,6 +79,7 @@ def test_what_fits_keeps_every_key(tensors):
         LOHA | {"hada_w2_b": ones(3, 6)},
         LOHA | {"hada_w2_b": ones(2, 6, 1)},
         LOHA | {"hada_t1": ones(2, 2, 1, 1)},
+        LOHA | {"hada_t2": ones(2, 2, 1, 1)},
         {"hada_w1_a": ones(8, 2)},
         LOKR | {"lokr_w2": ones(4, 4)},
         LOKR | {"lokr_t2": ones(4, 4)},
@@ -130,6 +133,28 @@ def test_a_packed_weight_is_left_for_the_patcher_to_judge():
     assert conform(file, SHAPES).unmatched == []
     broken = parts("blocks.0.packed", lora_down__weight=ones(2, 999), lora_up__weight=ones(5, 3))
     assert conform(broken, SHAPES).passes == []
+
+
+@pytest.mark.parametrize("adapter", ["", ".default"])
+@pytest.mark.parametrize(
+    ("others", "scale"),
+    [({}, 1.0), ({"alpha": torch.tensor(1.0)}, 0.5)],
+)
+def test_a_bias_of_the_second_factor_changes_the_bias_as_the_factors_do_the_weight(adapter, others, scale):
+    key = f"diffusion_model.{LAYER}.lora_B{adapter}.bias"
+    file = parts(**LORA, **others) | {key: 3 * ones(8)}
+    found = conform(file, SHAPES)
+    assert found.unmatched == found.ignored == []
+    assert found.passes[0][name("diff_b")].equal(3 * scale * ones(8))
+    assert found.origin[0][name("diff_b")] == key
+    assert conform(file, SHAPES, Scaling(4.0, {}, False)).passes[0][name("diff_b")][0] == (1.5 if others else 6)
+
+
+@pytest.mark.parametrize("others", [{"diff_b": ones(8)}, {}])
+def test_a_bias_of_the_second_factor_that_has_no_place_is_without_a_use(others):
+    key = f"{LAYER}.lora_B.bias"
+    found = conform(parts(**LORA, **others) | {key: ones(8 if others else 9)}, SHAPES)
+    assert (found.ignored, found.unmatched) == ([key], [])
 
 
 def test_a_second_adapter_in_the_file_is_not_mixed_into_the_first():

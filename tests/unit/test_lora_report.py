@@ -2,7 +2,8 @@ import json
 
 import pytest
 import torch
-from pack.weights import lora
+from pack.tests.toy import lora_formats
+from pack.weights import lora, lora_facts
 from pack.weights.header import read_header
 from pack.weights.inspect import Kind
 from pack.weights.lora import Match, Source
@@ -17,7 +18,7 @@ def facts(tmp_path):
         path = tmp_path / "x.safetensors"
         tensors = {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
         save_file(tensors, path, {key.replace("__", "."): value for key, value in metadata.items()})
-        return lora.facts(read_header(path))
+        return lora_facts.facts(read_header(path))
 
     return read
 
@@ -26,8 +27,8 @@ def wan(width=5120, ranks=(4,)):
     return {WAN.format(layer, "A"): (rank, width) for layer, rank in enumerate(ranks)}
 
 
-def match(expert="high", file_name="x.safetensors", matched=8, unmatched=(), strength=1.0):
-    return Match(expert, file_name, matched, 3 * matched, tuple(unmatched), strength)
+def match(expert="high", file_name="x.safetensors", matched=8, unmatched=(), strength=1.0, named=None):
+    return Match(expert, file_name, matched, 3 * matched, tuple(unmatched), strength, named=named)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,10 @@ def test_a_rank_that_differs_between_layers_is_given_by_its_largest(facts):
     assert (found.rank, found.rank_varies) == (12, True)
 
 
-@pytest.mark.parametrize(("written", "rank"), [("64", 64), ("Dynamic", None), ("nan", None), ("inf", None), ("", None)])
+@pytest.mark.parametrize(
+    ("written", "rank"),
+    [("64", 64), ("Dynamic", None), ("nan", None), ("inf", None), ("", None), ("1e300", None), ("-4", None)],
+)
 def test_without_shapes_the_rank_is_what_the_trainer_wrote(facts, written, rank):
     assert facts({"x.diff": (4,)}, ss_network_dim=written).rank == rank
 
@@ -95,10 +99,24 @@ def test_without_shapes_the_rank_is_what_the_trainer_wrote(facts, written, rank)
         ({"diffusion_model.transformer_blocks.0.attn1.to_q.lora_A.weight": (4, 8)}, "LTX-Video"),
         ({"net.blocks.0.self_attn.q_proj.lora_A.weight": (4, 5120)}, ""),
         ({"lora_te_layers_0.lora_down.weight": (4, 8)}, ""),
+        ({"lora_transformer_blocks_0_attn1_to_q.lora_down.weight": (4, 5120)}, "Wan 14B"),
+        ({"lora_transformer_blocks_0_attn1_to_q.hada_w1_a": (4, 8)}, "Wan"),
+        ({"lora_blocks_0_self_attn_q.lora_down.weight": (4, 1536)}, "Wan 1.3B"),
+        ({"lora_unet_transformer_blocks_0_attn1_to_q.lora_down.weight": (4, 8)}, "LTX-Video"),
     ],
 )
 def test_the_layers_tell_the_model_it_was_made_for(facts, names, model):
     assert facts(names).made_for == model
+
+
+@pytest.mark.parametrize("name", lora_formats.FORMATS)
+def test_every_format_is_known_as_a_lora_of_wan(tmp_path, name):
+    tensors, metadata, _ = lora_formats.FORMATS[name](torch.Generator().manual_seed(1), torch.float32)
+    save_file(tensors, tmp_path / "x.safetensors", metadata)
+    found = lora_facts.facts(read_header(tmp_path / "x.safetensors"))
+    assert found.kind is Kind.LORA
+    assert found.made_for == ("Wan" if name == "LoKr" else "a Wan model of width 128")
+    assert found.rank == lora_formats.RANK
 
 
 @pytest.mark.parametrize(
@@ -191,9 +209,10 @@ def test_a_file_named_for_the_other_expert_gives_a_warning(facts, expert, name, 
         f"'{name}' is named for the {named}-noise expert, but it is applied to the {expert}-noise expert. "
         "Check that the two files are not swapped."
     )
-    assert lora.warnings(match(expert, name), facts(wan())) == [warning]
-    assert f"  Warning: {warning}" in lora.report([(match(expert, name), facts(wan()))]).splitlines()
-    assert lora.warnings(match(named, name), facts(wan())) == []
+    swapped = match(expert, name, named=named)
+    assert lora.warnings(swapped, facts(wan())) == [warning]
+    assert f"  Warning: {warning}" in lora.report([(swapped, facts(wan()))]).splitlines()
+    assert lora.warnings(match(named, name, named=named), facts(wan())) == []
 
 
 @pytest.mark.parametrize(
@@ -206,14 +225,20 @@ def test_a_file_named_for_the_other_expert_gives_a_warning(facts, expert, name, 
         (5120, {"modelspec__architecture": "wan2.1_t2v_1.3B"}, "Wan 1.3B: it does not fit a 14B model"),
         (
             5120,
+            {"file_name": "Wan2.1_T2V_14B_dance.safetensors"},
+            "Wan T2V: with a start image it may do less than it was made for",
+        ),
+        (
+            5120,
             {"ss_base_model_version": "Wan2.2-T2V-A14B"},
             "Wan T2V: with a start image it may do less than it was made for",
         ),
     ],
 )
 def test_a_lora_of_another_wan_model_gives_a_warning(facts, width, metadata, problem):
-    assert lora.warnings(match(), facts(wan(width), **metadata)) == [
-        f"'x.safetensors' was made for {problem}. Choose a Wan 2.2 I2V 14B LoRA."
+    name = metadata.pop("file_name", "x.safetensors")
+    assert lora.warnings(match(file_name=name), facts(wan(width), **metadata)) == [
+        f"'{name}' was made for {problem}. Choose a Wan 2.2 I2V 14B LoRA."
     ]
 
 
@@ -250,6 +275,13 @@ def test_a_lora_of_this_model_gives_no_warning(facts, base):
             {},
             "It was made for Wan, but its tensors are incomplete, of another size, or of no known form, "
             "such as 'blocks.0.attn1.to_q'. Download it again, or look for its version for Wan 2.2 14B and ComfyUI.",
+        ),
+        (
+            {"diffusion_model.blocks.0.self_attn.q.oft_blocks": (2, 4, 4)},
+            {},
+            "It was made for Wan, but its tensors are incomplete, of another size, or of no known form, such as "
+            "'diffusion_model.blocks.0.self_attn.q.oft_blocks'. Download it again, or look for its version for "
+            "Wan 2.2 14B and ComfyUI.",
         ),
         (
             {"oft.oft_blocks": (4, 8)},

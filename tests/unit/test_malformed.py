@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pack.tests.toy import malformed, malformed_torch, read_files
+from pack.weights import files
 from pack.weights.header import read_header
 from pack.weights.torch_file import read_torch_header
 from safetensors import SafetensorError, safe_open
@@ -50,17 +51,25 @@ def corpus():
 def results(tmp_path_factory):
     """What a process of its own says about each file of the corpus, by name."""
     folder = tmp_path_factory.mktemp("models")
-    for number, broken in enumerate(corpus()):
+    write(folder, corpus())
+    add_what_is_no_file(folder)
+    return read(folder, tmp_path_factory.mktemp("elsewhere")), folder
+
+
+def write(folder, files):
+    for number, broken in enumerate(files):
         label = re.sub(r"\W", "-", broken.label)
         (folder / f"{number:03}-{label}{broken.suffix}").write_bytes(broken.content)
-    add_what_is_no_file(folder)
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+
+def read(folder, elsewhere):
+    """Returns what a process of its own says about each file of a folder, by name."""
     run = subprocess.run(
         [sys.executable, read_files.__file__, str(folder)], cwd=elsewhere, capture_output=True, text=True, timeout=300
     )
     assert run.returncode == 0, run.stderr[-2000:]
     assert list(elsewhere.iterdir()) == []  # no code of any file has run
-    return {result["name"]: result for result in map(json.loads, run.stdout.splitlines())}, folder
+    return {result["name"]: result for result in map(json.loads, run.stdout.splitlines())}
 
 
 def add_what_is_no_file(folder):
@@ -101,6 +110,22 @@ def test_no_broken_file_runs_code_or_opens_anything_else(results):
     assert {name: result["events"] for name, result in results[0].items() if result["events"]} == {}
 
 
+def test_metadata_takes_little_memory_and_is_refused_in_a_sentence_at_most(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("metadata")
+    write(folder, [*map(malformed.with_metadata, malformed.METADATA_BOMBS), malformed.layers_said_at_length()])
+    for name, result in read(folder, tmp_path_factory.mktemp("elsewhere")).items():
+        assert max(result["traced"], result["held"]) <= MEMORY, (name, result)
+        assert result["events"] == [], name
+        quantisation = "quantization" in name or "comfy_quant" in name
+        sentence = f"ValueError: '{name}' " + (
+            "stores its weights as null, which this version of ComfyUI does not compute with. Update ComfyUI, or "
+            "choose the file's fp8_scaled version."
+            if "comfy_quant" in name
+            else "does not say in ComfyUI's way how its layers are quantised. Download it again."
+        )
+        assert result["error"] == (sentence if quantisation else ""), name
+
+
 @st.composite
 def changed(draw, whole):
     """Changes, adds or takes away a few bytes anywhere."""
@@ -119,6 +144,31 @@ def taken(read, path):
         sentence = f"ValueError: {err}"
     assert SENTENCE.fullmatch(sentence)
     return None
+
+
+@pytest.mark.parametrize("dtype", ["Q4", "I4", "F6_E2M3", "C128", "\n" * 9 + "x" * 99])
+def test_a_type_that_no_tensor_has_is_named(tmp_path, dtype):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(malformed.header_file("type", {"a": malformed.entry(0, 8, dtype=dtype)}, bytes(8)).content)
+    with pytest.raises(ValueError, match="has the type") as caught:
+        read_header(path)
+    shown = "x" * 40 if "x" in dtype else dtype
+    assert str(caught.value) == (
+        f"'x.safetensors' is not a whole safetensors file: a tensor has the type {shown}, which is not read here. "
+        "Choose another version."
+    )
+
+
+@pytest.mark.parametrize("dtype", files.BITS)
+def test_the_safetensors_library_takes_every_type_that_we_take(tmp_path, dtype):
+    if dtype == "F4" or "FNUZ" in dtype:
+        pytest.importorskip("safetensors", "0.7")
+    path = tmp_path / "x.safetensors"
+    begin_to_end = malformed.entry(0, files.BITS[dtype], dtype=dtype, shape=[8])
+    path.write_bytes(malformed.header_file("type", {"a": begin_to_end}, bytes(files.BITS[dtype])).content)
+    assert read_header(path).tensors["a"].dtype == dtype
+    with safe_open(path, "pt") as file:
+        file.get_tensor("a")
 
 
 @settings(drawn, max_examples=500)

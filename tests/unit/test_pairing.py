@@ -14,6 +14,8 @@ RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
         (RCM_LOW, "low"),
         ("Wan2_2-I2V-A14B-HIGH_fp8_e4m3fn_scaled_KJ.safetensors", "high"),
         ("TurboWan2.2-I2V-A14B-low-720P.safetensors", "low"),
+        ("Wan2.2-Lightning-HIGH-i2v_lora_r64.safetensors", "high"),
+        ("dance_low_rank32.safetensors", "low"),
         ("StyleHighNoise.safetensors", "high"),
         ("styleLOW.safetensors", "low"),
         ("lownoise-v2.safetensors", "low"),
@@ -43,6 +45,11 @@ RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
         ("low_angle.safetensors", None),
         ("high_heels.safetensors", None),
         ("low_vram.safetensors", None),
+        ("high_contrast_film.safetensors", None),
+        ("high_fashion.safetensors", None),
+        ("high_kick_dance.safetensors", None),
+        ("low_light.safetensors", None),
+        ("low_cut_dress_v2.safetensors", None),
         ("slownoise.safetensors", None),
         ("wan_h264.safetensors", None),
         ("clip_l.safetensors", None),
@@ -80,6 +87,52 @@ def test_a_name_tells_the_expert_by_whole_words(name, expert):
 )
 def test_a_name_from_another_machine_finds_the_one_file_it_can_mean(wanted, available, found):
     assert pairing.resolve_name(wanted, available, "loras") == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "expert", "found"),
+    [
+        ("model.safetensors", ["low_noise/model.safetensors"], "low", "low_noise/model.safetensors"),
+        ("model.safetensors", ["low_noise/model.safetensors"], "high", None),
+        (
+            "model.safetensors",
+            ["low_noise/model.safetensors", "high/model.safetensors"],
+            "high",
+            "high/model.safetensors",
+        ),
+        # what a name says itself is what the user chose
+        ("low_noise/model.safetensors", ["wan/low/model.safetensors"], "high", "wan/low/model.safetensors"),
+    ],
+)
+def test_the_input_tells_the_expert_where_the_name_does_not(wanted, available, expert, found):
+    if found:
+        assert pairing.resolve_name(wanted, available, "diffusion_models", expert) == found
+        return
+    with pytest.raises(FileNotFoundError, match="Download it into that folder"):
+        pairing.resolve_name(wanted, available, "diffusion_models", expert)
+
+
+def test_a_name_in_the_other_form_of_unicode_is_found_by_its_letters():
+    composed, apart = "caf\u00e9.safetensors", "cafe\u0301.safetensors"
+    assert pairing.resolve_name(composed, [apart], "loras") == apart
+    assert pairing.resolve_name("x/" + apart, [composed], "loras") == composed
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "named"),
+    [
+        ("a_H.safetensors", "a_L.safetensors", ("high", "low")),
+        ("a_L.safetensors", "a_H.safetensors", ("low", "high")),
+        ("low/a.safetensors", "high/a.safetensors", ("low", "high")),
+        ("low_dance.safetensors", "high_dance.safetensors", ("low", "high")),
+        ("a_high.safetensors", "b.safetensors", ("high", None)),
+        ("clip_L.safetensors", "clip_L.safetensors", (None, None)),
+        ("a_H.safetensors", None, (None, None)),
+        (None, "a_low.safetensors", (None, "low")),
+    ],
+)
+def test_two_names_tell_the_experts_by_what_tells_them_apart(high, low, named):
+    assert pairing.experts_of(high, low) == named
 
 
 def test_several_files_that_fit_are_listed():

@@ -1,10 +1,11 @@
 """Quantised files: how they store their weights is known, and only those that ComfyUI computes with are passed."""
 
+import errno
 import json
 
 import pytest
 import torch
-from pack.weights import inspect
+from pack.weights import inspect, quantised
 from pack.weights.inspect import Header, Storage, TensorInfo, storage_of
 from pack.weights.quantised import check_storage, without_prefix
 from safetensors.torch import save_file
@@ -132,11 +133,26 @@ def test_a_format_that_this_comfyui_lacks_is_named(path, tensors, said, named):
         (FP8, {"_quantization_metadata": "[" * 100_000}),
         (FP8, {"_quantization_metadata": "[]"}),
         (FP8, {"_quantization_metadata": '{"layers": 3}'}),
+        (FP8, {"_quantization_metadata": "{}"}),
+        (BODY, {"_quantization_metadata": "{}"}),  # ComfyUI reads it whatever the weights are
     ],
 )
 def test_formats_that_cannot_be_read_are_refused(path, tensors, said):
     with pytest.raises(ValueError, match=r"^'x\.safetensors' does not say in ComfyUI's way how its layers are"):
         check(path, tensors, said)
+
+
+def test_a_file_that_the_system_does_not_hand_out_is_said_without_its_folder(path, monkeypatch):
+    save_file(FP8 | {"a.comfy_quant": text({"format": "float8_e4m3fn"})}, path)
+    listed = inspect.read_header(path)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(quantised, "open_file", refuse)
+    with pytest.raises(RuntimeError, match="cannot be read") as caught:
+        check_storage(listed, path, KNOWN)
+    assert str(caught.value) == "'x.safetensors' cannot be read: Permission denied. Check disk and permissions."
 
 
 @pytest.mark.parametrize("storage", [Storage.NVFP4, Storage.MXFP8, Storage.INT8_TENSORWISE])

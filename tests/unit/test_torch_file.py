@@ -54,6 +54,13 @@ def test_tensors_may_share_their_bytes(tmp_path):
     check(save(tmp_path / "x.pth", {"a": whole, "b": whole, "c": whole[2:]}), {"a": whole, "b": whole, "c": whole[2:]})
 
 
+@pytest.mark.parametrize("inner", [None, 3, torch.ones(2), {}])
+def test_a_state_that_holds_no_tensors_by_name_is_refused(tmp_path, inner):
+    path = save(tmp_path / "x.pth", {"a": torch.ones(2), "state_dict": inner})  # ComfyUI looks under state_dict alone
+    with pytest.raises(ValueError, match=r"it lists no tensors by name\. Choose the model file itself\.$"):
+        read_torch_header(path)
+
+
 def test_reads_what_a_module_writes(tmp_path):
     state = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4)).state_dict()
     assert isinstance(state, OrderedDict)
@@ -131,6 +138,7 @@ LIST = "its list of tensors "
             archived(RECORDS, compression=zipfile.ZIP_DEFLATED),
             "it is compressed or encrypted, which PyTorch does not do. Choose another version.",
         ),
+        (patched(8, struct.pack("<H", 1)), "it is compressed or encrypted, which PyTorch does not do."),
         (patched(20, struct.pack("<II", 9999, 9999)), "it ends within its tensors. Download it again."),
         (pickled(pickle.dumps({}, 2)), "it lists no tensors by name. Choose the model file itself."),
         (pickled(pickle.dumps([1, 2], 2)), "it lists no tensors by name. Choose the model file itself."),

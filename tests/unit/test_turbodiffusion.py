@@ -4,7 +4,7 @@ import pytest
 import torch
 from pack.tests.toy import models as toy
 from pack.tests.toy import turbodiffusion as written
-from pack.weights import inspect, turbodiffusion
+from pack.weights import expert, inspect, turbodiffusion
 from pack.weights.files import Header, TensorInfo
 from pack.weights.lazy import LazyTensor, tensors_of
 from safetensors.torch import save_file
@@ -32,7 +32,7 @@ def resized(name, *shape):
 
 
 def test_the_table_of_tensors_is_that_of_the_real_transformer():
-    assert set(turbodiffusion._shapes(2)) == {name for name, _ in toy.expert_shapes(36, 16, 256, 2, 328)}
+    assert set(expert.shapes(2)) == {name for name, _ in toy.expert_shapes(36, 16, 256, 2, 328)}
 
 
 @pytest.mark.parametrize(
