@@ -178,7 +178,7 @@ def open_mp4(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
         OSError: The folder is missing or cannot be written to, or there is no room.
     """
     with publish(path) as temporary:
-        container = av.open(str(temporary), "w", format="mp4", container_options=_muxer_options(fps))
+        container = av.open(str(temporary), "w", format="mp4", container_options=muxer_options(fps))
         try:
             yield container
         except BaseException:
@@ -188,7 +188,8 @@ def open_mp4(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
         container.close()
 
 
-def _muxer_options(fps: Fraction) -> dict[str, str]:
+def muxer_options(fps: Fraction) -> dict[str, str]:
+    """Returns what FFmpeg is told about a file of so many frames per second."""
     return {
         # The index before the pixels, so that browsers play at once and ComfyUI, which reads 64 MiB, finds the
         # workflow; and keys that MP4 does not define.
