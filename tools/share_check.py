@@ -25,7 +25,7 @@ TEXTS = ("prompt", "text", "negative_prompt", "trigger_words", "string", "value"
 NOTES = ("MarkdownNote", "Note")  # written to be read by others
 KEYS = re.compile(
     r"\b(?:sk-|hf_|ghp_|AKIA|wsk_)[\w-]{8,}|bearer\s+[\w.~+/=-]{8,}"
-    r"|(?<=[?&])[\w-]*(?:token|key|signature|credential|secret|password)=(?!\*\*\*)[^&#\s\"'<>]+"
+    r"|(?<=[?&#])[\w-]*(?:token|key|signature|sig|credential|secret|password|auth)=(?!\*\*\*)[^&#\s\"'<>]+"
     r"|(?<=://)[^\s\"'<>/?#@*]+@",
     re.IGNORECASE,
 )

@@ -1,12 +1,14 @@
 """What a file tells about its maker: found and taken out of graphs, prompts, pictures and videos."""
 
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from pack.hosted import masking
 from pack.media.codecs import CODECS
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
@@ -14,6 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from share_check import check, clean, findings, main, read
 
+NAMED = re.search(r"\(\?:(.+?)\)=", masking._TOKEN.pattern)[1].replace(r"[\w-]*", "x-").split("|")
 WORDS = "My neighbour waves from her garden."
 SECRETS = [
     "C:\\Users\\ada\\models\\cat.safetensors",
@@ -58,6 +61,14 @@ def test_a_finding_does_not_repeat_the_key():
     assert "hf_0123456789abcdef" not in told
     assert "s3cret" not in told
     assert "path at nodes[0].widgets_values[0]: /home/ada/pictures/cat.png" in told
+
+
+@pytest.mark.parametrize("mark", "?&#")
+@pytest.mark.parametrize("name", NAMED)
+def test_what_hosted_nodes_hide_in_an_address_is_found_here_too(name, mark):
+    address = f"https://x.org/a.safetensors?type=M{mark}{name}=s3cret"
+    assert masking.without_tokens(address) == clean(address, False, lambda _: None)
+    assert kinds(address) == ["key"]
 
 
 @pytest.mark.parametrize(
