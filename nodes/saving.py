@@ -15,7 +15,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..media import codecs, resolution
 from ..media.audio import Audio
-from ..media.mp4 import Mp4Writer
+from ..media.mp4 import Mp4Writer, frame_rate
 from ..media.resolution import Size
 from .metadata import level_input, notes
 
@@ -115,9 +115,14 @@ def next_target(prefix: str, size: Size) -> Target:
 
 
 def open_writer(
-    target: Target, size: Size, rate: Fraction, settings: Settings, sound: Audio | None, hidden: Any
+    target: Target, size: Size, fps: Fraction | float, settings: Settings, sound: Audio | None, hidden: Any
 ) -> Mp4Writer:
-    """Prepares the MP4 with its metadata."""
+    """Prepares the MP4 with its metadata.
+
+    Raises:
+        ValueError: A video has no such frame rate, size, CRF or sound.
+    """
+    rate = frame_rate(fps)
     clip = {"width": size.width, "height": size.height, "fps": float(rate), "codec": settings.codec}
     text = notes(settings.metadata, hidden, {**clip, "crf": settings.crf})
     return Mp4Writer(target.path, size, rate, settings.codec, settings.crf, text, sound, settings.encoder)
@@ -144,11 +149,6 @@ def even_size(frames: torch.Tensor) -> Size:
     if size != (width, height):
         logger.warning("MP4 needs even sides; %dx%d is saved as %s.", width, height, size)
     return size
-
-
-def as_rate(fps: float) -> Fraction:
-    """Returns frames per second as the fraction that a video can hold."""
-    return Fraction(fps).limit_denominator(1001)
 
 
 def as_audio(audio: Any) -> Audio | None:
