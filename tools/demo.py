@@ -13,14 +13,13 @@ import time
 from pathlib import Path
 
 from comfy_client import Progress, Prompt, PromptError, Run, run_prompt, title
-from comfy_server import ROOT, ComfyServer, free_port, port_is_free, tiny_models
+from comfy_server import PICTURE, ROOT, ComfyServer, free_port, place_photograph, port_is_free, tiny_models
 from contact_sheet import contact_sheet, read_clip
 from setup_cache import cache_dir
 
 GRAPH = ROOT / "workflows" / "wan22_turbo_i2v.json"
 API_PROMPT = ROOT / "workflows" / "api" / "wan22_turbo_i2v.json"
 OUTPUT = ROOT / "output"
-PICTURE = "example.png"  # as the shipped graph names it
 USUAL_PORT = 8188
 MODEL_FOLDERS = ("diffusion_models", "text_encoders", "vae", "loras")
 
@@ -52,20 +51,18 @@ def prepare_base(options: argparse.Namespace) -> tuple[Path, list[str]]:
         arguments += ["--extra-model-paths-config", str(paths)]
     else:
         tiny_models(base / "models")
-    place_picture(options.image, base / "input" / PICTURE)
+    if options.image:
+        place_picture(options.image, base / "input" / PICTURE)
+    else:
+        place_photograph(base / "input")
     shutil.copy(GRAPH, base / "user/default/workflows" / GRAPH.name)
     return base, arguments
 
 
-def place_picture(image: Path | None, target: Path) -> None:
-    """Puts the picture where the shipped graph looks for it."""
+def place_picture(image: Path, target: Path) -> None:
+    """Puts somebody's picture where the shipped graph looks for it."""
     from PIL import Image, ImageOps
 
-    if image is None:
-        from skimage.data import chelsea
-
-        Image.fromarray(chelsea()).save(target)  # by Stefan van der Walt, in the public domain
-        return
     try:
         ImageOps.exif_transpose(Image.open(image)).convert("RGB").save(target)
     except OSError as error:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from comfy_server import ROOT, ComfyServer, tiny_models
+from comfy_server import ROOT, ComfyServer, place_photograph, tiny_models
 from find_browser import ARGUMENTS, ensure_browser
 from PIL import Image
 
@@ -39,7 +39,7 @@ def main(prefix: str = "") -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = Path(folder)
         tiny_models(base / "models")
-        place_picture(base / "input")
+        place_photograph(base / "input")
         with ComfyServer(base) as server:
             server.set_setting("Comfy.TutorialCompleted", True)
             server.set_setting("Comfy.Minimap.Visible", False)  # it lies over the graph
@@ -50,14 +50,6 @@ def main(prefix: str = "") -> None:
             for path in sorted(GRAPHS.glob(f"{prefix}*.json")):
                 write_files(page, path)
             browser.close()
-
-
-def place_picture(folder: Path) -> None:
-    """Puts the photograph there that the graphs name."""
-    from skimage.data import chelsea
-
-    folder.mkdir(parents=True)
-    Image.fromarray(chelsea()).save(folder / "example.png")
 
 
 def write_files(page, path: Path) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 import av
 import pytest
 from comfy_client import run_prompt
-from comfy_server import ComfyServer, tiny_models
+from comfy_server import ComfyServer, place_photograph, tiny_models
 from pack.tests.toy.loopback import Running
 from pack.tests.toy.models import ORBIT
 from pack.tests.toy.providers import PROVIDERS
-from PIL import Image
-from skimage.data import chelsea
 
 pytestmark = pytest.mark.server
 
@@ -44,8 +42,7 @@ def comfyui(running, tmp_path_factory):
     """A ComfyUI that has the tiny models and reaches the loopback providers."""
     base = tmp_path_factory.mktemp("every graph 小")
     tiny_models(base / "models")
-    (base / "input").mkdir()
-    Image.fromarray(chelsea()[120:184, :416]).save(base / "input" / "example.png")  # narrow: a quarter of 240p's pixels
+    place_photograph(base / "input", crop=(0, 120, 416, 184))  # narrow: a quarter of 240p's pixels
     with ComfyServer(base, environment=running.environment()) as server:
         yield server
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from comfy_client import PromptError, run_prompt
-from PIL import Image
-from skimage.data import chelsea
+from comfy_server import place_photograph
 
 PROMPT_FILE = Path(__file__).parents[2] / "workflows" / "api" / "wan22_hosted_i2v.json"
 GRAPH_FILE = PROMPT_FILE.parents[1] / PROMPT_FILE.name
@@ -25,8 +24,7 @@ HOSTED, SAVE = "7", "9"  # in the shipped graph
 
 def make_base(base):
     """A base directory with a photograph in its input folder."""
-    (base / "input").mkdir(parents=True)
-    Image.fromarray(chelsea()).save(base / "input" / "example.png")
+    place_photograph(base / "input")
     return base
 
 
