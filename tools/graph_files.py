@@ -13,12 +13,11 @@ import tempfile
 from pathlib import Path
 
 from comfy_server import ROOT, ComfyServer, place_photograph, tiny_models
-from find_browser import ARGUMENTS, ensure_browser
+from find_browser import ARGUMENTS, ensure_browser, frontend
 from PIL import Image
 
 GRAPHS = ROOT / "workflows"
 WIDTH = 800  # of a thumbnail, in pixels
-READY = "() => window.app?.graph && Object.keys(LiteGraph.registered_node_types).length > 100"
 FIT = """() => {
     const boxes = app.graph.groups.map(group => [...group.pos, ...group.size]);
     const [left, top] = [Math.min(...boxes.map(b => b[0])), Math.min(...boxes.map(b => b[1]))];
@@ -41,14 +40,10 @@ def main(prefix: str = "") -> None:
         tiny_models(base / "models")
         place_photograph(base / "input")
         with ComfyServer(base) as server:
-            server.set_setting("Comfy.TutorialCompleted", True)
-            server.set_setting("Comfy.Minimap.Visible", False)  # it lies over the graph
             browser = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)
-            page = browser.new_page(viewport={"width": 1900, "height": 1000})
-            page.goto(server.address)
-            page.wait_for_function(READY, timeout=120_000)
-            for path in sorted(GRAPHS.glob(f"{prefix}*.json")):
-                write_files(page, path)
+            with frontend(browser, server) as page:
+                for path in sorted(GRAPHS.glob(f"{prefix}*.json")):
+                    write_files(page, path)
             browser.close()
 
 
