@@ -1,7 +1,18 @@
 """What the nodes show of a run: its reports and its clip."""
 
 import pytest
-from pack.tests.browser.hands import POSTED, TEXT, load, look_at, picture, saved, set_value, shipped, wait_for_text
+from pack.tests.browser.hands import (
+    HOSTED,
+    POSTED,
+    TEXT,
+    load,
+    look_at,
+    picture,
+    saved,
+    set_value,
+    shipped,
+    wait_for_text,
+)
 from pack.tests.browser.widgets.conftest import STYLE
 from pack.tests.toy import models as toy
 from safetensors.torch import save_file
@@ -78,8 +89,7 @@ def test_outputs_of_a_run_from_the_history_bring_its_reports(tab):
 
 
 def test_the_clip_plays_in_the_node_that_saved_it(tab):
-    graph = shipped()
-    load(tab, graph)
+    load(tab, shipped(HOSTED))
     tab.evaluate("""() => {
         for (const node of [...app.graph.nodes])
             if (!['LoadImage', 'Wan22Turbo_SaveMp4'].includes(node.type)) app.graph.remove(node);
