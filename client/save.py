@@ -51,7 +51,17 @@ def save_all(server: Server, record: dict[str, Any], target: Path, overwrite: bo
 
 
 def save(server: Server, file: dict[str, str], target: Path, overwrite: bool) -> Path:
-    """Downloads one file and returns where it is."""
+    """Downloads one file and returns where it is.
+
+    Args:
+        server: That has it.
+        file: How the server calls it: {filename, subfolder, type}.
+        target: A folder, or the file's name here if it has an ending.
+        overwrite: Replace a file of that name; otherwise the new one gets a number.
+
+    Raises:
+        SaveError: It could not be fetched or written. Nothing half-written is left.
+    """
     named = bool(target.suffix) and not target.is_dir()
     folder, name = (target.parent, target.name) if named else (target, plain_name(file["filename"]))
     temporary = folder / f".wan22-turbo-{uuid.uuid4().hex}.part"
