@@ -116,7 +116,7 @@ class Follower:
                 open_timeout=10,
                 close_timeout=1,
                 ping_timeout=60,  # ComfyUI is deaf while a model loads
-            )
+            ).__enter__()  # from 17.1 on websockets warns of a connection that no `with` holds
         except BROKEN:
             self.say_without()
 
