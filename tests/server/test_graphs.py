@@ -1,16 +1,15 @@
 """Every shipped API prompt, at draft size on tiny models, through a real ComfyUI to its MP4s."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import av
 import pytest
-from comfy_client import run_prompt
 from comfy_server import ComfyServer, place_photograph, tiny_models
 from pack.tests.toy.loopback import Running
 from pack.tests.toy.models import ORBIT
 from pack.tests.toy.providers import PROVIDERS
+from pack.tests.toy.runs import run
 
 pytestmark = pytest.mark.server
 
@@ -58,21 +57,21 @@ def draft(path):
 @pytest.fixture(scope="module", params=PROMPTS, ids=lambda path: path.stem)
 def finished(request, comfyui):
     prompt = draft(request.param)
-    return request.param.stem, prompt, asyncio.run(run_prompt(comfyui.address, prompt, lambda _: None))
+    return request.param.stem, prompt, run(comfyui, prompt)
 
 
 def texts(finished, class_type):
-    _, prompt, run = finished
+    _, prompt, outputs = finished
     return [
-        text for node, output in run.outputs.items() if prompt[node]["class_type"] == class_type
+        text for node, output in outputs.items() if prompt[node]["class_type"] == class_type
         for text in output.get("text", ())
     ]  # fmt: skip
 
 
 def test_a_prompt_runs_to_its_mp4s(finished, comfyui):
-    name, _, run = finished
+    name, _, outputs = finished
     lengths = []
-    for output in run.outputs.values():
+    for output in outputs.values():
         for file in output["images"] if output.get("animated") else ():
             with av.open(str(comfyui.base / "output" / file["subfolder"] / file["filename"])) as container:
                 stream = container.streams.video[0]
