@@ -138,12 +138,15 @@ def say(text: str) -> None:
 
 
 def end_orderly() -> None:
-    """Turns a polite request to end into an exception, so that the server ends too."""
+    """Turns a polite request to end into an exception, so that the server ends too.
+
+    Not KeyboardInterrupt: the client would wait for ComfyUI to cancel the job, and Ctrl-C ends ComfyUI as well.
+    """
 
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise SystemExit
 
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), stop)
 
@@ -169,7 +172,7 @@ def main(arguments: list[str]) -> int:
     except ClientError as error:
         say(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
+    except SystemExit:
         say("\nStopped.")
         return 0 if options.serve else 130
     summarise(path, display.seconds, bool(options.models))
