@@ -67,11 +67,16 @@ def whole(prompt: Prompt, error: dict[str, Any] | str) -> str:
         return error
     more = error.get("extra_info") or {}
     if error["type"] == "missing_node_type" and more.get("class_type"):
-        return (
-            f"{title(prompt, more.get('node_id', ''))}: the server has no node of the class '{more['class_type']}'. "
-            "Install the pack that brings it there, or update it, and restart the server."
-        )
+        return missing_node(title(prompt, more.get("node_id", "")), more["class_type"])
     return f"{error['message']} {error.get('details', '')}".strip()
+
+
+def missing_node(node_title: str, class_type: str) -> str:
+    """Says that the server lacks the class of a node."""
+    return (
+        f"{node_title}: the server has no node of the class '{class_type}'. "
+        "Install the pack that brings it there, or update it, and restart the server."
+    )
 
 
 def check_end(prompt: Prompt, record: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ So a websocket that breaks, a message that gets lost, or a server that is away f
 
 import json
 import time
-from contextlib import ExitStack
 from typing import Any
 
 import websockets.exceptions
@@ -36,7 +35,6 @@ class Follower:
         self.server = server
         self.client_id = client_id
         self.display = display
-        self.opened = ExitStack()
         self.socket: websocket.ClientConnection | None = None
         self.tried = 0.0
         self.without = False
@@ -109,18 +107,16 @@ class Follower:
         self.tried = time.monotonic()
         address = self.server.address
         try:
-            self.socket = self.opened.enter_context(
-                websocket.connect(
-                    address.websocket(self.client_id),
-                    additional_headers=address.headers,
-                    proxy=None,
-                    max_size=None,  # preview pictures
-                    ssl=self.server.tls if address.base.startswith("https") else None,
-                    open_timeout=10,
-                    close_timeout=1,
-                    ping_timeout=60,  # ComfyUI is deaf while a model loads
-                )
-            )
+            self.socket = websocket.connect(
+                address.websocket(self.client_id),
+                additional_headers=address.headers,
+                proxy=None,
+                max_size=None,  # preview pictures
+                ssl=self.server.tls if address.base.startswith("https") else None,
+                open_timeout=10,
+                close_timeout=1,
+                ping_timeout=60,  # ComfyUI is deaf while a model loads
+            ).__enter__()  # from 17.1 on websockets warns of a connection that no `with` holds
         except BROKEN:
             self.say_without()
 
@@ -133,9 +129,10 @@ class Follower:
         self.without = True
 
     def disconnect(self) -> None:
-        """Closes the websocket."""
+        """Closes the websocket, if it is open."""
+        if self.socket is not None:
+            self.socket.close()
         self.socket = None
-        self.opened.close()
 
     def lost(self, prompt_id: str) -> JobLostError:
         """Says that the server does not know the job any more."""

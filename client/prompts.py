@@ -36,7 +36,11 @@ def load(name: str) -> Prompt:
 
 
 def check(prompt: Any, name: str) -> None:
-    """Refuses what ComfyUI would answer with "500 Internal Server Error"."""
+    """Refuses what ComfyUI would answer with "500 Internal Server Error".
+
+    Raises:
+        UsageError: It is no prompt in API format.
+    """
     if isinstance(prompt, dict) and {"nodes", "links"} <= prompt.keys():
         raise UsageError(
             f"A prompt must be in API format, but {name} is a graph as the editor saves it. "

@@ -1,8 +1,9 @@
 """Downloads what a job made: to a temporary name, then whole under its own, beside what is there already."""
 
 import os
-import tempfile
 import time
+import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +51,26 @@ def save_all(server: Server, record: dict[str, Any], target: Path, overwrite: bo
 
 
 def save(server: Server, file: dict[str, str], target: Path, overwrite: bool) -> Path:
-    """Downloads one file and returns where it is."""
+    """Downloads one file and returns where it is.
+
+    Args:
+        server: That has it.
+        file: How the server calls it: {filename, subfolder, type}.
+        target: A folder, or the file's name here if it has an ending.
+        overwrite: Replace a file of that name; otherwise the new one gets a number.
+
+    Raises:
+        SaveError: It could not be fetched or written. Nothing half-written is left.
+    """
     named = bool(target.suffix) and not target.is_dir()
     folder, name = (target.parent, target.name) if named else (target, plain_name(file["filename"]))
-    temporary = None
+    temporary = folder / f".wan22-turbo-{uuid.uuid4().hex}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, text = tempfile.mkstemp(prefix=".wan22-turbo-", suffix=".part", dir=folder)
-        temporary = Path(text)
-        with os.fdopen(handle, "wb") as part:
+        with temporary.open("xb") as part:
             fetch(server, file, part)
             part.flush()
             os.fsync(part.fileno())
-        temporary.chmod(0o666 & ~mask())
         path = folder / name if overwrite else reserve(folder / name)
         temporary.replace(path)
     except OSError as error:
@@ -70,8 +78,8 @@ def save(server: Server, file: dict[str, str], target: Path, overwrite: bool) ->
             f"The clip could not be written: {error.strerror}. It is on the server as {file['filename']}."
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # never made, or under its own name by now
+            temporary.unlink()
     return path
 
 
@@ -118,10 +126,3 @@ def reserve(path: Path) -> Path:
             name = path.with_name(f"{path.stem} ({number}){path.suffix}")
         else:
             return name
-
-
-def mask() -> int:
-    """Returns the permissions that this process takes from new files; the system tells only by setting them."""
-    current = os.umask(0o077)
-    os.umask(current)
-    return current

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from .errors import RefusedError, UsageError
+from .explain import missing_node
 from .prompts import Prompt, is_link, title
 
 NAMELESS = {"image", "video", "audio", "file", "text", "string", "value", "int", "float"}
@@ -70,10 +71,7 @@ def settings_of(prompt: Prompt, object_info: dict[str, Any]) -> list[Setting]:
     found = []
     for node_id, node in prompt.items():
         if node["class_type"] not in object_info:
-            raise RefusedError(
-                f"{title(prompt, node_id)}: the server has no node of the class '{node['class_type']}'. "
-                "Install the pack that brings it there, or update it, and restart the server."
-            )
+            raise RefusedError(missing_node(title(prompt, node_id), node["class_type"]))
         declared = object_info[node["class_type"]]["input"]
         for name, value in node["inputs"].items():
             spec = declared.get("required", {}).get(name) or declared.get("optional", {}).get(name)

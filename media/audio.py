@@ -51,14 +51,11 @@ class Soundtrack:
 
     Args:
         container: Open for writing.
-        audio: What to encode, as far as it is asked for.
-
-    Raises:
-        ValueError: `audio` is not fit for AAC.
+        audio: What to encode, as far as it is asked for; as `clean_audio` returns it.
     """
 
     def __init__(self, container: OutputContainer, audio: Audio) -> None:
-        self.audio = clean_audio(audio)
+        self.audio = audio
         self._container = container
         known = av.Codec("aac", "w").audio_rates or []
         rate = self.audio.sample_rate if self.audio.sample_rate in known else FALLBACK_RATE  # FFmpeg resamples

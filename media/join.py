@@ -47,7 +47,15 @@ def join(first: torch.Tensor, second: torch.Tensor, match_colours: bool = True) 
 
 
 def anchor(start: torch.Tensor, end: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns gain and offset, Tensor[3] each, that give one picture the mean and contrast per channel of another."""
+    """Returns what gives one picture the mean and contrast per channel of another.
+
+    Args:
+        start: Tensor[H, W, 3] in [0, 1], the picture to correct.
+        end: Tensor[H, W, 3] in [0, 1], the picture to match.
+
+    Returns:
+        Gain and offset, float32 Tensor[3] each.
+    """
     mean, wanted = start.float().mean((0, 1)), end.float().mean((0, 1))
     contrast, wanted_contrast = start.float().std((0, 1)), end.float().std((0, 1))
     gain = torch.where(contrast > FLAT, wanted_contrast / contrast.clamp_min(FLAT), torch.ones_like(contrast))
@@ -56,7 +64,7 @@ def anchor(start: torch.Tensor, end: torch.Tensor) -> tuple[torch.Tensor, torch.
 
 
 def corrected(frame: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """Returns a frame with another contrast and level."""
+    """Returns a frame, Tensor[H, W, 3] in [0, 1], as float32 with another contrast and level: Tensor[3] or scalars."""
     return (frame.float() * gain + offset).clamp(0.0, 1.0)
 
 
@@ -66,7 +74,11 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def check(first: torch.Tensor, second: torch.Tensor) -> None:
-    """Refuses clips that have no seam."""
+    """Refuses clips that have no seam, Tensor[F, H, W, 3] and Tensor[G, H, W, 3].
+
+    Raises:
+        ValueError: A clip has no frame, or they are of different sizes.
+    """
     if not len(first) or not len(second):
         raise ValueError(f"Both clips need a frame at least, got {len(first)} and {len(second)} frames.")
     if first.shape[1:] != second.shape[1:]:

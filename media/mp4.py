@@ -44,7 +44,7 @@ class Mp4Writer:
     Args:
         path: Of the finished file. Its folder must exist.
         size: Of every frame; both sides even and at least the codec's least, 16 to 64.
-        fps: Frames per second, 1 to 240, constant; taken as the nearest fraction with a denominator up to 1001.
+        fps: Frames per second, constant; see `frame_rate`.
         codec: A key of `CODECS`.
         crf: Constant rate factor in the codec's range; lower is better and larger.
         metadata: Text by key, stored in the file under these very keys.
@@ -71,7 +71,7 @@ class Mp4Writer:
         self.path = Path(path).absolute()
         self.codec = check_codec(codec, crf, encoder)
         self.size = _check_size(Size(*size), self.codec)
-        self.fps = _check_fps(fps)
+        self.fps = frame_rate(fps)
         self.encoder = self.codec.encoder(encoder)
         self.crf = crf
         self.metadata = dict(metadata or {})
@@ -170,6 +170,18 @@ class _Discarded(BaseException):
     """Leaves the block of a writer whose file nobody wants."""
 
 
+def frame_rate(fps: Fraction | float) -> Fraction:
+    """Returns frames per second as the fraction that a video holds: the nearest with a denominator up to 1001.
+
+    Raises:
+        ValueError: It is outside of 1 to 240.
+    """
+    slowest, fastest = FPS_RANGE
+    if not slowest <= fps <= fastest:  # NaN fails every comparison
+        raise ValueError(f"A video has {slowest} to {fastest} frames per second, got {fps}. Wan 2.2 makes {FPS}.")
+    return Fraction(fps).limit_denominator(1001)  # 24000/1001 and its like are the finest in use
+
+
 @contextmanager
 def open_mp4(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
     """Opens an MP4 that becomes `path` when the block ends normally, and vanishes when it does not.
@@ -178,7 +190,7 @@ def open_mp4(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
         OSError: The folder is missing or cannot be written to, or there is no room.
     """
     with publish(path) as temporary:
-        container = av.open(str(temporary), "w", format="mp4", container_options=_muxer_options(fps))
+        container = av.open(str(temporary), "w", format="mp4", container_options=muxer_options(fps))
         try:
             yield container
         except BaseException:
@@ -188,7 +200,8 @@ def open_mp4(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
         container.close()
 
 
-def _muxer_options(fps: Fraction) -> dict[str, str]:
+def muxer_options(fps: Fraction) -> dict[str, str]:
+    """Returns what FFmpeg is told about a file of so many frames per second."""
     return {
         # The index before the pixels, so that browsers play at once and ComfyUI, which reads 64 MiB, finds the
         # workflow; and keys that MP4 does not define.
@@ -214,10 +227,3 @@ def _check_size(size: Size, codec: Codec) -> Size:
             "Resize the frames."
         )
     return size
-
-
-def _check_fps(fps: Fraction | float) -> Fraction:
-    slowest, fastest = FPS_RANGE
-    if not slowest <= fps <= fastest:  # NaN fails every comparison
-        raise ValueError(f"A video has {slowest} to {fastest} frames per second, got {fps}. Wan 2.2 makes {FPS}.")
-    return Fraction(fps).limit_denominator(1001)  # 24000/1001 and its like are the finest in use

@@ -11,7 +11,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 
-from .audio import Audio, Soundtrack
+from .audio import Audio, Soundtrack, clean_audio
 from .codecs import CODECS
 from .mp4 import open_mp4
 from .resolution import FPS
@@ -63,13 +63,14 @@ def copy_mp4(
         ValueError: `audio` is not fit for AAC.
         OSError: The folder cannot be written to, or the disk is full.
     """
+    clean = clean_audio(audio) if audio else None
     with _open(source) as file:
         video: Any = file.streams.video[0]
-        own: Any = file.streams.audio[0] if file.streams.audio and not audio else None
+        own: Any = file.streams.audio[0] if file.streams.audio and not clean else None
         with open_mp4(Path(path).absolute(), Fraction(video.average_rate or FPS)) as copy:
             copy.metadata.update(metadata)
-            targets = {stream.index: _add_copy(copy, stream) for stream in (video, own) if stream}
-            sound = Soundtrack(copy, audio) if audio else None
+            targets = {stream.index: add_copy(copy, stream) for stream in (video, own) if stream}
+            sound = Soundtrack(copy, clean) if clean else None
             for packet in file.demux([stream for stream in (video, own) if stream]):
                 if packet.dts is None:  # the mark of the end
                     continue
@@ -83,6 +84,14 @@ def copy_mp4(
                 sound.finish()
 
 
+def add_copy(copy: OutputContainer, stream: Any) -> Any:
+    """Adds a stream for the packets of another one, as they are, and returns it."""
+    target: Any = copy.add_stream_from_template(stream, opaque=True)  # else FFmpeg must have an encoder of that name
+    if stream.codec_context:  # timecodes and the like have none
+        target.codec_context.codec_tag = stream.codec_context.codec_tag  # else H.265 becomes hev1, not for QuickTime
+    return target
+
+
 def frame_count(source: Source) -> int:
     """Returns the number of frames that a file says it has."""
     with _open(source) as file:
@@ -94,12 +103,6 @@ def _open(source: Source) -> InputContainer:
         source.seek(0)
         return av.open(source, "r")
     return av.open(str(source), "r")
-
-
-def _add_copy(copy: OutputContainer, stream: Any) -> Any:
-    target: Any = copy.add_stream_from_template(stream, opaque=True)  # else FFmpeg must have an encoder of that name
-    target.codec_context.codec_tag = stream.codec_context.codec_tag  # else H.265 becomes hev1, not for QuickTime
-    return target
 
 
 def _end(packet: Any, video: Any) -> Fraction:

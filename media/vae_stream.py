@@ -15,6 +15,8 @@ import comfy.ldm.wan.vae
 import comfy.ldm.wan.vae2_2
 import torch
 
+from .resolution import FRAME_STEP
+
 logger = logging.getLogger(__name__)
 
 Frames = Callable[[torch.Tensor], object]
@@ -62,9 +64,9 @@ def can_stream(vae: Any, latent: torch.Tensor) -> bool:
 
 
 def frame_count(latent: torch.Tensor) -> int:
-    """Returns how many frames a Wan VAE makes of a latent: 4 of each latent frame but the first, which gives 1."""
+    """Returns how many frames a Wan VAE makes of a latent: 1 of the first latent frame, 4 of each further one."""
     times = latent.shape[2] if latent.ndim == 5 else 1
-    return latent.shape[0] * (4 * times - 3)
+    return latent.shape[0] * (1 + FRAME_STEP * (times - 1))
 
 
 def _hand_over(images: torch.Tensor, on_frames: Frames) -> None:

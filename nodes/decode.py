@@ -23,7 +23,6 @@ from .saving import (
     Settings,
     Target,
     as_audio,
-    as_rate,
     check_encoder,
     encoder_input,
     even_size,
@@ -86,11 +85,11 @@ class DecodeMp4(io.ComfyNode):
         samples = samples.unbind()[0] if samples.is_nested else samples  # as ComfyUI's VAE Decode does
         target = next_target(filename_prefix, expected_size(vae, samples))
         saved = target.path.with_suffix(".latent")
-        settings, rate, sound = Settings(codec, crf, metadata, encoder), as_rate(fps), as_audio(audio)
+        settings, sound = Settings(codec, crf, metadata, encoder), as_audio(audio)
         # A recipe hashes files, which takes time and may fail: the latent comes first.
         save_latent(saved, samples, notes(metadata, cls.hidden, {}) if metadata == "workflow" else {})
         try:
-            with _Clip(lambda size: open_writer(target, size, rate, settings, sound, cls.hidden), samples) as clip:
+            with _Clip(lambda size: open_writer(target, size, fps, settings, sound, cls.hidden), samples) as clip:
                 vae_stream.decode(vae, samples, clip.add, clip.restart)
         except BaseException as err:
             tell_where(err, target, cls.hidden.unique_id)

@@ -15,7 +15,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..media import codecs, resolution
 from ..media.audio import Audio
-from ..media.mp4 import Mp4Writer
+from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
 from ..media.resolution import Size
 from .metadata import level_input, notes
 
@@ -54,8 +54,8 @@ def saving_inputs() -> list[io.Input]:
         io.Float.Input(
             "fps",
             default=float(resolution.FPS),
-            min=1.0,
-            max=240.0,
+            min=float(FPS_RANGE[0]),
+            max=float(FPS_RANGE[1]),
             step=1.0,
             round=0.001,
             tooltip="Wan 2.2 A14B makes 16 frames a second. A video keeps its own rate.",
@@ -68,7 +68,11 @@ def saving_inputs() -> list[io.Input]:
             tooltip="h264 plays everywhere. h265 and av1 are smaller; older players refuse them.",
         ),
         io.Int.Input(
-            "crf", default=18, min=1, max=51, tooltip="Quality: lower is better and larger. 18 looks lossless."
+            "crf",
+            default=18,
+            min=max(codec.crf[0] for codec in codecs.CODECS.values()),  # what all of them take
+            max=min(codec.crf[-1] for codec in codecs.CODECS.values()),
+            tooltip="Quality: lower is better and larger. 18 looks lossless.",
         ),
         level_input(),
     ]
@@ -115,9 +119,14 @@ def next_target(prefix: str, size: Size) -> Target:
 
 
 def open_writer(
-    target: Target, size: Size, rate: Fraction, settings: Settings, sound: Audio | None, hidden: Any
+    target: Target, size: Size, fps: Fraction | float, settings: Settings, sound: Audio | None, hidden: Any
 ) -> Mp4Writer:
-    """Prepares the MP4 with its metadata."""
+    """Prepares the MP4 with its metadata.
+
+    Raises:
+        ValueError: A video has no such frame rate, size, CRF or sound.
+    """
+    rate = frame_rate(fps)
     clip = {"width": size.width, "height": size.height, "fps": float(rate), "codec": settings.codec}
     text = notes(settings.metadata, hidden, {**clip, "crf": settings.crf})
     return Mp4Writer(target.path, size, rate, settings.codec, settings.crf, text, sound, settings.encoder)
@@ -144,11 +153,6 @@ def even_size(frames: torch.Tensor) -> Size:
     if size != (width, height):
         logger.warning("MP4 needs even sides; %dx%d is saved as %s.", width, height, size)
     return size
-
-
-def as_rate(fps: float) -> Fraction:
-    """Returns frames per second as the fraction that a video can hold."""
-    return Fraction(fps).limit_denominator(1001)
 
 
 def as_audio(audio: Any) -> Audio | None:

@@ -17,7 +17,6 @@ from .saving import (
     Settings,
     Target,
     as_audio,
-    as_rate,
     check_encoder,
     encoder_input,
     even_size,
@@ -120,10 +119,11 @@ def copy(source: str | BytesIO, prefix: str, metadata: str, sound: Audio | None,
     return target.output()
 
 
-def open_video(video: Any, fps: float, audio: dict[str, Any] | None) -> tuple[torch.Tensor, Fraction, Audio | None]:
+def open_video(
+    video: Any, fps: float, audio: dict[str, Any] | None
+) -> tuple[torch.Tensor, Fraction | float, Audio | None]:
     """Returns frames, frame rate and sound of an IMAGE or a VIDEO; a connected AUDIO replaces the video's own."""
-    rate = as_rate(fps)
     if not isinstance(video, torch.Tensor):
         parts = video.get_components()
-        video, rate, audio = parts.images, Fraction(parts.frame_rate), audio or parts.audio
-    return video, rate, as_audio(audio)
+        video, fps, audio = parts.images, parts.frame_rate, audio or parts.audio
+    return video, fps, as_audio(audio)

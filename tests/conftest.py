@@ -29,14 +29,11 @@ sys.path.append(str(ROOT / "tools"))  # last, so that it hides nothing
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ComfyServer"]:
     """A real ComfyUI process with this pack, the tiny models, and a photograph in its input folder."""
-    from comfy_server import ComfyServer, tiny_models
-    from PIL import Image
-    from skimage.data import chelsea
+    from comfy_server import ComfyServer, place_photograph, tiny_models
 
     base = tmp_path_factory.mktemp("comfyui base 小")  # ComfyUI must not mind such a name, so neither may we
     tiny_models(base / "models")
-    (base / "input").mkdir()
-    Image.fromarray(chelsea()).save(base / "input" / "example.png")
+    place_photograph(base / "input")
     with ComfyServer(base, ["--disable-api-nodes"], folder="another-name") as running:
         yield running
 

@@ -4,7 +4,6 @@ Without --models it runs on tiny random models, made on the spot, so it needs no
 """
 
 import argparse
-import asyncio
 import json
 import shutil
 import signal
@@ -12,15 +11,17 @@ import sys
 import time
 from pathlib import Path
 
-from comfy_client import Progress, Prompt, PromptError, Run, run_prompt, title
-from comfy_server import ROOT, ComfyServer, free_port, port_is_free, tiny_models
+from comfy_server import PICTURE, ROOT, ComfyServer, free_port, place_photograph, port_is_free, tiny_models
 from contact_sheet import contact_sheet, read_clip
+from rich.console import Console
 from setup_cache import cache_dir
 
+sys.path.append(str(ROOT))  # last, so that it hides nothing
+from client import ClientError, make
+from client.progress import Lines
+
 GRAPH = ROOT / "workflows" / "wan22_turbo_i2v.json"
-API_PROMPT = ROOT / "workflows" / "api" / "wan22_turbo_i2v.json"
 OUTPUT = ROOT / "output"
-PICTURE = "example.png"  # as the shipped graph names it
 USUAL_PORT = 8188
 MODEL_FOLDERS = ("diffusion_models", "text_encoders", "vae", "loras")
 
@@ -39,7 +40,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def prepare_base(options: argparse.Namespace) -> tuple[Path, list[str]]:
     """Makes the base directory and returns it, with the arguments that ComfyUI needs for it."""
     base = cache_dir() / ("demo-real" if options.models else "demo-tiny")
-    arguments = ["--output-directory", str(OUTPUT)]
+    arguments = ["--output-directory", str(OUTPUT)] if options.serve else []  # else the client fetches the clip
     for folder in ("input", "user/default/workflows"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     OUTPUT.mkdir(exist_ok=True)
@@ -52,73 +53,61 @@ def prepare_base(options: argparse.Namespace) -> tuple[Path, list[str]]:
         arguments += ["--extra-model-paths-config", str(paths)]
     else:
         tiny_models(base / "models")
-    place_picture(options.image, base / "input" / PICTURE)
+    if options.image:
+        place_picture(options.image, base / "input" / PICTURE)
+    else:
+        place_photograph(base / "input")
     shutil.copy(GRAPH, base / "user/default/workflows" / GRAPH.name)
     return base, arguments
 
 
-def place_picture(image: Path | None, target: Path) -> None:
-    """Puts the picture where the shipped graph looks for it."""
+def place_picture(image: Path, target: Path) -> None:
+    """Puts somebody's picture where the shipped graph looks for it."""
     from PIL import Image, ImageOps
 
-    if image is None:
-        from skimage.data import chelsea
-
-        Image.fromarray(chelsea()).save(target)  # by Stefan van der Walt, in the public domain
-        return
     try:
         ImageOps.exif_transpose(Image.open(image)).convert("RGB").save(target)
     except OSError as error:
         raise DemoError(f"The picture must be a file that can be read, got {image}: {error}.") from error
 
 
-def demo_prompt(tier: str, seconds: float) -> Prompt:
-    """Returns the shipped API prompt with another size and length, and nothing else changed."""
-    prompt = json.loads(API_PROMPT.read_text(encoding="utf-8"))
-    for node in prompt.values():
-        if node["class_type"] == "Wan22Turbo_Resolution":
-            node["inputs"]["tier"] = tier
-        elif node["class_type"] == "Wan22Turbo_ImageToVideo":
-            node["inputs"]["seconds"] = seconds
-    return prompt
-
-
 class DemoError(Exception):
     """The demo cannot run as asked. The text says why."""
 
 
-class Reporter:
-    """Prints one line per node, and per step where a node counts them."""
+class Timed(Lines):
+    """A line for every stage and step, and how many seconds each stage took in all."""
 
-    def __init__(self, prompt: Prompt):
-        self.prompt = prompt
-        self.start = time.monotonic()
-        self.last = ("", 0)
+    def __init__(self, console: Console):
+        super().__init__(console)
+        self.seconds: dict[str, float] = {}
 
-    def __call__(self, progress: Progress) -> None:
-        """Prints where the run is, unless it has been said."""
-        step = progress.value if progress.total else 0
-        if (progress.node_id, step) == self.last:
-            return
-        self.last = (progress.node_id, step)
-        count = f"  {progress.value}/{progress.total}" if step else ""
-        say(f"  {time.monotonic() - self.start:6.1f} s  {title(self.prompt, progress.node_id)}{count}")
+    def stage(self, title: str) -> None:
+        """Ends the stage before, and prints a node's title."""
+        self.count()
+        super().stage(title)
+
+    def end(self) -> None:
+        """Ends the last stage."""
+        self.count()
+        super().end()
+
+    def count(self) -> None:
+        """Adds the time of the stage up to now."""
+        if self.now is not None:
+            before = self.seconds.get(self.now.title, 0.0)
+            self.seconds[self.now.title] = before + self.clock() - self.now.began
 
 
-def summarise(prompt: Prompt, run: Run, real: bool) -> None:
-    """Prints what came out, and what ran."""
-    saved = next(output["images"][0] for output in run.outputs.values() if output.get("animated"))
-    path = OUTPUT / saved["subfolder"] / saved["filename"]
+def summarise(path: Path, seconds: dict[str, float], real: bool) -> None:
+    """Prints what came out, and how long each node took."""
     clip = read_clip(path)
     sheet = path.with_suffix(".png")
     contact_sheet(clip.frames).save(sheet)
     width, height = clip.frames[0].size
-    say("\nWhat ran")
-    for node_id, output in run.outputs.items():
-        for text in output.get("text", ()):
-            say(f"  {title(prompt, node_id)}: " + "\n    ".join(text.splitlines()))
-    for node_id, seconds in run.seconds.items():
-        say(f"  {seconds:6.1f} s  {title(prompt, node_id)}")
+    say("\nWhat took how long")
+    for title, spent in seconds.items():
+        say(f"  {spent:6.1f} s  {title}")
     length = len(clip.frames) / clip.rate
     say(
         f"\nThe clip: {width}x{height}, {len(clip.frames)} frames, {float(clip.rate):g} a second, {float(length):.2f} s"
@@ -149,12 +138,15 @@ def say(text: str) -> None:
 
 
 def end_orderly() -> None:
-    """Turns a polite request to end into an exception, so that the server ends too."""
+    """Turns a polite request to end into an exception, so that the server ends too.
+
+    Not KeyboardInterrupt: the client would wait for ComfyUI to cancel the job, and Ctrl-C ends ComfyUI as well.
+    """
 
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise SystemExit
 
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), stop)
 
@@ -171,15 +163,19 @@ def main(arguments: list[str]) -> int:
             if options.serve:
                 serve(server)
                 return 1
-            prompt = demo_prompt(options.tier, options.seconds)
-            run = asyncio.run(run_prompt(server.address, prompt, Reporter(prompt)))
-    except (DemoError, PromptError, RuntimeError) as error:
+            display = Timed(Console(file=sys.stdout))
+            values = {"tier": options.tier, "seconds": options.seconds}
+            (path,) = make(server.address, GRAPH.stem, values, OUTPUT / "video", display=display)
+    except (DemoError, RuntimeError) as error:
         say(str(error))
         return 1
-    except KeyboardInterrupt:
+    except ClientError as error:
+        say(str(error))
+        return error.exit_code
+    except SystemExit:
         say("\nStopped.")
         return 0 if options.serve else 130
-    summarise(prompt, run, bool(options.models))
+    summarise(path, display.seconds, bool(options.models))
     return 0
 
 

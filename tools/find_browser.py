@@ -1,10 +1,17 @@
-"""Finds a Chromium for the browser tests, or installs one the way this machine allows."""
+"""Finds a Chromium, or installs one the way this machine allows, and opens ComfyUI's own frontend in it."""
 
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from comfy_server import ComfyServer
+    from playwright.sync_api import Browser, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 PLACES = (
@@ -18,6 +25,8 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+READY = """() => window.app?.graph && window.app.canvas && document.querySelector('canvas')
+    && LiteGraph.registered_node_types['Wan22Turbo_Sampler'] && LiteGraph.registered_node_types['Wan22Turbo_Lora']"""
 
 
 def installed_browser() -> str | None:
@@ -56,3 +65,29 @@ def ensure_browser() -> str | None:
 def may_use_apt() -> bool:
     """Says whether this process may install Debian packages."""
     return shutil.which("apt-get") is not None and hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+@contextmanager
+def frontend(
+    browser: "Browser", server: "ComfyServer", listen: Callable[["Page"], object] = lambda page: None
+) -> Iterator["Page"]:
+    """Opens the frontend in a page of its own, with nothing lying over the graph, and closes it after the block.
+
+    Args:
+        browser: Playwright's.
+        server: A ComfyUI with this pack.
+        listen: Called with the page while it is empty, to hear all that happens in it.
+    """
+    server.set_setting("Comfy.TutorialCompleted", True)
+    server.set_setting("Comfy.Minimap.Visible", False)
+    page = browser.new_page(viewport={"width": 1900, "height": 1000})
+    listen(page)
+    page.goto(server.address)
+    wait_until_ready(page)
+    yield page
+    page.close()
+
+
+def wait_until_ready(page: "Page") -> None:
+    """Waits until the frontend has its canvas and knows this pack's nodes."""
+    page.wait_for_function(READY, timeout=120_000)

@@ -12,13 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from comfy_server import ROOT, ComfyServer, tiny_models
-from find_browser import ARGUMENTS, ensure_browser
+from comfy_server import ROOT, ComfyServer, place_photograph, tiny_models
+from find_browser import ARGUMENTS, ensure_browser, frontend
 from PIL import Image
 
 GRAPHS = ROOT / "workflows"
 WIDTH = 800  # of a thumbnail, in pixels
-READY = "() => window.app?.graph && Object.keys(LiteGraph.registered_node_types).length > 100"
 FIT = """() => {
     const boxes = app.graph.groups.map(group => [...group.pos, ...group.size]);
     const [left, top] = [Math.min(...boxes.map(b => b[0])), Math.min(...boxes.map(b => b[1]))];
@@ -39,25 +38,13 @@ def main(prefix: str = "") -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = Path(folder)
         tiny_models(base / "models")
-        place_picture(base / "input")
+        place_photograph(base / "input")
         with ComfyServer(base) as server:
-            server.set_setting("Comfy.TutorialCompleted", True)
-            server.set_setting("Comfy.Minimap.Visible", False)  # it lies over the graph
             browser = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)
-            page = browser.new_page(viewport={"width": 1900, "height": 1000})
-            page.goto(server.address)
-            page.wait_for_function(READY, timeout=120_000)
-            for path in sorted(GRAPHS.glob(f"{prefix}*.json")):
-                write_files(page, path)
+            with frontend(browser, server) as page:
+                for path in sorted(GRAPHS.glob(f"{prefix}*.json")):
+                    write_files(page, path)
             browser.close()
-
-
-def place_picture(folder: Path) -> None:
-    """Puts the photograph there that the graphs name."""
-    from skimage.data import chelsea
-
-    folder.mkdir(parents=True)
-    Image.fromarray(chelsea()).save(folder / "example.png")
 
 
 def write_files(page, path: Path) -> None:

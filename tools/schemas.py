@@ -110,14 +110,22 @@ def output_breaks(old: Schema, new: Schema) -> list[str]:
     return [f"outputs must begin with {spelled}; they are {', '.join(f'{name} {kind}' for name, kind in after)}."]
 
 
-def load_nodes() -> dict[str, Any]:
-    """Imports the pack as ComfyUI does, by its path, and returns its node classes by id."""
+def find_comfyui() -> None:
+    """Puts ComfyUI on the path, set to run on the CPU."""
     sys.path.insert(0, os.environ["COMFYUI_DIR"])
     from comfy.cli_args import args
     from torch_compat import let_torchvision_import
 
     args.cpu = True
     let_torchvision_import()
+
+
+def import_pack() -> dict[str, Any]:
+    """Imports the pack as ComfyUI does, by its path, and returns its node classes by id, in the order of its list.
+
+    Raises:
+        ImportError: ComfyUI is not on the path, or the pack is broken.
+    """
     spec = importlib.util.spec_from_file_location(
         "wan22_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
     )
@@ -132,7 +140,8 @@ def load_nodes() -> dict[str, Any]:
 
 def main() -> int:
     """Writes the snapshot, unless a saved graph would break."""
-    new = describe(load_nodes())
+    find_comfyui()
+    new = describe(import_pack())
     reasons = breaks(json.loads(SNAPSHOT.read_text(encoding="utf-8")), new) if SNAPSHOT.is_file() else []
     if reasons:
         sys.stderr.write("\n".join(["Not written, because saved graphs would break:", *reasons]) + "\n")

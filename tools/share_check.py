@@ -13,8 +13,11 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # last, so that it hides nothing
 
 HIDDEN = "***"
 VIDEOS = (".mp4", ".mov", ".m4v")
@@ -22,7 +25,7 @@ TEXTS = ("prompt", "text", "negative_prompt", "trigger_words", "string", "value"
 NOTES = ("MarkdownNote", "Note")  # written to be read by others
 KEYS = re.compile(
     r"\b(?:sk-|hf_|ghp_|AKIA|wsk_)[\w-]{8,}|bearer\s+[\w.~+/=-]{8,}"
-    r"|(?<=[?&])[\w-]*(?:token|key|signature|credential|secret|password)=(?!\*\*\*)[^&#\s\"'<>]+"
+    r"|(?<=[?&#])[\w-]*(?:token|key|signature|sig|credential|secret|password|auth)=(?!\*\*\*)[^&#\s\"'<>]+"
     r"|(?<=://)[^\s\"'<>/?#@*]+@",
     re.IGNORECASE,
 )
@@ -189,14 +192,19 @@ def write_video(path: Path, target: Path, told: dict[str, str]) -> None:
     """Copies the streams without encoding them again."""
     import av
 
-    options = {"movflags": "use_metadata_tags+faststart"}
-    with av.open(str(path)) as source, av.open(str(target), "w", options=options) as copy:
-        copy.metadata.update({name: text for name, text in told.items() if name not in ("major_brand", "encoder")})
-        streams = {stream.index: copy.add_stream_from_template(stream) for stream in source.streams}
-        for packet in source.demux():
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                copy.mux(packet)
+    from media.mp4 import muxer_options
+    from media.remux import add_copy
+    from media.resolution import FPS
+
+    with av.open(str(path)) as source:
+        rate = next((stream.average_rate for stream in source.streams.video), None)
+        with av.open(str(target), "w", options=muxer_options(Fraction(rate or FPS))) as copy:
+            copy.metadata.update({name: text for name, text in told.items() if name not in ("major_brand", "encoder")})
+            streams = {stream.index: add_copy(copy, stream) for stream in source.streams}
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = streams[packet.stream.index]
+                    copy.mux(packet)
 
 
 def check(path: Path, prompts: bool, folder: Path | None) -> list[Finding]:

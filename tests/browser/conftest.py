@@ -1,13 +1,10 @@
 """ComfyUI's own frontend in a headless Chromium."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from find_browser import ARGUMENTS, ensure_browser
+from find_browser import ARGUMENTS, ensure_browser, frontend
 from playwright.sync_api import Browser, Page, sync_playwright
-
-READY = "() => window.app?.graph && window.app.canvas && document.querySelector('#graph-canvas, canvas')"
 
 
 @pytest.fixture(scope="module")  # while Playwright runs, asyncio.run refuses to, which other rings use
@@ -32,20 +29,11 @@ def hosted_page(browser: Browser, comfyui) -> Iterator[Page]:
 
 def open_page(browser: Browser, server) -> Iterator[Page]:
     """Opens a page, and closes it when it is asked for the next one."""
-    with frontend(browser, server) as tab:
+    with frontend(browser, server, listen) as tab:
         yield tab
 
 
-@contextmanager
-def frontend(browser: Browser, server) -> Iterator[Page]:
-    """Opens the frontend in a page of its own."""
-    server.set_setting("Comfy.TutorialCompleted", True)
-    server.set_setting("Comfy.Minimap.Visible", False)  # it lies over the graph
-    tab = browser.new_page(viewport={"width": 1900, "height": 1000})
+def listen(tab: Page) -> None:
+    """Collects a page's errors in its `page_errors`."""
     tab.page_errors = []
     tab.on("pageerror", lambda error: tab.page_errors.append(str(error)))
-    tab.goto(server.address)
-    tab.wait_for_function(READY, timeout=120_000)
-    tab.wait_for_function("() => Object.keys(LiteGraph.registered_node_types).length > 100", timeout=60_000)
-    yield tab
-    tab.close()

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from find_browser import wait_until_ready
+
 ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "workflows"
 PICTURES = ROOT / "output" / "screenshots"
@@ -18,6 +20,13 @@ def shipped(name=LOCAL):
 
 def twin(name=LOCAL):
     return json.loads((GRAPHS / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def reload(page):
+    """Opens the frontend anew, as after a setting was changed."""
+    page.reload()
+    wait_until_ready(page)
+    page.wait_for_timeout(1000)  # it brings the graph from before back first
 
 
 def load(tab, graph):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.tests.browser.conftest import frontend
+from find_browser import frontend
+from pack.tests.browser.conftest import listen
 
 pytestmark = pytest.mark.browser
 
@@ -70,7 +71,7 @@ def tab(request, browser, server):
     """The frontend in one of its two ways to draw nodes; where it has only one, that."""
     server.set_setting("Comfy.VueNodes.Enabled", request.param == "nodes_2")
     try:
-        with frontend(browser, server) as page:
+        with frontend(browser, server, listen) as page:
             page.mode = request.param
             yield page
     finally:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pack.tests.browser.hands import reload
 
 pytestmark = pytest.mark.browser
 
@@ -43,9 +44,7 @@ def page(page, server, request):
     server.set_setting("Comfy.Locale", request.param)
     server.set_setting("Comfy.NodeBadge.NodeSourceBadgeMode", "None")  # it would show the folder's name for the test
     try:
-        page.reload()
-        page.wait_for_function("() => window.app?.graph && LiteGraph.registered_node_types['Wan22Turbo_Sampler']")
-        page.wait_for_timeout(1000)  # the frontend brings the graph before the reload back first
+        reload(page)
         page.locale = request.param
         yield page
     finally:
@@ -136,9 +135,7 @@ def test_nodes_2_shows_options_in_the_language_too(page, server):
     labelled = tuple(map(int, frontend.split(".")[:2])) >= (1, 45)
     server.set_setting("Comfy.VueNodes.Enabled", True)
     try:
-        page.reload()
-        page.wait_for_function("() => window.app?.graph && LiteGraph.registered_node_types['Wan22Turbo_Sampler']")
-        page.wait_for_timeout(1000)
+        reload(page)
         one_node(page, "Wan22Turbo_Resolution")
         labels = translated("zh", "Wan22Turbo_Resolution")["inputs"]
         shown = page.locator("[data-node-id]")

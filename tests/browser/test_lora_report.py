@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pack.tests.browser.hands import reload
 from pack.tests.browser.test_graphs import open_graph
 from pack.tests.toy import models as toy
 from safetensors.torch import save_file
@@ -58,9 +59,7 @@ def files(server):
 def test_the_report_is_read_on_the_node(page, server, files, nodes_2):
     server.set_setting("Comfy.VueNodes.Enabled", nodes_2)
     try:
-        page.reload()
-        page.wait_for_function("() => window.app?.graph && LiteGraph.registered_node_types['Wan22Turbo_Lora']")
-        page.wait_for_timeout(1000)  # the frontend brings the graph before the reload back first
+        reload(page)
         open_graph(page, GRAPH)
         page.evaluate(ONLY_THE_LORA, files)
         page.evaluate("() => app.queuePrompt(0)")

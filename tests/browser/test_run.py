@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pack.tests.browser.hands import reload
 
 pytestmark = pytest.mark.browser
 
@@ -39,8 +40,7 @@ DRAFT = """() => {
 def run(page, server):
     """What the frontend was told while it ran the graph at draft size."""
     server.set_setting("Comfy.Execution.PreviewMethod", "latent2rgb")
-    page.reload()
-    page.wait_for_function("() => window.app?.graph && Object.keys(LiteGraph.registered_node_types).length > 100")
+    reload(page)
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(GRAPH.read_text(encoding="utf-8")))
     page.evaluate(DRAFT)
     page.evaluate(WATCH)

@@ -1,16 +1,11 @@
 """Every schema against its own `execute`, and against the node contract that people's saved graphs rely on."""
 
-import asyncio
-import importlib.util
 import inspect
-import sys
-from pathlib import Path
 
 import pytest
+from schemas import import_pack
 
 pytestmark = pytest.mark.comfy
-
-ROOT = Path(__file__).parents[2]
 
 # node id -> display name, inputs with each widget's default, outputs with their types. `?` marks an optional socket.
 # This table is the interface of the pack. Append to it with defaults; never rename, reorder or remove.
@@ -165,25 +160,7 @@ OPTIONS = {
 }
 
 
-def load_pack():
-    """Imports the checkout as ComfyUI does, by its path."""
-    spec = importlib.util.spec_from_file_location(
-        "wan22_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def nodes():
-    extension = asyncio.run(load_pack().comfy_entrypoint())
-    return {node.define_schema().node_id: node for node in asyncio.run(extension.get_node_list())}
-
-
-NODES = nodes()
+NODES = import_pack()
 each_node = pytest.mark.parametrize("node_id", NODES)
 
 

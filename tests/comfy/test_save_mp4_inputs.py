@@ -171,6 +171,15 @@ def nvenc_works():
     return True
 
 
+def test_the_recipe_names_the_frame_rate_that_the_file_has():
+    measured = Fraction(359_999, 15_001)  # of a file whose frames do not come evenly
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(images=ramp(4), frame_rate=measured))
+    path = save(video, prompt={"1": {"class_type": "LoadVideo", "inputs": {}}}, metadata="recipe")
+    with av.open(str(path)) as file:
+        told = json.loads(file.metadata["recipe"])["clip"]["fps"]
+        assert told == float(file.streams.video[0].average_rate)
+
+
 @pytest.mark.parametrize("node", [SaveMp4, DecodeMp4])
 @pytest.mark.skipif(nvenc_works(), reason="this machine encodes on its card")
 def test_nvenc_that_is_not_there_is_refused_before_anything_runs(node):

@@ -1,11 +1,11 @@
 """A real ComfyUI process decodes to MP4, keeps the latent, and takes prompts from before the newest widgets."""
 
-import asyncio
 import json
 
 import av
 import pytest
-from comfy_client import PromptError, run_prompt
+from pack.client.errors import RefusedError
+from pack.tests.toy import runs
 from pack.tests.toy.models import VAE
 
 pytestmark = pytest.mark.server
@@ -25,8 +25,7 @@ def prompt_of(prefix, node="Wan22Turbo_DecodeMp4", **settings):
 
 
 def run(server, prompt):
-    finished = asyncio.run(run_prompt(server.address, prompt, lambda *_: None))
-    return finished.outputs["3"]["images"][0]
+    return runs.run(server, prompt)["3"]["images"][0]
 
 
 def test_latent_to_mp4(server):
@@ -57,6 +56,6 @@ def test_a_kept_latent_is_loaded_by_comfyui(server):
 
 
 def test_an_encoder_that_is_not_there_is_refused_when_the_prompt_is_posted(server):
-    with pytest.raises(PromptError, match="Encoder is one of cpu, nvenc, got 'qsv'"):
+    with pytest.raises(RefusedError, match="Encoder is one of cpu, nvenc, got 'qsv'"):
         run(server, prompt_of("refused/clip", encoder="qsv"))
     assert not (server.base / "output" / "refused").exists()

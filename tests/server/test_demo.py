@@ -66,6 +66,25 @@ def test_demo_says_in_a_sentence_what_it_cannot_use(environment, tmp_path, argum
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no groups of processes to send a signal to")
+def test_ctrl_c_ends_the_demo_and_its_comfyui_without_waiting_for_it(environment, tmp_path):
+    with subprocess.Popen(
+        [*DEMO, "--seconds", "2"],
+        env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        said = ""
+        while "rCM Sampler" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to both
+        rest, _ = process.communicate(timeout=45)
+    assert process.returncode == 130
+    assert rest.endswith("\nStopped.\n")
+    assert "does not answer" not in rest
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send")
 def test_serve_prints_its_address_and_ends_with_its_server_when_asked(environment, tmp_path):
     with subprocess.Popen(

@@ -1,18 +1,15 @@
 """Every shipped API prompt, at draft size on tiny models, through a real ComfyUI to its MP4s."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import av
 import pytest
-from comfy_client import run_prompt
-from comfy_server import ComfyServer, tiny_models
+from comfy_server import ComfyServer, place_photograph, tiny_models
 from pack.tests.toy.loopback import Running
 from pack.tests.toy.models import ORBIT
 from pack.tests.toy.providers import PROVIDERS
-from PIL import Image
-from skimage.data import chelsea
+from pack.tests.toy.runs import run
 
 pytestmark = pytest.mark.server
 
@@ -44,8 +41,7 @@ def comfyui(running, tmp_path_factory):
     """A ComfyUI that has the tiny models and reaches the loopback providers."""
     base = tmp_path_factory.mktemp("every graph 小")
     tiny_models(base / "models")
-    (base / "input").mkdir()
-    Image.fromarray(chelsea()[120:184, :416]).save(base / "input" / "example.png")  # narrow: a quarter of 240p's pixels
+    place_photograph(base / "input", crop=(0, 120, 416, 184))  # narrow: a quarter of 240p's pixels
     with ComfyServer(base, environment=running.environment()) as server:
         yield server
 
@@ -61,21 +57,21 @@ def draft(path):
 @pytest.fixture(scope="module", params=PROMPTS, ids=lambda path: path.stem)
 def finished(request, comfyui):
     prompt = draft(request.param)
-    return request.param.stem, prompt, asyncio.run(run_prompt(comfyui.address, prompt, lambda _: None))
+    return request.param.stem, prompt, run(comfyui, prompt)
 
 
 def texts(finished, class_type):
-    _, prompt, run = finished
+    _, prompt, outputs = finished
     return [
-        text for node, output in run.outputs.items() if prompt[node]["class_type"] == class_type
+        text for node, output in outputs.items() if prompt[node]["class_type"] == class_type
         for text in output.get("text", ())
     ]  # fmt: skip
 
 
 def test_a_prompt_runs_to_its_mp4s(finished, comfyui):
-    name, _, run = finished
+    name, _, outputs = finished
     lengths = []
-    for output in run.outputs.values():
+    for output in outputs.values():
         for file in output["images"] if output.get("animated") else ():
             with av.open(str(comfyui.base / "output" / file["subfolder"] / file["filename"])) as container:
                 stream = container.streams.video[0]

@@ -83,7 +83,7 @@ def test_a_flagged_clip_is_not_saved_if_the_node_is_set_to_stop(running, comfyui
     assert "flagged the content of job wavespeed-" in told
     assert len(list((comfyui.base / "output").rglob("*.mp4"))) == clips
     kept = run(comfyui, shipped(9))
-    assert "Content flag of WaveSpeed: FLAGGED" in kept.outputs[HOSTED]["text"][0]
+    assert "Content flag of WaveSpeed: FLAGGED" in kept[HOSTED]["text"][0]
     assert len(running.providers[0].jobs) == 1
 
 

@@ -1,6 +1,5 @@
 """A real ComfyUI process runs the shipped API prompt: picture in, MP4 out."""
 
-import asyncio
 import copy
 import json
 import shutil
@@ -8,8 +7,9 @@ from pathlib import Path
 
 import av
 import pytest
-from comfy_client import PromptError, run_prompt
+from pack.client.errors import RefusedError, RunError
 from pack.tests.toy.models import expert
+from pack.tests.toy.runs import Steps, run
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.server
@@ -31,11 +31,6 @@ def shipped(changes):
     return prompt
 
 
-def run(server, prompt):
-    steps = []
-    return asyncio.run(run_prompt(server.address, prompt, steps.append)), steps
-
-
 def node_of(prompt, class_type):
     return next(node_id for node_id, node in prompt.items() if node["class_type"] == class_type)
 
@@ -45,9 +40,10 @@ def clip(server):
     """The clip that the shipped prompt makes, and what was said on the way."""
     shutil.copy(server.base / "input" / "example.png", server.base / "input" / PICTURE)
     prompt = shipped(DRAFT)
-    finished, steps = run(server, prompt)
-    saved = finished.outputs[node_of(prompt, "Wan22Turbo_DecodeMp4")]["images"][0]
-    return server.base / "output" / saved["subfolder"] / saved["filename"], finished, steps, prompt
+    steps = Steps()
+    outputs = run(server, prompt, steps)
+    saved = outputs[node_of(prompt, "Wan22Turbo_DecodeMp4")]["images"][0]
+    return server.base / "output" / saved["subfolder"] / saved["filename"], outputs, steps, prompt
 
 
 def test_the_clip_is_h264_yuv420p_bt709_at_16_fps(clip):
@@ -69,8 +65,8 @@ def test_the_clip_is_h264_yuv420p_bt709_at_16_fps(clip):
 
 
 def test_the_clip_has_the_size_that_fit_to_720p_promised(clip):
-    path, finished, _, prompt = clip
-    report = finished.outputs[node_of(prompt, "Wan22Turbo_Resolution")]["text"][0]
+    path, outputs, _, prompt = clip
+    report = outputs[node_of(prompt, "Wan22Turbo_Resolution")]["text"][0]
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert report.startswith(f"451x300 -> {stream.width}x{stream.height} (240p)")
@@ -97,10 +93,10 @@ def test_the_prompt_is_in_its_metadata(clip):
 
 
 def test_the_plan_says_which_expert_ran_which_step(clip):
-    _, finished, steps, prompt = clip
+    _, outputs, steps, prompt = clip
     sampler = node_of(prompt, "Wan22Turbo_Sampler")
-    assert finished.outputs[sampler]["text"] == ["2 high + 2 low | .9950 .9338 | .8529 .6090"]
-    assert [step.value for step in steps if step.node_id == sampler and step.total][-1] == 4
+    assert outputs[sampler]["text"] == ["2 high + 2 low | .9950 .9338 | .8529 .6090"]
+    assert steps.of("rCM Sampler")[-1] == (4, 4)
 
 
 def test_only_the_clip_is_left_in_the_output_folder(clip, server):
@@ -145,7 +141,7 @@ def test_bad_values_are_refused_before_the_run(server, changes, message):
 
 def test_a_person_reads_every_missing_file_once(server):
     missing = {"high_noise": "a.safetensors", "vae": "b.safetensors"}
-    with pytest.raises(PromptError) as refused:
+    with pytest.raises(RefusedError) as refused:
         run(server, shipped({"Wan22Turbo_Loader": missing}))
     assert str(refused.value) == (
         "Load Wan 2.2 I2V: high_noise: 'a.safetensors' is not in ComfyUI's folder 'diffusion_models'. "
@@ -155,45 +151,46 @@ def test_a_person_reads_every_missing_file_once(server):
 
 
 def test_what_a_schema_cannot_check_is_said_by_the_node(clip, server):
-    with pytest.raises(PromptError, match=r"cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"):
+    with pytest.raises(RunError, match=r"cfg other than 1 needs a negative prompt, got cfg 3.5 and none connected"):
         run(server, shipped({**DRAFT, "Wan22Turbo_Sampler": {"cfg": 3.5}}))
 
 
 def test_a_text_to_video_file_is_named_by_the_loader(server):
     name = "wan2.2_t2v_high_noise_14B.safetensors"
     save_file(expert(1, in_dim=16), server.base / "models" / "diffusion_models" / name)
-    with pytest.raises(PromptError) as refused:
+    with pytest.raises(RunError) as refused:
         run(server, shipped({"Wan22Turbo_Loader": {"high_noise": name}}))
-    assert str(refused.value).startswith(f"Load Wan 2.2 I2V: '{name}' is Wan T2V (16 input channels)")
+    assert str(refused.value).startswith(f"Load Wan 2.2 I2V failed: '{name}' is Wan T2V (16 input channels)")
     assert "Choose a Wan 2.2 I2V A14B high-noise file" in str(refused.value)
 
 
 def test_settings_may_come_from_other_nodes(clip, server):
     prompt = shipped({"Wan22Turbo_Sampler": {"steps": ["20", 0]}, **DRAFT})
     prompt["20"] = {"class_type": "PrimitiveInt", "inputs": {"value": 1}}
-    finished, _ = run(server, prompt)
-    assert finished.outputs[node_of(prompt, "Wan22Turbo_Sampler")]["text"] == ["1 high | .9950"]
+    outputs = run(server, prompt)
+    assert outputs[node_of(prompt, "Wan22Turbo_Sampler")]["text"] == ["1 high | .9950"]
 
 
 def test_an_interrupt_while_sampling_ends_the_run_and_the_next_one_is_right(clip, server):
     long = shipped({**DRAFT, "Wan22Turbo_Sampler": {"schedule": "shifted", "steps": 100}})
     sampler = node_of(long, "Wan22Turbo_Sampler")
-    steps = []
 
-    def interrupt_soon(progress):
-        if progress.node_id == sampler and progress.total:
-            if not steps:
+    class Interrupting(Steps):
+        def step(self, done, total):
+            if self.title == "rCM Sampler" and not self.of("rCM Sampler"):
                 server.post("/interrupt", {})
-            steps.append(progress.value)
+            super().step(done, total)
 
-    with pytest.raises(PromptError, match="The run was interrupted"):
-        asyncio.run(run_prompt(server.address, long, interrupt_soon))
-    assert max(steps) < 100
-    finished, _ = run(server, shipped({**DRAFT, "Wan22Turbo_Sampler": {"seed": 0}}))
-    assert finished.outputs[sampler]["text"] == clip[1].outputs[sampler]["text"]
+    steps = Interrupting()
+    with pytest.raises(RunError, match="Somebody interrupted the run on the server, at rCM Sampler"):
+        run(server, long, steps)
+    assert max(steps.of("rCM Sampler"))[0] < 100
+    outputs = run(server, shipped({**DRAFT, "Wan22Turbo_Sampler": {"seed": 0}}))
+    assert outputs[sampler]["text"] == clip[1][sampler]["text"]
 
 
 def test_the_same_prompt_again_is_not_computed_again(clip, server):
     run(server, clip[3])  # ComfyUI before 0.30 keeps the results of the latest prompt alone
-    _, steps = run(server, clip[3])
-    assert not [step for step in steps if step.total]
+    steps = Steps()
+    run(server, clip[3], steps)
+    assert steps.seen == []

@@ -1,13 +1,12 @@
 """The shipped hosted prompt, with changes, and what comes of it in a running ComfyUI."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
-from comfy_client import PromptError, run_prompt
-from PIL import Image
-from skimage.data import chelsea
+from comfy_server import place_photograph
+from pack.client import ClientError
+from pack.tests.toy.runs import run
 
 PROMPT_FILE = Path(__file__).parents[2] / "workflows" / "api" / "wan22_hosted_i2v.json"
 GRAPH_FILE = PROMPT_FILE.parents[1] / PROMPT_FILE.name
@@ -25,8 +24,7 @@ HOSTED, SAVE = "7", "9"  # in the shipped graph
 
 def make_base(base):
     """A base directory with a photograph in its input folder."""
-    (base / "input").mkdir(parents=True)
-    Image.fromarray(chelsea()).save(base / "input" / "example.png")
+    place_photograph(base / "input")
     return base
 
 
@@ -46,17 +44,13 @@ def add_lora(prompt, node="20", before=None, **changes):
     return prompt
 
 
-def run(server, prompt, on_progress=lambda _: None):
-    return asyncio.run(run_prompt(server.address, prompt, on_progress))
-
-
-def saved(server, finished):
-    (file,) = finished.outputs[SAVE]["images"]
+def saved(server, outputs):
+    (file,) = outputs[SAVE]["images"]
     return server.base / "output" / file["subfolder"] / file["filename"]
 
 
 def refused(server, prompt):
     """Returns why a prompt does not run: ComfyUI refuses it, or a node of it fails."""
-    with pytest.raises(PromptError) as error:
+    with pytest.raises(ClientError) as error:
         run(server, prompt)
     return str(error.value)

@@ -285,6 +285,14 @@ def test_a_folder_that_cannot_be_written_is_said_and_the_clip_stays_on_the_serve
         save.save_all(client, RECORD, tmp_path / "file" / "below", overwrite=False)
 
 
+def test_a_clip_may_be_read_by_those_who_may_read_new_files(comfy, client, tmp_path, monkeypatch):
+    monkeypatch.delattr("os.umask")  # it is the whole process's: other threads' files would come out with the wrong one
+    (tmp_path / "new").touch()
+    (path,) = save.save_all(client, RECORD, tmp_path, overwrite=False)
+    assert path.stat().st_mode == (tmp_path / "new").stat().st_mode
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["clip.mp4", "new"]
+
+
 def test_a_run_that_saved_nothing_says_so(comfy, client):
     preview = {"outputs": {"9": {"images": [{**FILE, "type": "temp"}], "text": ["words"]}}}
     with pytest.raises(RunError, match="saved nothing in the server's output folder"):

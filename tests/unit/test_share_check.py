@@ -1,17 +1,22 @@
 """What a file tells about its maker: found and taken out of graphs, prompts, pictures and videos."""
 
 import json
+import re
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from pack.hosted import masking
+from pack.media.codecs import CODECS
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from share_check import check, clean, findings, main, read
 
+NAMED = re.search(r"\(\?:(.+?)\)=", masking._TOKEN.pattern)[1].replace(r"[\w-]*", "x-").split("|")
 WORDS = "My neighbour waves from her garden."
 SECRETS = [
     "C:\\Users\\ada\\models\\cat.safetensors",
@@ -58,6 +63,14 @@ def test_a_finding_does_not_repeat_the_key():
     assert "path at nodes[0].widgets_values[0]: /home/ada/pictures/cat.png" in told
 
 
+@pytest.mark.parametrize("mark", "?&#")
+@pytest.mark.parametrize("name", NAMED)
+def test_what_hosted_nodes_hide_in_an_address_is_found_here_too(name, mark):
+    address = f"https://x.org/a.safetensors?type=M{mark}{name}=s3cret"
+    assert masking.without_tokens(address) == clean(address, False, lambda _: None)
+    assert kinds(address) == ["key"]
+
+
 @pytest.mark.parametrize(
     "harmless",
     [
@@ -99,11 +112,11 @@ def write_png(path):
     Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(path, pnginfo=info)
 
 
-def write_mp4(path):
+def write_mp4(path, codec="h264"):
     text = {"workflow": json.dumps(GRAPH), "prompt": json.dumps(PROMPT)}
-    with Mp4Writer(path, Size(64, 48), metadata=text) as video:
+    with Mp4Writer(path, Size(64, 64), Fraction(24000, 1001), codec, metadata=text) as video:
         for level in (0.2, 0.5, 0.8):
-            video.write(np.full((48, 64, 3), level, np.float32))
+            video.write(np.full((64, 64, 3), level, np.float32))
 
 
 WRITERS = {"graph.json": write_graph, "picture.png": write_png, "a clip 小.mp4": write_mp4}
@@ -131,16 +144,19 @@ def test_the_copy_of_a_picture_has_its_pixels(tmp_path):
         assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_the_copy_of_a_clip_has_its_packets_and_opens_as_its_graph(tmp_path):
-    write_mp4(tmp_path / "a.mp4")
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_copy_of_a_clip_has_its_packets_and_opens_as_its_graph(tmp_path, codec):
+    write_mp4(tmp_path / "a.mp4", codec)
     check(tmp_path / "a.mp4", False, tmp_path / "shared")
-    packets = []
+    clips = []
     for path in (tmp_path / "a.mp4", tmp_path / "shared" / "a.mp4"):
         with av.open(str(path)) as container:
-            packets.append([bytes(packet) for packet in container.demux(video=0)])
+            stream = container.streams.video[0]
+            clips.append((container.duration, [bytes(packet) for packet in container.demux(stream)]))
             assert json.loads(container.metadata["workflow"])["nodes"][3]["widgets_values"] == [WORDS]
-            assert container.streams.video[0].codec_context.colorspace == 1  # BT.709
-    assert packets[0] == packets[1]
+            assert stream.codec_context.colorspace == 1  # BT.709
+            assert stream.codec_context.codec_tag == CODECS[codec].tag  # else QuickTime does not play H.265
+    assert clips[0] == clips[1]
     assert (tmp_path / "shared" / "a.mp4").read_bytes().index(b"moov") < 100  # it still starts at once
 
 

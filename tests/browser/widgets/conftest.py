@@ -2,6 +2,7 @@
 
 import pytest
 from comfy_server import ComfyServer, tiny_models
+from find_browser import frontend
 from pack.tests.browser.hands import complaints
 from pack.tests.toy import models as toy
 from PIL import Image
@@ -32,19 +33,16 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes_2"])
 def tab(browser, server, request):
     """One page for all tests of a file in a mode. Its console hears nothing of this pack."""
-    for name, value in {
-        "Comfy.TutorialCompleted": True,
-        "Comfy.Minimap.Visible": False,
-        "Comfy.VueNodes.Enabled": request.param,
-    }.items():
-        server.set_setting(name, value)
-    tab = browser.new_page(viewport={"width": 1900, "height": 1000})
-    tab.nodes_2, tab.errors, tab.said = request.param, [], []
+    server.set_setting("Comfy.VueNodes.Enabled", request.param)
+    with frontend(browser, server, listen) as tab:
+        tab.nodes_2 = request.param
+        tab.wait_for_timeout(1000)
+        yield tab
+    assert complaints(tab) == []
+
+
+def listen(tab):
+    """Collects a page's errors and what its console is told."""
+    tab.errors, tab.said = [], []
     tab.on("pageerror", lambda error: tab.errors.append(str(error)))
     tab.on("console", lambda message: tab.said.append(message.text))
-    tab.goto(server.address)
-    tab.wait_for_function("() => window.app?.graph && LiteGraph.registered_node_types['Wan22Turbo_Lora']")
-    tab.wait_for_timeout(1000)
-    yield tab
-    tab.close()
-    assert complaints(tab) == []
