@@ -1,6 +1,5 @@
 """The pack as ComfyUI meets it: registered, quiet at import, its graph offered as a template."""
 
-import asyncio
 import json
 import urllib.error
 import urllib.parse
@@ -8,8 +7,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from comfy_client import run_prompt
 from pack.tests.toy import models as toy
+from pack.tests.toy.runs import run
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.server
@@ -67,7 +66,7 @@ def test_a_lora_of_its_own_words_gives_them_to_a_prompt_that_a_program_posts(ser
         "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 2]}},
         "4": {"class_type": "PreviewAny", "inputs": {"source": ["2", 3]}},
     }
-    outputs = asyncio.run(run_prompt(server.address, prompt, lambda _: None)).outputs
+    outputs = run(server, prompt)
     assert outputs["3"]["text"] == [r"A cat in soft light. wtrclr \(soft\), 水墨"]
     assert outputs["4"]["text"] == [r"wtrclr \(soft\), 水墨"]
 
