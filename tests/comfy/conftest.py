@@ -93,3 +93,9 @@ def add_file(models: Path):
     for path in added:
         path.unlink()
     folder_paths.filename_list_cache.clear()
+
+
+@pytest.fixture
+def add_lora(add_file):
+    """Puts a LoRA file into the models folder for the time of a test."""
+    return lambda name, state, metadata=None: add_file("loras", name, state, metadata)

@@ -1,58 +1,19 @@
-"""Load LoRA with Trigger Words: what it does to the experts, to the prompt, and what it reports."""
+"""Load LoRA with Trigger Words: what it does to the experts, and what it reports."""
 
 import json
 import os
 
-import folder_paths
 import pytest
 import torch
-from pack.nodes import live
 from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
+from pack.tests.toy.lora_node import apply, effect, expected_effect
 from pack.weights import loading
 from pack.weights.loading import apply_lora, shapes_of
 
 pytestmark = pytest.mark.comfy
 
 reader = loading.read_tensors
-
-WEIGHT = "diffusion_model.blocks.0.self_attn.q.weight"
-SETTINGS = {
-    "lora_high": toy.LORA_HIGH,
-    "lora_low": toy.LORA_LOW,
-    "strength_high": 1.0,
-    "strength_low": 1.0,
-    "trigger_words": "",
-    "trigger_position": "prepend",
-    "prompt": "A cat turns its head.",
-}
-
-
-def apply(high, low, **changes):
-    return Lora.execute(high, low, **{**SETTINGS, **changes}).args
-
-
-def effect(patched, original, weight=WEIGHT):
-    """Returns how much a LoRA changes one weight, as ComfyUI's own patcher computes it."""
-    before = original.model.state_dict()[weight].clone()
-    patched.patch_weight_to_device(weight)
-    try:
-        return patched.model.state_dict()[weight] - before
-    finally:
-        patched.unpatch_model()
-
-
-def expected_effect(state, strength):
-    """strength x alpha / rank x up @ down"""
-    name = WEIGHT.removesuffix(".weight")
-    up, down = state[f"{name}.lora_up.weight"].float(), state[f"{name}.lora_down.weight"].float()
-    return strength * state[f"{name}.alpha"].item() / down.shape[0] * up @ down
-
-
-@pytest.fixture
-def add_lora(add_file):
-    """Puts a LoRA file into the models folder for the time of a test."""
-    return lambda name, state, metadata=None: add_file("loras", name, state, metadata)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.4, -0.7])
@@ -74,20 +35,6 @@ def test_two_nodes_in_a_row_add_up(high, low):
     assert torch.allclose(effect(twice, high), expected_effect(toy.lora(5), 1.5), atol=1e-5)
 
 
-def test_auto_finds_the_partner_by_name(high, low):
-    _, patched_low, _, _, report = apply(high, low, lora_low="auto")
-    assert torch.allclose(effect(patched_low, low), expected_effect(toy.lora(6), 1.0), atol=1e-5)
-    assert f"low: {toy.LORA_LOW} at 1 (auto: paired by name)" in report
-
-
-def test_without_a_partner_the_same_file_serves_both_and_the_report_says_so(high, low, add_lora):
-    name = add_lora("水彩 style.safetensors", toy.lora(8))
-    patched_high, patched_low, _, _, report = apply(high, low, lora_high=name, lora_low="auto")
-    for patched, original in ((patched_high, high), (patched_low, low)):
-        assert torch.allclose(effect(patched, original), expected_effect(toy.lora(8), 1.0), atol=1e-5)
-    assert "low: 水彩 style.safetensors at 1 (auto: no partner found, the same file serves both experts)" in report
-
-
 def test_none_and_strength_0_change_nothing(high, low):
     same_high, same_low, *_ = apply(high, low, lora_high="none", lora_low="auto")
     assert same_high is high
@@ -105,62 +52,6 @@ def test_report_counts_layers_per_expert(high, low, add_lora):
     assert "8 of 9 layers (24 keys), rank 4" in report
     assert "not applied: diffusion_model.blocks.9.self_attn.q (2 keys)" in report
     assert "8 of 8 layers (24 keys), rank 4" in report
-
-
-def test_a_swapped_pair_is_said_in_report_and_log(high, low, caplog):
-    *_, report = apply(high, low, lora_high=toy.LORA_LOW, lora_low=toy.LORA_HIGH)
-    assert report.count("Check that the two files are not swapped") == 2
-    assert caplog.text.count("Check that the two files are not swapped") == 2
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("high/dance.safetensors", "low/dance.safetensors"), ("dance_H.safetensors", "dance_L.safetensors")],
-)
-def test_a_swap_that_only_folders_or_letters_tell_is_said(high, low, add_lora, caplog, first, second):
-    for seed, name in enumerate((first, second)):
-        add_lora(name, toy.lora(8 + seed))
-    assert "swapped" not in apply(high, low, lora_high=first, lora_low=second)[-1]
-    *_, report = apply(high, low, lora_high=second, lora_low=first)
-    assert report.count("Check that the two files are not swapped") == 2
-    assert caplog.text.count("Check that the two files are not swapped") == 2
-    panel = live.loras({"lora_high": second, "lora_low": first})["text"]
-    assert panel.count("Check that the two files are not swapped") == 2
-
-
-def test_a_name_that_tells_no_expert_does_not_bring_the_other_one(add_lora):
-    add_lora("low/dance.safetensors", toy.lora(8))
-    answer = Lora.validate_inputs(lora_high="dance.safetensors", lora_low="dance.safetensors")
-    assert isinstance(answer, str)
-    assert answer.startswith("lora_high: 'dance.safetensors' is not in ComfyUI's folder 'loras'.")
-    assert "lora_low" not in answer
-
-
-def test_one_file_of_a_pair_for_both_experts_is_said_to_lack_its_partner(high, low, add_lora):
-    name = add_lora("solo_high_noise.safetensors", toy.lora(8))
-    *_, report = apply(high, low, lora_high=name, lora_low="auto")
-    assert report.splitlines()[-1] == (
-        "  Warning: 'solo_high_noise.safetensors' is named for the high-noise expert, but serves both, as its partner "
-        "is not in the folder 'loras'. Download the partner, or choose it in lora_low."
-    )
-    assert "swapped" not in report
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows keeps links for administrators")
-def test_a_link_to_nothing_is_said(models):
-    link = models / "loras" / "linked.safetensors"
-    link.symlink_to(models / "gone.safetensors")
-    folder_paths.filename_list_cache.clear()
-    sentence = (
-        "'linked.safetensors' is listed in ComfyUI's folder 'loras', but is no file, or a link to one that is gone. "
-        "Refresh the page and choose another file."
-    )
-    try:
-        assert Lora.validate_inputs(lora_high="linked.safetensors", lora_low="none") == f"lora_high: {sentence}"
-        assert live.loras({"lora_high": "linked.safetensors", "lora_low": "none"})["text"] == sentence
-    finally:
-        link.unlink()
-        folder_paths.filename_list_cache.clear()
 
 
 def test_a_lora_that_matches_nothing_is_an_error_with_the_likely_cause(high, low, add_lora):
@@ -185,47 +76,6 @@ def test_a_file_that_is_no_lora_is_named(high, low, add_lora):
 def test_a_pytorch_file_that_holds_more_than_its_tensors_applies(high, tmp_path, extra):
     torch.save({**toy.lora(8), **extra}, tmp_path / "x.pt")
     assert apply_lora(high, str(tmp_path / "x.pt"), 1.0).layers == 8
-
-
-def test_missing_files_are_named_before_the_run(models):
-    answer = Lora.validate_inputs(lora_high="watercolour.safetensors", lora_low="auto")
-    assert isinstance(answer, str)
-    assert answer.startswith("lora_high: 'watercolour.safetensors' is not in ComfyUI's folder 'loras'.")
-    assert Lora.validate_inputs(lora_high=None, lora_low="auto") is True  # linked: not known yet
-    assert Lora.validate_inputs(lora_high="none", lora_low="none") is True
-
-
-def test_trigger_words_of_the_file_join_the_prompt_once(high, low, add_lora):
-    name = add_lora("style.safetensors", toy.lora(8), {"modelspec.trigger_phrase": "wtrclr, soft ink"})
-    _, _, prompt, words, _ = apply(high, low, lora_high=name, lora_low="auto", prompt="A cat in Soft Ink.")
-    assert prompt == "wtrclr, A cat in Soft Ink."
-    assert words == "wtrclr, soft ink"
-
-
-def test_the_widget_wins_over_the_file(high, low, add_lora):
-    name = add_lora("style.safetensors", toy.lora(8), {"modelspec.trigger_phrase": "wtrclr"})
-    _, _, prompt, words, _ = apply(
-        high, low, lora_high=name, trigger_words="oil paint", trigger_position="append", prompt="A cat"
-    )
-    assert (prompt, words) == ("A cat, oil paint", "oil paint")
-
-
-@pytest.mark.parametrize(
-    ("strengths", "wanted"), [((0, 0), ""), ((1, 0), "ink"), ((0, -0.5), "oil"), ((1, 1), "ink, oil")]
-)
-def test_a_file_at_strength_0_gives_no_words(high, low, add_lora, strengths, wanted):
-    names = [
-        add_lora(f"{word}.safetensors", toy.lora(8), {"modelspec.trigger_phrase": word}) for word in ("ink", "oil")
-    ]
-    chosen = dict(zip(("lora_high", "lora_low", "strength_high", "strength_low"), (*names, *strengths), strict=True))
-    assert apply(high, low, **chosen)[3] == wanted
-    assert apply(high, low, **chosen, trigger_words="typed")[3] == "typed"
-
-
-def test_auto_is_for_the_low_noise_file_alone(models):
-    sentence = "'auto' finds the partner of the file in lora_high. Choose a file there, or none."
-    assert Lora.validate_inputs(lora_high="auto", lora_low="auto") == f"lora_high: {sentence}"
-    assert live.loras({"lora_high": "auto", "lora_low": "auto"}) == {"text": sentence, "refused": True}
 
 
 def peft_lora():
@@ -275,22 +125,6 @@ def test_an_alpha_that_peft_did_not_hand_on_is_said(high, low, add_lora, models,
     )
 
 
-def test_words_of_a_text_file_beside_the_lora(high, low, add_lora, models):
-    name = add_lora("style.safetensors", toy.lora(8))
-    sidecar = models / "loras" / "style.txt"
-    sidecar.write_text("wtrclr", encoding="utf-8")
-    try:
-        assert apply(high, low, lora_high=name, prompt="A cat")[2] == "wtrclr, A cat"
-    finally:
-        sidecar.unlink()
-
-
-def test_an_empty_prompt_is_said(high, low):
-    _, _, prompt, _, report = apply(high, low, prompt="  ")
-    assert prompt.strip() == ""
-    assert "The prompt is empty. Say in a sentence or two what should move" in report
-
-
 def test_a_lora_of_a_smaller_model_is_no_match_though_its_names_are(high, low, add_lora):
     name = add_lora("small.safetensors", toy.lora(8, dim=64))
     with pytest.raises(ValueError, match=r"LoRA 'small.safetensors' matched 0 of 8 layers"):
@@ -303,29 +137,6 @@ def test_a_layer_with_weight_and_bias_counts_once(high, low, add_lora):
         state[key.replace(".alpha", ".diff_b")] = torch.zeros(128)
     *_, report = apply(high, low, lora_high=add_lora("biased.safetensors", state))
     assert report.splitlines()[1].strip().startswith("8 of 8 layers")
-
-
-def test_a_new_partner_or_new_words_make_the_node_run_again(high, low, add_lora, models):
-    name = add_lora("ink_high_noise.safetensors", toy.lora(8))
-    seen = [Lora.fingerprint_inputs(lora_high=name, lora_low="auto")]
-    add_lora("ink_low_noise.safetensors", toy.lora(9))
-    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="auto"))
-    sidecar = models / "loras" / "ink_high_noise.txt"
-    sidecar.write_text("ink", encoding="utf-8")
-    try:
-        seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="auto", prompt="a cat"))
-    finally:
-        sidecar.unlink()
-    path = models / "loras" / name
-    os.utime(path, (1e9, 1e9))
-    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
-    os.utime(path, (2e9, 2e9))
-    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
-    path.write_bytes(path.read_bytes() + b"\0")  # another file of the same time, as an archive may bring it
-    os.utime(path, (2e9, 2e9))
-    seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
-    assert len({str(fingerprint) for fingerprint in seen}) == 6
-    assert Lora.fingerprint_inputs(lora_high=None, lora_low="auto") is None
 
 
 def test_a_file_with_both_experts_gives_each_its_own_half(high, low, add_lora):
