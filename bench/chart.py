@@ -7,7 +7,8 @@ Rows are what harness.save takes. What is drawn follows from the names in a row:
     "X ours", "X core"      bars on one scale, for two or more names that differ in their last word, one being "ours"
     anything else           the number alone
 
-Rows whose titles begin alike ("saving: ...") share a file: results/<machine>/saving.svg.
+Rows whose titles begin alike ("saving: ...") share a file: results/<machine>/saving.svg. The ratios of all
+rows are also a table in the README.
 """
 
 import json
@@ -17,6 +18,9 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 RESULTS = Path(__file__).resolve().parent / "results"
+README = RESULTS.parents[1] / "README.md"
+MACHINE = "cpu-x86_64-2-cores"  # whose ratios the README tells
+BEGIN, END = "<!-- ratios -->\n", "<!-- end of the ratios -->\n"
 
 WIDTH, LABEL, BAR = 760, 340, 320  # pixels: of the picture, of the names, of the longest bar
 LINE, BAR_HEIGHT, MARGIN = 22, 12, 16
@@ -133,14 +137,33 @@ def _text(x: float, y: float, text: str, colour: str = INK, weight: str = "norma
     return f'<text x="{x:.1f}" y="{y:g}" fill="{colour}" font-weight="{weight}"{sized}>{escape(text)}</text>'
 
 
+def ratios(rows: dict[str, Row]) -> str:
+    """Returns a Markdown table of the ratios of ours to a peer, a line for each row that has any."""
+    lines = ["| measured | ours / the peer |", "|---|---|"]
+    for title, row in rows.items():
+        named = {" ".join(name.replace("ratio", "").split()): value for name, value in row.items() if "ratio" in name}
+        if named:
+            told = ", ".join(f"{name} **{value:.2f}**" for name, value in named.items())
+            lines.append(f"| {title.partition(': ')[2] or title} | {told} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_ratios(readme: str, rows: dict[str, Row]) -> str:
+    """Returns the README's text with the table of these rows."""
+    before, _, rest = readme.partition(BEGIN)
+    return before + BEGIN + ratios(rows) + END + rest.partition(END)[2]
+
+
 def main() -> None:
-    """Draws all results."""
+    """Draws all results, and writes the README's table."""
     for file in sorted(RESULTS.glob("*.json")):
         rows = json.loads(file.read_text(encoding="utf-8"))
         for name, svg in charts(rows, file.stem).items():
             path = RESULTS / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(svg, encoding="utf-8")
+        if file.stem == MACHINE:
+            README.write_text(with_ratios(README.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,13 @@ from PIL import Image
 
 GRAPHS = ROOT / "workflows"
 WIDTH = 800  # of a thumbnail, in pixels
+README_PICTURE = ("wan22_turbo_i2v", ROOT / "docs" / "images" / "graph.jpg", 1800)
+WINDOW = {"width": 2700, "height": 1700}  # large enough that ComfyUI draws the text of every graph
 FIT = """() => {
     const boxes = app.graph.groups.map(group => [...group.pos, ...group.size]);
     const [left, top] = [Math.min(...boxes.map(b => b[0])), Math.min(...boxes.map(b => b[1]))];
     const right = Math.max(...boxes.map(b => b[0] + b[2])), bottom = Math.max(...boxes.map(b => b[1] + b[3]));
-    const view = app.canvas.ds, scale = Math.min(1740 / (right - left), 850 / (bottom - top));
+    const view = app.canvas.ds, scale = Math.min(2500 / (right - left), 1500 / (bottom - top));
     view.scale = scale;
     view.offset[0] = 110 / scale - left;
     view.offset[1] = 110 / scale - top;
@@ -42,6 +44,7 @@ def main(prefix: str = "") -> None:
         with ComfyServer(base) as server:
             browser = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)
             with frontend(browser, server) as page:
+                page.set_viewport_size(WINDOW)
                 for path in sorted(GRAPHS.glob(f"{prefix}*.json")):
                     write_files(page, path)
             browser.close()
@@ -57,9 +60,16 @@ def write_files(page, path: Path) -> None:
     clip = page.evaluate(FIT)
     page.wait_for_timeout(700)
     shown = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
-    shown.resize((WIDTH, round(shown.height * WIDTH / shown.width)), Image.Resampling.LANCZOS).save(
-        path.with_suffix(".jpg"), quality=85
-    )
+    save_at(path.with_suffix(".jpg"), shown, WIDTH)
+    name, picture, width = README_PICTURE
+    if path.stem == name:
+        save_at(picture, shown, width)
+
+
+def save_at(path: Path, picture: Image.Image, width: int) -> None:
+    """Writes a JPEG of a width in pixels."""
+    size = (width, round(picture.height * width / picture.width))
+    picture.resize(size, Image.Resampling.LANCZOS).save(path, quality=85)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
@@ -54,7 +56,20 @@ def read_listing(path: str | Path) -> Header:
         RuntimeError: The system does not let us read it.
         ValueError: It is no whole file of tensors.
     """
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return _list(str(path))  # which says what is wrong
+    return _list_seen(str(path), (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino))
+
+
+def _list(path: str) -> Header:
     return read_header(path) if has_header(path) else read_torch_header(path)
+
+
+@lru_cache(maxsize=4)  # a node lists its files to check, to load and to report on them
+def _list_seen(path: str, _state: tuple[int, ...]) -> Header:
+    return _list(path)
 
 
 def check_files(high: str, low: str, text_encoder: str, vae: str) -> list[str]:

@@ -1,10 +1,13 @@
 """Refusing the wrong text encoder and the wrong VAE with a remedy, and the loader's four files together."""
 
+import os
+
 import pytest
 import torch
 from pack.tests.toy.shapes import ATTENTION, I2V, LORA, T2V, UMT5, VAE21, without, write
 from pack.weights import inspect
 from pack.weights.inspect import Header, TensorInfo
+from safetensors.torch import save_file
 
 VAE22 = VAE21 | {"decoder.upsamples.0.upsamples.0.residual.2.weight": (8, 8, 3, 3, 3)}
 SD_VAE = {"decoder.conv_in.weight": (8, 4, 3, 3)}
@@ -177,3 +180,14 @@ def test_a_pytorch_file_is_checked_like_any_other(files, tmp_path, place):
     assert inspect.check_files(*right) == []
     with pytest.raises(ValueError, match=r"^'wrong\.pth' is a LoRA"):
         inspect.check_files(*wrong)
+
+
+def test_a_file_is_listed_once_until_it_changes(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(2)}, path)
+    first = inspect.read_listing(path)
+    assert inspect.read_listing(str(path)) is first
+    times = path.stat()
+    save_file({"b": torch.zeros(2)}, path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # of the same size and time, as an archive may bring it
+    assert list(inspect.read_listing(path).tensors) == ["b"]
