@@ -227,3 +227,10 @@ def test_every_graph_ever_shipped_still_opens_and_posts_what_it_posted(tab):
 def test_graphs_that_are_shipped_are_kept_for_the_next_version():
     kept = {path.name for path in SHIPPED_ONCE}
     assert {path.name for path in GRAPHS} <= kept, "Copy new graphs and their twins into tests/data/graphs/VERSION."
+
+
+def test_a_hosted_seed_stays_as_it_is():
+    """Another seed is another job, which is paid."""
+    hosted = [node for path in GRAPHS for node in nodes_in(path) if node["type"] == "Wan22Turbo_Hosted"]
+    assert len(hosted) == 3
+    assert all("fixed" in node["widgets_values"] for node in hosted)
