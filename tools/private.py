@@ -50,13 +50,16 @@ _FOLDERS = (
 )
 _VARIABLES = r"\$\{?HOME\}?|\$env:USERPROFILE|%(?:USERPROFILE|HOMEPATH|APPDATA|LOCALAPPDATA)%|~"
 _ROOTS = rf"(?:[A-Za-z]:[\\/]|\\\\[\w.-]+\\|file:/|(?:{_VARIABLES})[\\/]|/(?:{_FOLDERS})/)"
-_NAME = r"[^\s\\/\"'<>|*?]*"
-_WORD = r"(?![^\s\\/]*\.[A-Za-z]\w{1,10}[ ])[^\s\\/\"'<>|*?:,;]+"  # a file's name ends a path
+_LETTER = r"(?:[^\s\\/\"'<>|*?]|(?<=\w)'(?=\w))"  # an apostrophe within a word is no quotation mark
+_WORD = rf"(?![^\s\\/]*\.[A-Za-z]\w{{1,10}}[ ])(?:(?![:,;]){_LETTER})+"  # a file's name ends a path
 _FOLDER = (
-    rf"(?:{_NAME}|{_WORD}(?: +{_WORD}){{1,4}})[\\/]"  # "Ada Lovelace/": spaces belong to it if a separator follows
+    rf"(?:{_LETTER}*|{_WORD}(?: +{_WORD}){{1,4}})[\\/]"  # "Ada Lovelace/": spaces, if a separator comes after them
 )
-_PATHS = re.compile(rf"(?<![\w/.]){_ROOTS}(?:{_FOLDER})*{_NAME}")
-_WHOLE_PATH = re.compile(rf"{_ROOTS}[^\n\"'<>|*?]*")
+_PATHS = re.compile(
+    rf"(?<![\w/.])(?:(?:[A-Za-z]:)?[\\/](?:home|Users)[\\/]{_LETTER}+(?: [A-Z]\w*)+(?![\w\\/])"  # /Users/Ada Lovelace
+    rf"|{_ROOTS}(?:{_FOLDER})*{_LETTER}*)"
+)
+_WHOLE_PATH = re.compile(rf"{_ROOTS}(?:{_LETTER}|[ \t\\/])*")
 _HOME = re.compile(r"(?:file:/*)?(?:[A-Za-z]:)?[\\/]*(?:home|Users)[\\/][^\\/]+[\\/]?")
 
 # Words that somebody wrote.

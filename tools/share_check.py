@@ -9,6 +9,7 @@ graph; pictures and videos need ComfyUI's, which has Pillow and PyAV. `make shar
 """
 
 import argparse
+import io
 import json
 import shutil
 import sys
@@ -165,4 +166,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a Windows console's letters are few, file names have all
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """What a file tells about its maker: found and taken out of graphs, prompts, pictures and videos."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -208,6 +209,9 @@ def test_what_everybody_may_read_is_left_alone(harmless):
         ("see C:\\Users\\Ada Lovelace\\models\\x, please", "see x, please"),
         ("in /Users/Ada Lovelace/My Films/a.mp4 or films/b", "in a.mp4 or films/b"),
         ("from /home/ada", "from ***"),  # of a home folder, the name is the person's
+        ("from C:\\Users\\Ada Lovelace, as ever", "from ***, as ever"),
+        ("on /Volumes/Ada's disk/a.png", "on a.png"),
+        ("'/tmp/x/a.png' and '/tmp/x/b.png'", "'a.png' and 'b.png'"),
         ("PATH=/usr:/home/ada/bin", "PATH=/usr:bin"),
         ("https://ada:pass@x.org/a?api_key=k1&type=M", "https://***@x.org/a?api_key=***&type=M"),
     ],
@@ -432,6 +436,14 @@ def test_an_installed_pack_checks_a_graph_with_the_standard_library_alone(packag
     done = share_check(package, "-S", [str(tmp_path / "g.json")])
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("g.json: 6 private")
+
+
+def test_a_console_that_lacks_letters_still_gets_the_findings(package, tmp_path):
+    (tmp_path / "图.json").write_text(json.dumps({"file": "/home/ada/猫.png"}), encoding="utf-8")
+    command = [sys.executable, str(package / "tools" / "share_check.py"), str(tmp_path / "图.json")]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert b"/home/ada/\\u732b.png" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["picture.png", "a clip 小.mp4"])
