@@ -72,7 +72,8 @@ _FILE = re.compile(
     r"|json|ya?ml|txt|csv)(?: \[\w+\])?",
     re.IGNORECASE,
 )
-_CHOICE = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,80}")  # one word without a comma, in letters that options are written in
+# An option: one word without a comma, in ASCII; or "WaveSpeed: wan-2.2/image-to-video (unrestricted)".
+_CHOICE = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,80}|[\w.]+: [\w.-]+/[\w./-]+(?: \(\w+\))?")
 _TITLE_WORDS = re.compile(  # that ComfyUI and this pack call nodes by; letters and numbers among them
     r"\d+[a-z]?|[a-z]\d*"
     r"|720p|adaptive|advanced|and|animation|anthropic|anything|api|apply|as|attention|audio|banana|biased|boolean"

@@ -261,6 +261,16 @@ def test_files_options_numbers_and_links_are_no_prompts():
     assert findings({"nodes": [option]}, prompts=True) == []
 
 
+def test_no_option_of_this_packs_nodes_is_a_prompt():
+    schemas = json.loads((ROOT / "tests" / "data" / "schemas.json").read_text(encoding="utf-8"))
+    inputs = [(name, given) for schema in schemas.values() for name, given in schema["inputs"].items()]
+    options = [(name, option) for name, given in inputs for option in given.get("options", [])]
+    assert len(options) > 50
+    for name, option in options:
+        assert findings({"1": {"class_type": "Other", "inputs": {name: option}}}, prompts=True) == []
+        assert findings({"nodes": [node([option])]}, prompts=True) == []  # as in graphs that do not name their widgets
+
+
 def test_the_titles_that_people_gave_are_prompts():
     graph = {
         "nodes": [{**node([]), "title": "Ada's birthday"}, {**node([], kind="VAEDecode"), "title": "VAE Decode"}],
