@@ -9,9 +9,10 @@ HIDDEN = "***"
 # Keys, by the prefixes of Hugging Face, GitHub, GitLab, OpenAI, WaveSpeed, Replicate, Slack, Groq, NVIDIA, Perplexity,
 # RunPod, Amazon and Google; eyJ begins a JSON Web Token; fal's keys are a UUID, a colon and hexadecimal digits.
 _TOKEN = r"[\w.~+/=-]"
-_NO_WORD = rf"(?={_TOKEN}*\d|{_TOKEN}{{20}})"  # else "bearer standing" and "hf_transfer" were keys
+_NO_WORD = rf"(?={_TOKEN}*\d|{_TOKEN}{{20}})"  # else "bearer standing" were a key
 _KEYS = re.compile(
-    rf"\b(?-i:sk-|hf_|gh[pousr]_|github_pat_|glpat-|wsk_|r8_|xox[abeprs]-|gsk_|nvapi-|pplx-|rpa_){_NO_WORD}[\w-]{{8,}}"
+    r"\b(?-i:sk-|hf_|gh[pousr]_|github_pat_|glpat-|wsk_|r8_|xox[abeprs]-|gsk_|nvapi-|pplx-|rpa_)"
+    r"(?=[\w-]*\d|[\w-]{20})[\w-]{8,}(?![\w-]|\.[A-Za-z])"  # but hf_wan22_high.safetensors is a file
     r"|\b(?-i:A[KS]IA)[0-9A-Z]{12,}|\b(?-i:AIza)[\w-]{20,}|\b(?-i:eyJ)[\w-]{4,}\.[\w-]{4,}\.[\w-]*"
     rf"|\bbearer\s+{_NO_WORD}{_TOKEN}{{8,}}"
     r"|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}:[0-9a-f]{16,}\b"
@@ -60,7 +61,7 @@ _PATHS = re.compile(
     rf"|{_ROOTS}(?:{_FOLDER})*{_LETTER}*)"
 )
 _WHOLE_PATH = re.compile(rf"{_ROOTS}(?:{_LETTER}|[ \t\\/])*")
-_HOME = re.compile(r"(?:file:/*)?(?:[A-Za-z]:)?[\\/]*(?:home|Users)[\\/][^\\/]+[\\/]?")
+_HOME = re.compile(r".*[\\/](?:home|Users)[\\/][^\\/]+[\\/]?")
 
 # Words that somebody wrote.
 _WRITTEN_NAMES = re.compile(

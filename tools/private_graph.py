@@ -8,7 +8,9 @@ from private import HIDDEN, Finding, Tell, clean_text, is_key_name, is_own_title
 
 NOTES = ("MarkdownNote", "Note")  # written to be read by others
 CONTROLS = ("fixed", "increment", "decrement", "randomize")  # of a seed, in the graph's values but not among the inputs
-OPAQUE = re.compile(r"(?=\S*\d)[\w~+/=:-]{16,}")
+OPAQUE = re.compile(
+    r"(?=\S*(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{12})[\w~+/=:-]{16,}", re.IGNORECASE
+)  # not claude-4-20260101
 
 
 def findings(value: Any, prompts: bool = False) -> list[Finding]:

@@ -79,8 +79,8 @@ def node(values, *names, kind="Other", slots="inputs"):
         (node(["plain", "fixed"], "api_key", slots="outputs"), ["***", "fixed"]),  # a primitive
         (node({"api_key": "plain", "mode": "auto"}, "api_key", "mode"), {"api_key": "***", "mode": "auto"}),
         (
-            node(["a.safetensors", 3, "abcdefgh-0123456789"], "lora", "api_key"),
-            ["a.safetensors", 3, "***"],
+            node(["a.safetensors", 3, "claude-4-20260101", "abcd0123efgh4567"], "lora", "api_key"),
+            ["a.safetensors", 3, "claude-4-20260101", "***"],
         ),  # some named
         (node(["auto", HEX, "16:9"]), ["auto", "***", "16:9"]),  # none named
     ],
@@ -150,6 +150,7 @@ def test_a_key_is_known_by_what_it_is_called(written, shared):
         {"api_key": ["4", 0], "token_normalization": "mean", "max_tokens": "512"},
         f"https://huggingface.co/a/b/resolve/{HEX}/c.safetensors",
         f"pasted/{HEX}.png",
+        ["hf_wan22_high.safetensors", "r8_wan22turbo_v2.gguf", "hf_transfer/wan22"],
         f"sha256: {HEX}",
         "API key: set it in the settings. Secret: the garden, token: a trigger word.",
     ],
@@ -208,6 +209,7 @@ def test_what_everybody_may_read_is_left_alone(harmless):
         ("see C:\\Users\\Ada Lovelace\\models\\x", "see x"),
         ("see C:\\Users\\Ada Lovelace\\models\\x, please", "see x, please"),
         ("in /Users/Ada Lovelace/My Films/a.mp4 or films/b", "in a.mp4 or films/b"),
+        ("/mnt/c/Users/Ada", "***"),
         ("from /home/ada", "from ***"),  # of a home folder, the name is the person's
         ("from C:\\Users\\Ada Lovelace, as ever", "from ***, as ever"),
         ("on /Volumes/Ada's disk/a.png", "on a.png"),
