@@ -1,0 +1,161 @@
+"""Takes what is private out of graphs and API prompts: what a text tells, and what the node around it tells of it."""
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from private import HIDDEN, Finding, Tell, clean_text, is_key_name, is_own_title, is_written
+
+NOTES = ("MarkdownNote", "Note")  # written to be read by others
+CONTROLS = ("fixed", "increment", "decrement", "randomize")  # of a seed, in the graph's values but not among the inputs
+OPAQUE = re.compile(
+    r"(?=\S*(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{12})[\w~+/=:-]{16,}", re.IGNORECASE
+)  # not claude-4-20260101
+
+
+def findings(value: Any, prompts: bool = False) -> list[Finding]:
+    """Returns what is private in a JSON value."""
+    found: list[Finding] = []
+    clean(value, prompts, found.append)
+    return found
+
+
+def clean(value: Any, prompts: bool, tell: Tell, place: str = "") -> Any:
+    """Returns a JSON value without what is private, and tells of each such thing.
+
+    Args:
+        value: A graph, an API prompt, or a part of one.
+        prompts: Whether what people wrote counts as private.
+        tell: Takes each finding.
+        place: Where in the file the value stands, for the findings.
+    """
+    return Cleaner(prompts, tell).clean(value, place)
+
+
+class Cleaner(NamedTuple):
+    """Walks through a JSON value. `own` says that a person may have written what stands there."""
+
+    prompts: bool
+    tell: Tell
+
+    def clean(self, value: Any, place: str, key: str = "", own: bool = False) -> Any:
+        """Returns any value without what is private; `key` is the name that it stands under."""
+        if isinstance(value, dict):
+            return self.clean_object(value, place, own)
+        if isinstance(value, list):
+            if is_link(value):
+                return value
+            return [self.clean(part, f"{place}[{index}]", key, own) for index, part in enumerate(value)]
+        return self.clean_string(value, place, key, own) if isinstance(value, str) else value
+
+    def clean_object(self, value: dict[str, Any], place: str, own: bool) -> dict[str, Any]:
+        """Cleans an object, in graphs and API prompts a node among others."""
+        kind, title, written = nature(value)
+        named = next((name for name in map(value.get, ("name", "key", "header")) if is_secret(name)), None)
+        cleaned = {}
+        for name, part in value.items():
+            at = f"{place}.{name}"
+            if name == "widgets_values" and isinstance(part, list):
+                cleaned[name] = [
+                    self.clean(one, f"{at}[{index}]", widget.name, widget.free and name == written)
+                    for index, (one, widget) in enumerate(zip(part, widgets(value, part), strict=True))
+                ]
+            elif name == "_meta" and isinstance(part, dict) and kind:
+                cleaned[name] = {
+                    entry: self.clean_title(one, f"{at}.{entry}", kind) for entry, one in part.items()
+                }  # ComfyUI writes a title here, and nothing else
+            elif name == title:
+                cleaned[name] = self.clean_title(part, at, kind)
+            else:
+                key = named if named and name == "value" else name
+                cleaned[name] = self.clean(part, at, key, own or name == written)
+        return cleaned
+
+    def clean_title(self, title: Any, place: str, kind: str) -> Any:
+        """Empties the title that somebody gave to a node; ComfyUI's own stays."""
+        written = self.prompts and isinstance(title, str) and not is_own_title(title, kind)
+        return self.emptied(title, place) if written else self.clean(title, place)
+
+    def clean_string(self, text: str, place: str, key: str, own: bool) -> str:
+        """Cleans a text, and JSON that stands in one, as in some packs' widgets."""
+        if text.lstrip()[:1] in ("{", "["):
+            try:
+                inner = json.loads(text)
+            except ValueError:  # a text that only begins like JSON
+                pass
+            else:
+                cleaned = self.clean(inner, place, key, own)
+                return text if cleaned == inner else json.dumps(cleaned, ensure_ascii=False)
+        if is_key_name(key) and text and text != HIDDEN:
+            self.tell(Finding("key", place.lstrip("."), HIDDEN))
+            return HIDDEN
+        if self.prompts and own and is_written(text, key):
+            return self.emptied(text, place)
+        return clean_text(text, self.tell, place, key)
+
+    def emptied(self, text: str, place: str) -> str:
+        """Tells of a text that somebody wrote, and returns what stays of it: nothing."""
+        self.tell(Finding("prompt", place.lstrip("."), text[:40] + ("..." if len(text) > 40 else "")))
+        return ""
+
+
+def is_link(value: Any) -> bool:
+    """Says whether a list is an API prompt's link: a node's id and the number of its output."""
+    match value:
+        case [str(node), int()]:
+            return node.replace(":", "").isdigit()  # within a subgraph, as in 57:8
+        case _:
+            return False
+
+
+def is_secret(name: Any) -> bool:
+    """Says whether a value is the name of a key, as in {"name": "api_key", "value": ...}."""
+    return isinstance(name, str) and is_key_name(name)
+
+
+def nature(value: dict[str, Any]) -> tuple[str, str, str]:
+    """Returns the kind of a node, group or subgraph, and under which names its title and its values stand."""
+    if isinstance(value.get("class_type"), str):  # a node of an API prompt
+        return value["class_type"], "", "inputs"
+    if "inputNode" in value and "nodes" in value:
+        return "Subgraph", "name", ""
+    if "bounding" in value:
+        return "Group", "title", ""
+    if isinstance(value.get("type"), str) and value["type"] not in NOTES and value.keys() & {"pos", "widgets_values"}:
+        return value["type"], "title", "widgets_values"
+    return "", "", ""
+
+
+class Widget(NamedTuple):
+    """What a graph tells of one of a node's values; `free` unless it is one of several options."""
+
+    name: str
+    free: bool
+
+
+def widgets(node: dict[str, Any], values: list[Any]) -> list[Widget]:
+    """Returns the widget of each of a node's values: they stand in the order of the inputs that have one.
+
+    Older frontends list only a few of them, and packs add values of their own: then whatever looks like a key counts as
+    the key that the node has a widget for.
+    """
+    slots = widgets_of(node.get("inputs")) or widgets_of(node.get("outputs"))  # a primitive has its target's widget
+    secret = next((slot.name for slot in slots if is_key_name(slot.name)), "")
+    found: list[Widget] = []
+    for index, value in enumerate(values):
+        if not slots or (value in CONTROLS and len(values) - index > len(slots)):
+            found.append(Widget("", value not in CONTROLS))
+        else:
+            found.append(slots.pop(0))
+    if secret and (slots or Widget("", True) in found):
+        return [
+            Widget(secret, True) if isinstance(value, str) and OPAQUE.fullmatch(value) else widget
+            for value, widget in zip(values, found, strict=True)
+        ]
+    return found
+
+
+def widgets_of(slots: Any) -> list[Widget]:
+    """Returns the widgets among a node's inputs or outputs."""
+    found = [slot for slot in slots or [] if isinstance(slot, dict) and isinstance(slot.get("widget"), dict)]
+    return [Widget(str(slot["widget"].get("name", "")), slot.get("type") != "COMBO") for slot in found]
