@@ -3,6 +3,7 @@
 import difflib
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,10 @@ def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any]) -> Prompt
 
 def local_file(setting: Setting, value: str) -> Path | None:
     """Returns the user's own file, or None where the value names one that the server has."""
-    path = Path(value).expanduser()
-    if path.is_file():
-        return path
+    with suppress(OSError, RuntimeError):  # too long for a name, in a folder closed to us, of "~nobody"
+        path = Path(value).expanduser()
+        if path.is_file():
+            return path
     if value in setting.known or value.endswith(ON_SERVER):
         return None
     close = difflib.get_close_matches(value, setting.known, n=1)
