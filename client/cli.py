@@ -25,7 +25,8 @@ from .errors import CancelledError, ClientError, JobLostError, PartlyRefusedErro
 from .follow import Follower
 from .progress import Bars, Display, Lines, Silent
 from .server import Server
-from .settings import Setting, expected
+from .settings import Setting
+from .values import expected
 
 app = typer.Typer(
     help="Runs the shipped API prompts, or your own, on a ComfyUI.", epilog=(__doc__ or "").partition("\n\n")[2],

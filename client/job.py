@@ -16,6 +16,7 @@ from .prompts import Prompt, title
 from .save import save_all
 from .server import Server
 from .settings import Setting
+from .values import read
 
 ON_SERVER = (" [input]", " [output]", " [temp]")  # ComfyUI's own way to name one of its folders
 
@@ -38,7 +39,7 @@ def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any]) -> Prompt
         setting = settings.find(known, name)
         if setting in chosen:
             raise UsageError(f"{setting.name} was given twice.")
-        chosen[setting] = settings.read(setting, value)
+        chosen[setting] = read(setting, value)
     local = {setting: local_file(setting, value) for setting, value in chosen.items() if setting.files == "upload"}
     for setting, path in local.items():
         if path is not None:
