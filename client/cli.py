@@ -6,11 +6,13 @@ part and the rest is saved, 5 the server lost the job, 6 it cannot be reached, 7
 """
 
 import json
+import math
 import os
 import signal
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +37,7 @@ app = typer.Typer(
 
 HOME = "http://127.0.0.1:8188"
 Named = Annotated[str, typer.Argument(metavar="PROMPT", help="A shipped prompt's name, or an API-format .json file.")]
+ONE_REQUEST = 1.0  # seconds within which two requests to end are one
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The id that `run` printed.")]
 Address = Annotated[str, typer.Option("--server", envvar="WAN22_TURBO_SERVER", help="Where ComfyUI is.")]
 Target = Annotated[Path, typer.Option("--output", "-o", help="A folder, or a file's name.")]
@@ -200,15 +203,28 @@ def tell(saved: list[Path]) -> None:
         out(str(path))
 
 
-def stop(*_: object) -> None:
-    """Treats a polite request to end as Ctrl-C, so that the job on the server ends too."""
-    raise KeyboardInterrupt
+class Stop:
+    """Treats a polite request to end as Ctrl-C, so that the job on the server ends too.
+
+    One that comes again within a second is the same one: `timeout` of GNU sends it to the client and to its group.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.clock = clock
+        self.asked = -math.inf
+
+    def __call__(self, *_: object) -> None:
+        """Handles a signal."""
+        if (now := self.clock()) - self.asked >= ONE_REQUEST:
+            self.asked = now
+            raise KeyboardInterrupt
 
 
 def main() -> int:
     """Runs the command line and returns its exit code."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
+    stop = Stop()
             signal.signal(getattr(signal, name), stop)
     try:
         app(prog_name="python client")
