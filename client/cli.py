@@ -26,6 +26,7 @@ from .cancel import cancel
 from .errors import CancelledError, ClientError, JobLostError, PartlyRefusedError, UsageError
 from .follow import Follower
 from .progress import Bars, Display, Lines, Silent
+from .save import check_target
 from .server import Server
 from .settings import Setting
 from .values import expected
@@ -36,11 +37,11 @@ app = typer.Typer(
 )  # fmt: skip
 
 HOME = "http://127.0.0.1:8188"
-Named = Annotated[str, typer.Argument(metavar="PROMPT", help="A shipped prompt's name, or an API-format .json file.")]
 ONE_REQUEST = 1.0  # seconds within which two requests to end are one
+Named = Annotated[str, typer.Argument(metavar="PROMPT", help="A shipped prompt's name, or an API-format .json file.")]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The id that `run` printed.")]
 Address = Annotated[str, typer.Option("--server", envvar="WAN22_TURBO_SERVER", help="Where ComfyUI is.")]
-Target = Annotated[Path, typer.Option("--output", "-o", help="A folder, or a file's name.")]
+Target = Annotated[Path, typer.Option("--output", "-o", help="A folder, or the clip's name: clip.mp4.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files. Else new ones get a number.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Patience = Annotated[float, typer.Option(min=0, help="Seconds that the server may be away during a run.")]
@@ -109,6 +110,7 @@ def fetch(
         known = comfyui.locate(job_id)
         if known.state == "unknown":
             raise JobLostError(f"The server has no job {job_id}. After a restart it knows none from before.")
+        check_target(output, known.prompt)
         follower = Follower(comfyui, uuid.uuid4().hex, display)
         tell(job.finish(comfyui, follower, job_id, known.prompt, output, overwrite, display))
 
@@ -222,9 +224,9 @@ class Stop:
 
 def main() -> int:
     """Runs the command line and returns its exit code."""
+    stop = Stop()
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
-    stop = Stop()
             signal.signal(getattr(signal, name), stop)
     try:
         app(prog_name="python client")

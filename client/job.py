@@ -13,7 +13,7 @@ from .errors import CancelledError, PartlyRefusedError, RefusedError, UsageError
 from .follow import Follower
 from .progress import Display
 from .prompts import Prompt, title
-from .save import save_all
+from .save import check_target, save_all
 from .server import Server
 from .settings import Setting
 from .values import read
@@ -138,6 +138,7 @@ def run(
         PartlyRefusedError: The server refused a part, and the rest is made and saved.
         ClientError: And all of its other kinds.
     """
+    check_target(target, prompt)
     ready = prepare(server, prompt, values)
     client_id = uuid.uuid4().hex
     follower = Follower(server, client_id, display)
