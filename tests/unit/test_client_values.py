@@ -4,7 +4,7 @@ import json
 
 import pytest
 from jsonschema import Draft202012Validator
-from pack.client import schema, settings, values
+from pack.client import prompts, schema, settings, values
 from pack.client.errors import UsageError
 
 CHOICES = {
@@ -62,6 +62,12 @@ def test_a_number_in_few_steps_is_a_choice_of_them():
         assert list(Draft202012Validator(made).iter_errors({"duration": given}))
         with pytest.raises(UsageError, match=rf"^duration must be one of 5, 8, got '{given}'\.$"):
             values.read(setting, given)
+
+
+@pytest.mark.parametrize("name", [name for name in prompts.names() if "hosted" in name])
+def test_the_shipped_schemas_take_the_lengths_that_providers_have_and_no_others(name):
+    shipped = Draft202012Validator(schema.load(name))
+    assert [seconds for seconds in range(12) if shipped.is_valid({"duration": seconds})] == [5, 8]
 
 
 @pytest.mark.parametrize(
