@@ -81,7 +81,7 @@ def settings_of(prompt: Prompt, object_info: dict[str, Any]) -> list[Setting]:
 def setting_of(node_id: str, node_title: str, name: str, value: Any, spec: list[Any]) -> Setting:
     """Reads one input as /object_info describes it: [type or options, {more}]."""
     kind, more = spec[0], spec[1] if len(spec) > 1 else {}
-    options = tuple(kind) if isinstance(kind, list) else tuple(more.get("options") or ()) or steps_of(kind, more, value)
+    options = tuple(kind) if isinstance(kind, list) else tuple(more.get("options") or ()) or None
     files = ""
     if any(more.get(upload) for upload in UPLOADS):
         files = "upload"
@@ -96,17 +96,17 @@ def setting_of(node_id: str, node_title: str, name: str, value: Any, spec: list[
         default=value,
         minimum=more.get("min"),
         maximum=more.get("max"),
-        options=None if files else options,
+        options=None if files else options or steps_of(kind, more, value),
         files=files,
         help=(more.get("tooltip") or "").strip(),
         known=(options or ()) if files else (),
     )
 
 
-def steps_of(kind: str, more: dict[str, Any], value: Any) -> tuple[int, ...] | None:
+def steps_of(kind: Any, more: dict[str, Any], value: Any) -> tuple[int, ...] | None:
     """Returns the values of a whole number that goes in steps, where they are few and the one in the prompt is one."""
     low, high, step = more.get("min"), more.get("max"), more.get("step")
-    if kind != "INT" or not all(isinstance(bound, int) for bound in (low, high, step)) or step < 2:
+    if kind != "INT" or not (isinstance(low, int) and isinstance(high, int) and isinstance(step, int)) or step < 2:
         return None
     steps = range(low, high + 1, step)
     return tuple(steps) if value in steps and len(steps) <= FEW else None
