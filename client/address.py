@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+import httpx
+
 from .errors import UsageError
 
 
@@ -59,7 +61,9 @@ def parse(text: str, token: str = "") -> Address:
     try:
         parts = urlsplit(whole)
         host, port = parts.hostname, parts.port
-    except ValueError:
+        (host or "").encode("idna")  # as the system will look it up: no empty part, none over 63 letters
+        httpx.URL(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    except (ValueError, httpx.InvalidURL):
         host, port, parts = None, None, urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
         raise UsageError("The server must be named as http://HOST:PORT or https://HOST/PATH, and is not.")

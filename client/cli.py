@@ -6,11 +6,13 @@ part and the rest is saved, 5 the server lost the job, 6 it cannot be reached, 7
 """
 
 import json
+import math
 import os
 import signal
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +26,10 @@ from .cancel import cancel
 from .errors import CancelledError, ClientError, JobLostError, PartlyRefusedError, UsageError
 from .follow import Follower
 from .progress import Bars, Display, Lines, Silent
+from .save import check_target
 from .server import Server
-from .settings import Setting, expected
+from .settings import Setting
+from .values import expected
 
 app = typer.Typer(
     help="Runs the shipped API prompts, or your own, on a ComfyUI.", epilog=(__doc__ or "").partition("\n\n")[2],
@@ -33,10 +37,11 @@ app = typer.Typer(
 )  # fmt: skip
 
 HOME = "http://127.0.0.1:8188"
+ONE_REQUEST = 1.0  # seconds within which two requests to end are one
 Named = Annotated[str, typer.Argument(metavar="PROMPT", help="A shipped prompt's name, or an API-format .json file.")]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The id that `run` printed.")]
 Address = Annotated[str, typer.Option("--server", envvar="WAN22_TURBO_SERVER", help="Where ComfyUI is.")]
-Target = Annotated[Path, typer.Option("--output", "-o", help="A folder, or a file's name.")]
+Target = Annotated[Path, typer.Option("--output", "-o", help="A folder, or the clip's name: clip.mp4.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files. Else new ones get a number.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Patience = Annotated[float, typer.Option(min=0, help="Seconds that the server may be away during a run.")]
@@ -105,6 +110,7 @@ def fetch(
         known = comfyui.locate(job_id)
         if known.state == "unknown":
             raise JobLostError(f"The server has no job {job_id}. After a restart it knows none from before.")
+        check_target(output, known.prompt)
         follower = Follower(comfyui, uuid.uuid4().hex, display)
         tell(job.finish(comfyui, follower, job_id, known.prompt, output, overwrite, display))
 
@@ -199,13 +205,26 @@ def tell(saved: list[Path]) -> None:
         out(str(path))
 
 
-def stop(*_: object) -> None:
-    """Treats a polite request to end as Ctrl-C, so that the job on the server ends too."""
-    raise KeyboardInterrupt
+class Stop:
+    """Treats a polite request to end as Ctrl-C, so that the job on the server ends too.
+
+    One that comes again within a second is the same one: `timeout` of GNU sends it to the client and to its group.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.clock = clock
+        self.asked = -math.inf
+
+    def __call__(self, *_: object) -> None:
+        """Handles a signal."""
+        if (now := self.clock()) - self.asked >= ONE_REQUEST:
+            self.asked = now
+            raise KeyboardInterrupt
 
 
 def main() -> int:
     """Runs the command line and returns its exit code."""
+    stop = Stop()
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), stop)

@@ -15,7 +15,7 @@ from .progress import Display
 from .prompts import Prompt, title
 from .server import Job, Server
 
-SILENCE = 5.0  # seconds without a message after which the server is asked
+SILENCE = 5.0  # seconds without a message about the job after which the server is asked
 POLL = 1.0  # seconds between two questions without a websocket
 CONNECT_AGAIN = 5.0  # seconds between two attempts at a websocket
 LAST_WORDS = {"execution_success", "execution_error", "execution_interrupted"}
@@ -62,28 +62,33 @@ class Follower:
             self.hear(prompt_id, prompt)
 
     def hear(self, prompt_id: str, prompt: Prompt) -> None:
-        """Shows what the websocket tells, until it tells of the end, falls silent or breaks."""
+        """Shows what the websocket tells, until it tells of the end, says nothing of this job for a while, or breaks.
+
+        What others are told does not count: some packs tell every websocket something each second, for ever.
+        """
+        if self.socket is None:
+            time.sleep(POLL)
+            return
         silence = SILENCE
-        while self.socket is not None:
+        until = time.monotonic() + silence
+        while (left := until - time.monotonic()) > 0:
             try:
-                message = self.socket.recv(timeout=silence)
+                message = self.socket.recv(timeout=left)
             except TimeoutError:
                 return
             except BROKEN:
                 self.disconnect()
                 self.say_without()
                 return
-            if isinstance(message, bytes):
-                continue  # a preview picture
-            event = json.loads(message)
+            event = {} if isinstance(message, bytes) else json.loads(message)  # bytes are a preview picture
             if not isinstance(event.get("data"), dict) or event["data"].get("prompt_id") != prompt_id:
                 continue
             if event["type"] == "executing" and event["data"]["node"] is None:
                 return
             if event["type"] in LAST_WORDS:
                 silence = POLL / 4  # the history has it in a moment
+            until = time.monotonic() + silence
             self.show(event["type"], event["data"], prompt)
-        time.sleep(POLL)
 
     def show(self, kind: str, data: dict[str, Any], prompt: Prompt) -> None:
         """Shows one message."""

@@ -3,6 +3,7 @@
 import difflib
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from .errors import CancelledError, PartlyRefusedError, RefusedError, UsageError
 from .follow import Follower
 from .progress import Display
 from .prompts import Prompt, title
-from .save import save_all
+from .save import check_target, save_all
 from .server import Server
 from .settings import Setting
+from .values import read
 
 ON_SERVER = (" [input]", " [output]", " [temp]")  # ComfyUI's own way to name one of its folders
 
@@ -37,7 +39,7 @@ def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any]) -> Prompt
         setting = settings.find(known, name)
         if setting in chosen:
             raise UsageError(f"{setting.name} was given twice.")
-        chosen[setting] = settings.read(setting, value)
+        chosen[setting] = read(setting, value)
     local = {setting: local_file(setting, value) for setting, value in chosen.items() if setting.files == "upload"}
     for setting, path in local.items():
         if path is not None:
@@ -47,9 +49,10 @@ def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any]) -> Prompt
 
 def local_file(setting: Setting, value: str) -> Path | None:
     """Returns the user's own file, or None where the value names one that the server has."""
-    path = Path(value).expanduser()
-    if path.is_file():
-        return path
+    with suppress(OSError, RuntimeError):  # too long for a name, in a folder closed to us, of "~nobody"
+        path = Path(value).expanduser()
+        if path.is_file():
+            return path
     if value in setting.known or value.endswith(ON_SERVER):
         return None
     close = difflib.get_close_matches(value, setting.known, n=1)
@@ -135,6 +138,7 @@ def run(
         PartlyRefusedError: The server refused a part, and the rest is made and saved.
         ClientError: And all of its other kinds.
     """
+    check_target(target, prompt)
     ready = prepare(server, prompt, values)
     client_id = uuid.uuid4().hex
     follower = Follower(server, client_id, display)

@@ -47,14 +47,21 @@ def check(prompt: Any, name: str) -> None:
             "Open it in ComfyUI and take Workflow > Export (API)."
         )
     nodes = list(prompt.values()) if isinstance(prompt, dict) else [None]
-    if not nodes or not all(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in nodes):
+    if not nodes or not all(map(is_node, nodes)):
         raise UsageError(f"A prompt must hold nodes with class_type and inputs, and nothing else, but {name} does not.")
+
+
+def is_node(node: Any) -> bool:
+    """Says whether an entry of a prompt is a node: {class_type: its class, inputs: {name: value}}."""
+    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
 def title(prompt: Prompt, node_id: str) -> str:
     """Returns a node's title, else its class. A node inside a subgraph, "4:7", goes by the outer one if unknown."""
     node = prompt.get(node_id) or prompt.get(node_id.partition(":")[0], {})
-    return node.get("_meta", {}).get("title") or node.get("class_type", f"node {node_id}")
+    meta = node.get("_meta")  # ComfyUI does not look at it, so it may be anything
+    named = meta.get("title") if isinstance(meta, dict) else None
+    return named if named and isinstance(named, str) else node.get("class_type", f"node {node_id}")
 
 
 def is_link(value: Any) -> bool:

@@ -9,11 +9,40 @@ from typing import Any
 
 import httpx
 
-from .errors import RunError, SaveError
+from .errors import RunError, SaveError, UsageError
+from .prompts import Prompt
 from .server import Server
 
 ATTEMPTS = 3
 CHUNK = 1 << 20  # bytes
+OURS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"}  # nodes that save one MP4 each
+CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".apng", ".png", ".jpg", ".jpeg"}
+
+
+def check_target(target: Path, prompt: Prompt) -> None:
+    """Refuses an output that cannot be, while nothing has run yet.
+
+    Raises:
+        UsageError: A file is where a folder must be, nothing may be written there, or the name does not fit what the
+            prompt makes.
+    """
+    try:
+        named = target.suffix.lower() in CLIPS and not target.is_dir()
+        folder = target.parent if named else target
+        there = next((part for part in (folder, *folder.parents) if part.exists()), None)
+        usable = there is not None and there.is_dir() and os.access(there, os.W_OK)
+    except OSError as error:
+        raise UsageError(f"The output cannot be written: {error.strerror}.") from error
+    if not usable:
+        why = "may not be written to" if there is None or there.is_dir() else "is a file"
+        raise UsageError(
+            f"The output must be a folder, or a clip's name in one, but {(there or folder).name or folder} {why}."
+        )
+    ours = sum(node["class_type"] in OURS for node in prompt.values())
+    if named and ours > 1:
+        raise UsageError(f"The prompt makes {ours} files, so the output must be a folder, got {target.name}.")
+    if named and ours and target.suffix.lower() != ".mp4":
+        raise UsageError(f"The prompt makes an MP4, so its name must end in .mp4, got {target.name}.")
 
 
 def outputs(record: dict[str, Any]) -> list[dict[str, str]]:
@@ -45,7 +74,7 @@ def save_all(server: Server, record: dict[str, Any], target: Path, overwrite: bo
     files = outputs(record)
     if not files:
         raise RunError("The run ended well and saved nothing in the server's output folder. Add a node that saves.")
-    if len(files) > 1 and target.suffix and not target.is_dir():
+    if len(files) > 1 and any(names(target, file) for file in files):
         raise SaveError(f"The job made {len(files)} files, so the output must be a folder, got {target.name}.")
     return [save(server, file, target, overwrite) for file in files]
 
@@ -56,14 +85,14 @@ def save(server: Server, file: dict[str, str], target: Path, overwrite: bool) ->
     Args:
         server: That has it.
         file: How the server calls it: {filename, subfolder, type}.
-        target: A folder, or the file's name here if it has an ending.
+        target: A folder, or the file's name here if it ends as the file does.
         overwrite: Replace a file of that name; otherwise the new one gets a number.
 
     Raises:
         SaveError: It could not be fetched or written. Nothing half-written is left.
     """
-    named = bool(target.suffix) and not target.is_dir()
-    folder, name = (target.parent, target.name) if named else (target, plain_name(file["filename"]))
+    plain = plain_name(file["filename"])
+    folder, name = (target.parent, target.name) if names(target, file) else (target, plain)
     temporary = folder / f".wan22-turbo-{uuid.uuid4().hex}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +110,11 @@ def save(server: Server, file: dict[str, str], target: Path, overwrite: bool) ->
         with suppress(OSError):  # never made, or under its own name by now
             temporary.unlink()
     return path
+
+
+def names(target: Path, file: dict[str, str]) -> bool:
+    """Says whether a target is the name for a file, not a folder: v1.0 is none for an MP4."""
+    return target.suffix.lower() == Path(file["filename"]).suffix.lower() != "" and not target.is_dir()
 
 
 def fetch(server: Server, file: dict[str, str], part: Any) -> None:

@@ -53,7 +53,7 @@ def settings_in(schema: dict[str, Any]) -> list[Setting]:
             node_id=known[PLACE]["node"],
             input=known[PLACE]["input"],
             title=known[PLACE]["title"],
-            kind=known["type"],
+            kind=known.get("type", ""),
             default=known["default"],
             minimum=known.get("minimum"),
             maximum=known.get("maximum"),

@@ -8,12 +8,10 @@ written with the node's title before it, `rcm_sampler.seed`, and if the titles a
 """
 
 import difflib
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from .errors import RefusedError, UsageError
@@ -24,8 +22,8 @@ NAMELESS = {"image", "video", "audio", "file", "text", "string", "value", "int",
 KINDS = {"INT": "integer", "FLOAT": "number", "STRING": "string", "BOOLEAN": "boolean", "COMBO": "string"}
 # A choice among these is a choice among the server's files, as in the missing-model scan of ComfyUI's frontend.
 FILES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".gguf")
+FEW = 12  # values of a number in steps that are listed one by one
 UPLOADS = ("image_upload", "video_upload", "audio_upload")
-TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Setting:
     Args:
         name: What a person calls it.
         node_id, input, title: Where it is.
-        kind: JSON type: string, integer, number or boolean.
+        kind: JSON type: string, integer, number or boolean; "" for choices of several types.
         default: The value in the prompt's file.
         minimum, maximum: The range of a number, both included.
         options: The choices that every server has; None where any value of the kind may be given.
@@ -94,15 +92,24 @@ def setting_of(node_id: str, node_title: str, name: str, value: Any, spec: list[
         node_id=node_id,
         input=name,
         title=node_title,
-        kind=kind_of(kind, options),
+        kind=kind_of(kind, options if not files else None),
         default=value,
         minimum=more.get("min"),
         maximum=more.get("max"),
-        options=None if files else options,
+        options=None if files else options or steps_of(kind, more, value),
         files=files,
         help=(more.get("tooltip") or "").strip(),
         known=(options or ()) if files else (),
     )
+
+
+def steps_of(kind: Any, more: dict[str, Any], value: Any) -> tuple[int, ...] | None:
+    """Returns the values of a whole number that goes in steps, where they are few and the one in the prompt is one."""
+    low, high, step = more.get("min"), more.get("max"), more.get("step")
+    if kind != "INT" or not (isinstance(low, int) and isinstance(high, int) and isinstance(step, int)) or step < 2:
+        return None
+    steps = range(low, high + 1, step)
+    return tuple(steps) if value in steps and len(steps) <= FEW else None
 
 
 def named(settings: list[Setting]) -> list[Setting]:
@@ -140,87 +147,39 @@ def find(settings: list[Setting], name: str) -> Setting:
     Raises:
         UsageError: No setting is called so, or several are. The text names those that come close.
     """
-    asked = name.strip().lower().replace("-", "_").replace(" ", "_")
-    for form in (lambda item: item.name, title_name, lambda item: f"{item.node_id}.{item.input}", id_name):
-        found = [item for item in settings if form(item).lower() == asked]
-        if len(found) == 1:
-            return found[0]
-    alike = [item.name for item in settings if asked in (item.input.lower(), short_name(item), title_name(item))]
+    forms = (lambda item: item.name, title_name, lambda item: f"{item.node_id}.{item.input}", id_name)
+    for written in (str, loosely):  # as it is written, before what comes close
+        for form in forms:
+            found = [item for item in settings if written(form(item)) == written(name)]
+            if len(found) == 1:
+                return found[0]
+    asked = loosely(name)
+    alike = [item.name for item in settings if asked in map(loosely, (item.input, short_name(item), title_name(item)))]
     if alike:
         raise UsageError(f"'{name}' may mean several inputs. Say which: {', '.join(alike)}.")
-    everything = [item.name for item in settings]
-    close = difflib.get_close_matches(asked, everything, n=3)
-    hint = f"Did you mean {' or '.join(close)}?" if close else f"It has: {', '.join(everything)}."
+    everything = {loosely(item.name): item.name for item in settings}
+    close = [everything[one] for one in difflib.get_close_matches(asked, everything, n=3)]
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"It has: {', '.join(item.name for item in settings)}."
     raise UsageError(f"The prompt has no input called '{name}'. {hint}")
 
 
+def loosely(name: str) -> str:
+    """Returns a name without what people mistake in it: case, "-" and " " for "_"."""
+    return name.strip().lower().replace("-", "_").replace(" ", "_")
+
+
 def kind_of(kind: Any, options: tuple[Any, ...] | None) -> str:
-    """Returns the JSON type of an input; a list of choices may be one of numbers, such as seconds."""
-    if options and all(isinstance(option, int) and not isinstance(option, bool) for option in options):
-        return "integer"
-    return KINDS.get(kind, "string") if isinstance(kind, str) else "string"
+    """Returns the JSON type of an input; a list of choices may be one of numbers, such as seconds, or of several."""
+    kinds = {json_type(option) for option in options or ()}
+    if not kinds:
+        return KINDS.get(kind, "string") if isinstance(kind, str) else "string"
+    return kinds.pop() if len(kinds) == 1 else "number" if kinds == {"integer", "number"} else ""
 
 
-def read(setting: Setting, value: Any) -> Any:
-    """Turns what a person gave, text or JSON, into the value to post.
-
-    Raises:
-        UsageError: The value does not fit. The text says what would.
-    """
-    given = convert(setting.kind, value)
-    if given is None or not fits(setting, given):
-        close = difflib.get_close_matches(str(value), map(str, setting.options or ()), n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise UsageError(f"{setting.name} must be {expected(setting)}, got '{value}'.{hint}")
-    if setting.files == "server" and is_absolute(given):
-        raise UsageError(f"{setting.name} must be the name of a file in the server's own folders, got a path.")
-    return given
-
-
-def convert(kind: str, value: Any) -> Any:
-    """Returns a value of a JSON type, or None where it is none."""
-    if kind == "string":
-        return value if isinstance(value, str) else None
-    if kind == "boolean":
-        return value if isinstance(value, bool) else TRUTHS.get(str(value).lower())
-    if isinstance(value, bool):
-        return None
-    try:
-        if kind == "integer":
-            return value if isinstance(value, int) else int(str(value))
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def fits(setting: Setting, value: Any) -> bool:
-    """Says whether a value of the right type is among the choices, or in the range."""
-    if setting.options is not None:
-        return value in setting.options
-    low = setting.minimum is None or value >= setting.minimum
-    return low and (setting.maximum is None or value <= setting.maximum)
-
-
-def expected(setting: Setting) -> str:
-    """Says in words what a setting takes."""
-    if setting.options is not None:
-        return "one of " + ", ".join(map(str, setting.options))
-    if setting.files:
-        return "a picture or other file of yours" if setting.files == "upload" else "a file in the server's folders"
-    what = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(setting.kind, "text")
-    bounds = (("from", setting.minimum), ("to", setting.maximum))
-    return " ".join([what, *(f"{word} {plain(bound)}" for word, bound in bounds if bound is not None)])
-
-
-def plain(number: float) -> str:
-    """Writes a bound without a needless fraction."""
-    return str(number) if isinstance(number, int) else f"{number:g}"
-
-
-def is_absolute(name: str) -> bool:
-    """Says whether a name is a whole path on any system."""
-    return PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive != "" or name.startswith(("\\", "~"))
+def json_type(value: Any) -> str:
+    """Returns the JSON type of a choice."""
+    kinds = {bool: "boolean", int: "integer", float: "number"}
+    return kinds.get(type(value), "string")
 
 
 def apply(prompt: Prompt, values: Iterable[tuple[Setting, Any]]) -> Prompt:

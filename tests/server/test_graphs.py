@@ -6,7 +6,8 @@ from pathlib import Path
 import av
 import pytest
 from comfy_server import ComfyServer, place_photograph, tiny_models
-from pack.tests.toy.loopback import Running
+from pack.tests.server.client_process import client, command, frames_of, pairs
+from pack.tests.toy.loopback import KEY, Running
 from pack.tests.toy.models import ORBIT
 from pack.tests.toy.providers import PROVIDERS
 from pack.tests.toy.runs import run
@@ -17,6 +18,7 @@ PROMPTS = sorted((Path(__file__).parents[2] / "workflows" / "api").glob("*.json"
 DRAFT = {"Wan22Turbo_Resolution": {"tier": "240p"}, "Wan22Turbo_ImageToVideo": {"seconds": 0.25}}
 FRAMES = 5  # of a quarter of a second
 HOSTED_FRAMES = 17  # of the clip that the loopback provider gives
+HOSTED_TITLE = "Hosted Wan 2.2 I2V"  # of the node in the shipped graphs
 CLIPS = {
     "wan22_hosted_i2v": [HOSTED_FRAMES],
     "wan22_hosted_lora_i2v": [HOSTED_FRAMES],
@@ -96,6 +98,21 @@ def test_its_story_is_told_by_its_reports(finished, running):
         (job,) = [job for provider in running.providers for job in provider.jobs.values() if job.inputs.get("loras")
                   or job.inputs.get("high_noise_loras")]  # fmt: skip
         assert job.inputs["prompt"].startswith("orbit 180 around the subject")
+
+
+@pytest.mark.parametrize("name", sorted(name for name in CLIPS if "hosted" in name))
+def test_a_hosted_prompt_runs_through_the_client_and_is_paid_once(name, comfyui, running, picture, tmp_path):
+    before = sum(provider.posts for provider in running.providers)
+    sets = pairs(name, picture, seed=77)  # another picture and seed than above, so another job
+    command_line = command(name, comfyui.address, tmp_path, sets)[2:]
+    code, out, said = client(*command_line)
+    assert code == 0, said
+    paths = [Path(line) for line in out.splitlines()]
+    assert {path.parent for path in paths} == {tmp_path}
+    assert sorted(len(frames_of(path)) for path in paths) == CLIPS[name]
+    assert f"{HOSTED_TITLE}: " in said
+    assert sum(provider.posts for provider in running.providers) == before + 1
+    assert KEY not in said + out
 
 
 SHIPPED_ONCE = sorted((Path(__file__).parents[1] / "data" / "graphs").glob("*/api/*.json"))

@@ -97,13 +97,21 @@ def test_a_failed_run_names_its_node(messages, sentence):
         ("https://gpu.example/comfy/?token=abc", "https://gpu.example/comfy"),
         ("https://me:word@gpu.example", "https://gpu.example"),
         ("http://[::1]:8188", "http://[::1]:8188"),
+        ("http://[fe80::1%25eth0]:8188", "http://[fe80::1%25eth0]:8188"),
+        ("http://bücher.example:8188/ü", "http://bücher.example:8188/ü"),
     ],
 )
 def test_addresses_as_people_write_them(text, base):
     assert str(address.parse(text)) == base
 
 
-@pytest.mark.parametrize("text", ["", "ftp://host", "http://", "http://host:port", "http://[::1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "ftp://host", "http://", "http://host:port", "http://[::1", "http://a..b", f"http://{'a' * 64}.example",
+        "http://ü..b", "http://☃☃.example:8188/\u2028", "http://host/\x01",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_refused_without_repeating_it(text):
     with pytest.raises(UsageError, match="The server must be named as"):
         address.parse(text)

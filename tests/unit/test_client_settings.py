@@ -4,7 +4,7 @@ import json
 
 import pytest
 from jsonschema import Draft202012Validator
-from pack.client import prompts, schema, settings
+from pack.client import job, prompts, schema, settings, values
 from pack.client.errors import RefusedError, UsageError
 
 SHIPPED = prompts.names()
@@ -29,6 +29,13 @@ def node(class_type, title="", **inputs):
 
 def sampler(title, **inputs):
     return node("Sample", title, seed=0, cfg=1, mode="ode", **inputs)
+
+
+def odd_settings():
+    """Settings of a node whose inputs have names as some packs write them."""
+    inputs = {"my-input": 1, "Image Folder": 2, "Steps": 3, "steps": 4}
+    declared = {name: ["INT", {}] for name in inputs}
+    return settings.settings_of({"3": node("Odd", "Odd", **inputs)}, {"Odd": {"input": {"required": declared}}})
 
 
 def settings_of(**nodes):
@@ -84,6 +91,37 @@ def test_every_form_of_a_name_finds_the_input(form):
 
 
 @pytest.mark.parametrize(
+    ("name", "input_name"),
+    [
+        ("my-input", "my-input"),
+        ("my_input", "my-input"),
+        ("Image Folder", "Image Folder"),
+        ("image-folder", "Image Folder"),
+        ("odd.Image Folder", "Image Folder"),
+        ("3.image_folder", "Image Folder"),
+        ("Steps", "Steps"),
+        ("steps", "steps"),
+        ("odd.steps", "steps"),
+    ],
+)
+def test_names_as_other_packs_write_them_are_found(name, input_name):
+    assert settings.find(odd_settings(), name).input == input_name
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("STEPS", "'STEPS' may mean several inputs. Say which: Steps, steps."),
+        ("my-imput", "The prompt has no input called 'my-imput'. Did you mean my-input?"),
+    ],
+)
+def test_what_comes_close_to_names_of_other_packs_is_told_as_they_are(name, sentence):
+    with pytest.raises(UsageError) as error:
+        settings.find(odd_settings(), name)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
     ("name", "sentence"),
     [
         ("sede", "The prompt has no input called 'sede'. Did you mean seed?"),
@@ -117,7 +155,7 @@ def test_a_name_that_several_inputs_share_is_answered_with_all_of_them():
 )
 def test_text_and_json_become_values(name, given, value):
     known = settings_of(n1=sampler("Sampler", fast=True, model="a.safetensors"))
-    read = settings.read(settings.find(known, name), given)
+    read = values.read(settings.find(known, name), given)
     assert read == value
     assert type(read) is type(value)
 
@@ -144,7 +182,7 @@ def test_text_and_json_become_values(name, given, value):
 def test_what_does_not_fit_is_answered_with_what_would(name, given, sentence):
     known = settings_of(n1=sampler("Sampler", fast=True, model="a.safetensors"))
     with pytest.raises(UsageError) as error:
-        settings.read(settings.find(known, name), given)
+        values.read(settings.find(known, name), given)
     assert str(error.value) == sentence
 
 
@@ -161,6 +199,8 @@ def test_setting_values_leaves_the_given_prompt_alone():
         ('{"nodes": [], "links": []}', "graph as the editor saves it. Open it in ComfyUI and take Workflow > Export"),
         ('{"1": {"class_type": "A"}}', "must hold nodes with class_type and inputs, and nothing else"),
         ('{"1": {"class_type": "A", "inputs": {}}, "_comment": "x"}', "must hold nodes with class_type and inputs"),
+        ('{"1": {"class_type": "A", "inputs": null}}', "must hold nodes with class_type and inputs"),
+        ('{"1": {"class_type": null, "inputs": {}}}', "must hold nodes with class_type and inputs"),
         ("{}", "must hold nodes"),
         ("[1]", "must hold nodes"),
         ("{", "A prompt must be a JSON file that can be read"),
@@ -170,6 +210,18 @@ def test_a_file_that_comfyui_would_choke_on_is_refused_here(tmp_path, content, s
     (tmp_path / "p.json").write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=sentence):
         prompts.load(str(tmp_path / "p.json"))
+
+
+@pytest.mark.parametrize("meta", [None, [], {"title": None}, {"title": 5}])
+def test_a_node_without_a_title_goes_by_its_class(meta):
+    assert prompts.title({"1": {"class_type": "A", "inputs": {}, "_meta": meta}}, "1") == "A"
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/x.png", "x" * 300 + ".png", "x/" * 5000 + "x.png"])
+def test_a_picture_that_cannot_be_looked_at_is_neither_yours_nor_the_servers(name):
+    (setting,) = settings_of(n1=node("LoadImage", "Your picture", image="example.png"))
+    with pytest.raises(UsageError, match=r"^picture must be a file of yours, or one in the server's input folder; "):
+        job.local_file(setting, name)
 
 
 def test_an_unknown_prompt_is_answered_with_those_there_are():
@@ -228,7 +280,7 @@ class TestShippedSchema:
     def test_agrees_with_the_client_about_every_value(self, name):
         shipped = schema.load(name)
         for setting in schema.settings_in(shipped):
-            assert settings.read(setting, setting.default) == setting.default
+            assert values.read(setting, setting.default) == setting.default
             if setting.maximum is not None:
                 with pytest.raises(UsageError):
-                    settings.read(setting, setting.maximum + 1)
+                    values.read(setting, setting.maximum + 1)
