@@ -8,14 +8,16 @@ const FONT = { size: 11, letter: 6.7, line: 16 }; // in pixels at 100 %
 const FRAME = 28; // pixels around the text: margins of ComfyUI's DOM widgets, and the field's own
 const BUTTON = 30; // pixels
 const MAX_LINES = 16; // a longer report scrolls
+const GAP = 10; // pixels that stay free between a node that grows and the next one below
 const PAUSE = 150; // ms after the last change, before the server is asked
 
-// What each node asks while it is edited: the route, the widgets that go into the question, and the lines that are kept free.
+// What each node asks while it is edited: the route, the widgets that go into the question, and the lines that are kept free:
+// fewer where Nodes 2.0, whose rows are taller, would not fit into the node of a graph that was saved on the canvas.
 const LIVE = {
   Wan22Turbo_Sampler: { route: "plan", reads: ["steps", "schedule", "sigma_max", "shift", "boundary"], lines: 2 },
-  Wan22Turbo_Lora: { route: "loras", reads: ["lora_high", "lora_low"], lines: 4 },
-  Wan22Turbo_Resolution: { route: "fit", reads: ["tier", "aspect", "fit"], lines: 3, picture: "image" },
-  Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 3 },
+  Wan22Turbo_Lora: { route: "loras", reads: ["lora_high", "lora_low"], lines: 7, fewer: 5 },
+  Wan22Turbo_Resolution: { route: "fit", reads: ["tier", "aspect", "fit"], lines: 4, picture: "image" },
+  Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 4 },
 };
 
 const CLIPS = ["Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"];
@@ -31,11 +33,15 @@ class Panel {
     this.report = null; // text and question of the last run
     this.query = undefined; // the question that the widgets stand for now
     this.timer = 0;
+    this.room = Infinity; // pixels that a report may take
     this.field = readOnlyField();
     this.button = triggerButton(() => this.fillTriggerWords());
     this.element = document.createElement("div");
     this.element.style.cssText = "display: flex; flex-direction: column; gap: 4px; min-height: 0; pointer-events: auto;";
-    this.element.append(this.field, this.button);
+    const space = document.createElement("div"); // of which the field takes whole lines
+    space.style.cssText = "flex: 1; min-height: 0; position: relative;";
+    space.append(this.field);
+    this.element.append(space, this.button);
     this.widget = node.addDOMWidget(PANEL, PANEL, this.element, {
       serialize: false, // not in the prompt that is posted
       hideInPanel: true, // the element can be in one place only: on the node
@@ -54,10 +60,12 @@ class Panel {
     const wrapped = this.field.value
       .split("\n")
       .reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / letters)), 0);
-    const kept = LIVE[this.node.comfyClass]?.lines ?? 1; // a node does not change its size while it is edited
-    if (!this.valid()) return kept * FONT.line + FRAME;
+    const { lines = 1, fewer = lines } = LIVE[this.node.comfyClass] ?? {};
+    const kept = (LiteGraph.vueNodesMode ? fewer : lines) * FONT.line + FRAME;
+    if (!this.valid()) return kept; // a node does not change its size while it is edited
     const button = this.button.style.display ? 0 : BUTTON;
-    return Math.max(kept, Math.min(MAX_LINES, wrapped)) * FONT.line + FRAME + button;
+    const wanted = Math.min(MAX_LINES, wrapped) * FONT.line + FRAME + button;
+    return Math.max(kept, Math.min(wanted, this.room));
   }
 
   // The report, as long as the widgets stand for what was run.
@@ -76,6 +84,7 @@ class Panel {
     this.button.style.display = words.length ? "" : "none";
     this.button.textContent = `Fill in the trigger words: ${words.join(", ")}`;
     this.button.disabled = isLinked(this.node, "trigger_words");
+    if (report) this.room = roomFor(this);
     this.element.style.minHeight = `${this.height() - FRAME + 8}px`; // Nodes 2.0 asks the element
     if (report) fit(this.node);
     this.node.setDirtyCanvas?.(true, true);
@@ -130,9 +139,11 @@ function readOnlyField() {
   field.readOnly = true;
   field.spellcheck = false;
   field.dataset.captureWheel = "true"; // Nodes 2.0: a long report scrolls
-  field.style.cssText = `flex: 1; min-height: 0; resize: none; box-sizing: border-box; width: 100%; padding: 4px 6px; border: 0;
-    border-radius: 4px; outline: 0; background: var(--comfy-input-bg); color: var(--input-text);
-    font: ${FONT.size}px/${FONT.line}px monospace;`;
+  // Borders above and below instead of padding: a line that scrolls would show in padding, cut.
+  field.style.cssText = `position: absolute; top: 0; left: 0; width: 100%; height: 100%;
+    height: calc(round(down, 100% - 8px, ${FONT.line}px) + 8px); resize: none; box-sizing: border-box; padding: 0 6px;
+    border: solid transparent; border-width: 4px 0; border-radius: 4px; outline: 0;
+    background: var(--comfy-input-bg); color: var(--input-text); font: ${FONT.size}px/${FONT.line}px monospace;`;
   field.addEventListener("wheel", (event) => {
     const scrolls = field.scrollHeight > field.clientHeight && !event.ctrlKey;
     if (scrolls) event.stopPropagation();
@@ -156,6 +167,25 @@ function fit(node) {
   node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
 }
 
+// The pixels that a panel may take before its node grows over the next one below.
+function roomFor(panel) {
+  const { node } = panel;
+  const [left, top] = node.pos;
+  const right = left + node.size[0];
+  const below = (node.graph?.nodes ?? [])
+    .filter(({ pos, size }) => pos[1] > top && pos[0] < right && left < pos[0] + size[0])
+    .map(({ pos }) => pos[1] - LiteGraph.NODE_TITLE_HEIGHT - GAP - top);
+  return Math.max(node.size[1], Math.min(...below)) - heightBeside(panel);
+}
+
+// The pixels of a node that are not its panel's.
+function heightBeside(panel) {
+  const { node, element } = panel;
+  const drawn = LiteGraph.vueNodesMode && element.closest(`[data-node-id="${node.id}"]`);
+  if (!drawn) return node.computeSize()[1] - panel.height();
+  return drawn.offsetHeight - LiteGraph.NODE_TITLE_HEIGHT - element.offsetHeight - FRAME + 8; // as in its minHeight
+}
+
 const textOf = (output) => [output?.text ?? []].flat().join("\n");
 const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
 const isLinked = (node, name) => node.inputs?.find((input) => input.widget?.name === name)?.link != null;
@@ -166,8 +196,10 @@ async function question(node, live) {
   if (linked.length) return { unknown: `Known when it runs: ${linked.join(" and ")} from another node.` };
   const values = live.reads.map((name) => [name, String(widgetOf(node, name)?.value)]);
   if (!live.picture) return { query: String(new URLSearchParams(values)) };
-  const size = await sizeOf(pictureOf(node, live.picture));
-  if (!size) return { unknown: "Size and crop are known when it runs: the picture is not from Load Image." };
+  const file = pictureOf(node, live.picture);
+  if (!file) return { unknown: "Size and crop are known when it runs: the picture is not from Load Image." };
+  const size = await sizeOf(file);
+  if (!size) return { unknown: `Size and crop are not known: ${file} is not there, or is no picture that the browser reads.` };
   return { query: String(new URLSearchParams([...Object.entries(size), ...values])) };
 }
 
@@ -242,7 +274,9 @@ app.registerExtension({
     // Nodes 2.0 of 0.16.3 takes a clip for a picture, unless an input is a VIDEO and nothing else.
     if (CLIPS.includes(node.comfyClass)) node.previewMediaType = "video";
     if (node.comfyClass !== "LoadImage") return;
-    after(widgetOf(node, "image"), "callback", () => {
+    const file = widgetOf(node, "image"); // another pack may have made a Load Image of its own
+    if (!file) return;
+    after(file, "callback", () => {
       for (const other of present) if (LIVE[other.comfyClass]?.picture) panels.get(other).later();
     });
   },

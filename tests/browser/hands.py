@@ -119,3 +119,9 @@ def saved(tab):
     """What would be saved of each node, but for its place: reports make room for themselves, a run sorts the nodes."""
     nodes = tab.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize().nodes))")
     return {node["id"]: {**node, "pos": None, "size": None, "order": None} for node in nodes}
+
+
+def invalid(tab):
+    """The lists that Nodes 2.0 frames in red, as their value is none of theirs: node and widget."""
+    return tab.evaluate("""() => [...document.querySelectorAll('[data-node-id] :is([aria-invalid="true"], .p-invalid)')]
+        .map(list => [list.closest('[data-node-id]').dataset.nodeId, list.ariaLabel])""")

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 BLUEPRINT = ROOT / "subgraphs" / "Picture to clip.json"
 TWIN = ROOT / "workflows" / "api" / "wan22_lightning_i2v.json"
+KEPT = sorted((ROOT / "tests" / "data" / "graphs").glob("*/subgraphs/*.json"))
 TYPE = f"SubgraphBlueprint.{BLUEPRINT.stem}"
 
 INSIDE = """() => app.graph.nodes[0].subgraph.nodes.map(node => node.type)
@@ -62,6 +63,15 @@ def test_what_it_posts_is_the_lightning_graph(page):
     assert {node["class_type"]: settings(node) for node in posted.values()} == {
         node["class_type"]: settings(node) for node in twin.values() if node["class_type"] != "LoadImage"
     }
+
+
+def test_every_blueprint_ever_shipped_still_opens(page):
+    assert KEPT
+    for path in KEPT:
+        page.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
+        page.wait_for_function("() => app.graph.nodes.length === 1")
+        assert page.evaluate(INSIDE) == [], path
+    assert page.page_errors == []
 
 
 def settings(node):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -224,9 +225,14 @@ def test_every_graph_ever_shipped_still_opens_and_posts_what_it_posted(tab):
         }, path  # what has been added since may be more
 
 
-def test_graphs_that_are_shipped_are_kept_for_the_next_version():
-    kept = {path.name for path in SHIPPED_ONCE}
-    assert {path.name for path in GRAPHS} <= kept, "Copy new graphs and their twins into tests/data/graphs/VERSION."
+def test_what_is_shipped_is_kept_byte_for_byte_as_of_this_version():
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    kept = ROOT / "tests" / "data" / "graphs" / version
+    shipped = {path.relative_to(ROOT / "workflows"): path for path in (ROOT / "workflows").rglob("*.json")}
+    shipped |= {path.relative_to(ROOT): path for path in (ROOT / "subgraphs").glob("*.json")}
+    assert {path.relative_to(kept) for path in kept.rglob("*.json")} == set(shipped)
+    differing = [name for name, path in shipped.items() if path.read_bytes() != (kept / name).read_bytes()]
+    assert differing == [], f"Copy what is shipped, twins and blueprints too, into {kept.relative_to(ROOT)}."
 
 
 def test_a_hosted_seed_stays_as_it_is():

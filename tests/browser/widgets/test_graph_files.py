@@ -1,9 +1,10 @@
 """What is kept of the nodes in files and copies, and what is made of files from elsewhere."""
 
 import copy
+import json
 
 import pytest
-from pack.tests.browser.hands import HOSTED, LOCAL, POSTED, load, saved, shipped, twin, wait_for_text
+from pack.tests.browser.hands import HOSTED, LOCAL, POSTED, ROOT, invalid, load, saved, shipped, twin, wait_for_text
 
 pytestmark = pytest.mark.browser
 
@@ -87,3 +88,72 @@ def test_names_of_another_machine_are_matched_before_they_are_missed(tab):
         "old/" + high.replace("high", "absent_high"),
         "a/" + high.replace("14B", "15B"),
     ]
+
+
+BLUEPRINT = ROOT / "subgraphs" / "Picture to clip.json"
+
+
+def foreign(name):
+    """A model's name as a machine with other folders writes it."""
+    return f"Wan\\2.2\\{name}" if str(name).endswith(".safetensors") else name
+
+
+def posted_models(tab):
+    posted = tab.evaluate(POSTED).values()
+    return {
+        name: value for node in posted for name, value in node["inputs"].items() if str(value).endswith(".safetensors")
+    }
+
+
+def test_names_of_another_machine_are_matched_on_the_node_of_a_subgraph(tab):
+    """Its widgets stand for those inside, and are what counts: as shipped, and as this frontend saves it."""
+    graph = json.loads(BLUEPRINT.read_text(encoding="utf-8"))
+    load(tab, graph)
+    models = posted_models(tab)
+    assert sorted(models) == ["high_noise", "lora_high", "lora_low", "low_noise", "text_encoder", "vae"]
+    for spelled in (graph, tab.evaluate(SERIALIZED)):
+        (outer,) = spelled["nodes"]
+        outer["widgets_values"] = [foreign(value) for value in outer["widgets_values"]]
+        assert sum("Wan\\2.2\\" in str(value) for value in outer["widgets_values"]) == len(models)
+        load(tab, spelled)
+        tab.wait_for_timeout(500)
+        assert posted_models(tab) == models
+        assert tab.get_by_text("Missing Models").count() == 0
+        assert invalid(tab) == []
+    assert tab.errors == []
+
+
+def test_names_are_matched_through_a_subgraph_in_a_subgraph(tab):
+    graph = json.loads(BLUEPRINT.read_text(encoding="utf-8"))
+    load(tab, graph)
+    models = posted_models(tab)
+    wrap(graph, "high_noise")
+    load(tab, graph)
+    tab.wait_for_timeout(500)
+    assert posted_models(tab) == models
+    assert tab.errors == []
+
+
+def wrap(graph, name):
+    """Puts the blueprint's node into a subgraph, and one of its models on the outside, as another machine names it."""
+    (node,) = graph["nodes"]
+    slot = next(index for index, entry in enumerate(node["inputs"]) if entry["name"] == name)
+    value = next(value for value in node["widgets_values"] if name in str(value))
+    node["inputs"][slot]["link"] = 1
+    (inner,) = graph["definitions"]["subgraphs"]
+    ends = {
+        "inputNode": {"id": -10, "bounding": [0, 0, 100, 60]},
+        "outputNode": {"id": -20, "bounding": [900, 0, 100, 60]},
+    }
+    link = {"id": 1, "origin_id": -10, "origin_slot": 0, "target_id": node["id"], "target_slot": slot, "type": "COMBO"}
+    outer = {
+        **inner, **ends, "id": "9a1f6b0e-58b0-4d0c-8f0e-5f0b1d7c2a11", "name": "Around it", "outputs": [], "groups": [],
+        "inputs": [{"id": "0d9c1d53-37a5-4c1a-9c55-1f5a5c0c3b22", "name": "model", "type": "COMBO", "linkIds": [1]}],
+        "nodes": [node], "links": [link], "state": {**inner["state"], "lastNodeId": 1, "lastLinkId": 1},
+    }  # fmt: skip
+    shown = {"name": "model", "type": "COMBO", "widget": {"name": "model"}, "link": None}
+    graph["definitions"]["subgraphs"].append(outer)
+    graph["nodes"] = [
+        {**node, "type": outer["id"], "inputs": [shown], "outputs": [], "widgets_values": [foreign(value)],
+         "properties": {"proxyWidgets": [["-1", "model"]]}}
+    ]  # fmt: skip
