@@ -19,7 +19,7 @@ from PIL import Image
 GRAPHS = ROOT / "workflows"
 WIDTH = 800  # of a thumbnail, in pixels
 README_PICTURE = ("wan22_turbo_i2v", ROOT / "docs" / "images" / "graph.jpg", 1800)
-WINDOW = {"width": 2700, "height": 1700}  # large enough that ComfyUI draws the text of every graph
+WINDOW = 2700, 1700  # large enough that ComfyUI draws the text of every graph
 FIT = """() => {
     const boxes = app.graph.groups.map(group => [...group.pos, ...group.size]);
     const [left, top] = [Math.min(...boxes.map(b => b[0])), Math.min(...boxes.map(b => b[1]))];
@@ -44,7 +44,7 @@ def main(prefix: str = "") -> None:
         with ComfyServer(base) as server:
             browser = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)
             with frontend(browser, server) as page:
-                page.set_viewport_size(WINDOW)
+                page.set_viewport_size({"width": WINDOW[0], "height": WINDOW[1]})
                 for path in sorted(GRAPHS.glob(f"{prefix}*.json")):
                     write_files(page, path)
             browser.close()
