@@ -23,7 +23,6 @@ pytestmark = pytest.mark.comfy
 PROMPT = {"1": {"class_type": "Wan22Turbo_Sampler", "inputs": {"seed": 5, "steps": 4}}}
 WORKFLOW = {"nodes": [{"id": 1, "title": "小猫"}]}
 SETTINGS = {"fps": 16.0, "codec": "h264", "crf": 18, "metadata": "workflow"}
-NEAR_LOSSLESS = 1  # crf
 
 
 @pytest.fixture(scope="module")
@@ -137,17 +136,13 @@ class FailsLate:
 
 
 def test_out_of_memory_is_tried_smaller_and_the_clip_is_whole(wan, prefix):
-    decode(wan, prefix, crf=NEAR_LOSSLESS)
+    decode(wan, prefix)
     with FailsLate(wan, torch.cuda.OutOfMemoryError("CUDA out of memory.")):
-        decode(wan, prefix, crf=NEAR_LOSSLESS)
-    check_equal_clips(sorted(folder_of(prefix).iterdir()))  # tiles are blended in another order of additions
-
-
-def check_equal_clips(paths):
-    """Compares pictures, not bytes: an encoder decides anew where the last digit of a pixel differs."""
-    first, second = (decoded(path) for path in paths)
-    assert first.shape == second.shape
-    assert np.abs(first - second).mean() <= 0.5  # of 255
+        decode(wan, prefix)
+    first, second = sorted(folder_of(prefix).iterdir())
+    frames = [decoded(path) for path in (first, second)]
+    assert frames[0].shape == frames[1].shape
+    assert np.abs(frames[0] - frames[1]).max() <= 2  # tiles are blended in another order of additions
 
 
 def decoded(path):
@@ -169,11 +164,10 @@ def test_out_of_memory_twice_is_raised_as_it_is_and_the_latent_is_kept(wan, pref
 def test_a_resumed_clip_is_the_one_that_failed(wan, prefix):
     with FailsLate(wan, RuntimeError("power")), pytest.raises(RuntimeError):
         decode(wan, prefix)
-    kept = load_kept(prefix)
-    assert torch.equal(kept["samples"], latent()["samples"])
-    decode(wan, prefix, samples=kept, crf=NEAR_LOSSLESS)
-    decode(wan, prefix, crf=NEAR_LOSSLESS)
-    check_equal_clips(sorted(folder_of(prefix).glob("*.mp4")))
+    decode(wan, prefix, samples=load_kept(prefix))
+    decode(wan, prefix)
+    first, second = sorted(folder_of(prefix).glob("*.mp4"))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_an_interrupt_ends_between_two_pieces_and_keeps_the_latent(wan, prefix):
