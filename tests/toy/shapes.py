@@ -40,3 +40,11 @@ def write(folder: Path, shapes: Shapes, name: str = "x.safetensors", metadata: d
 
 def without(shapes: Shapes, *names: str) -> Shapes:
     return {key: shape for key, shape in shapes.items() if key not in names}
+
+
+WAN = "diffusion_model.blocks.{}.self_attn.q.lora_{}.weight"
+
+
+def wan(width=5120, ranks=(4,)):
+    """Shapes of a LoRA's tensors: one layer of Wan for each rank."""
+    return {WAN.format(layer, "A"): (rank, width) for layer, rank in enumerate(ranks)}

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from pack.tests.toy.loopback import Provider, Running
 from pack.tests.toy.providers import PROVIDERS
 from pack.tests.toy.shapes import Shapes, write
+from pack.weights import lora_facts
 from pack.weights.header import Header, read_header
+from safetensors.torch import save_file
 
 
 @pytest.fixture
@@ -24,3 +27,16 @@ def provider(request: pytest.FixtureRequest, running: Running) -> Provider:
 def header(tmp_path: Path) -> Callable[[Shapes], Header]:
     """Writes a file of such tensors, and returns what it lists."""
     return lambda shapes: read_header(write(tmp_path, shapes))
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Callable[..., lora_facts.LoraFacts]:
+    """Writes a LoRA of such shapes and metadata, and returns what it tells of itself."""
+
+    def read(shapes, **metadata):
+        path = tmp_path / "x.safetensors"
+        tensors = {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
+        save_file(tensors, path, {key.replace("__", "."): value for key, value in metadata.items()})
+        return lora_facts.facts(read_header(path))
+
+    return read
