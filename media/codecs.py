@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import torch
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 
@@ -43,9 +44,23 @@ def _nvenc(name: str) -> Encoder:
     return Encoder(name, {"preset": "p5", "tune": "hq", "rc": "vbr"}, quality="cq")
 
 
+def _x264_instructions() -> dict[str, str]:
+    """Keeps x264 from AVX-512, with which the same frames make another file each time: see decision 0017.
+
+    To name instructions is also to claim that the processor has them, so nothing is said of one without AVX-512.
+    """
+    return {"x264-params": "asm=avx2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
+
+
 CODECS = {
     # CRF 0 is lossless, in a profile that browsers and phones do not play.
-    "h264": Codec("H.264", Encoder("libx264", {"preset": "medium"}), _nvenc("h264_nvenc"), range(1, 52), "avc1"),
+    "h264": Codec(
+        "H.264",
+        Encoder("libx264", {"preset": "medium", **_x264_instructions()}),
+        _nvenc("h264_nvenc"),
+        range(1, 52),
+        "avc1",
+    ),
     # QuickTime plays H.265 only under the tag hvc1.
     "h265": Codec(
         "H.265",

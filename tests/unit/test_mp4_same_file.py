@@ -1,0 +1,47 @@
+"""The same frames make the same file, whatever lies in the memory that an encoder is given.
+
+Each process has glibc fill its new memory with another byte (elsewhere the variable does nothing). x264's AVX-512 code
+read such bytes, and made another file in each: decision 0017.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILLED_WITH = ["0", "1", "85", "254"]
+SIZE = 208  # 13 macroblocks: a width at which AVX-512 code, which takes 8 or 16 at a time, comes to a remainder
+
+SCRIPT = """
+import hashlib, sys, types
+from pathlib import Path
+
+pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
+import numpy as np
+from pack.media.mp4 import Mp4Writer
+
+path, codec, size = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+blocks = np.random.default_rng(0).random((size // 8 + 9, size // 8 + 9, 3)).repeat(8, axis=0).repeat(8, axis=1)
+with Mp4Writer(path, (size, size), codec=codec) as video:
+    for n in range(9):
+        video.write(blocks[2 * n : 2 * n + size, 3 * n : 3 * n + size])
+print(hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "av1"])
+def test_what_lies_in_memory_does_not_matter(tmp_path, codec):
+    made = {byte: write_beside(byte, tmp_path / f"{byte}.mp4", codec) for byte in FILLED_WITH}
+    assert set(made.values()) == {made["0"]}, made
+
+
+def write_beside(byte: str, path: Path, codec: str) -> str:
+    """Writes a clip in a process of its own, and returns the hash of the file."""
+    command = [sys.executable, "-c", SCRIPT, str(ROOT), str(path), codec, str(SIZE)]
+    environment = {**os.environ, "MALLOC_PERTURB_": byte}
+    return subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env=environment, timeout=120
+    ).stdout.strip()
