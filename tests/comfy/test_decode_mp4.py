@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import io
+from pack.media.mp4 import Mp4Writer
 from pack.nodes.decode import DecodeMp4
 from pack.nodes.video import SaveMp4
 from pack.tests.toy.models import vae
@@ -34,6 +35,20 @@ def wan():
 def prefix(request):
     """A folder of its own below the output folder, and the beginning of a name."""
     return f"{request.node.name.split('[')[0]}/clip"
+
+
+@pytest.fixture
+def handed_over(monkeypatch):
+    """The frames of each clip as they went to the encoder, so that a difference shows whose it is: VAE or encoder."""
+    clips = {}
+    write = Mp4Writer.write
+
+    def note(writer, frame):
+        clips.setdefault(writer, []).append(np.array(frame))
+        write(writer, frame)
+
+    monkeypatch.setattr(Mp4Writer, "write", note)
+    return clips
 
 
 def latent(times=3):
@@ -135,10 +150,13 @@ class FailsLate:
         self.hook.remove()
 
 
-def test_out_of_memory_is_tried_smaller_and_the_clip_is_whole(wan, prefix):
+def test_out_of_memory_is_tried_smaller_and_the_clip_is_whole(wan, prefix, handed_over):
     decode(wan, prefix)
     with FailsLate(wan, torch.cuda.OutOfMemoryError("CUDA out of memory.")):
         decode(wan, prefix)
+    whole, discarded, smaller = map(np.stack, handed_over.values())
+    np.testing.assert_array_equal(discarded, whole[: len(discarded)])
+    np.testing.assert_allclose(smaller, whole, rtol=0, atol=1e-6)
     first, second = sorted(folder_of(prefix).iterdir())
     frames = [decoded(path) for path in (first, second)]
     assert frames[0].shape == frames[1].shape
@@ -161,11 +179,14 @@ def test_out_of_memory_twice_is_raised_as_it_is_and_the_latent_is_kept(wan, pref
     assert torch.equal(load_kept(prefix)["samples"], latent()["samples"])
 
 
-def test_a_resumed_clip_is_the_one_that_failed(wan, prefix):
+def test_a_resumed_clip_is_the_one_that_failed(wan, prefix, handed_over):
     with FailsLate(wan, RuntimeError("power")), pytest.raises(RuntimeError):
         decode(wan, prefix)
     decode(wan, prefix, samples=load_kept(prefix))
     decode(wan, prefix)
+    failed, resumed, whole = map(np.stack, handed_over.values())
+    np.testing.assert_array_equal(failed, whole[: len(failed)])
+    np.testing.assert_array_equal(resumed, whole)
     first, second = sorted(folder_of(prefix).glob("*.mp4"))
     assert first.read_bytes() == second.read_bytes()
 
