@@ -37,7 +37,7 @@ _HEX = re.compile(  # not within a file's name or an address, where hashes stand
     r"(?<![\w/.:=@\\-])(?=[0-9a-f]*\d)(?=\d*[a-f])[0-9a-f]{32,}(?![\w/\\-]|\.\w)", re.IGNORECASE
 )
 _HASH = r"(?:hash(?:es)?|sha-?\d*|md5|blake\w*|crc\d*|digest|checksum|fingerprint|commit|revision)"
-_HASH_PLACES = re.compile(rf"(?:^|_)(?:{_HASH}|versions)(?:_|$)|(?:^|_)(?:id|uuid|ver|version|rev|etag)$")
+_HASH_PLACES = re.compile(rf"(?:^|_)(?:{_HASH}|versions|is_changed)(?:_|$)|(?:^|_)(?:id|uuid|ver|version|rev|etag)$")
 _HASH_BEFORE = re.compile(rf"\b{_HASH}\W{{0,3}}$", re.IGNORECASE)
 _KEY_NAMES = re.compile(
     rf"(?:^|_)(?:{_SECRET}|api_?keys|\w*token|auth|secret|pass(?:word|wd|phrase)"

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from private import HIDDEN, Finding, Tell, clean_text, is_key_name, is_own_title, is_written
@@ -16,11 +18,11 @@ OPAQUE = re.compile(
 def findings(value: Any, prompts: bool = False) -> list[Finding]:
     """Returns what is private in a JSON value."""
     found: list[Finding] = []
-    clean(value, prompts, found.append)
+    clean(value, prompts, found.append, beside=value)
     return found
 
 
-def clean(value: Any, prompts: bool, tell: Tell, place: str = "") -> Any:
+def clean(value: Any, prompts: bool, tell: Tell, place: str = "", beside: Any = None) -> Any:
     """Returns a JSON value without what is private, and tells of each such thing.
 
     Args:
@@ -28,8 +30,17 @@ def clean(value: Any, prompts: bool, tell: Tell, place: str = "") -> Any:
         prompts: Whether what people wrote counts as private.
         tell: Takes each finding.
         place: Where in the file the value stands, for the findings.
+        beside: All that the file tells. A graph in it says which inputs of a prompt are options.
     """
-    return Cleaner(prompts, tell).clean(value, place)
+    return Cleaner(prompts, tell, frozenset(chosen(beside)) if prompts else frozenset()).clean(value, place)
+
+
+class Option(NamedTuple):
+    """What somebody chose in a list: class of the node, name of the input, and the option."""
+
+    kind: str
+    name: str
+    text: str
 
 
 class Cleaner(NamedTuple):
@@ -37,6 +48,7 @@ class Cleaner(NamedTuple):
 
     prompts: bool
     tell: Tell
+    options: frozenset[Option]
 
     def clean(self, value: Any, place: str, key: str = "", own: bool = False) -> Any:
         """Returns any value without what is private; `key` is the name that it stands under."""
@@ -66,10 +78,27 @@ class Cleaner(NamedTuple):
                 }  # ComfyUI writes a title here, and nothing else
             elif name == title:
                 cleaned[name] = self.clean_title(part, at, kind)
+            elif name == "inputs" == written and isinstance(part, dict):
+                cleaned[name] = self.clean_inputs(part, at, kind)
+            elif name == "is_changed" and written == "inputs":
+                self.clean(part, at, name)  # ComfyUI's note to itself, which may repeat any input: no copy needs it
             else:
                 key = named if named and name == "value" else name
                 cleaned[name] = self.clean(part, at, key, own or name == written)
         return cleaned
+
+    def clean_inputs(self, inputs: dict[str, Any], place: str, kind: str) -> dict[str, Any]:
+        """Cleans the inputs of an API prompt's node. Which of them are options, only a graph beside it can tell."""
+        free = {name: value for name, value in inputs.items() if not self.is_option(kind, name, value)}
+        cleaned = self.clean_object(free, place, own=True)
+        return {
+            name: cleaned[name] if name in free else self.clean(value, f"{place}.{name}", name)
+            for name, value in inputs.items()
+        }
+
+    def is_option(self, kind: str, name: str, value: Any) -> bool:
+        """Says whether a graph beside the prompt has a value in a list."""
+        return isinstance(value, str) and Option(kind, name, value) in self.options
 
     def clean_title(self, title: Any, place: str, kind: str) -> Any:
         """Empties the title that somebody gave to a node; ComfyUI's own stays."""
@@ -85,7 +114,7 @@ class Cleaner(NamedTuple):
                 pass
             else:
                 cleaned = self.clean(inner, place, key, own)
-                return text if cleaned == inner else json.dumps(cleaned, ensure_ascii=False)
+                return text if cleaned == inner else json.dumps(cleaned, ensure_ascii=text.isascii())
         if is_key_name(key) and text and text != HIDDEN:
             self.tell(Finding("key", place.lstrip("."), HIDDEN))
             return HIDDEN
@@ -126,6 +155,25 @@ def nature(value: dict[str, Any]) -> tuple[str, str, str]:
     return "", "", ""
 
 
+def chosen(value: Any) -> Iterator[Option]:
+    """Yields what graphs have as options, be they a JSON value or stand in its texts, as in a file's metadata."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError):
+            yield from chosen(json.loads(value))
+    elif isinstance(value, list):
+        for part in value:
+            yield from chosen(part)
+    elif isinstance(value, dict):
+        values = value.get("widgets_values")
+        if isinstance(values, list):
+            kind, _, _ = nature(value)
+            for one, widget in zip(values, widgets(value, values), strict=True):
+                if widget.name and not widget.free and isinstance(one, str):
+                    yield Option(kind, widget.name, one)
+        for part in value.values():
+            yield from chosen(part)
+
+
 class Widget(NamedTuple):
     """What a graph tells of one of a node's values; `free` unless it is one of several options."""
 
@@ -136,8 +184,8 @@ class Widget(NamedTuple):
 def widgets(node: dict[str, Any], values: list[Any]) -> list[Widget]:
     """Returns the widget of each of a node's values: they stand in the order of the inputs that have one.
 
-    Older frontends list only a few of them, and packs add values of their own: then whatever looks like a key counts as
-    the key that the node has a widget for.
+    Older frontends list only a few of them, and packs add values of their own: then none is known for an option, and
+    whatever looks like a key counts as the key that the node has a widget for.
     """
     slots = widgets_of(node.get("inputs")) or widgets_of(node.get("outputs"))  # a primitive has its target's widget
     secret = next((slot.name for slot in slots if is_key_name(slot.name)), "")
@@ -147,9 +195,9 @@ def widgets(node: dict[str, Any], values: list[Any]) -> list[Widget]:
             found.append(Widget("", value not in CONTROLS))
         else:
             found.append(slots.pop(0))
-    if secret and (slots or Widget("", True) in found):
+    if slots or Widget("", True) in found:
         return [
-            Widget(secret, True) if isinstance(value, str) and OPAQUE.fullmatch(value) else widget
+            Widget(secret if secret and isinstance(value, str) and OPAQUE.fullmatch(value) else widget.name, True)
             for value, widget in zip(values, found, strict=True)
         ]
     return found

@@ -75,7 +75,10 @@ def write_png(path: Path, target: Path, told: dict[str, str]) -> None:
 
     info = PngInfo()
     for name, text in told.items():
-        info.add_text(name, text)
+        add = (
+            info.add_text if text.isascii() else info.add_itxt
+        )  # ComfyUI reads either as UTF-8; the former has Latin-1
+        add(name, text)
     with Image.open(path) as picture:
         picture.save(target, pnginfo=info, save_all=getattr(picture, "is_animated", False))
 
@@ -121,14 +124,14 @@ def check(path: Path, prompts: bool, folder: Path | None) -> list[Finding]:
     """Returns what is private in a file, and writes a copy without it if a folder is given."""
     check_copies([path], folder)
     told, found = read(path), []
-    cleaned = {name: clean(value, prompts, found.append, name) for name, value in told.items()}
+    cleaned = {name: clean(value, prompts, found.append, name, told) for name, value in told.items()}
     if folder is not None:
         target = folder / path.name
-        if cleaned == told:
+        if found:
+            write(path, target, cleaned)
+        else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        else:
-            write(path, target, cleaned)
     return found
 
 

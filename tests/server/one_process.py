@@ -1,10 +1,14 @@
-"""ComfyUI's server and the client in one process: `python one_process.py BASE PORT OUT PROMPT NAME=VALUE ...`
+"""ComfyUI's server and the client in one process: `python one_process.py BASE PORT`
 
-Prints the saved files. A helper of test_client.py, which runs it in a process of its own, since ComfyUI reads sys.argv.
+Reads jobs from standard input, one a line, {prompt, values, target, stop}, and answers each with a line: {saved, error,
+text, said}. Ends with its input. A helper of test_client_one_process.py, which runs it in a process of its own, since
+ComfyUI reads sys.argv.
 """
 
 import importlib.util
+import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -34,7 +38,7 @@ def start_comfyui(base, port):
     database = f"sqlite:///{base}/user/comfyui.db"
     sys.argv = [
         "main.py", "--listen", "127.0.0.1", "--port", port, "--base-directory", base, "--database-url", database,
-        "--disable-api-nodes", *device_arguments(),
+        *device_arguments(),
     ]  # fmt: skip
     let_torchvision_import()
     import main
@@ -43,20 +47,70 @@ def start_comfyui(base, port):
     threading.Thread(target=lambda: loop.run_until_complete(start_all()), daemon=True).start()
 
 
-def run(base, port, out, prompt, *pairs):
-    """Runs a prompt on it."""
+class Watch:
+    """A display that keeps what is said, and at the first step of the sampler stops the job as it was told to.
+
+    Args:
+        stop: "" for not at all, "ctrl-c" for a signal to this process, "cancel" for a call from another thread.
+        cancel: Takes a job's id.
+    """
+
+    def __init__(self, stop, cancel):
+        self.stop = stop
+        self.cancel = cancel
+        self.said = []
+        self.title = ""
+
+    def say(self, text):
+        self.said.append(text)
+
+    def stage(self, title):
+        self.title = title
+
+    def step(self, done, total):
+        if self.title != "rCM Sampler":
+            return
+        stop, self.stop = self.stop, ""
+        if stop == "ctrl-c":
+            signal.raise_signal(signal.SIGINT)
+        elif stop == "cancel":
+            job = next(text.removeprefix("Job ") for text in self.said if text.startswith("Job "))
+            threading.Thread(target=lambda: self.said.append(self.cancel(job))).start()
+
+    def end(self):
+        pass
+
+
+def run(comfy_client, address, job):
+    """Runs one job and returns what became of it."""
+
+    def cancel(prompt_id):
+        server = comfy_client.Server(comfy_client.address.parse(address))
+        try:
+            return comfy_client.cancel.cancel(server, prompt_id)
+        finally:
+            server.close()
+
+    watch = Watch(job["stop"], cancel)
+    saved, error, text = [], "", ""
+    try:
+        saved = comfy_client.make(address, job["prompt"], job["values"], Path(job["target"]), display=watch)
+    except comfy_client.ClientError as problem:
+        saved, error, text = getattr(problem, "saved", []), type(problem).__name__, str(problem)
+    return {"saved": list(map(str, saved)), "error": error, "text": text, "said": watch.said}
+
+
+def serve(base, port):
+    """Starts ComfyUI, and runs one job after another on it."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever ComfyUI and its packs print is no answer
     start_comfyui(base, port)
-    comfy_client = client()
-    values = dict(pair.split("=", 1) for pair in pairs)
-    address = comfy_client.address.parse(f"http://127.0.0.1:{port}")
-    server = comfy_client.Server(address)
-    server.get("/system_stats")  # waits for it
-    server.close()
-    for path in comfy_client.make(str(address), prompt, values, Path(out)):
-        sys.stdout.write(f"saved {path}\n")
-    sys.stdout.flush()
+    comfy_client, address = client(), f"http://127.0.0.1:{port}"
+    for line in sys.stdin:
+        answers.write(json.dumps(run(comfy_client, address, json.loads(line))) + "\n")
+        answers.flush()
     os._exit(0)  # ComfyUI's threads have no end of their own
 
 
 if __name__ == "__main__":
-    run(*sys.argv[1:])
+    serve(*sys.argv[1:])

@@ -1,11 +1,8 @@
 """What the share check takes for private in a graph or a prompt, and what not."""
 
-import json
-
 import pytest
 from pack.hosted import masking
 from pack.tests.toy.private_things import GRAPH, HEX, NAMED, PROMPT, ROOT, UUID, cleaned, kinds, node
-from private import is_own_title
 from share_check import check, clean, findings
 
 
@@ -173,74 +170,13 @@ def test_folders_that_machines_keep_their_files_in_are_private(folder):
     assert cleaned(node([f"see {folder}ada/a.png"])) == node(["see a.png"])
 
 
-@pytest.mark.parametrize("name", ["positive", "negative", "text_g", "text_l", "wildcard_text", "caption", "prompt_2"])
-def test_one_word_under_the_name_of_a_text_is_a_prompt(name):
-    assert kinds({"1": {"class_type": "Other", "inputs": {name: "ada"}}}, prompts=True) == ["prompt"]
-    assert kinds({"nodes": [node(["ada"], name)]}, prompts=True) == ["prompt"]
-
-
-@pytest.mark.parametrize(
-    "words", ["Ada waves", "ada,waves", "一只猫在花园里", '{"0": "Ada waves"}', "[Ada:Eve:0.5] waves"]
-)
-def test_words_under_any_name_are_a_prompt(words):
-    for graph in ({"1": {"class_type": "Other", "inputs": {"x": words}}}, {"nodes": [node([words])]}):
-        assert kinds(graph, prompts=True) == ["prompt"]
-        assert "Ada" not in (text := json.dumps(cleaned(graph, True), ensure_ascii=False))
-        assert "猫" not in text
-
-
-def test_files_options_numbers_and_links_are_no_prompts():
-    values = {
-        "a": "wan 2.2.safetensors",
-        "b": "cat 2.png [input]",
-        "c": "lanczos",
-        "d": "1.0 .93 | .5",
-        "text": ["4", 0],
-    }
-    assert findings({"1": {"class_type": "Other", "inputs": values}}, prompts=True) == []
-    option = node(["nearest exact"], "method")
-    option["inputs"][1]["type"] = "COMBO"
-    assert findings({"nodes": [option]}, prompts=True) == []
-
-
-def test_no_option_of_this_packs_nodes_is_a_prompt():
-    schemas = json.loads((ROOT / "tests" / "data" / "schemas.json").read_text(encoding="utf-8"))
-    inputs = [(name, given) for schema in schemas.values() for name, given in schema["inputs"].items()]
-    options = [(name, option) for name, given in inputs for option in given.get("options", [])]
-    assert len(options) > 50
-    for name, option in options:
-        assert findings({"1": {"class_type": "Other", "inputs": {name: option}}}, prompts=True) == []
-        assert findings({"nodes": [node([option])]}, prompts=True) == []  # as in graphs that do not name their widgets
-
-
-def test_the_titles_that_people_gave_are_prompts():
-    graph = {
-        "nodes": [{**node([]), "title": "Ada's birthday"}, {**node([], kind="VAEDecode"), "title": "VAE Decode"}],
-        "groups": [{"title": "For Eve", "bounding": [0, 0, 1, 1]}, {"title": "Group", "bounding": [0, 0, 1, 1]}],
-        "definitions": {"subgraphs": [{"id": UUID, "name": "Ada's", "nodes": [], "inputNode": {}}]},
-    }
-    prompt = {"1": {"class_type": "LoadImage", "inputs": {}, "_meta": {"title": "Ada at home"}}}
-    assert kinds([graph, prompt]) == []
-    assert kinds([graph, prompt], prompts=True) == ["prompt"] * 4
-    assert [part["title"] for part in cleaned(graph, True)["nodes"]] == ["", "VAE Decode"]
-    assert cleaned(prompt, True)["1"]["_meta"] == {"title": ""}
-
-
-@pytest.mark.parametrize(
-    ("kind", "title"),
-    [
-        ("UNETLoader", "Load Diffusion Model"),
-        ("CLIPTextEncode", "CLIP Text Encode (Prompt)"),
-        ("KSamplerAdvanced", "KSampler (Advanced)"),
-        ("EmptyHunyuanLatentVideo", "Empty HunyuanVideo 1.0 Latent"),
-        ("Wan22Turbo_Resolution", "Fit to 720p"),
-        ("MarkdownNote", "Markdown Note"),
-        (UUID, "New Subgraph"),
-    ],
-)
-def test_the_titles_that_comfyui_gives_are_not(kind, title):
-    assert is_own_title(title, kind)
-    assert findings({"1": {"class_type": kind, "inputs": {}, "_meta": {"title": title}}}, prompts=True) == []
+def test_what_comfyui_notes_of_a_nodes_inputs_is_checked_and_not_copied():
+    noted = {"1": {"class_type": "LoadImage", "inputs": {"image": "cat.png"}, "is_changed": [HEX * 2]}}
+    assert findings(noted, prompts=True) == []  # the picture's hash
+    noted["2"] = {"class_type": "Lora", "inputs": {"x": "a.pt"}, "is_changed": [[["/home/ada/a.pt", 1.0, 2]]]}
+    assert kinds(noted) == ["path"]
+    assert {entry for one in cleaned(noted).values() for entry in one} == {"class_type", "inputs"}
+    assert cleaned({"is_changed": "Ada waves"}) == {"is_changed": "Ada waves"}  # only where ComfyUI writes it
 
 
 @pytest.mark.parametrize(

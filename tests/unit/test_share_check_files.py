@@ -62,6 +62,17 @@ def test_the_copy_of_a_picture_has_its_pixels(tmp_path):
         assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
+@pytest.mark.parametrize("escaped", [True, False], ids=["as ComfyUI writes it", "UTF-8"])
+@pytest.mark.parametrize("letters", ["1 · café", "猫"])
+def test_the_copy_of_a_picture_has_its_letters_in_utf_8(tmp_path, letters, escaped):
+    info = PngInfo()
+    info.add_itxt("workflow", json.dumps({"nodes": ["/home/ada/x", letters]}, ensure_ascii=escaped))
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
+    assert check(tmp_path / "a.png", False, tmp_path / "shared")
+    content = (tmp_path / "shared" / "a.png").read_bytes()
+    assert json.dumps(["x", letters], ensure_ascii=escaped).encode() in content  # ComfyUI decodes all text so
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_copy_of_a_clip_has_its_packets_and_opens_as_its_graph(tmp_path, codec):
     write_mp4(tmp_path / "a.mp4", codec)
