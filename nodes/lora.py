@@ -1,5 +1,6 @@
 """Load LoRA with Trigger Words: one LoRA, or a pair, on both experts, and its words in the prompt."""
 
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -91,7 +92,9 @@ class Lora(io.ComfyNode):
         settings = {Path(path).with_name(peft.CONFIG) for path in files}
         beside = [sidecar for path in files for sidecar in triggers.sidecars_of(path)]
         beside += sorted(path for path in settings if path.is_file())
-        return [(str(path), os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
+        seen = [(str(path), os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
+        # A hash, for ComfyUI keeps it in the prompt that it writes into PNGs, and paths are private.
+        return hashlib.sha256(repr(seen).encode()).hexdigest()
 
     @classmethod
     def execute(

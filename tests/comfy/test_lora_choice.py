@@ -117,4 +117,5 @@ def test_a_new_partner_or_new_words_make_the_node_run_again(high, low, add_lora,
     os.utime(path, (2e9, 2e9))
     seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
     assert len({str(fingerprint) for fingerprint in seen}) == 6
+    assert not any(models.name in str(fingerprint) or os.sep in str(fingerprint) for fingerprint in seen)
     assert Lora.fingerprint_inputs(lora_high=None, lora_low="auto") is None
