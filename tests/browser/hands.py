@@ -141,7 +141,7 @@ def open_template(page, name=LOCAL):
 
 
 def missing_models(page):
-    """The lines of ComfyUI's list: in a dialog that opens by itself, or in a panel that an older one has not."""
+    """The lines of ComfyUI's list: in a panel behind a button; once in a dialog that opened by itself."""
     asks = page.get_by_test_id("error-overlay-see-errors")
     asks.or_(page.locator(".comfy-missing-models")).first.wait_for()
     if asks.is_visible():

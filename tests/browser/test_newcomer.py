@@ -76,7 +76,7 @@ def page(browser, fresh):
 def templates(page):
     """The cards of this pack in the template browser: name -> width of the thumbnail."""
     try:
-        page.get_by_role("dialog").wait_for(timeout=10_000)  # a new user is met with the template browser
+        page.get_by_role("dialog").wait_for(timeout=20_000)  # a new user is met with the template browser
     except NotThere:
         pass
     else:
@@ -110,12 +110,13 @@ def offers(opened):
     """What ComfyUI says of the models that are missing: a line and a link each. Closed again after that."""
     rows = missing_models(opened)
     picture(opened, "3_models")
-    said = []
+    said, link = [], ""
     for row in rows.all():
         assert row.get_by_role("button", name="Download").is_enabled()
         row.get_by_role("button", name="Copy URL").click()
-        opened.wait_for_timeout(200)
-        said.append((row.inner_text(), opened.evaluate("() => navigator.clipboard.readText()")))
+        opened.wait_for_function("async before => await navigator.clipboard.readText() !== before", arg=link)
+        link = opened.evaluate("() => navigator.clipboard.readText()")
+        said.append((row.inner_text(), link))
     opened.wait_for_function("() => !document.querySelector('.p-toast-message')")  # it says each time what it did
     put_away(opened)
     return said
@@ -231,15 +232,14 @@ def test_with_the_files_where_it_said_and_the_page_refreshed_it_runs(opened, off
     wait_until_ready(opened)
     browse_templates(opened, FOLDER)
     open_template(opened)
-    opened.wait_for_timeout(3000)  # as long as it took to say what is missing
-    assert not opened.get_by_test_id("error-overlay-see-errors").is_visible()
-    assert not opened.get_by_role("dialog").is_visible()
     opened.evaluate(DRAFT)
     opened.get_by_test_id("queue-button").click()
     opened.wait_for_function(
         "() => [...document.querySelectorAll('video')].some(clip => clip.videoWidth)", timeout=180_000
     )
     picture(opened, "7_clip")
+    assert not opened.get_by_test_id("error-overlay-see-errors").is_visible()
+    assert not opened.get_by_role("dialog").is_visible()
     assert [path.suffix for path in (fresh.base / "output" / "video").iterdir()] == [".mp4"]
     assert opened.page_errors == []
 
