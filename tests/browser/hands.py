@@ -10,6 +10,11 @@ GRAPHS = ROOT / "workflows"
 PICTURES = ROOT / "output" / "screenshots"
 LOCAL, HOSTED = "wan22_turbo_i2v", "wan22_hosted_i2v"
 POSTED = "async () => (await app.graphToPrompt()).output"
+MISSING_MODEL = ", ".join([
+    "[data-testid=missing-model-importable-rows] > div",  # 0.30
+    "div:has(> div > [data-testid=missing-model-copy-url])",  # 0.26
+    ".comfy-missing-models li",  # 0.16
+])  # fmt: skip
 TEXT = """type => app.graph.nodes.find(node => node.type === type)?.widgets
     .find(widget => widget.name === 'wan22_turbo_report')?.value ?? ''"""
 
@@ -146,9 +151,15 @@ def missing_models(page):
     asks.or_(page.locator(".comfy-missing-models")).first.wait_for()
     if asks.is_visible():
         asks.click()
-    rows = page.locator("[data-testid=missing-model-importable-rows] > div, .comfy-missing-models li")
+    rows = page.locator(MISSING_MODEL)
     rows.first.wait_for()
     return rows
+
+
+def words_of(row):
+    """What such a line says, with the heading above it, where the frontend of ComfyUI 0.26 has the folder."""
+    heading = row.locator("xpath=self::*[.//*[@data-testid='missing-model-copy-url']]/../../div[1]")
+    return " ".join([*heading.all_inner_texts(), row.inner_text()])
 
 
 def put_away(page):
