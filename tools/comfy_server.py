@@ -31,6 +31,7 @@ class ComfyServer:
         port: To listen on; 0 takes a free one.
         folder: Name of the pack's folder in custom_nodes.
         environment: Variables of the process, beside those of this one.
+        cloned: Installs the pack as people do, with `git clone`: what is committed, without what lies about.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class ComfyServer:
         port: int = 0,
         folder: str = "wan22-turbo",
         environment: Mapping[str, str] | None = None,
+        cloned: bool = False,
     ):
         self.base = base
         self.arguments = arguments
         self.port = port or free_port()
         self.folder = folder
         self.environment = {**os.environ, **(environment or {})}
+        self.install = clone if cloned else link
         self.log = base / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -55,7 +58,8 @@ class ComfyServer:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "ComfyServer":
-        make_base(self.base, self.folder)
+        make_base(self.base)
+        self.install(self.base / "custom_nodes" / self.folder)
         command = [
             sys.executable, str(ROOT / "tools" / "launch.py"), "--listen", "127.0.0.1", "--port", str(self.port),
             "--base-directory", str(self.base), "--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}",
@@ -130,11 +134,14 @@ class ComfyServer:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-def make_base(base: Path, folder: str) -> None:
-    """Makes a ComfyUI base directory that holds this pack, linked where the system allows it, else copied."""
+def make_base(base: Path) -> None:
+    """Makes the folders of a ComfyUI base directory that are missing."""
     for name in FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
-    installed = base / "custom_nodes" / folder
+
+
+def link(installed: Path) -> None:
+    """Puts this pack there, linked where the system allows it, else copied."""
     if installed.is_symlink():
         installed.unlink()
     elif installed.exists():
@@ -143,6 +150,11 @@ def make_base(base: Path, folder: str) -> None:
         installed.symlink_to(ROOT, target_is_directory=True)
     except OSError:  # Windows without the right to make links
         shutil.copytree(ROOT, installed, ignore=shutil.ignore_patterns(".git", "output", "__pycache__"))
+
+
+def clone(installed: Path) -> None:
+    """Puts this pack there as its last commit has it. The folder must not be there yet."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(installed)], check=True)
 
 
 def free_port() -> int:

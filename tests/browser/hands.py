@@ -10,6 +10,11 @@ GRAPHS = ROOT / "workflows"
 PICTURES = ROOT / "output" / "screenshots"
 LOCAL, HOSTED = "wan22_turbo_i2v", "wan22_hosted_i2v"
 POSTED = "async () => (await app.graphToPrompt()).output"
+MISSING_MODEL = ", ".join([
+    "[data-testid=missing-model-importable-rows] > div",  # 0.30
+    "div:has(> div > [data-testid=missing-model-copy-url])",  # 0.26
+    ".comfy-missing-models li",  # 0.16
+])  # fmt: skip
 TEXT = """type => app.graph.nodes.find(node => node.type === type)?.widgets
     .find(widget => widget.name === 'wan22_turbo_report')?.value ?? ''"""
 
@@ -125,3 +130,44 @@ def invalid(tab):
     """The lists that Nodes 2.0 frames in red, as their value is none of theirs: node and widget."""
     return tab.evaluate("""() => [...document.querySelectorAll('[data-node-id] :is([aria-invalid="true"], .p-invalid)')]
         .map(list => [list.closest('[data-node-id]').dataset.nodeId, list.ariaLabel])""")
+
+
+def browse_templates(page, folder):
+    """Opens the template browser at the pack in a folder, by clicks."""
+    page.get_by_role("button", name="Templates").first.click()
+    page.get_by_role("dialog").get_by_text(folder, exact=True).first.click()
+
+
+def open_template(page, name=LOCAL):
+    """Clicks on a graph of the template browser, and waits until it is on the canvas."""
+    page.get_by_test_id(f"template-workflow-{name}").click()
+    page.get_by_test_id("template-workflows-content").wait_for(state="hidden")
+    page.wait_for_function("count => app.graph.nodes.length === count", arg=len(shipped(name)["nodes"]))
+
+
+def missing_models(page):
+    """The lines of ComfyUI's list: in a panel behind a button; once in a dialog that opened by itself."""
+    asks = page.get_by_test_id("error-overlay-see-errors")
+    asks.or_(page.locator(".comfy-missing-models")).first.wait_for()
+    if asks.is_visible():
+        asks.click()
+    rows = page.locator(MISSING_MODEL)
+    rows.first.wait_for()
+    return rows
+
+
+def words_of(row):
+    """What such a line says, with the heading above it, where the frontend of ComfyUI 0.26 has the folder."""
+    heading = row.locator("xpath=self::*[.//*[@data-testid='missing-model-copy-url']]/../../div[1]")
+    return " ".join([*heading.all_inner_texts(), row.inner_text()])
+
+
+def put_away(page):
+    """Closes the dialog that lies over the graph, else the panel beside it."""
+    dialog = page.get_by_role("dialog")
+    if dialog.is_visible():
+        dialog.get_by_role("button", name="Close").first.click()
+        dialog.wait_for(state="hidden")
+    else:
+        page.get_by_role("button", name="Toggle properties panel").first.click()
+        page.get_by_test_id("properties-panel").wait_for(state="hidden")
