@@ -79,8 +79,12 @@ def fit(query: Query) -> Answer:
 
 def loras(query: Query) -> Answer:
     """Answers what the files of Load LoRA with Trigger Words say about themselves, by `lora_high` and `lora_low`."""
+    chosen = text_of(query, "lora_high"), text_of(query, "lora_low")
+    valid = lora_node.Lora.validate_inputs(*chosen)
+    if valid is not True:
+        return refusal(valid)  # of both files, where both are missing
     try:
-        high, low, source = lora_node.choose_files(text_of(query, "lora_high"), text_of(query, "lora_low"))
+        high, low, source = lora_node.choose_files(*chosen)
         words = lora_node.words_of((high, low), "")
         lines = []
         for expert, file, named in zip(("high", "low"), (high, low), pairing.experts_of(high, low), strict=True):

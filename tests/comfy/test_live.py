@@ -111,7 +111,10 @@ def test_swapped_absent_and_no_loras(add_lora):
     assert swapped["text"].endswith("\nTrigger words: the files name none")
     absent = live.loras({"lora_high": "../../absent.safetensors", "lora_low": "auto"})
     assert absent["refused"]
-    assert absent["text"].startswith("'absent.safetensors' is not in ComfyUI's folder 'loras'.")
+    assert absent["text"].startswith("lora_high: 'absent.safetensors' is not in ComfyUI's folder 'loras'.")
+    both = live.loras({"lora_high": "a.safetensors", "lora_low": "b.safetensors"})
+    assert "lora_high: 'a.safetensors' is not" in both["text"]
+    assert "lora_low: 'b.safetensors' is not" in both["text"]
 
 
 def test_a_lora_that_cannot_be_read_is_a_sentence(add_lora, monkeypatch):
