@@ -94,7 +94,7 @@ def test_the_lora_is_described_and_its_words_are_filled_in_by_a_click(tab):
     look_at(tab, lora)
     choose(tab, lora, "lora_high", STYLE)
     choose(tab, lora, "lora_low", "auto")
-    wait_for_text(tab, lora, f"high: {STYLE}\n  rank 4, made for wan22_14b, named for the high-noise expert")
+    wait_for_text(tab, lora, f"high: {STYLE}\n  rank 64, made for wan22_14b, named for the high-noise expert")
     wait_for_text(tab, lora, "low: style_low_noise.safetensors (auto: paired by name)")
     wait_for_text(tab, lora, r"Trigger words: wtrclr \(soft\)")
     before = saved(tab)
