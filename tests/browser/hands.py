@@ -77,19 +77,86 @@ def step_up(tab, node, widget):
         click_canvas(tab, node, widget, 1.0)
 
 
+def type_number(tab, node, widget, value):
+    """Clicks on a number and types another: in the canvas's dialog, or in Nodes 2.0, which folds rare ones away."""
+    if tab.nodes_2:
+        box = tab.locator(f"[data-node-id='{id_of(tab, node)}']")
+        row = box.locator(f"[aria-label='{widget}']")
+        if not row.count():
+            box.get_by_role("button", name="Show advanced inputs").click()
+        row.get_by_role("spinbutton").locator("xpath=following-sibling::div").click()  # what is dragged lies over it
+    else:
+        click_canvas(tab, node, widget, 0.5)
+        tab.locator(".graphdialog input").wait_for()
+    tab.keyboard.press("Control+a")
+    tab.keyboard.type(str(value))
+    tab.keyboard.press("Enter")
+
+
+def choose_picture(tab, name):
+    """Chooses the picture of Load Image with the mouse: from the canvas's list, or among Nodes 2.0's thumbnails."""
+    look_at(tab, "LoadImage")
+    if tab.nodes_2:
+        tab.locator(f"[data-node-id='{id_of(tab, 'LoadImage')}'] .lg-node-widgets button").first.click()
+        tab.locator(f"img[alt='{name}'][draggable=false]").click()
+    else:
+        choose(tab, "LoadImage", "image", name)
+
+
+def bypass(tab, node):
+    """Clicks on a node's title and presses the keys that take it out of the run, or back in."""
+    tab.mouse.click(*at(tab, node, 80, -15))
+    tab.keyboard.press("Control+b")
+
+
+def copied(tab, field):
+    """Marks the first line of a text with the mouse, and returns what Ctrl+C takes of it."""
+    tab.context.grant_permissions(["clipboard-read"])
+    box = field.bounding_box()
+    left, right, line = box["x"] + 7, box["x"] + box["width"] - 4, box["y"] + 12
+    tab.mouse.move(left, line)
+    tab.mouse.down()
+    tab.mouse.move(right, line, steps=5)
+    tab.mouse.up()
+    tab.keyboard.press("Control+c")
+    return tab.evaluate("() => navigator.clipboard.readText()")
+
+
+def open_file(tab, file):
+    """Opens a graph with the keys and the dialog for it."""
+    with tab.expect_file_chooser() as chooser:
+        tab.keyboard.press("Control+o")
+    chooser.value.set_files(file)
+    tab.wait_for_timeout(400)
+
+
+def run(tab):
+    """Presses the Run button above the graph; returns how the run ended."""
+    tab.evaluate("""() => { window.ended = new Promise(resolve => {
+        for (const kind of ['execution_success', 'execution_error'])
+            app.api.addEventListener(kind, () => setTimeout(() => resolve(kind), 100), {once: true}); }); }""")
+    tab.locator("[data-testid=queue-button], .comfyui-queue-button [aria-label=Run]").first.click()
+    return tab.evaluate("() => window.ended")
+
+
 def click_canvas(tab, node, widget, across):
-    x, y = tab.evaluate(
-        """([type, name, across]) => {
-        const node = app.graph.nodes.find(node => node.type === type);
-        const widget = node.widgets.find(widget => widget.name === name);
-        const {scale, offset} = app.canvas.ds, box = app.canvas.canvas.getBoundingClientRect();
-        const inside = across === 1 ? node.size[0] - 25 : node.size[0] * across;
-        return [box.left + (node.pos[0] + inside + offset[0]) * scale,
-                box.top + (node.pos[1] + widget.y + 10 + offset[1]) * scale]; }""",
-        [node, widget, across],
+    width, top = tab.evaluate(
+        """([type, name]) => { const node = app.graph.nodes.find(node => node.type === type);
+        return [node.size[0], node.widgets.find(widget => widget.name === name).y]; }""",
+        [node, widget],
     )
-    tab.mouse.click(x, y)
+    tab.mouse.click(*at(tab, node, width - 25 if across == 1 else width * across, top + 10))
     tab.wait_for_timeout(100)
+
+
+def at(tab, node, x, y):
+    """The place on the screen that is so many of the graph's pixels right of and below a node's corner."""
+    return tab.evaluate(
+        """([type, x, y]) => { const node = app.graph.nodes.find(node => node.type === type);
+        const {scale, offset} = app.canvas.ds, {left, top} = app.canvas.canvas.getBoundingClientRect();
+        return [left + (node.pos[0] + x + offset[0]) * scale, top + (node.pos[1] + y + offset[1]) * scale]; }""",
+        [node, x, y],
+    )
 
 
 def id_of(tab, node):

@@ -1,10 +1,17 @@
 """Help pages, names and options as a person sees them, in English and Chinese."""
 
 import json
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import pytest
-from pack.tests.browser.hands import reload
+from find_browser import frontend
+from pack.tests.browser.conftest import listen
+from pack.tests.browser.hands import TEXT, reload, shipped
+from pack.tests.toy import models as toy
+from PIL import Image
+from safetensors.torch import save_file
 
 pytestmark = pytest.mark.browser
 
@@ -32,23 +39,80 @@ ONE_NODE = """([type, values]) => {
 SELECT = "() => { app.canvas.deselectAll(); app.canvas.selectNode(app.graph.nodes[0]); }"
 TOO_WIDE = """tables => tables.filter(table => table.scrollWidth > table.clientWidth + 1)
     .map(table => [table.scrollWidth, table.clientWidth, table.innerText])"""
-MARGIN = 14  # pixels around a node in its picture
-TITLE_HEIGHT = 30
+
+WORDS = "orbit 180 around the subject"  # of the LoRA in the shipped graphs
+PICTURE = "portrait.png"
+LIVE = {  # node id -> a part of what it says before a run, in its picture
+    "Wan22Turbo_Sampler": "2 high + 2 low",
+    "Wan22Turbo_Lora": WORDS,
+    "Wan22Turbo_Resolution": "1600x1066 -> ",
+    "Wan22Turbo_Hosted": "About $0.15, prices of September 2026\nThere is a key for WaveSpeed.",
+}
+WIDTHS = {"Wan22Turbo_Loader": 540, "Wan22Turbo_Hosted": 500}  # pixels, where names or the help page want another
+# Shows one node of a graph, or a new one, without the others; returns what a picture of it shows of the screen.
+ALONE = """async ([graph, type, wanted]) => {
+    if (graph) await app.loadGraphData(graph); else { app.graph.clear(); app.graph.add(LiteGraph.createNode(type)); }
+    for (const node of app.graph.nodes) node.pos = [node.type === type ? 0 : -4000, 0];
+    const node = app.graph.nodes.find(node => node.type === type);
+    node.setSize([wanted ?? node.size[0], node.computeSize()[1]]);
+    app.canvas.links_render_mode = LiteGraph.HIDDEN_LINK;
+    app.canvas.ds.scale = 1.5;
+    app.canvas.ds.offset = [250, 120];
+    app.canvas.deselectAll();
+    app.canvas.setDirty(true, true);
+    const [margin, title] = [14, LiteGraph.NODE_TITLE_HEIGHT], [width, height] = node.size;
+    return {x: (250 - margin) * 1.5, y: (120 - title - margin) * 1.5,
+        width: (width + 2 * margin) * 1.5, height: (height + title + 2 * margin) * 1.5};
+}"""
 
 in_each_language = pytest.mark.parametrize("page", ["en", "zh"], indirect=True)
+
+
+@contextmanager
+def in_language(tab, server, locale):
+    server.set_setting("Comfy.Locale", locale)
+    server.set_setting("Comfy.NodeBadge.NodeSourceBadgeMode", "None")  # it would show the folder's name for the test
+    try:
+        reload(tab)
+        tab.locale = locale
+        yield tab
+    finally:
+        server.set_setting("Comfy.Locale", "en")
 
 
 @pytest.fixture
 def page(page, server, request):
     """The frontend in a language."""
-    server.set_setting("Comfy.Locale", request.param)
-    server.set_setting("Comfy.NodeBadge.NodeSourceBadgeMode", "None")  # it would show the folder's name for the test
-    try:
-        reload(page)
-        page.locale = request.param
-        yield page
-    finally:
-        server.set_setting("Comfy.Locale", "en")
+    with in_language(page, server, request.param) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def easel(comfyui):
+    """A ComfyUI with a key for hosted models, a picture of a usual size, and the files that a shipped graph names."""
+    inputs, models = comfyui.base / "input", comfyui.base / "models"
+    metadata = {"modelspec.trigger_phrase": WORDS, "ss_base_model_version": "wan22_14b"}
+    files = [inputs / PICTURE, *(models / row["directory"] / row["name"] for row in model_rows())]
+    Image.open(inputs / "example.png").resize((1600, 1066)).save(files[0])
+    for file in files[1:]:
+        file.parent.mkdir(exist_ok=True)
+        save_file(toy.lora(0, rank=16), file, metadata)  # only those of LoRAs are read
+    yield comfyui
+    for file in files:
+        file.unlink()
+
+
+def model_rows():
+    """The files that the graph of the pictures names, each once."""
+    nodes = shipped("wan22_lora_i2v")["nodes"]
+    return {row["name"]: row for node in nodes for row in node["properties"].get("models", [])}.values()
+
+
+@pytest.fixture(scope="module")
+def studio(browser, easel, request):
+    """Its frontend in a language, for all pictures."""
+    with frontend(browser, easel, listen) as tab, in_language(tab, easel, request.param):
+        yield tab
 
 
 def translated(locale, node_id):
@@ -162,20 +226,44 @@ def test_an_option_is_chosen_by_its_label(page):
     assert page.evaluate("() => app.graph.nodes[0].widgets[2].value") == "pad"
 
 
-@in_each_language
-def test_pictures_of_the_nodes(page):
+@pytest.mark.parametrize("studio", ["en", "zh"], indirect=True)
+@pytest.mark.parametrize("node_id", NODE_IDS)
+def test_picture_of_a_node(studio, node_id):
     """Leaves a picture of each node under output/screenshots/nodes, as they lie in web/docs/images."""
+    box = studio.evaluate(ALONE, [sketch(node_id), node_id, WIDTHS.get(node_id)])
+    if node_id in LIVE:
+        studio.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node_id, LIVE[node_id]])
+        field = studio.get_by_label("what a run will do", exact=True)
+        assert field.evaluate("field => field.style.color") == "", field.input_value()  # a refusal is red
+        assert field.evaluate("field => field.scrollHeight <= field.clientHeight"), field.input_value()
+    studio.wait_for_timeout(400)  # until it is drawn
     folder = PICTURES / "nodes"
     folder.mkdir(parents=True, exist_ok=True)
-    for node_id in NODE_IDS:
-        size = one_node(page, node_id)
-        page.wait_for_timeout(400)  # until it is drawn
-        clip = {
-            "x": (250 - MARGIN) * 1.5,
-            "y": (120 - TITLE_HEIGHT - MARGIN) * 1.5,
-            "width": (size["width"] + 2 * MARGIN) * 1.5,
-            "height": (size["height"] + TITLE_HEIGHT + 2 * MARGIN) * 1.5,
-        }
-        name = f"{node_id}.jpg" if page.locale == "en" else f"{node_id}.{page.locale}.jpg"
-        picture = page.screenshot(path=folder / name, clip=clip, type="jpeg", quality=85)
-        assert len(picture) > 2_000
+    name = f"{node_id}.jpg" if studio.locale == "en" else f"{node_id}.{studio.locale}.jpg"
+    Image.open(BytesIO(studio.screenshot(clip=box))).convert("RGB").save(folder / name, quality=85, progressive=True)
+    assert (folder / name).stat().st_size > 2_000
+    assert studio.page_errors == []
+
+
+def sketch(node_id):
+    """A graph of one node with the values of a shipped graph, linked to nothing but the picture of Load Image."""
+    for name in ("wan22_lora_i2v", "wan22_hosted_i2v", "wan22_long_clip_i2v"):
+        graph = shipped(name)
+        alike = [node for node in graph["nodes"] if node["type"] == node_id]
+        if alike:
+            break
+    else:
+        return None
+    node = next((node for node in alike if WORDS in node["widgets_values"]), alike[0])
+    source = next(each for each in graph["nodes"] if each["type"] == "LoadImage")
+    source["widgets_values"][0] = PICTURE
+    node["widgets_values"] = ["fixed" if value == "randomize" else value for value in node["widgets_values"]]
+    links = [link for link in graph["links"] if link[1] == source["id"] and link[3] == node["id"]]
+    for each in (node, source):
+        each.pop("title", None)  # the node's own, in the language
+        each["mode"] = 0  # not bypassed
+        for slot in each["inputs"]:
+            slot["link"] = slot["link"] if slot["link"] in [link[0] for link in links] else None
+        for slot in each["outputs"]:
+            slot["links"] = []
+    return {**graph, "nodes": [source, node], "links": links, "groups": []}

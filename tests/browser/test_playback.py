@@ -53,11 +53,18 @@ PIXELS = """points => {
     context.drawImage(video, 0, 0);
     return points.map(([x, y]) => Array.from(context.getImageData(x, y, 1, 1).data).slice(0, 3));
 }"""
+# What the browser tells the page when a file is let go over the canvas.
 DROP = """async name => {
     const answer = await fetch('/view?type=output&filename=' + encodeURIComponent(name));
     const file = new File([await answer.blob()], name, {type: 'video/mp4'});
+    const transfer = new DataTransfer(), canvas = app.canvas.canvas;
+    transfer.items.add(file);
     app.graph.clear();
-    await app.handleFile(file);
+    for (const kind of ['dragenter', 'dragover', 'drop']) {
+        const place = {clientX: canvas.clientWidth / 2, clientY: canvas.clientHeight / 2};
+        canvas.dispatchEvent(
+            new DragEvent(kind, {...place, dataTransfer: transfer, bubbles: true, cancelable: true}));
+    }
     return file.size;
 }"""
 

@@ -20,7 +20,7 @@ def server(tmp_path_factory):
     tiny_models(base / "models")
     metadata = {"modelspec.trigger_phrase": "wtrclr (soft)", "ss_base_model_version": "wan22_14b"}
     for seed, name in enumerate((STYLE, STYLE.replace("high", "low"))):
-        save_file(toy.lora(seed), base / "models" / "loras" / name, metadata)
+        save_file(toy.lora(seed, rank=64), base / "models" / "loras" / name, metadata)
     (base / "input").mkdir()
     Image.new("RGB", (451, 300), "teal").save(base / "input" / "example.png")
     exif = Image.Exif()

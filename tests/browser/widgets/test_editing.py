@@ -6,16 +6,18 @@ import pytest
 from pack.tests.browser.hands import (
     HOSTED,
     POSTED,
+    bypass,
     choose,
+    choose_picture,
     complaints,
     load,
     look_at,
     picture,
     saved,
-    set_value,
     shipped,
     step_up,
     twin,
+    type_number,
     value_of,
     wait_for_text,
 )
@@ -34,7 +36,7 @@ def test_the_plan_follows_the_widgets(tab):
     choose(tab, sampler, "schedule", "lightning")
     wait_for_text(tab, sampler, "2 high + 3 low | 1.0000 .9524")
     choose(tab, sampler, "schedule", "rcm")
-    set_value(tab, sampler, "steps", 8)
+    type_number(tab, sampler, "steps", 8)
     wait_for_text(tab, sampler, "3 high + 5 low | .9950 .9677")
     step_up(tab, sampler, "steps")
     wait_for_text(tab, sampler, "rCM takes 1 to 8 steps, got 9. For more, use the shifted schedule")
@@ -42,12 +44,12 @@ def test_the_plan_follows_the_widgets(tab):
     prompt = twin()
     prompt["7"]["inputs"]["steps"] = 9
     assert tab.evaluate(POSTED) == prompt
-    set_value(tab, sampler, "steps", 4)
-    set_value(tab, sampler, "sigma_max", 3)
+    type_number(tab, sampler, "steps", 4)
+    type_number(tab, sampler, "sigma_max", 3)
     wait_for_text(tab, sampler, "sigma_max must be above 14.1")
-    set_value(tab, sampler, "sigma_max", 80)
+    type_number(tab, sampler, "sigma_max", 80)
     wait_for_text(tab, sampler, "| .9877 .9338")
-    set_value(tab, sampler, "boundary", 0.5)
+    type_number(tab, sampler, "boundary", 0.5)
     wait_for_text(tab, sampler, "4 high |")
     assert tab.errors == []
 
@@ -77,9 +79,10 @@ def test_size_and_crop_are_shown_before_the_run(tab):
     prompt = twin()
     prompt["5"]["inputs"].update(tier="480p", aspect="1:1", fit="pad")
     assert tab.evaluate(POSTED) == prompt
-    set_value(tab, "LoadImage", "image", "upright.jpg")
+    choose_picture(tab, "upright.jpg")
     wait_for_text(tab, fit, "480x640 -> ")
-    tab.evaluate("() => { app.graph.nodes.find(node => node.type === 'LoadImage').mode = 4; }")
+    bypass(tab, "LoadImage")
+    look_at(tab, fit)
     choose(tab, fit, "fit", "crop")
     wait_for_text(tab, fit, "are known when it runs: the picture is not from Load Image.")
     assert tab.errors == []
@@ -91,7 +94,7 @@ def test_the_lora_is_described_and_its_words_are_filled_in_by_a_click(tab):
     look_at(tab, lora)
     choose(tab, lora, "lora_high", STYLE)
     choose(tab, lora, "lora_low", "auto")
-    wait_for_text(tab, lora, f"high: {STYLE}\n  rank 4, made for wan22_14b, named for the high-noise expert")
+    wait_for_text(tab, lora, f"high: {STYLE}\n  rank 64, made for wan22_14b, named for the high-noise expert")
     wait_for_text(tab, lora, "low: style_low_noise.safetensors (auto: paired by name)")
     wait_for_text(tab, lora, r"Trigger words: wtrclr \(soft\)")
     before = saved(tab)

@@ -4,7 +4,19 @@ import copy
 import json
 
 import pytest
-from pack.tests.browser.hands import HOSTED, LOCAL, POSTED, ROOT, invalid, load, saved, shipped, twin, wait_for_text
+from pack.tests.browser.hands import (
+    HOSTED,
+    LOCAL,
+    POSTED,
+    ROOT,
+    invalid,
+    load,
+    open_file,
+    saved,
+    shipped,
+    twin,
+    wait_for_text,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -58,8 +70,9 @@ def test_a_saved_and_reloaded_graph_is_the_graph(tab, name):
         assert tab.evaluate(SERIALIZED)["nodes"] == first["nodes"]
 
 
-def test_names_of_another_machine_are_matched_before_they_are_missed(tab):
+def test_names_of_another_machine_are_matched_before_they_are_missed(tab, tmp_path):
     graph = shipped()
+    tab.evaluate("() => app.graph.clear()")
     loader, lora = (next(n for n in graph["nodes"] if n["type"] == f"Wan22Turbo_{kind}") for kind in ("Loader", "Lora"))
     foreign = copy.deepcopy(graph)
     for node in foreign["nodes"]:
@@ -68,7 +81,10 @@ def test_names_of_another_machine_are_matched_before_they_are_missed(tab):
             node["widgets_values"][3] = "other/" + node["widgets_values"][3].upper()
         if node["id"] == lora["id"]:
             node["widgets_values"][0] = "loras/" + node["widgets_values"][0]
-    load(tab, foreign)
+    file = tmp_path / "foreign.json"
+    file.write_text(json.dumps(foreign), encoding="utf-8")
+    open_file(tab, file)
+    tab.wait_for_function("count => app.graph.nodes.length === count", arg=len(graph["nodes"]))
     tab.wait_for_timeout(500)
     assert tab.evaluate(POSTED) == twin()
     assert tab.get_by_text("Missing Models").count() == 0

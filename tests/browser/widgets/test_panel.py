@@ -4,6 +4,8 @@ import pytest
 from pack.tests.browser.hands import (
     GRAPHS,
     HOSTED,
+    choose,
+    choose_picture,
     invalid,
     load,
     look_at,
@@ -67,10 +69,10 @@ def test_a_long_report_does_not_grow_the_node_over_the_next_one(tab):
 def test_what_is_known_before_a_run_is_read_whole(tab):
     load(tab, shipped())
     look_at(tab, LORA)
-    set_value(tab, LORA, "lora_high", STYLE)
-    set_value(tab, LORA, "lora_low", "auto")
+    choose(tab, LORA, "lora_high", STYLE)
+    choose(tab, LORA, "lora_low", "auto")
     wait_for_text(tab, LORA, "Trigger words")
-    set_value(tab, FIT, "aspect", "1:1")
+    choose(tab, FIT, "aspect", "1:1")
     wait_for_text(tab, FIT, "Enlarged")
     tab.wait_for_timeout(500)
     picture(tab, "whole_lines")
@@ -78,9 +80,10 @@ def test_what_is_known_before_a_run_is_read_whole(tab):
         shown, whole = tab.evaluate(FIELD, node)
         assert shown % LINE == 0, node
         assert whole <= shown or (tab.nodes_2 and node == LORA), (node, whole, shown)  # there it scrolls
+    assert tab.evaluate(FIELD, LORA)[1] == 5 * LINE  # no line of a usual LoRA's facts is broken
     load(tab, shipped(HOSTED))
     look_at(tab, HOSTED_CLIP)
-    set_value(tab, HOSTED_CLIP, "model", "AtlasCloud: wan-2.2/image-to-video-lora")
+    choose(tab, HOSTED_CLIP, "model", "AtlasCloud: wan-2.2/image-to-video-lora")
     wait_for_text(tab, HOSTED_CLIP, "credentials set atlascloud")
     tab.wait_for_timeout(500)
     shown, whole = tab.evaluate(FIELD, HOSTED_CLIP)
@@ -89,12 +92,13 @@ def test_what_is_known_before_a_run_is_read_whole(tab):
 
 
 def test_a_picture_that_is_not_there_is_named(tab):
-    load(tab, shipped())
-    set_value(tab, "LoadImage", "image", "gone.png")
+    graph = shipped()
+    next(node for node in graph["nodes"] if node["type"] == "LoadImage")["widgets_values"][0] = "gone.png"
+    load(tab, graph)
     wait_for_text(tab, FIT, "gone.png is not there")
-    set_value(tab, "LoadImage", "image", "example.png")
+    tab.keyboard.press("Escape")  # what ComfyUI says of it
+    choose_picture(tab, "example.png")
     wait_for_text(tab, FIT, "451x300 -> ")
-    tab.keyboard.press("Escape")
 
 
 def test_a_load_image_without_its_list_is_no_error(tab):

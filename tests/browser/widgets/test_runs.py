@@ -5,12 +5,15 @@ from pack.tests.browser.hands import (
     HOSTED,
     POSTED,
     TEXT,
+    choose,
+    copied,
     load,
     look_at,
     picture,
+    run,
     saved,
-    set_value,
     shipped,
+    type_number,
     wait_for_text,
 )
 from pack.tests.browser.widgets.conftest import STYLE
@@ -28,6 +31,7 @@ ONLY_THE_LORA = """() => {
     app.graph.add(shown);
     lora.connect(2, shown, 0);
 }"""
+# For tests that only need what a run leaves; a person presses the button, as `run` does.
 RUN = """() => new Promise(resolve => {
     for (const kind of ['execution_success', 'execution_error'])
         app.api.addEventListener(kind, () => setTimeout(() => resolve(kind), 100), {once: true});
@@ -44,34 +48,36 @@ def test_a_report_is_read_only_and_goes_with_the_run_that_it_is_of(tab, server):
     load(tab, shipped())
     lora = "Wan22Turbo_Lora"
     tab.evaluate(ONLY_THE_LORA)
-    set_value(tab, lora, "lora_high", STYLE)
     look_at(tab, lora)
+    choose(tab, lora, "lora_high", STYLE)
     wait_for_text(tab, lora, "Trigger words")
     posted, kept = ours_of(tab.evaluate(POSTED)), saved(tab)
-    assert tab.evaluate(RUN) == "execution_success"
+    assert run(tab) == "execution_success"
     wait_for_text(tab, lora, "high: style_high_noise.safetensors at 1")
     field = tab.get_by_label("report of the last run", exact=True)
     assert field.count() == 1
     assert not field.is_editable()
     field.click()
     tab.keyboard.type("typed over")
-    assert "typed over" not in tab.evaluate(TEXT, lora)
+    report = tab.evaluate(TEXT, lora)
+    assert "typed over" not in report
+    assert copied(tab, field) == report.splitlines()[0]
     picture(tab, "report")
     assert ours_of(tab.evaluate(POSTED)) == posted
     assert saved(tab) == kept
     # It is of the widgets that were run, and comes back with them.
-    set_value(tab, lora, "lora_low", "none")
+    choose(tab, lora, "lora_low", "none")
     tab.wait_for_function(f"type => !({TEXT})(type).includes(' at 1')", arg=lora)
-    set_value(tab, lora, "lora_low", "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors")
+    choose(tab, lora, "lora_low", "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors")
     wait_for_text(tab, lora, " at 1")
     # Run from ComfyUI's cache, it stays; run in vain, it goes.
-    assert tab.evaluate(RUN) == "execution_success"
+    assert run(tab) == "execution_success"
     assert " at 1" in tab.evaluate(TEXT, lora)
     file = server.base / "models" / "loras" / STYLE
     content = file.read_bytes()
     save_file({"a.lora_down.weight": toy.lora(1).popitem()[1], "a.lora_up.weight": toy.lora(1).popitem()[1]}, file)
     try:
-        assert tab.evaluate(RUN) == "execution_error"
+        assert run(tab) == "execution_error"
         tab.keyboard.press("Escape")
         tab.wait_for_timeout(300)
         assert " at 1" not in tab.evaluate(TEXT, lora)
@@ -84,7 +90,8 @@ def test_outputs_of_a_run_from_the_history_bring_its_reports(tab):
     wait_for_text(tab, "Wan22Turbo_Sampler", "2 high")
     tab.evaluate("() => { app.nodeOutputs = {7: {text: ['the plan of that run']}}; }")
     wait_for_text(tab, "Wan22Turbo_Sampler", "the plan of that run")
-    set_value(tab, "Wan22Turbo_Sampler", "steps", 2)
+    look_at(tab, "Wan22Turbo_Sampler")
+    type_number(tab, "Wan22Turbo_Sampler", "steps", 2)
     wait_for_text(tab, "Wan22Turbo_Sampler", "2 high | .9950 .9338")
 
 
@@ -100,12 +107,15 @@ def test_the_clip_plays_in_the_node_that_saved_it(tab):
         find('LoadImage').connect(0, repeat, 0);
         repeat.connect(0, find('Wan22Turbo_SaveMp4'), 0); }""")
     look_at(tab, "Wan22Turbo_SaveMp4")
-    assert tab.evaluate(RUN) == "execution_success"
+    assert run(tab) == "execution_success"
     tab.wait_for_function(
         "() => [...document.querySelectorAll('video')].some(v => v.videoWidth === 450 || v.videoWidth === 451)"
     )
-    tab.evaluate("""() => { const video = [...document.querySelectorAll('video')].find(v => v.videoWidth);
-        video.muted = true; return video.play(); }""")
+    video = tab.locator("video").first
+    assert video.evaluate("video => video.controls && video.paused && video.currentTime === 0")
+    video.click()
     tab.wait_for_function("() => [...document.querySelectorAll('video')].some(v => v.currentTime > 0.5)")
+    video.click()
+    tab.wait_for_function("() => [...document.querySelectorAll('video')].every(v => v.paused)")
     picture(tab, "clip")
     assert tab.errors == []
