@@ -11,11 +11,10 @@ const MAX_LINES = 16; // a longer report scrolls
 const GAP = 10; // pixels that stay free between a node that grows and the next one below
 const PAUSE = 150; // ms after the last change, before the server is asked
 
-// What each node asks while it is edited: the route, the widgets that go into the question, and the lines that are kept free:
-// fewer where Nodes 2.0, whose rows are taller, would not fit into the node of a graph that was saved on the canvas.
+// What each node asks while it is edited: the route, the widgets that go into the question, and the lines that are kept free.
 const LIVE = {
   Wan22Turbo_Sampler: { route: "plan", reads: ["steps", "schedule", "sigma_max", "shift", "boundary"], lines: 2 },
-  Wan22Turbo_Lora: { route: "loras", reads: ["lora_high", "lora_low"], lines: 7, fewer: 5 },
+  Wan22Turbo_Lora: { route: "loras", reads: ["lora_high", "lora_low"], lines: 7 },
   Wan22Turbo_Resolution: { route: "fit", reads: ["tier", "aspect", "fit"], lines: 4, picture: "image" },
   Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 4 },
 };
@@ -60,8 +59,8 @@ class Panel {
     const wrapped = this.field.value
       .split("\n")
       .reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / letters)), 0);
-    const { lines = 1, fewer = lines } = LIVE[this.node.comfyClass] ?? {};
-    const kept = (LiteGraph.vueNodesMode ? fewer : lines) * FONT.line + FRAME;
+    const { lines = 1 } = LIVE[this.node.comfyClass] ?? {};
+    const kept = lines * FONT.line + FRAME;
     if (!this.valid()) return kept; // a node does not change its size while it is edited
     const button = this.button.style.display ? 0 : BUTTON;
     const wanted = Math.min(MAX_LINES, wrapped) * FONT.line + FRAME + button;
