@@ -81,8 +81,9 @@ class Peers:
         return self.folder / output.ui.as_dict()["images"][0]["filename"]
 
     def floor(self):
-        """The library alone, fed 4:2:0."""
+        """The library alone, fed 4:2:0, with the encoder's settings of Save MP4."""
         import av
+        from pack.media.codecs import CODECS
 
         path = self.folder / "floor.mp4"
         with av.open(str(path), "w") as file:
@@ -90,7 +91,7 @@ class Peers:
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             stream.codec_context.time_base = Fraction(1, FPS)
             stream.codec_context.thread_count = 0
-            stream.options = {"preset": "medium", "crf": str(CRF)}
+            stream.options = {**CODECS["h264"].cpu.options, "crf": str(CRF)}
             for number, picture in enumerate(self.pictures):
                 picture.pts, picture.time_base = number, Fraction(1, FPS)
                 picture.pict_type = 0
