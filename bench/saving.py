@@ -60,9 +60,7 @@ class Peers:
 
     def prepare(self):
         """Makes what the floor and ffmpeg are fed, before any clock starts."""
-        from pack.media.mp4 import _to_picture
-
-        self.pictures = [_to_picture(frame.numpy()) for frame in self.frames]
+        self.pictures = [picture_of(frame) for frame in self.frames]
         self.rgb = [(frame * 255).round().byte().numpy().tobytes() for frame in self.frames]
 
     def ours(self):
@@ -116,6 +114,16 @@ class Peers:
                 program.stdin.write(frame)
             program.stdin.close()
         return path
+
+
+def picture_of(frame):
+    """Returns a frame as the encoder takes it."""
+    import av
+    import numpy as np
+    from pack.media.colour import rgb_to_yuv420
+
+    planes = np.concatenate([plane.reshape(-1) for plane in rgb_to_yuv420(frame.numpy())])
+    return av.VideoFrame.from_ndarray(planes.reshape(-1, WIDTH), format="yuv420p")
 
 
 def core_codec(nodes):
@@ -181,9 +189,7 @@ def alone(name, count):
     harness.import_comfyui()
     peers = Peers(make_frames(1, grain=True).expand(count, -1, -1, -1))
     if name == "floor":
-        from pack.media.mp4 import _to_picture
-
-        peers.pictures = [_to_picture(peers.frames[0].numpy())] * count
+        peers.pictures = [picture_of(peers.frames[0])] * count
     if name != "nothing":
         getattr(peers, name)()
     print(harness.peak_mb())

@@ -38,13 +38,17 @@ ONE = np.float32(1).view(np.uint32)
 BAND = 72  # rows at a time: what is made of them stays in the cache
 
 
-def rgb_to_yuv420(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def rgb_to_yuv420(frame: np.ndarray, planes: Planes | None = None) -> Planes:
     """Converts one frame, without passing through 8-bit RGB.
 
     Chroma is sited left: on the even columns, midway between two rows.
 
     Args:
         frame: float[H, W, 3], RGB in [0, 1], both sides even. Values outside are clamped, NaN counts as 0.
+        planes: Where to write; new arrays if None.
 
     Returns:
         Y uint8[H, W], Cb and Cr uint8[H / 2, W / 2].
@@ -55,16 +59,18 @@ def rgb_to_yuv420(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     """
     _check_frame(frame)
     height, width, _ = frame.shape
-    luma = np.empty((height, width), dtype=np.uint8)
-    cb, cr = np.empty((2, height // 2, width // 2), dtype=np.uint8)
+    if planes is None:
+        cb, cr = np.empty((2, height // 2, width // 2), dtype=np.uint8)
+        planes = np.empty((height, width), dtype=np.uint8), cb, cr
+    luma, cb, cr = planes
     for top in range(0, height, BAND):
         band = slice(top, top + BAND)
         half = slice(top // 2, (top + BAND) // 2)
         luma[band], cb[half], cr[half] = _convert_band(frame[band])
-    return luma, cb, cr
+    return planes
 
 
-def _convert_band(band: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _convert_band(band: np.ndarray) -> Planes:
     rgb = _clean(band)
     height, width, _ = rgb.shape
     upper, lower = rgb[0::2].reshape(height // 2, -1), rgb[1::2].reshape(height // 2, -1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ import av
 import numpy as np
 from av.codec.codec import UnknownCodecError
 from av.container import OutputContainer
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError
 
 from .audio import Audio, Soundtrack, clean_audio
 from .codecs import Codec, check_codec, missing, refusal
@@ -78,6 +79,8 @@ class Mp4Writer:
         self.audio = clean_audio(audio) if audio else None
         self.frames = 0
         self._pending: deque[Future[None]] = deque()
+        # Used in turn, those that wait and the one being made: to map new memory for each takes a tenth of its time.
+        self._pictures = cycle([av.VideoFrame(*self.size, "yuv420p") for _ in range(WAITING + 1)])
 
     def __enter__(self) -> "Mp4Writer":
         with ExitStack() as stack:
@@ -106,7 +109,8 @@ class Mp4Writer:
         got = Size(pixels.shape[1], pixels.shape[0]) if pixels.ndim == 3 else pixels.shape
         if got != self.size:
             raise ValueError(f"Every frame of this video is {self.size}, got {got}. Resize the frames first.")
-        picture = _to_picture(pixels)
+        picture = next(self._pictures)
+        _fill(picture, pixels)
         picture.pts = self.frames
         picture.time_base = 1 / self.fps
         self.frames += 1
@@ -211,13 +215,16 @@ def muxer_options(fps: Fraction) -> dict[str, str]:
     }
 
 
-def _to_picture(pixels: np.ndarray) -> av.VideoFrame:
-    height, width, _ = pixels.shape
-    picture = av.VideoFrame(width, height, "yuv420p")
-    for plane, values in zip(picture.planes, rgb_to_yuv420(pixels), strict=True):
-        padded = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
-        padded[:, : plane.width] = values
-    return picture
+def _fill(picture: av.VideoFrame, pixels: np.ndarray) -> None:
+    """Writes a frame into a picture that may have been encoded before."""
+    # Where an encoder still holds it, it gets other memory. Older PyAV counts no holders, and FFmpeg copies.
+    with suppress(ArgumentError):
+        picture.make_writable()
+    luma, cb, cr = (
+        np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        for plane in picture.planes
+    )
+    rgb_to_yuv420(pixels, (luma, cb, cr))
 
 
 def _check_size(size: Size, codec: Codec) -> Size:
