@@ -45,7 +45,7 @@ def _nvenc(name: str) -> Encoder:
 
 
 def _x264_instructions() -> dict[str, str]:
-    """Keeps x264 from AVX-512, with which the same frames make another file each time: see decision 0017.
+    """Keeps x264 from AVX-512, with which the same frames may make another file each time: see decision 0017.
 
     To name instructions is also to claim that the processor has them, so nothing is said of one without AVX-512.
     """

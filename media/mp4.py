@@ -16,7 +16,7 @@ import av
 import numpy as np
 from av.codec.codec import UnknownCodecError
 from av.container import OutputContainer
-from av.error import ArgumentError, FFmpegError
+from av.error import FFmpegError
 
 from .audio import Audio, Soundtrack, clean_audio
 from .codecs import Codec, check_codec, missing, refusal
@@ -217,9 +217,7 @@ def muxer_options(fps: Fraction) -> dict[str, str]:
 
 def _fill(picture: av.VideoFrame, pixels: np.ndarray) -> None:
     """Writes a frame into a picture that may have been encoded before."""
-    # Where an encoder still holds it, it gets other memory. Older PyAV counts no holders, and FFmpeg copies.
-    with suppress(ArgumentError):
-        picture.make_writable()
+    picture.make_writable()  # where an encoder still holds it, it gets other memory
     luma, cb, cr = (
         np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
         for plane in picture.planes

@@ -92,8 +92,8 @@ class Lora(io.ComfyNode):
         settings = {Path(path).with_name(peft.CONFIG) for path in files}
         beside = [sidecar for path in files for sidecar in triggers.sidecars_of(path)]
         beside += sorted(path for path in settings if path.is_file())
-        seen = [(str(path), os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
-        # A hash, for ComfyUI keeps it in the prompt that it writes into PNGs, and paths are private.
+        seen = [(Path(path).name, os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
+        # A hash, without folders: ComfyUI keeps it in the prompt that it writes into PNGs, and paths are private.
         return hashlib.sha256(repr(seen).encode()).hexdigest()
 
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfy_server import free_port, make_base
+from comfy_server import free_port, link, make_base
 from pack.client import prompts
 from pack.tests.server.client_process import HOSTED, LOCAL, LONG, UPLOADED, frames_of, pairs
 from pack.tests.server.test_client import TWO_OUTPUTS
@@ -67,7 +67,8 @@ def picture(tmp_path_factory):
 def one_process(server, all_providers, tmp_path_factory):
     base = tmp_path_factory.mktemp("one process 小")
     (base / "models").symlink_to(server.base / "models", target_is_directory=True)
-    make_base(base, "pack")
+    make_base(base)
+    link(base / "custom_nodes" / "pack")
     running = OneProcess(base, all_providers.environment())
     yield running
     assert running.end() == 0
