@@ -72,11 +72,11 @@ def test_a_link_to_nothing_is_said(models):
     link.symlink_to(models / "gone.safetensors")
     folder_paths.filename_list_cache.clear()
     sentence = (
-        "'linked.safetensors' is listed in ComfyUI's folder 'loras', but is no file, or a link to one that is gone. "
+        "lora_high: 'linked.safetensors' is listed in ComfyUI's folder 'loras', but is no file, or a link to one that is gone. "
         "Refresh the page and choose another file."
     )
     try:
-        assert Lora.validate_inputs(lora_high="linked.safetensors", lora_low="none") == f"lora_high: {sentence}"
+        assert Lora.validate_inputs(lora_high="linked.safetensors", lora_low="none") == sentence
         assert live.loras({"lora_high": "linked.safetensors", "lora_low": "none"})["text"] == sentence
     finally:
         link.unlink()
@@ -92,8 +92,8 @@ def test_missing_files_are_named_before_the_run(models):
 
 
 def test_auto_is_for_the_low_noise_file_alone(models):
-    sentence = "'auto' finds the partner of the file in lora_high. Choose a file there, or none."
-    assert Lora.validate_inputs(lora_high="auto", lora_low="auto") == f"lora_high: {sentence}"
+    sentence = "lora_high: 'auto' finds the partner of the file in lora_high. Choose a file there, or none."
+    assert Lora.validate_inputs(lora_high="auto", lora_low="auto") == sentence
     assert live.loras({"lora_high": "auto", "lora_low": "auto"}) == {"text": sentence, "refused": True}
 
 
