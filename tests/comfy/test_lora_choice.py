@@ -72,8 +72,8 @@ def test_a_link_to_nothing_is_said(models):
     link.symlink_to(models / "gone.safetensors")
     folder_paths.filename_list_cache.clear()
     sentence = (
-        "lora_high: 'linked.safetensors' is listed in ComfyUI's folder 'loras', but is no file, or a link to one that is gone. "
-        "Refresh the page and choose another file."
+        "lora_high: 'linked.safetensors' is listed in ComfyUI's folder 'loras', but is no file, or a link to one that "
+        "is gone. Refresh the page and choose another file."
     )
     try:
         assert Lora.validate_inputs(lora_high="linked.safetensors", lora_low="none") == sentence
