@@ -47,21 +47,23 @@ _KEY_NAMES = re.compile(
 # Paths.
 _FOLDERS = (
     "home|Users|root|mnt|media|workspace|tmp|var|opt|data|Volumes|content|kaggle|storage|srv|notebooks|runpod-volume"
-    "|teamspace|scratch"
+    "|teamspace|scratch|run|private|nfs|export|app|System/Volumes"
 )
 _VARIABLES = r"\$\{?HOME\}?|\$env:USERPROFILE|%(?:USERPROFILE|HOMEPATH|APPDATA|LOCALAPPDATA)%|~"
-_ROOTS = rf"(?:[A-Za-z]:[\\/]|\\\\[\w.-]+\\|file:/|(?:{_VARIABLES})[\\/]|/(?:{_FOLDERS})/)"
+_ABOVE_HOME = r"(?<!:)(?:/[\w.-]+)+"  # as in /nfs/home; an address has a colon before it
+_SHARE = r"\\\\[\w.$-]+\\|(?<!:)//(?:[\w-]+(?:\.(?:local|lan))?|\d+(?:\.\d+){3})/"  # not //x.org/, an address too
+_ROOTS = rf"(?:[A-Za-z]:[\\/]|{_SHARE}|file:/|(?:{_VARIABLES})[\\/]|/(?:{_FOLDERS})/|{_ABOVE_HOME}/(?:home|Users)/)"
 _LETTER = r"(?:[^\s\\/\"'<>|*?]|(?<=\w)'(?=\w))"  # an apostrophe within a word is no quotation mark
 _WORD = rf"(?![^\s\\/]*\.[A-Za-z]\w{{1,10}}[ ])(?:(?![:,;]){_LETTER})+"  # a file's name ends a path
 _FOLDER = (
     rf"(?:{_LETTER}*|{_WORD}(?: +{_WORD}){{1,4}})[\\/]"  # "Ada Lovelace/": spaces, if a separator comes after them
 )
-_PATHS = re.compile(
-    rf"(?<![\w/.])(?:(?:[A-Za-z]:)?[\\/](?:home|Users)[\\/]{_LETTER}+(?: [A-Z]\w*)+(?![\w\\/])"  # /Users/Ada Lovelace
+_PATHS = re.compile(  # first /Users/Ada Lovelace, which ends with the name
+    rf"(?<![\w/.])(?:(?:[A-Za-z]:|{_ABOVE_HOME})?[\\/](?:home|Users)[\\/]{_LETTER}+(?: [A-Z]\w*)+(?![\w\\/])"
     rf"|{_ROOTS}(?:{_FOLDER})*{_LETTER}*)"
 )
 _WHOLE_PATH = re.compile(rf"{_ROOTS}(?:{_LETTER}|[ \t\\/])*")
-_HOME = re.compile(r".*[\\/](?:home|Users)[\\/][^\\/]+[\\/]?")
+_HOME = re.compile(r".*[\\/](?:home|Users|run[\\/]media)[\\/][^\\/]+[\\/]?")
 
 # Words that somebody wrote.
 _WRITTEN_NAMES = re.compile(
