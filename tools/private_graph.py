@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -60,45 +60,61 @@ class Cleaner(NamedTuple):
             return [self.clean(part, f"{place}[{index}]", key, own) for index, part in enumerate(value)]
         return self.clean_string(value, place, key, own) if isinstance(value, str) else value
 
-    def clean_object(self, value: dict[str, Any], place: str, own: bool) -> dict[str, Any]:
-        """Cleans an object, in graphs and API prompts a node among others."""
+    def clean_object(self, value: dict[str, Any], place: str, own: bool, of: str = "") -> dict[str, Any]:
+        """Cleans an object, in graphs and API prompts a node among others.
+
+        Args:
+            value: The object.
+            place: Where it stands.
+            own: Whether a person may have written its texts.
+            of: The kind of node whose inputs these are. Which of them are options, only a graph beside can tell.
+        """
         kind, title, written = nature(value)
-        named = next((name for name in map(value.get, ("name", "key", "header")) if is_secret(name)), None)
-        cleaned = {}
+        secret = next((name for name in map(value.get, ("name", "key", "header")) if is_secret(name)), None)
+        cleaned: dict[str, Any] = {}
         for name, part in value.items():
-            at = f"{place}.{name}"
+            if name == "is_changed" and written == "inputs":
+                self.clean(part, f"{place}.{name}", name, own=True)  # ComfyUI's note to itself, which may repeat any
+                continue  # input: no copy needs it
+            shared = self.clean_name(name, place, cleaned)
+            at = f"{place}.{shared}"
             if name == "widgets_values" and isinstance(part, list):
-                cleaned[name] = [
+                cleaned[shared] = [
                     self.clean(one, f"{at}[{index}]", widget.name, widget.free and name == written)
                     for index, (one, widget) in enumerate(zip(part, widgets(value, part), strict=True))
                 ]
             elif name == "_meta" and isinstance(part, dict) and kind:
-                cleaned[name] = {
-                    entry: self.clean_title(one, f"{at}.{entry}", kind) for entry, one in part.items()
-                }  # ComfyUI writes a title here, and nothing else
+                cleaned[shared] = self.clean_titles(part, at, kind)
             elif name == title:
-                cleaned[name] = self.clean_title(part, at, kind)
+                cleaned[shared] = self.clean_title(part, at, kind)
             elif name == "inputs" == written and isinstance(part, dict):
-                cleaned[name] = self.clean_inputs(part, at, kind)
-            elif name == "is_changed" and written == "inputs":
-                self.clean(part, at, name)  # ComfyUI's note to itself, which may repeat any input: no copy needs it
+                cleaned[shared] = self.clean_object(part, at, own=True, of=kind)
             else:
-                key = named if named and name == "value" else name
-                cleaned[name] = self.clean(part, at, key, own or name == written)
+                key = secret if secret and name == "value" else name
+                free = own and not self.is_option(of, name, part)
+                cleaned[shared] = self.clean(part, at, key, free or name == written)
         return cleaned
 
-    def clean_inputs(self, inputs: dict[str, Any], place: str, kind: str) -> dict[str, Any]:
-        """Cleans the inputs of an API prompt's node. Which of them are options, only a graph beside it can tell."""
-        free = {name: value for name, value in inputs.items() if not self.is_option(kind, name, value)}
-        cleaned = self.clean_object(free, place, own=True)
-        return {
-            name: cleaned[name] if name in free else self.clean(value, f"{place}.{name}", name)
-            for name, value in inputs.items()
-        }
+    def clean_name(self, name: str, place: str, taken: Collection[str]) -> str:
+        """Cleans the name of an entry, and numbers it if another of the object's entries has become the same."""
+        shared = first = clean_text(name, self.tell, place, "id")  # a name of hexadecimal digits is one
+        count = 1
+        while shared in taken:
+            count += 1
+            shared = f"{first} {count}"
+        return shared
 
     def is_option(self, kind: str, name: str, value: Any) -> bool:
         """Says whether a graph beside the prompt has a value in a list."""
-        return isinstance(value, str) and Option(kind, name, value) in self.options
+        return bool(kind) and isinstance(value, str) and Option(kind, name, value) in self.options
+
+    def clean_titles(self, titles: dict[str, Any], place: str, kind: str) -> dict[str, Any]:
+        """Cleans a prompt's `_meta`: ComfyUI writes a title there, and nothing else."""
+        cleaned: dict[str, Any] = {}
+        for name, title in titles.items():
+            shared = self.clean_name(name, place, cleaned)
+            cleaned[shared] = self.clean_title(title, f"{place}.{shared}", kind)
+        return cleaned
 
     def clean_title(self, title: Any, place: str, kind: str) -> Any:
         """Empties the title that somebody gave to a node; ComfyUI's own stays."""

@@ -127,7 +127,7 @@ def check(path: Path, prompts: bool, folder: Path | None) -> list[Finding]:
     cleaned = {name: clean(value, prompts, found.append, name, told) for name, value in told.items()}
     if folder is not None:
         target = folder / path.name
-        if found:
+        if found or cleaned != told:  # a copy may leave out more than what is private
             write(path, target, cleaned)
         else:
             folder.mkdir(parents=True, exist_ok=True)

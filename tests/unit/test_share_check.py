@@ -196,6 +196,42 @@ def test_what_comfyui_notes_of_a_nodes_inputs_is_checked_and_not_copied():
     assert cleaned({"is_changed": "Ada waves"}) == {"is_changed": "Ada waves"}  # only where ComfyUI writes it
 
 
+def test_words_that_stand_in_comfyuis_note_alone_are_told_of():
+    noted = {"1": {"class_type": "Lora", "inputs": {"x": "a.pt"}, "is_changed": ["Ada waves"]}}
+    assert kinds(noted) == []
+    assert kinds(noted, prompts=True) == ["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("written", "shared"),
+    [
+        ({"/home/ada/x.safetensors": 1}, {"x.safetensors": 1}),
+        ({"hf_0123456789abcdef": 1}, {"***": 1}),
+        (node(['{"/home/ada/x.pt": 1}'], "loras"), node(['{"x.pt": 1}'], "loras")),
+        (node({"/home/ada/x.pt": 1}), node({"x.pt": 1})),
+        (
+            {"1": {"class_type": "A", "inputs": {"/home/ada/x.pt": "y"}, "_meta": {}}},
+            {"1": {"class_type": "A", "inputs": {"x.pt": "y"}, "_meta": {}}},
+        ),
+        (
+            {"1": {"class_type": "A", "inputs": {}, "_meta": {"/home/ada/x": "A"}}},
+            {"1": {"class_type": "A", "inputs": {}, "_meta": {"x": "A"}}},
+        ),
+    ],
+)
+def test_the_names_of_entries_are_cleaned_too(written, shared):
+    assert cleaned(written) == shared
+    assert len(found := findings(written)) == 1
+    assert "hf_0123456789abcdef" not in str(found)
+    assert findings(shared) == []
+
+
+def test_entries_whose_names_become_the_same_are_all_kept():
+    written = {"x.pt": 0, "/home/ada/x.pt": 1, "D:/x.pt": 2, HEX: 3}
+    assert cleaned(written) == {"x.pt": 0, "x.pt 2": 1, "x.pt 3": 2, HEX: 3}
+    assert list(cleaned({"/home/ada/x.pt": 1, "x.pt": 2}).values()) == [1, 2]
+
+
 @pytest.mark.parametrize(
     "folder", ["workflows", "workflows/api", "subgraphs", "tests/data/graphs/0.1.0", "tests/data/graphs/0.1.0/api"]
 )
