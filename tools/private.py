@@ -68,7 +68,7 @@ _HOME = re.compile(r".*[\\/](?:home|Users|run[\\/]media)[\\/][^\\/]+[\\/]?")
 # Words that somebody wrote.
 _WRITTEN_NAMES = re.compile(
     r"(?:^|_)(?:prompts?|text|string|value|words|positive|negative|caption|wildcards?|tags|lyrics|description"
-    r"|message|instructions?)(?:_?(?:[a-z]|\d+))?$"
+    r"|message|instructions?|comments?|title|author|artist|notes?|parameters|subject|keywords|copyright)(?:_?(?:[a-z]|\d+))?$"
 )
 _FILE = re.compile(
     r"[^\n]*\.(?:safetensors|sft|gguf|ckpt|pt|pth|bin|onnx|png|jpe?g|webp|gif|bmp|mp4|mov|m4v|webm|mkv|wav|mp3|flac|ogg"
@@ -76,7 +76,12 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 # An option: one word without a comma, in ASCII; or "WaveSpeed: wan-2.2/image-to-video (unrestricted)".
-_CHOICE = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,80}|[\w.]+: [\w.-]+/[\w./-]+(?: \(\w+\))?")
+_CHOICE = re.compile(
+    r"(?:https?://[\x21-\x2b\x2d-\x7e]+|[\x21-\x2b\x2d-\x7e]{1,80})|[\w.]+: [\w.-]+/[\w./-]+(?: \(\w+\))?"
+)
+_FACT_NAMES = re.compile(  # what a program tells of itself and of the time, in a file's metadata
+    r"(?:^|_)(?:brands?|version|encoder|software|(?:date|time)\w*|handler_name|vendor_id|language)(?:_|$)"
+)
 _TITLE_WORDS = re.compile(  # that ComfyUI and this pack call nodes by; letters and numbers among them
     r"\d+[a-z]?|[a-z]\d*"
     r"|720p|adaptive|advanced|and|animation|anthropic|anything|api|apply|as|attention|audio|banana|biased|boolean"
@@ -119,6 +124,11 @@ def is_written(text: str, name: str) -> bool:
     if not re.search(r"[^\W\d_]", text) or (_FILE.fullmatch(text) and not (named and " " in text)):
         return False
     return named or not (_CHOICE.fullmatch(text) or _WHOLE_PATH.fullmatch(text))
+
+
+def is_fact(name: str) -> bool:
+    """Says whether a name in a file's metadata is that of a fact, which no person wrote: its encoder, its date."""
+    return _FACT_NAMES.search(_snake(name)) is not None
 
 
 def is_own_title(title: str, kind: str) -> bool:

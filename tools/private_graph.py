@@ -10,6 +10,7 @@ from private import HIDDEN, Finding, Tell, clean_text, is_key_name, is_own_title
 
 NOTES = ("MarkdownNote", "Note")  # written to be read by others
 CONTROLS = ("fixed", "increment", "decrement", "randomize")  # of a seed, in the graph's values but not among the inputs
+OF_PACKS = ("cnr_id", "aux_id", "ver", "Node name for S&R")  # among a node's properties: which pack it comes from
 OPAQUE = re.compile(
     r"(?=\S*(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{12})[\w~+/=:-]{16,}", re.IGNORECASE
 )  # not claude-4-20260101
@@ -22,7 +23,9 @@ def findings(value: Any, prompts: bool = False) -> list[Finding]:
     return found
 
 
-def clean(value: Any, prompts: bool, tell: Tell, place: str = "", beside: Any = None) -> Any:
+def clean(
+    value: Any, prompts: bool, tell: Tell, place: str = "", beside: Any = None, key: str = "", own: bool = False
+) -> Any:
     """Returns a JSON value without what is private, and tells of each such thing.
 
     Args:
@@ -31,8 +34,10 @@ def clean(value: Any, prompts: bool, tell: Tell, place: str = "", beside: Any = 
         tell: Takes each finding.
         place: Where in the file the value stands, for the findings.
         beside: All that the file tells. A graph in it says which inputs of a prompt are options.
+        key: The name that the value stands under.
+        own: Whether a person may have written the value.
     """
-    return Cleaner(prompts, tell, frozenset(chosen(beside)) if prompts else frozenset()).clean(value, place)
+    return Cleaner(prompts, tell, frozenset(chosen(beside)) if prompts else frozenset()).clean(value, place, key, own)
 
 
 class Option(NamedTuple):
@@ -91,8 +96,9 @@ class Cleaner(NamedTuple):
                 cleaned[shared] = self.clean_object(part, at, own=True, of=kind)
             else:
                 key = secret if secret and name == "value" else name
-                free = own and not self.is_option(of, name, part)
-                cleaned[shared] = self.clean(part, at, key, free or name == written)
+                free = own and name not in OF_PACKS and not self.is_option(of, name, part)
+                free = free or name == written or is_written_part(name, written, place)
+                cleaned[shared] = self.clean(part, at, key, free)
         return cleaned
 
     def clean_name(self, name: str, place: str, taken: Collection[str]) -> str:
@@ -144,6 +150,24 @@ class Cleaner(NamedTuple):
         return ""
 
 
+def is_json(text: str) -> bool:
+    """Says whether a text is an object or a list in JSON, as a graph or a prompt in a file's metadata."""
+    with suppress(ValueError):
+        return isinstance(json.loads(text), dict | list)
+    return False
+
+
+def is_written_part(name: str, written: str, place: str) -> bool:
+    """Says whether a person may have written what stands under a name: a node's properties, or what a graph is about.
+
+    Args:
+        name: Of the part.
+        written: Under which name the values of the object that has it stand; "" if it is no node.
+        place: Of the object.
+    """
+    return (name == "properties" and written == "widgets_values") or (name == "info" and place.endswith("extra"))
+
+
 def is_link(value: Any) -> bool:
     """Says whether a list is an API prompt's link: a node's id and the number of its output."""
     match value:
@@ -168,6 +192,8 @@ def nature(value: dict[str, Any]) -> tuple[str, str, str]:
         return "Group", "title", ""
     if isinstance(value.get("type"), str) and value["type"] not in NOTES and value.keys() & {"pos", "widgets_values"}:
         return value["type"], "title", "widgets_values"
+    if isinstance(value.get("label"), str) and "name" in value and "type" in value:  # a slot that was called otherwise
+        return f"{value['name']} {value['type']}", "label", ""
     return "", "", ""
 
 

@@ -23,8 +23,8 @@ from typing import Any
 TOOLS = Path(__file__).resolve().parent
 sys.path += [str(TOOLS), str(TOOLS.parent)]  # last, so that they hide nothing; the portable ComfyUI adds neither
 
-from private import Finding  # noqa: E402
-from private_graph import clean  # noqa: E402
+from private import Finding, is_fact  # noqa: E402
+from private_graph import clean, is_json  # noqa: E402
 from private_graph import findings as findings  # noqa: E402  # for those who have a graph, not a file
 
 VIDEOS = (".mp4", ".mov", ".m4v")
@@ -188,14 +188,25 @@ def check_copies(files: Iterable[Path], folder: Path | None) -> None:
             raise ShareError(f"The copies of {first} and {path} would be one file in {folder}. Name a folder for each.")
 
 
+def is_own(name: str, value: Any) -> bool:
+    """Says whether a person may have written what a file tells under a name: what is neither a graph nor a fact."""
+    return isinstance(value, str) and not is_json(value) and not is_fact(name)
+
+
 def check(path: Path, prompts: bool, folder: Path | None) -> list[Finding]:
     """Returns what is private in a file, and writes a copy without it if a folder is given."""
     check_copies([path], folder)
     found: list[Finding] = []
     told, other = read_both(path)
-    for place, text in other.items():
-        clean(text, prompts, found.append, place, told)
-    cleaned = {name: clean(value, prompts, found.append, name, told) for name, value in told.items()}
+
+    def cleaned_of(texts: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: clean(value, prompts, found.append, name, told, key := name.rpartition(".")[2], is_own(key, value))
+            for name, value in texts.items()
+        }
+
+    cleaned_of(other)
+    cleaned = cleaned_of(told)
     if folder is not None:
         target = folder / path.name
         if found or cleaned != told:  # a copy may leave out more than what is private

@@ -153,12 +153,13 @@ def test_of_equal_text_chunks_each_is_read(tmp_path, add, packed):
     assert (tmp_path / "shared" / "a.png").read_bytes().count(b"workflow") == 1
 
 
-def write_told(path, stream_told, chapters=()):
-    """Writes a clip whose stream and chapters tell something."""
+def write_told(path, stream_told, chapters=(), told=()):
+    """Writes a clip that tells something, and whose stream and chapters do."""
     with av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as container:
         stream = container.add_stream("libx264", rate=24, options={"preset": "ultrafast"})
         stream.width = stream.height = 64
         stream.metadata.update(stream_told)
+        container.metadata.update(told)
         if chapters:
             container.set_chapters(chapters)
         frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
@@ -185,6 +186,32 @@ def test_what_a_clips_chapters_tell_is_read_and_not_copied(tmp_path):
     with av.open(str(tmp_path / "shared" / "a.mp4")) as copy:
         assert [stream.type for stream in copy.streams] == ["video"]
         assert sum(1 for _ in copy.decode(video=0)) == 1
+
+
+def test_a_pictures_own_words_are_prompts(tmp_path):
+    told = {
+        "parameters": "a garden, a cat\nSteps: 4",
+        "Author": "ada",
+        "Software": "Two Words",
+        "date:create": "1 May",
+        "workflow": '{"nodes": []}',
+    }
+    info = PngInfo()
+    for name, text in told.items():
+        info.add_text(name, text)
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
+    assert check(tmp_path / "a.png", False, None) == []
+    found = check(tmp_path / "a.png", True, tmp_path / "shared")
+    assert [(finding.kind, finding.place) for finding in found] == [("prompt", "parameters"), ("prompt", "Author")]
+    assert read(tmp_path / "shared" / "a.png") == {**told, "parameters": "", "Author": ""}
+
+
+def test_a_clips_own_words_are_prompts(tmp_path):
+    write_told(tmp_path / "b.mp4", {"handler_name": "Core Media Video"}, told={"comment": "ada", "title": "A garden"})
+    assert check(tmp_path / "b.mp4", False, None) == []
+    found = check(tmp_path / "b.mp4", True, tmp_path / "shared")
+    assert sorted((finding.kind, finding.place) for finding in found) == [("prompt", "comment"), ("prompt", "title")]
+    assert check(tmp_path / "shared" / "b.mp4", True, None) == []
 
 
 def test_the_command_says_what_it_found_and_ends_with_it(tmp_path, capsys):
