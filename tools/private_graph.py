@@ -10,7 +10,7 @@ from private import HIDDEN, Finding, Tell, clean_text, is_key_name, is_own_title
 
 NOTES = ("MarkdownNote", "Note")  # written to be read by others
 CONTROLS = ("fixed", "increment", "decrement", "randomize")  # of a seed, in the graph's values but not among the inputs
-OF_PACKS = ("cnr_id", "aux_id", "ver", "Node name for S&R")  # among a node's properties: which pack it comes from
+COMFYUIS = ("cnr_id", "aux_id", "ver", "Node name for S&R", "secondTabText")  # among a node's properties
 OPAQUE = re.compile(
     r"(?=\S*(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{12})[\w~+/=:-]{16,}", re.IGNORECASE
 )  # not claude-4-20260101
@@ -96,7 +96,7 @@ class Cleaner(NamedTuple):
                 cleaned[shared] = self.clean_object(part, at, own=True, of=kind)
             else:
                 key = secret if secret and name == "value" else name
-                free = own and name not in OF_PACKS and not self.is_option(of, name, part)
+                free = own and name not in COMFYUIS and not self.is_option(of, name, part)
                 free = free or name == written or is_written_part(name, written, place)
                 cleaned[shared] = self.clean(part, at, key, free)
         return cleaned
