@@ -7,12 +7,14 @@ from typing import NamedTuple
 HIDDEN = "***"
 
 # Keys, by the prefixes of Hugging Face, GitHub, GitLab, OpenAI, WaveSpeed, Replicate, Slack, Groq, NVIDIA, Perplexity,
-# RunPod, Amazon and Google; eyJ begins a JSON Web Token; fal's keys are a UUID, a colon and hexadecimal digits.
+# RunPod, ElevenLabs, Amazon and Google; eyJ begins a JSON Web Token; fal's keys are a UUID, a colon and hexadecimal
+# digits.
 _TOKEN = r"[\w.~+/=-]"
 _NO_WORD = rf"(?={_TOKEN}*\d|{_TOKEN}{{20}})"  # else "bearer standing" were a key
 _KEYS = re.compile(
     r"\b(?-i:sk-|hf_|gh[pousr]_|github_pat_|glpat-|wsk_|r8_|xox[abeprs]-|gsk_|nvapi-|pplx-|rpa_)"
     r"(?=[\w-]*\d|[\w-]{20})[\w-]{8,}(?![\w-]|\.[A-Za-z])"  # but hf_wan22_high.safetensors is a file
+    r"|\b(?-i:sk_)(?:[a-z]{1,8}_)?(?=[a-z]*\d)[0-9a-z]{16,}(?![\w-]|\.[a-z])"  # sk_wan22_turbo is none
     r"|\b(?-i:A[KS]IA)[0-9A-Z]{12,}|\b(?-i:AIza)[\w-]{20,}|\b(?-i:eyJ)[\w-]{4,}\.[\w-]{4,}\.[\w-]*"
     rf"|\bbearer\s+{_NO_WORD}{_TOKEN}{{8,}}"
     r"|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}:[0-9a-f]{16,}\b"
