@@ -27,6 +27,7 @@ from private import Finding, is_fact  # noqa: E402
 from private_graph import clean, is_json  # noqa: E402
 from private_graph import findings as findings  # noqa: E402  # for those who have a graph, not a file
 
+PROFILE = "Raw profile type "  # a text of a PNG in which ImageMagick packs EXIF and IPTC
 VIDEOS = (".mp4", ".mov", ".m4v")
 
 
@@ -68,17 +69,22 @@ def read_png(path: Path) -> tuple[dict[str, str], dict[str, str]]:
 
     with Image.open(path) as picture:
         picture.load()  # text may stand behind the pixels
-        texts = {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
+        texts = {
+            str(name): text
+            for name, text in picture.info.items()
+            if isinstance(text, str) and not str(name).startswith(PROFILE)
+        }
         exif = picture.getexif()
         tags = {**exif, **exif.get_ifd(IFD.Exif)}
     other = {
         f"EXIF.{TAGS.get(tag, tag)}": plain(value) for tag, value in tags.items() if isinstance(value, str | bytes)
     }
-    for name in [name for name in texts if name.startswith("Raw profile type ")]:  # hexadecimal digits, below two lines
-        other[name] = profile_text(bytes.fromhex("".join(texts.pop(name).split()[2:])))
-    chunks = [(name, text) for name, text in png_texts(path.read_bytes()) if name not in other]
-    again = ((name, text) for name, text in chunks if texts.get(name) != text)
-    return texts, other | {f"text[{index}].{name}": text for index, (name, text) in enumerate(again)}
+    for index, (name, text) in enumerate(png_texts(path.read_bytes())):
+        if name.startswith(PROFILE):  # hexadecimal digits, after its kind and its size
+            other[f"text[{index}].{name}"] = profile_text(bytes.fromhex("".join(text.split()[2:])))
+        elif texts.get(name) != text:
+            other[f"text[{index}].{name}"] = text
+    return texts, other
 
 
 def png_texts(content: bytes) -> Iterator[tuple[str, str]]:
