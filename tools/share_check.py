@@ -118,16 +118,21 @@ def profile_text(profile: bytes) -> str:
 
 
 def read_video(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns a video's metadata by name; and that of its streams and chapters."""
+    """Returns a video's metadata by name; and that of its streams and chapters, and its subtitles."""
     import av
 
     with av.open(str(path)) as container:
         parts = {f"streams[{stream.index}]": stream.metadata for stream in container.streams}
         if hasattr(container, "chapters"):  # an older PyAV has none
             parts |= {f"chapters[{index}]": one["metadata"] for index, one in enumerate(container.chapters())}
-        return dict(container.metadata), {
-            f"{part}.{name}": text for part, metadata in parts.items() for name, text in metadata.items()
-        }
+        other = {f"{part}.{name}": text for part, metadata in parts.items() for name, text in metadata.items()}
+        if container.streams.subtitles:  # of none, all streams would be read
+            for packet in container.demux(container.streams.subtitles):
+                if packet.size:
+                    other[f"streams[{packet.stream.index}][{len(other)}]"] = plain(
+                        bytes(packet)[2:]
+                    )  # after its length
+        return dict(container.metadata), other
 
 
 def write(path: Path, target: Path, told: dict[str, Any]) -> None:
@@ -157,7 +162,7 @@ def write_png(path: Path, target: Path, told: dict[str, str]) -> None:
 
 
 def write_video(path: Path, target: Path, told: dict[str, str]) -> None:
-    """Copies pictures and sound without encoding them again. Chapters and other data stay behind."""
+    """Copies pictures and sound without encoding them again. Chapters, subtitles and other data stay behind."""
     import av
 
     from media.mp4 import muxer_options
