@@ -7,12 +7,14 @@ from typing import NamedTuple
 HIDDEN = "***"
 
 # Keys, by the prefixes of Hugging Face, GitHub, GitLab, OpenAI, WaveSpeed, Replicate, Slack, Groq, NVIDIA, Perplexity,
-# RunPod, Amazon and Google; eyJ begins a JSON Web Token; fal's keys are a UUID, a colon and hexadecimal digits.
+# RunPod, ElevenLabs, Amazon and Google; eyJ begins a JSON Web Token; fal's keys are a UUID, a colon and hexadecimal
+# digits.
 _TOKEN = r"[\w.~+/=-]"
 _NO_WORD = rf"(?={_TOKEN}*\d|{_TOKEN}{{20}})"  # else "bearer standing" were a key
 _KEYS = re.compile(
     r"\b(?-i:sk-|hf_|gh[pousr]_|github_pat_|glpat-|wsk_|r8_|xox[abeprs]-|gsk_|nvapi-|pplx-|rpa_)"
     r"(?=[\w-]*\d|[\w-]{20})[\w-]{8,}(?![\w-]|\.[A-Za-z])"  # but hf_wan22_high.safetensors is a file
+    r"|\b(?-i:sk_)(?:[a-z]{1,8}_)?(?=[a-z]*\d)[0-9a-z]{16,}(?![\w-]|\.[a-z])"  # sk_wan22_turbo is none
     r"|\b(?-i:A[KS]IA)[0-9A-Z]{12,}|\b(?-i:AIza)[\w-]{20,}|\b(?-i:eyJ)[\w-]{4,}\.[\w-]{4,}\.[\w-]*"
     rf"|\bbearer\s+{_NO_WORD}{_TOKEN}{{8,}}"
     r"|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}:[0-9a-f]{16,}\b"
@@ -47,26 +49,28 @@ _KEY_NAMES = re.compile(
 # Paths.
 _FOLDERS = (
     "home|Users|root|mnt|media|workspace|tmp|var|opt|data|Volumes|content|kaggle|storage|srv|notebooks|runpod-volume"
-    "|teamspace|scratch"
+    "|teamspace|scratch|run|private|nfs|export|app|System/Volumes"
 )
 _VARIABLES = r"\$\{?HOME\}?|\$env:USERPROFILE|%(?:USERPROFILE|HOMEPATH|APPDATA|LOCALAPPDATA)%|~"
-_ROOTS = rf"(?:[A-Za-z]:[\\/]|\\\\[\w.-]+\\|file:/|(?:{_VARIABLES})[\\/]|/(?:{_FOLDERS})/)"
+_ABOVE_HOME = r"(?<!:)(?:/[\w.-]+)+"  # as in /nfs/home; an address has a colon before it
+_SHARE = r"\\\\[\w.$-]+\\|(?<!:)//(?:[\w-]+(?:\.(?:local|lan))?|\d+(?:\.\d+){3})/"  # not //x.org/, an address too
+_ROOTS = rf"(?:[A-Za-z]:[\\/]|{_SHARE}|file:/|(?:{_VARIABLES})[\\/]|/(?:{_FOLDERS})/|{_ABOVE_HOME}/(?:home|Users)/)"
 _LETTER = r"(?:[^\s\\/\"'<>|*?]|(?<=\w)'(?=\w))"  # an apostrophe within a word is no quotation mark
 _WORD = rf"(?![^\s\\/]*\.[A-Za-z]\w{{1,10}}[ ])(?:(?![:,;]){_LETTER})+"  # a file's name ends a path
 _FOLDER = (
     rf"(?:{_LETTER}*|{_WORD}(?: +{_WORD}){{1,4}})[\\/]"  # "Ada Lovelace/": spaces, if a separator comes after them
 )
-_PATHS = re.compile(
-    rf"(?<![\w/.])(?:(?:[A-Za-z]:)?[\\/](?:home|Users)[\\/]{_LETTER}+(?: [A-Z]\w*)+(?![\w\\/])"  # /Users/Ada Lovelace
+_PATHS = re.compile(  # first /Users/Ada Lovelace, which ends with the name
+    rf"(?<![\w/.])(?:(?:[A-Za-z]:|{_ABOVE_HOME})?[\\/](?:home|Users)[\\/]{_LETTER}+(?: [A-Z]\w*)+(?![\w\\/])"
     rf"|{_ROOTS}(?:{_FOLDER})*{_LETTER}*)"
 )
 _WHOLE_PATH = re.compile(rf"{_ROOTS}(?:{_LETTER}|[ \t\\/])*")
-_HOME = re.compile(r".*[\\/](?:home|Users)[\\/][^\\/]+[\\/]?")
+_HOME = re.compile(r".*[\\/](?:home|Users|run[\\/]media)[\\/][^\\/]+[\\/]?")
 
 # Words that somebody wrote.
 _WRITTEN_NAMES = re.compile(
     r"(?:^|_)(?:prompts?|text|string|value|words|positive|negative|caption|wildcards?|tags|lyrics|description"
-    r"|message|instructions?)(?:_?(?:[a-z]|\d+))?$"
+    r"|message|instructions?|comments?|title|author|artist|notes?|parameters|subject|keywords|copyright)(?:_?(?:[a-z]|\d+))?$"
 )
 _FILE = re.compile(
     r"[^\n]*\.(?:safetensors|sft|gguf|ckpt|pt|pth|bin|onnx|png|jpe?g|webp|gif|bmp|mp4|mov|m4v|webm|mkv|wav|mp3|flac|ogg"
@@ -74,7 +78,12 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 # An option: one word without a comma, in ASCII; or "WaveSpeed: wan-2.2/image-to-video (unrestricted)".
-_CHOICE = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,80}|[\w.]+: [\w.-]+/[\w./-]+(?: \(\w+\))?")
+_CHOICE = re.compile(
+    r"(?:https?://[\x21-\x2b\x2d-\x7e]+|[\x21-\x2b\x2d-\x7e]{1,80})|[\w.]+: [\w.-]+/[\w./-]+(?: \(\w+\))?"
+)
+_FACT_NAMES = re.compile(  # what a program tells of itself and of the time, in a file's metadata
+    r"(?:^|_)(?:brands?|version|encoder|software|(?:date|time)\w*|handler_name|vendor_id|language)(?:_|$)"
+)
 _TITLE_WORDS = re.compile(  # that ComfyUI and this pack call nodes by; letters and numbers among them
     r"\d+[a-z]?|[a-z]\d*"
     r"|720p|adaptive|advanced|and|animation|anthropic|anything|api|apply|as|attention|audio|banana|biased|boolean"
@@ -117,6 +126,11 @@ def is_written(text: str, name: str) -> bool:
     if not re.search(r"[^\W\d_]", text) or (_FILE.fullmatch(text) and not (named and " " in text)):
         return False
     return named or not (_CHOICE.fullmatch(text) or _WHOLE_PATH.fullmatch(text))
+
+
+def is_fact(name: str) -> bool:
+    """Says whether a name in a file's metadata is that of a fact, which no person wrote: its encoder, its date."""
+    return _FACT_NAMES.search(_snake(name)) is not None
 
 
 def is_own_title(title: str, kind: str) -> bool:

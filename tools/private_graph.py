@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from private import HIDDEN, Finding, Tell, clean_text, is_key_name, is_own_title
 
 NOTES = ("MarkdownNote", "Note")  # written to be read by others
 CONTROLS = ("fixed", "increment", "decrement", "randomize")  # of a seed, in the graph's values but not among the inputs
+COMFYUIS = ("cnr_id", "aux_id", "ver", "Node name for S&R", "secondTabText")  # among a node's properties
 OPAQUE = re.compile(
     r"(?=\S*(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{12})[\w~+/=:-]{16,}", re.IGNORECASE
 )  # not claude-4-20260101
@@ -22,7 +23,9 @@ def findings(value: Any, prompts: bool = False) -> list[Finding]:
     return found
 
 
-def clean(value: Any, prompts: bool, tell: Tell, place: str = "", beside: Any = None) -> Any:
+def clean(
+    value: Any, prompts: bool, tell: Tell, place: str = "", beside: Any = None, key: str = "", own: bool = False
+) -> Any:
     """Returns a JSON value without what is private, and tells of each such thing.
 
     Args:
@@ -31,8 +34,10 @@ def clean(value: Any, prompts: bool, tell: Tell, place: str = "", beside: Any = 
         tell: Takes each finding.
         place: Where in the file the value stands, for the findings.
         beside: All that the file tells. A graph in it says which inputs of a prompt are options.
+        key: The name that the value stands under.
+        own: Whether a person may have written the value.
     """
-    return Cleaner(prompts, tell, frozenset(chosen(beside)) if prompts else frozenset()).clean(value, place)
+    return Cleaner(prompts, tell, frozenset(chosen(beside)) if prompts else frozenset()).clean(value, place, key, own)
 
 
 class Option(NamedTuple):
@@ -60,45 +65,62 @@ class Cleaner(NamedTuple):
             return [self.clean(part, f"{place}[{index}]", key, own) for index, part in enumerate(value)]
         return self.clean_string(value, place, key, own) if isinstance(value, str) else value
 
-    def clean_object(self, value: dict[str, Any], place: str, own: bool) -> dict[str, Any]:
-        """Cleans an object, in graphs and API prompts a node among others."""
+    def clean_object(self, value: dict[str, Any], place: str, own: bool, of: str = "") -> dict[str, Any]:
+        """Cleans an object, in graphs and API prompts a node among others.
+
+        Args:
+            value: The object.
+            place: Where it stands.
+            own: Whether a person may have written its texts.
+            of: The kind of node whose inputs these are. Which of them are options, only a graph beside can tell.
+        """
         kind, title, written = nature(value)
-        named = next((name for name in map(value.get, ("name", "key", "header")) if is_secret(name)), None)
-        cleaned = {}
+        secret = next((name for name in map(value.get, ("name", "key", "header")) if is_secret(name)), None)
+        cleaned: dict[str, Any] = {}
         for name, part in value.items():
-            at = f"{place}.{name}"
+            if name == "is_changed" and written == "inputs":
+                self.clean(part, f"{place}.{name}", name, own=True)  # ComfyUI's note to itself, which may repeat any
+                continue  # input: no copy needs it
+            shared = self.clean_name(name, place, cleaned)
+            at = f"{place}.{shared}"
             if name == "widgets_values" and isinstance(part, list):
-                cleaned[name] = [
+                cleaned[shared] = [
                     self.clean(one, f"{at}[{index}]", widget.name, widget.free and name == written)
                     for index, (one, widget) in enumerate(zip(part, widgets(value, part), strict=True))
                 ]
             elif name == "_meta" and isinstance(part, dict) and kind:
-                cleaned[name] = {
-                    entry: self.clean_title(one, f"{at}.{entry}", kind) for entry, one in part.items()
-                }  # ComfyUI writes a title here, and nothing else
+                cleaned[shared] = self.clean_titles(part, at, kind)
             elif name == title:
-                cleaned[name] = self.clean_title(part, at, kind)
+                cleaned[shared] = self.clean_title(part, at, kind)
             elif name == "inputs" == written and isinstance(part, dict):
-                cleaned[name] = self.clean_inputs(part, at, kind)
-            elif name == "is_changed" and written == "inputs":
-                self.clean(part, at, name)  # ComfyUI's note to itself, which may repeat any input: no copy needs it
+                cleaned[shared] = self.clean_object(part, at, own=True, of=kind)
             else:
-                key = named if named and name == "value" else name
-                cleaned[name] = self.clean(part, at, key, own or name == written)
+                key = secret if secret and name == "value" else name
+                free = own and name not in COMFYUIS and not self.is_option(of, name, part)
+                free = free or name == written or is_written_part(name, written, place)
+                cleaned[shared] = self.clean(part, at, key, free)
         return cleaned
 
-    def clean_inputs(self, inputs: dict[str, Any], place: str, kind: str) -> dict[str, Any]:
-        """Cleans the inputs of an API prompt's node. Which of them are options, only a graph beside it can tell."""
-        free = {name: value for name, value in inputs.items() if not self.is_option(kind, name, value)}
-        cleaned = self.clean_object(free, place, own=True)
-        return {
-            name: cleaned[name] if name in free else self.clean(value, f"{place}.{name}", name)
-            for name, value in inputs.items()
-        }
+    def clean_name(self, name: str, place: str, taken: Collection[str]) -> str:
+        """Cleans the name of an entry, and numbers it if another of the object's entries has become the same."""
+        shared = first = clean_text(name, self.tell, place, "id")  # a name of hexadecimal digits is one
+        count = 1
+        while shared in taken:
+            count += 1
+            shared = f"{first} {count}"
+        return shared
 
     def is_option(self, kind: str, name: str, value: Any) -> bool:
         """Says whether a graph beside the prompt has a value in a list."""
-        return isinstance(value, str) and Option(kind, name, value) in self.options
+        return bool(kind) and isinstance(value, str) and Option(kind, name, value) in self.options
+
+    def clean_titles(self, titles: dict[str, Any], place: str, kind: str) -> dict[str, Any]:
+        """Cleans a prompt's `_meta`: ComfyUI writes a title there, and nothing else."""
+        cleaned: dict[str, Any] = {}
+        for name, title in titles.items():
+            shared = self.clean_name(name, place, cleaned)
+            cleaned[shared] = self.clean_title(title, f"{place}.{shared}", kind)
+        return cleaned
 
     def clean_title(self, title: Any, place: str, kind: str) -> Any:
         """Empties the title that somebody gave to a node; ComfyUI's own stays."""
@@ -128,6 +150,24 @@ class Cleaner(NamedTuple):
         return ""
 
 
+def is_json(text: str) -> bool:
+    """Says whether a text is an object or a list in JSON, as a graph or a prompt in a file's metadata."""
+    with suppress(ValueError):
+        return isinstance(json.loads(text), dict | list)
+    return False
+
+
+def is_written_part(name: str, written: str, place: str) -> bool:
+    """Says whether a person may have written what stands under a name: a node's properties, or what a graph is about.
+
+    Args:
+        name: Of the part.
+        written: Under which name the values of the object that has it stand; "" if it is no node.
+        place: Of the object.
+    """
+    return (name == "properties" and written == "widgets_values") or (name == "info" and place.endswith("extra"))
+
+
 def is_link(value: Any) -> bool:
     """Says whether a list is an API prompt's link: a node's id and the number of its output."""
     match value:
@@ -152,6 +192,8 @@ def nature(value: dict[str, Any]) -> tuple[str, str, str]:
         return "Group", "title", ""
     if isinstance(value.get("type"), str) and value["type"] not in NOTES and value.keys() & {"pos", "widgets_values"}:
         return value["type"], "title", "widgets_values"
+    if isinstance(value.get("label"), str) and "name" in value and "type" in value:  # a slot that was called otherwise
+        return f"{value['name']} {value['type']}", "label", ""
     return "", "", ""
 
 

@@ -11,8 +11,10 @@ graph; pictures and videos need ComfyUI's, which has Pillow and PyAV. `make shar
 import argparse
 import io
 import json
+import re
 import shutil
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -21,10 +23,11 @@ from typing import Any
 TOOLS = Path(__file__).resolve().parent
 sys.path += [str(TOOLS), str(TOOLS.parent)]  # last, so that they hide nothing; the portable ComfyUI adds neither
 
-from private import Finding  # noqa: E402
-from private_graph import clean  # noqa: E402
+from private import Finding, is_fact  # noqa: E402
+from private_graph import clean, is_json  # noqa: E402
 from private_graph import findings as findings  # noqa: E402  # for those who have a graph, not a file
 
+PROFILE = "Raw profile type "  # a text of a PNG in which ImageMagick packs EXIF and IPTC
 VIDEOS = (".mp4", ".mov", ".m4v")
 
 
@@ -38,23 +41,98 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ShareError: The file cannot be read.
     """
+    return read_both(path)[0]
+
+
+def read_both(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns what a file tells by name, and what else stands in it, by place. No copy that is written has the latter.
+
+    Raises:
+        ShareError: The file cannot be read.
+    """
     try:
         if path.suffix.lower() == ".json":
-            return {"": json.loads(path.read_text(encoding="utf-8"))}
+            return {"": json.loads(path.read_text(encoding="utf-8"))}, {}
         if path.suffix.lower() == ".png":
-            from PIL import Image
-
-            with Image.open(path) as picture:
-                picture.load()  # text may stand behind the pixels
-                return {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
+            return read_png(path)
         if path.suffix.lower() in VIDEOS:
-            import av
-
-            with av.open(str(path)) as container:
-                return dict(container.metadata)
-    except (OSError, ValueError) as error:
+            return read_video(path)
+    except (OSError, ValueError, SyntaxError, zlib.error) as error:  # broken EXIF is a SyntaxError to Pillow
         raise ShareError(f"A file must be readable to be checked; {path.name} is not: {error}.") from error
     raise ShareError(f"The check reads .json, .png, {', '.join(VIDEOS)}; {path.name} is none of these.")
+
+
+def read_png(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns a picture's text by name; and its EXIF, packed profiles, and text whose name another text has too."""
+    from PIL import Image
+    from PIL.ExifTags import IFD, TAGS
+
+    with Image.open(path) as picture:
+        picture.load()  # text may stand behind the pixels
+        texts = {
+            str(name): text
+            for name, text in picture.info.items()
+            if isinstance(text, str) and not str(name).startswith(PROFILE)
+        }
+        exif = picture.getexif()
+        tags = {**exif, **exif.get_ifd(IFD.Exif)}
+    other = {
+        f"EXIF.{TAGS.get(tag, tag)}": plain(value) for tag, value in tags.items() if isinstance(value, str | bytes)
+    }
+    for index, (name, text) in enumerate(png_texts(path.read_bytes())):
+        if name.startswith(PROFILE):  # hexadecimal digits, after its kind and its size
+            other[f"text[{index}].{name}"] = profile_text(bytes.fromhex("".join(text.split()[2:])))
+        elif texts.get(name) != text:
+            other[f"text[{index}].{name}"] = text
+    return texts, other
+
+
+def png_texts(content: bytes) -> Iterator[tuple[str, str]]:
+    """Yields the name and the text of each text chunk of a PNG; Pillow keeps the last of a name alone."""
+    at = 8
+    while at + 8 < len(content):
+        size, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        name, _, text = content[at + 8 : at + 8 + size].partition(b"\0")
+        at += 12 + size
+        if kind == b"tEXt":
+            yield name.decode("latin-1"), text.decode("latin-1")
+        elif kind == b"zTXt":
+            yield name.decode("latin-1"), zlib.decompress(text[1:]).decode("latin-1")
+        elif kind == b"iTXt":  # whether it is packed, how, its language, and its name in that
+            packed, text = text[:1] != b"\0", text[2:].split(b"\0", 2)[-1]
+            yield name.decode("latin-1"), (zlib.decompress(text) if packed else text).decode("utf-8", "replace")
+
+
+def plain(value: str | bytes) -> str:
+    """Returns the letters of an EXIF value, whose bytes may begin with their encoding and be UTF-16."""
+    if isinstance(value, str):
+        return value
+    for encoding in (b"UNICODE\0", b"ASCII\0\0\0"):
+        value = value.removeprefix(encoding)
+    return value.replace(b"\0", b"").decode("utf-8", "replace")
+
+
+def profile_text(profile: bytes) -> str:
+    """Returns a profile, each of its values on a line of its own. In IPTC five bytes come before each."""
+    return re.sub(rb"\x1c[\x01-\x09].{3}|\0+", b"\n", profile, flags=re.DOTALL).decode("utf-8", "replace")
+
+
+def read_video(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns a video's metadata by name; and that of its streams and chapters, and its subtitles."""
+    import av
+
+    with av.open(str(path)) as container:
+        parts = {f"streams[{stream.index}]": stream.metadata for stream in container.streams}
+        if hasattr(container, "chapters"):  # an older PyAV has none
+            parts |= {f"chapters[{index}]": one["metadata"] for index, one in enumerate(container.chapters())}
+        other = {f"{part}.{name}": text for part, metadata in parts.items() for name, text in metadata.items()}
+        if container.streams.subtitles:  # of none, all streams would be read
+            for packet in container.demux(container.streams.subtitles):
+                if packet.size:
+                    other[f"streams[{packet.stream.index}][{len(other)}]"] = plain(
+                        bytes(packet)[2:]
+                    )  # after its length
+        return dict(container.metadata), other
 
 
 def write(path: Path, target: Path, told: dict[str, Any]) -> None:
@@ -84,7 +162,7 @@ def write_png(path: Path, target: Path, told: dict[str, str]) -> None:
 
 
 def write_video(path: Path, target: Path, told: dict[str, str]) -> None:
-    """Copies the streams without encoding them again."""
+    """Copies pictures and sound without encoding them again. Chapters, subtitles and other data stay behind."""
     import av
 
     from media.mp4 import muxer_options
@@ -92,11 +170,12 @@ def write_video(path: Path, target: Path, told: dict[str, str]) -> None:
     from media.resolution import FPS
 
     with av.open(str(path)) as source:
+        copied = [stream for stream in source.streams if stream.type in ("video", "audio")]
         rate = next((stream.average_rate for stream in source.streams.video), None)
         with av.open(str(target), "w", options=muxer_options(Fraction(rate or FPS))) as copy:
             copy.metadata.update({name: text for name, text in told.items() if name not in ("major_brand", "encoder")})
-            streams = {stream.index: add_copy(copy, stream) for stream in source.streams}
-            for packet in source.demux():
+            streams = {stream.index: add_copy(copy, stream) for stream in copied}
+            for packet in source.demux(copied):
                 if packet.dts is not None:
                     packet.stream = streams[packet.stream.index]
                     copy.mux(packet)
@@ -120,14 +199,28 @@ def check_copies(files: Iterable[Path], folder: Path | None) -> None:
             raise ShareError(f"The copies of {first} and {path} would be one file in {folder}. Name a folder for each.")
 
 
+def is_own(name: str, value: Any) -> bool:
+    """Says whether a person may have written what a file tells under a name: what is neither a graph nor a fact."""
+    return isinstance(value, str) and not is_json(value) and not is_fact(name)
+
+
 def check(path: Path, prompts: bool, folder: Path | None) -> list[Finding]:
     """Returns what is private in a file, and writes a copy without it if a folder is given."""
     check_copies([path], folder)
-    told, found = read(path), []
-    cleaned = {name: clean(value, prompts, found.append, name, told) for name, value in told.items()}
+    found: list[Finding] = []
+    told, other = read_both(path)
+
+    def cleaned_of(texts: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: clean(value, prompts, found.append, name, told, key := name.rpartition(".")[2], is_own(key, value))
+            for name, value in texts.items()
+        }
+
+    cleaned_of(other)
+    cleaned = cleaned_of(told)
     if folder is not None:
         target = folder / path.name
-        if found:
+        if found or cleaned != told:  # a copy may leave out more than what is private
             write(path, target, cleaned)
         else:
             folder.mkdir(parents=True, exist_ok=True)

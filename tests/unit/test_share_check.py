@@ -36,6 +36,8 @@ def test_a_key_in_a_widget_is_known_by_the_widgets_name(written, shared):
         f"{UUID}:{HEX}",
         "hf_0123456789abcdef",
         "sk-proj-0123456789abcdef",
+        "sk_0123456789abcdef0123456789abcdef",
+        "sk_proj_abcdefgh0123456789",
         "github_pat_11ABCDEFG0abcdefghij",
         "ghp_0123456789abcdef",
         "gho_0123456789abcdef",
@@ -88,6 +90,7 @@ def test_a_key_is_known_by_what_it_is_called(written, shared):
         f"https://huggingface.co/a/b/resolve/{HEX}/c.safetensors",
         f"pasted/{HEX}.png",
         ["hf_wan22_high.safetensors", "r8_wan22turbo_v2.gguf", "hf_transfer/wan22"],
+        ["sk_wan22_high_noise_turbo_v2", "sk_0123456789abcdef01.safetensors", "task_0123456789abcdef01"],
         f"sha256: {HEX}",
         "API key: set it in the settings. Secret: the garden, token: a trigger word.",
     ],
@@ -130,6 +133,9 @@ def test_what_hosted_nodes_hide_in_an_address_is_found_here_too(name, mark):
         "{not json",
         "a torch bearer standing by the door",
         "hf_transfer, with 50/50 light and/or rain",
+        "https://x.org/Users/ada and //cdn.x.org/a/home/b.png",
+        "walk/run/jump, app/export or 1/2/home/3",
+        "a // b, 16//9",
     ],
 )
 def test_what_everybody_may_read_is_left_alone(harmless):
@@ -151,6 +157,20 @@ def test_what_everybody_may_read_is_left_alone(harmless):
         ("from C:\\Users\\Ada Lovelace, as ever", "from ***, as ever"),
         ("on /Volumes/Ada's disk/a.png", "on a.png"),
         ("'/tmp/x/a.png' and '/tmp/x/b.png'", "'a.png' and 'b.png'"),
+        ("/run/media/ada/disk/a.png", "a.png"),
+        ("at /run/media/ada", "at ***"),
+        ("/private/var/folders/xy/a.png", "a.png"),
+        ("in /nfs/home/ada", "in ***"),
+        ("in /export/home/ada/a.png", "in a.png"),
+        ("/srv.2/u-1/home/ada", "***"),
+        ("/System/Volumes/Data/Users/ada", "***"),
+        ("in /System/Volumes/Data/Users/Ada Lovelace, as ever", "in ***, as ever"),
+        ("see \\\\wsl$\\Ubuntu\\home\\ada\\a.png", "see a.png"),
+        ("\\\\wsl$\\Ubuntu\\home\\ada", "***"),
+        ("see //nas/ada/a.png", "see a.png"),
+        ("//nas/ada", "ada"),  # a share's name stays, as that of a folder does
+        ("//192.168.1.9/films/a.png", "a.png"),
+        ("/app/output/a.png", "a.png"),
         ("PATH=/usr:/home/ada/bin", "PATH=/usr:bin"),
         ("https://ada:pass@x.org/a?api_key=k1&type=M", "https://***@x.org/a?api_key=***&type=M"),
     ],
@@ -177,6 +197,42 @@ def test_what_comfyui_notes_of_a_nodes_inputs_is_checked_and_not_copied():
     assert kinds(noted) == ["path"]
     assert {entry for one in cleaned(noted).values() for entry in one} == {"class_type", "inputs"}
     assert cleaned({"is_changed": "Ada waves"}) == {"is_changed": "Ada waves"}  # only where ComfyUI writes it
+
+
+def test_words_that_stand_in_comfyuis_note_alone_are_told_of():
+    noted = {"1": {"class_type": "Lora", "inputs": {"x": "a.pt"}, "is_changed": ["Ada waves"]}}
+    assert kinds(noted) == []
+    assert kinds(noted, prompts=True) == ["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("written", "shared"),
+    [
+        ({"/home/ada/x.safetensors": 1}, {"x.safetensors": 1}),
+        ({"hf_0123456789abcdef": 1}, {"***": 1}),
+        (node(['{"/home/ada/x.pt": 1}'], "loras"), node(['{"x.pt": 1}'], "loras")),
+        (node({"/home/ada/x.pt": 1}), node({"x.pt": 1})),
+        (
+            {"1": {"class_type": "A", "inputs": {"/home/ada/x.pt": "y"}, "_meta": {}}},
+            {"1": {"class_type": "A", "inputs": {"x.pt": "y"}, "_meta": {}}},
+        ),
+        (
+            {"1": {"class_type": "A", "inputs": {}, "_meta": {"/home/ada/x": "A"}}},
+            {"1": {"class_type": "A", "inputs": {}, "_meta": {"x": "A"}}},
+        ),
+    ],
+)
+def test_the_names_of_entries_are_cleaned_too(written, shared):
+    assert cleaned(written) == shared
+    assert len(found := findings(written)) == 1
+    assert "hf_0123456789abcdef" not in str(found)
+    assert findings(shared) == []
+
+
+def test_entries_whose_names_become_the_same_are_all_kept():
+    written = {"x.pt": 0, "/home/ada/x.pt": 1, "D:/x.pt": 2, HEX: 3}
+    assert cleaned(written) == {"x.pt": 0, "x.pt 2": 1, "x.pt 3": 2, HEX: 3}
+    assert list(cleaned({"/home/ada/x.pt": 1, "x.pt": 2}).values()) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,13 @@ def test_a_file_without_anything_private_is_copied_byte_by_byte(tmp_path):
     assert (tmp_path / "shared" / "b.json").read_bytes() == path.read_bytes()
 
 
+def test_a_copy_lacks_what_comfyui_notes_of_a_nodes_inputs_even_if_it_tells_nothing_private(tmp_path):
+    noted = {"1": {"class_type": "LoadImage", "inputs": {"image": "cat.png"}, "is_changed": ["0123"]}}
+    (tmp_path / "b.json").write_text(json.dumps(noted), encoding="utf-8")
+    assert check(tmp_path / "b.json", True, tmp_path / "shared") == []
+    assert "is_changed" not in (tmp_path / "shared" / "b.json").read_text(encoding="utf-8")
+
+
 def test_the_command_says_what_it_found_and_ends_with_it(tmp_path, capsys):
     write_graph(tmp_path / "g.json")
     assert main([str(tmp_path / "g.json")]) == 1

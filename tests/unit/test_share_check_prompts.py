@@ -107,3 +107,36 @@ def test_the_titles_that_people_gave_are_prompts():
 def test_the_titles_that_comfyui_gives_are_not(kind, title):
     assert is_own_title(title, kind)
     assert findings({"1": {"class_type": kind, "inputs": {}, "_meta": {"title": title}}}, prompts=True) == []
+
+
+def test_what_people_wrote_around_the_nodes_is_a_prompt():
+    models = [{"name": "x.pt", "url": f"https://x.org/{'a/' * 50}x.pt", "directory": "diffusion_models"}]
+    comfyuis = {
+        "cnr_id": "comfy-core",
+        "Node name for S&R": "Power Lora Loader (rgthree)",
+        "secondTabText": "Send Back",
+    }
+    slots = [
+        {"name": "image", "label": "Ada's picture", "type": "IMAGE", "link": 1},
+        {"name": "lora_name", "label": "lora_name", "type": "COMBO", "link": 2},
+    ]
+    graph = {
+        "nodes": [{**node([]), "properties": {**comfyuis, "models": models, "text": "ada"}, "outputs": slots}],
+        "extra": {"info": {"author": "ada", "description": "For Eve", "version": "1", "software": "ComfyUI"}},
+        "definitions": {"subgraphs": [{"id": UUID, "inputs": [{**slots[0], "id": UUID}], "nodes": []}]},
+    }
+    assert kinds(graph) == []
+    assert kinds(graph, prompts=True) == ["prompt"] * 5
+    shared = cleaned(graph, True)
+    assert shared["nodes"][0]["properties"] == {**comfyuis, "models": models, "text": ""}
+    assert [slot["label"] for slot in shared["nodes"][0]["outputs"]] == ["", "lora_name"]
+    assert shared["extra"]["info"] == {"author": "", "description": "", "version": "1", "software": "ComfyUI"}
+    assert findings(shared, prompts=True) == []
+    note = {
+        "id": 1,
+        "type": "Note",
+        "pos": [0, 0],
+        "properties": {"text": "Read this"},
+        "widgets_values": ["Read this"],
+    }
+    assert findings({"nodes": [note]}, prompts=True) == []  # written to be read by others

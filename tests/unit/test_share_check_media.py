@@ -1,0 +1,144 @@
+"""What the share check reads in pictures and clips beside their graphs, and that no copy has it."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from av.container import OutputContainer
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+from share_check import check, read
+
+
+def places(path):
+    return [(finding.kind, finding.place) for finding in check(path, False, None)]
+
+
+def test_a_pictures_exif_is_read_and_not_copied(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "/home/ada/cat.png"
+    exif[ExifTags.Base.XPComment] = "hf_0123456789abcdef".encode("utf-16-le")
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"UNICODE\0" + "/home/ada/x".encode("utf-16-le")
+    picture = Image.new("RGB", (4, 4))
+    picture.save(tmp_path / "a.png", exif=exif)
+    assert sorted(places(tmp_path / "a.png")) == [
+        ("key", "EXIF.XPComment"),
+        ("path", "EXIF.ImageDescription"),
+        ("path", "EXIF.UserComment"),
+    ]
+    check(tmp_path / "a.png", False, tmp_path / "shared")
+    assert places(tmp_path / "shared" / "a.png") == []
+    with Image.open(tmp_path / "shared" / "a.png") as copy:
+        assert not copy.getexif()
+
+
+@pytest.mark.parametrize("kind", ["exif", "iptc"])
+def test_a_pictures_packed_profile_is_read_and_not_copied(tmp_path, kind):
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "/home/ada/cat.png"
+    caption = b"/home/ada/films/of the garden/a cat with a long name.png"
+    profile = {"exif": exif.tobytes(), "iptc": b"\x1c\x02\x78\x00" + bytes([len(caption)]) + caption}[kind]
+    info = PngInfo()
+    info.add_text(f"Raw profile type {kind}", f"\n{kind}\n{len(profile):8}\n{profile.hex()}\n")  # as ImageMagick does
+    info.add_text(f"Raw profile type {kind}", "\nnone\n 0\n\n")  # of equal ones, each is read too
+    Image.new("RGB", (4, 4)).save(tmp_path / "b.png", pnginfo=info)
+    assert ("path", f"text[0].Raw profile type {kind}") in places(tmp_path / "b.png")
+    check(tmp_path / "b.png", False, tmp_path / "shared")
+    assert b"Raw profile" not in (tmp_path / "shared" / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("add", [PngInfo.add_text, PngInfo.add_itxt])
+def test_of_equal_text_chunks_each_is_read(tmp_path, add, packed):
+    info = PngInfo()
+    add(info, "workflow", '{"file": "/home/ada/x.png"}', zip=packed)
+    info.add_text("workflow", '{"file": "y.png"}')
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
+    assert places(tmp_path / "a.png") == [("path", "text[0].workflow.file")]
+    check(tmp_path / "a.png", False, tmp_path / "shared")
+    assert read(tmp_path / "shared" / "a.png") == {"workflow": '{"file": "y.png"}'}
+    assert (tmp_path / "shared" / "a.png").read_bytes().count(b"workflow") == 1
+
+
+def write_told(path, stream_told, chapters=(), told=()):
+    """Writes a clip that tells something, and whose stream and chapters do."""
+    with av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as container:
+        stream = container.add_stream("libx264", rate=24, options={"preset": "ultrafast"})
+        stream.width = stream.height = 64
+        stream.metadata.update(stream_told)
+        container.metadata.update(told)
+        if chapters:
+            container.set_chapters(chapters)
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        for picture in (frame, None):
+            container.mux(stream.encode(picture))
+
+
+def test_what_a_clips_streams_tell_is_read_and_not_copied(tmp_path):
+    write_told(tmp_path / "a.mp4", {"handler_name": "/home/ada/cat.mp4"})
+    assert places(tmp_path / "a.mp4") == [("path", "streams[0].handler_name")]
+    check(tmp_path / "a.mp4", False, tmp_path / "shared")
+    assert places(tmp_path / "shared" / "a.mp4") == []
+    assert b"/home/ada" not in (tmp_path / "shared" / "a.mp4").read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(OutputContainer, "set_chapters"), reason="this PyAV knows no chapters")
+def test_what_a_clips_chapters_tell_is_read_and_not_copied(tmp_path):
+    told = {"title": "/home/ada/cat.mp4"}
+    chapter = {"id": 0, "start": 0, "end": 40, "time_base": Fraction(1, 1000), "metadata": told}
+    write_told(tmp_path / "a.mp4", {}, [chapter])
+    assert places(tmp_path / "a.mp4") == [("path", "chapters[0].title")]
+    check(tmp_path / "a.mp4", False, tmp_path / "shared")
+    assert b"/home/ada" not in (tmp_path / "shared" / "a.mp4").read_bytes()
+    with av.open(str(tmp_path / "shared" / "a.mp4")) as copy:
+        assert [stream.type for stream in copy.streams] == ["video"]
+        assert sum(1 for _ in copy.decode(video=0)) == 1
+
+
+@pytest.mark.skipif(not hasattr(OutputContainer, "set_chapters"), reason="this PyAV writes no subtitles")
+def test_a_clips_subtitles_are_read_and_not_copied(tmp_path):
+    lines = [b"/home/ada/films/cat.mp4 shows what we saw there.", b"A garden."]
+    assert chr(len(lines[0])) == "0"  # after a letter or a digit, no path would begin
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        picture = container.add_stream("libx264", rate=24)
+        picture.width = picture.height = 64
+        titles = container.add_stream("mov_text")
+        titles.codec_context.subtitle_header = b"[Script Info]\n"
+        container.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        container.mux(picture.encode(None))
+        for index, line in enumerate(lines):
+            packet = av.Packet(len(line).to_bytes(2, "big") + line)
+            packet.stream, packet.time_base, packet.duration = titles, Fraction(1, 1000), 10
+            packet.pts = packet.dts = 20 * index
+            container.mux(packet)
+    assert [kind for kind, _ in places(tmp_path / "a.mp4")] == ["path"]
+    assert [finding.kind for finding in check(tmp_path / "a.mp4", True, tmp_path / "shared")] == ["path", "prompt"]
+    assert b"cat.mp4" not in (content := (tmp_path / "shared" / "a.mp4").read_bytes())
+    assert b"garden" not in content
+
+
+def test_a_pictures_own_words_are_prompts(tmp_path):
+    told = {
+        "parameters": "a garden, a cat\nSteps: 4",
+        "Author": "ada",
+        "Software": "Two Words",
+        "date:create": "1 May",
+        "workflow": '{"nodes": []}',
+    }
+    info = PngInfo()
+    for name, text in told.items():
+        info.add_text(name, text)
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
+    assert check(tmp_path / "a.png", False, None) == []
+    found = check(tmp_path / "a.png", True, tmp_path / "shared")
+    assert [(finding.kind, finding.place) for finding in found] == [("prompt", "parameters"), ("prompt", "Author")]
+    assert read(tmp_path / "shared" / "a.png") == {**told, "parameters": "", "Author": ""}
+
+
+def test_a_clips_own_words_are_prompts(tmp_path):
+    write_told(tmp_path / "b.mp4", {"handler_name": "Core Media Video"}, told={"comment": "ada", "title": "A garden"})
+    assert check(tmp_path / "b.mp4", False, None) == []
+    found = check(tmp_path / "b.mp4", True, tmp_path / "shared")
+    assert sorted((finding.kind, finding.place) for finding in found) == [("prompt", "comment"), ("prompt", "title")]
+    assert check(tmp_path / "shared" / "b.mp4", True, None) == []
