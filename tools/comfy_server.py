@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -31,7 +32,7 @@ class ComfyServer:
         port: To listen on; 0 takes a free one.
         folder: Name of the pack's folder in custom_nodes.
         environment: Variables of the process, beside those of this one.
-        cloned: Installs the pack as people do, with `git clone`: what is committed, without what lies about.
+        cloned: Installs the pack as people do, with `git clone`: without what git ignores.
     """
 
     def __init__(
@@ -152,9 +153,45 @@ def link(installed: Path) -> None:
         shutil.copytree(ROOT, installed, ignore=shutil.ignore_patterns(".git", "output", "__pycache__"))
 
 
-def clone(installed: Path) -> None:
-    """Puts this pack there as its last commit has it. The folder must not be there yet."""
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(installed)], check=True)
+def clone(installed: Path, checkout: Path = ROOT) -> None:
+    """Puts this pack there with `git clone`, and what was changed since the last commit on top.
+
+    Args:
+        installed: The folder, which must not be there yet.
+        checkout: The pack's working tree; it may belong to another user.
+
+    Raises:
+        RuntimeError: There is no git, or no checkout to clone. The text says what is needed.
+    """
+    if shutil.which("git") is None:
+        raise RuntimeError("Installing the pack as people do needs git, and there is none on the PATH. Install git.")
+    if not (checkout / ".git").exists():
+        raise RuntimeError(
+            f"Installing the pack as people do needs a checkout made by git clone, and {checkout} is none. "
+            "Clone the repository instead of unpacking an archive of it."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder, "gitconfig")
+        settings.write_text("[safe]\n\tdirectory = *\n", encoding="utf-8")  # which git heeds in no -c option
+        environment = {**os.environ, "GIT_CONFIG_GLOBAL": str(settings)}
+
+        def git(*arguments: str) -> str:
+            command = ["git", "-C", str(checkout), *arguments]
+            return subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, encoding="utf-8").stdout
+
+        git("clone", "--quiet", str(checkout), str(installed.absolute()))
+        changed = git("diff", "--name-only", "--no-renames", "-z", "HEAD")
+        added = git("ls-files", "--others", "--exclude-standard", "-z")
+    for name in filter(None, (changed + added).split("\0")):
+        copy_over(checkout / name, installed / name)
+
+
+def copy_over(source: Path, target: Path) -> None:
+    """Makes a file what another one is, also where that one is a link or is gone. Folders are left out."""
+    target.unlink(missing_ok=True)
+    if source.is_symlink() or source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def free_port() -> int:

@@ -207,9 +207,13 @@ def browse_templates(page, folder):
 
 def open_template(page, name=LOCAL):
     """Clicks on a graph of the template browser, and waits until it is on the canvas."""
+    before = page.evaluate_handle("() => app.graph.nodes[0]")  # the dialog closes before the graph is loaded
     page.get_by_test_id(f"template-workflow-{name}").click()
     page.get_by_test_id("template-workflows-content").wait_for(state="hidden")
-    page.wait_for_function("count => app.graph.nodes.length === count", arg=len(shipped(name)["nodes"]))
+    page.wait_for_function(
+        "([before, count]) => app.graph.nodes.length === count && app.graph.nodes[0] !== before",
+        arg=[before, len(shipped(name)["nodes"])],
+    )
 
 
 def missing_models(page):
@@ -230,11 +234,12 @@ def words_of(row):
 
 
 def put_away(page):
-    """Closes the dialog that lies over the graph, else the panel beside it."""
+    """Closes the dialog that lies over the graph, else the panel beside it, if there is one."""
     dialog = page.get_by_role("dialog")
+    panel = page.locator("[data-testid=properties-panel]:visible")
     if dialog.is_visible():
         dialog.get_by_role("button", name="Close").first.click()
         dialog.wait_for(state="hidden")
-    else:
+    elif panel.count():
         page.get_by_role("button", name="Toggle properties panel").first.click()
-        page.get_by_test_id("properties-panel").wait_for(state="hidden")
+        panel.wait_for(state="hidden")

@@ -48,8 +48,8 @@ def run(tab, server, tmp_path, *writers):
     with tab.expect_request(lambda request: request.method == "POST" and request.url.endswith("/prompt")) as sent:
         assert tab.evaluate(RUN_TO, ids) == "execution_success"
     made = set(server.base.rglob("*.png")) - before
-    folders = {"SaveImage": "output", "PreviewImage": "temp"}
-    files = {writer: next(path for path in made if folders[writer] in path.parts) for writer in writers}
+    folders = {"SaveImage": server.base / "output", "PreviewImage": server.base / "temp"}
+    files = {writer: next(path for path in made if path.is_relative_to(folders[writer])) for writer in writers}
     assert len(files) == len(made)
     return sent.value.post_data_json, files
 
