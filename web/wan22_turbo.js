@@ -4,7 +4,8 @@ import { matchNames } from "./model_names.js";
 import { sizeOf, pictureOf } from "./picture.js";
 
 const PANEL = "wan22_turbo_report";
-const FONT = { size: 11, letter: 6.5, line: 16 }; // in pixels at 100 %
+const FONT = { size: 11, letter: 6.5, wide: 11, line: 16 }; // in pixels at 100 %
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6]/g; // CJK
 const FRAME = 28; // pixels around the text: margins of ComfyUI's DOM widgets, and the field's own
 const BUTTON = 30; // pixels
 const MAX_LINES = 16; // a longer report scrolls
@@ -55,10 +56,10 @@ class Panel {
   }
 
   height() {
-    const letters = Math.max(20, Math.floor((this.node.size[0] - 32) / FONT.letter));
+    const width = Math.max(20 * FONT.letter, this.node.size[0] - 32);
     const wrapped = this.field.value
       .split("\n")
-      .reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / letters)), 0);
+      .reduce((lines, line) => lines + Math.max(1, Math.ceil(widthOf(line) / width)), 0);
     const { lines = 1 } = LIVE[this.node.comfyClass] ?? {};
     const kept = lines * FONT.line + FRAME;
     if (!this.valid()) return kept; // a node does not change its size while it is edited
@@ -186,6 +187,7 @@ function heightBeside(panel) {
   return drawn.offsetHeight - LiteGraph.NODE_TITLE_HEIGHT - element.offsetHeight - FRAME + 8; // as in its minHeight
 }
 
+const widthOf = (line) => line.length * FONT.letter + (line.match(WIDE)?.length ?? 0) * (FONT.wide - FONT.letter);
 const textOf = (output) => [output?.text ?? []].flat().join("\n");
 const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
 const isLinked = (node, name) => node.inputs?.find((input) => input.widget?.name === name)?.link != null;

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from find_browser import frontend
+from pack.hosted.prices import Price
+from pack.hosted.request import find_offer
 from pack.tests.browser.conftest import listen
-from pack.tests.browser.hands import TEXT, reload, shipped
+from pack.tests.browser.hands import HOSTED, TEXT, reload, shipped, twin
 from pack.tests.toy import models as toy
 from PIL import Image
 from safetensors.torch import save_file
@@ -42,12 +44,16 @@ TOO_WIDE = """tables => tables.filter(table => table.scrollWidth > table.clientW
 
 WORDS = "orbit 180 around the subject"  # of the LoRA in the shipped graphs
 PICTURE = "portrait.png"
+OFFER = next(node["inputs"] for node in twin(HOSTED).values() if node["class_type"] == "Wan22Turbo_Hosted")
+PRICE = Price(find_offer(OFFER["model"])[1].estimate(OFFER["resolution"], OFFER["duration"]), asked=False)
 LIVE = {  # node id -> a part of what it says before a run, in its picture
     "Wan22Turbo_Sampler": "2 high + 2 low",
     "Wan22Turbo_Lora": WORDS,
     "Wan22Turbo_Resolution": "1600x1066 -> ",
-    "Wan22Turbo_Hosted": "About $0.15, prices of September 2026\nThere is a key for WaveSpeed.",
+    "Wan22Turbo_Hosted": f"A{str(PRICE)[1:]}\nThere is a key for WaveSpeed.",
 }
+TRIGGERS = """type => app.graph.nodes.find(node => node.type === type).widgets
+    ?.find(widget => widget.name === 'trigger_words')?.value"""
 WIDTHS = {"Wan22Turbo_Loader": 540, "Wan22Turbo_Hosted": 500}  # pixels, where names or the help page want another
 # Shows one node of a graph, or a new one, without the others; returns what a picture of it shows of the screen.
 ALONE = """async ([graph, type, wanted]) => {
@@ -236,6 +242,7 @@ def test_picture_of_a_node(studio, node_id):
         field = studio.get_by_label("what a run will do", exact=True)
         assert field.evaluate("field => field.style.color") == "", field.input_value()  # a refusal is red
         assert field.evaluate("field => field.scrollHeight <= field.clientHeight"), field.input_value()
+    assert studio.evaluate(TRIGGERS, node_id) in (WORDS, None)
     studio.wait_for_timeout(400)  # until it is drawn
     folder = PICTURES / "nodes"
     folder.mkdir(parents=True, exist_ok=True)
@@ -247,14 +254,11 @@ def test_picture_of_a_node(studio, node_id):
 
 def sketch(node_id):
     """A graph of one node with the values of a shipped graph, linked to nothing but the picture of Load Image."""
-    for name in ("wan22_lora_i2v", "wan22_hosted_i2v", "wan22_long_clip_i2v"):
-        graph = shipped(name)
-        alike = [node for node in graph["nodes"] if node["type"] == node_id]
-        if alike:
-            break
-    else:
+    graphs = map(shipped, ("wan22_lora_i2v", HOSTED, "wan22_hosted_lora_i2v", "wan22_long_clip_i2v"))
+    alike = [(graph, node) for graph in graphs for node in graph["nodes"] if node["type"] == node_id]
+    if not alike:
         return None
-    node = next((node for node in alike if WORDS in node["widgets_values"]), alike[0])
+    graph, node = next((each for each in alike if WORDS in each[1]["widgets_values"]), alike[0])
     source = next(each for each in graph["nodes"] if each["type"] == "LoadImage")
     source["widgets_values"][0] = PICTURE
     node["widgets_values"] = ["fixed" if value == "randomize" else value for value in node["widgets_values"]]

@@ -21,6 +21,9 @@ pytestmark = pytest.mark.browser
 LORA, FIT, HOSTED_CLIP = "Wan22Turbo_Lora", "Wan22Turbo_Resolution", "Wan22Turbo_Hosted"
 LINE = 16  # pixels, as the panel's font
 WARNINGS = "\n".join(f"Warning {number}: " + "a long sentence about this file. " * 4 for number in (1, 2))
+CHINESE = "\n".join(
+    f"{side}: {'水彩画风格角色一致性增强模型' * 4}_{side}_noise.safetensors" for side in ("high", "low") * 3
+)
 # Top and bottom of nodes as they are drawn, in the graph's pixels, without the title.
 SPAN = """([type, title]) => {
     const node = app.graph.nodes.find(node => node.type === type), scale = app.canvas.ds.scale;
@@ -63,6 +66,19 @@ def test_a_long_report_does_not_grow_the_node_over_the_next_one(tab):
     tell(tab, LORA, "Warning 0: another report.\n" + WARNINGS)
     shown, whole = tab.evaluate(FIELD, LORA)
     assert whole == shown
+    assert tab.errors == []
+
+
+def test_a_report_of_a_lora_with_a_chinese_name_is_read_whole(tab):
+    load(tab, shipped())
+    tab.evaluate(
+        "type => { for (const node of [...app.graph.nodes]) if (node.type !== type) app.graph.remove(node); }", LORA
+    )
+    look_at(tab, LORA)
+    tell(tab, LORA, CHINESE)
+    picture(tab, "chinese_report")
+    shown, whole = tab.evaluate(FIELD, LORA)
+    assert whole == shown > 8 * LINE  # each of the lines takes two
     assert tab.errors == []
 
 
