@@ -21,9 +21,7 @@ pytestmark = pytest.mark.browser
 LORA, FIT, HOSTED_CLIP = "Wan22Turbo_Lora", "Wan22Turbo_Resolution", "Wan22Turbo_Hosted"
 LINE = 16  # pixels, as the panel's font
 WARNINGS = "\n".join(f"Warning {number}: " + "a long sentence about this file. " * 4 for number in (1, 2))
-CHINESE = "\n".join(
-    f"{side}: {'水彩画风格角色一致性增强模型' * 4}_{side}_noise.safetensors" for side in ("high", "low") * 3
-)
+CHINESE = "\n".join(f"{side}: {'水彩画风格角色一致性增强模型' * 3}.safetensors" for side in ("high", "low") * 3)
 # Top and bottom of nodes as they are drawn, in the graph's pixels, without the title.
 SPAN = """([type, title]) => {
     const node = app.graph.nodes.find(node => node.type === type), scale = app.canvas.ds.scale;
