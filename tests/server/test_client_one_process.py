@@ -103,16 +103,14 @@ def test_every_prompt_runs_to_its_mp4s_in_the_process_of_comfyui(one_process, ru
     ("stop", "error", "words"),
     [
         ("ctrl-c", "CancelledError", "Cancelled: the server confirms that job {} has stopped."),
-        # A hundred tiny steps take a second: the call from the other thread may arrive when they are done.
-        ("cancel", "RunError", "Somebody interrupted the run on the server, at (rCM Sampler|Decode to MP4)."),
+        ("cancel", "RunError", "Somebody interrupted the run on the server, at rCM Sampler."),
     ],
 )
 def test_a_run_is_cancelled_and_the_process_goes_on(one_process, picture, tmp_path, stop, error, words):
     before = set((one_process.base / "output").rglob("*.mp4"))
-    done = one_process.make(LOCAL[0], pairs(LOCAL[0], picture, **LONG), tmp_path / "stopped", stop)
+    done = one_process.make(LOCAL[0], pairs(LOCAL[0], picture, **LONG, seconds=1), tmp_path / "stopped", stop)
     job = next(text.removeprefix("Job ") for text in done["said"] if text.startswith("Job "))
-    assert (done["saved"], done["error"]) == ([], error)
-    assert re.fullmatch(words.format(job), done["text"])
+    assert (done["saved"], done["error"], done["text"]) == ([], error, words.format(job))
     assert not (tmp_path / "stopped").exists()
     assert set((one_process.base / "output").rglob("*.mp4")) == before
     again = one_process.make(LOCAL[0], pairs(LOCAL[0], picture, seed=6), tmp_path)
