@@ -1,8 +1,8 @@
 """ComfyUI's server and the client in one process: `python one_process.py BASE PORT`
 
-Reads jobs from standard input, one a line, {prompt, values, target, stop}, and answers each with a line: {saved, error,
-text, said}. Ends with its input. A helper of test_client_one_process.py, which runs it in a process of its own, since
-ComfyUI reads sys.argv.
+Reads jobs from standard input, one a line, {prompt, values, target, stop, hold}, and answers each with a line, {saved,
+error, text, said, steps}. Ends with its input. A helper of test_client_one_process.py, which runs it in a process of
+its own, since ComfyUI reads sys.argv.
 """
 
 import importlib.util
@@ -11,9 +11,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+SAMPLER = "rCM Sampler"
+PATIENCE = 60.0  # seconds for a wish to stop to arrive
 
 
 def client():
@@ -47,6 +50,30 @@ def start_comfyui(base, port):
     threading.Thread(target=lambda: loop.run_until_complete(start_all()), daemon=True).start()
 
 
+class Hold:
+    """Keeps a run that is to be stopped at its first step until ComfyUI has been told to stop it.
+
+    The steps of a tiny model leave other threads of their process next to no time: on a busy machine the first message
+    about them is read when the last step is done. A real step takes seconds. What is asked is where the wish to stop
+    meets the run, not how quickly.
+    """
+
+    def __init__(self):
+        import comfy.model_management
+        import comfy.utils
+
+        self.steps = 0  # of the run to be held; 0 for none
+        self.arrived = comfy.model_management.processing_interrupted
+        self.show = comfy.utils.PROGRESS_BAR_HOOK
+        comfy.utils.set_progress_bar_global_hook(self)
+
+    def __call__(self, done, total, *picture, **where):
+        self.show(done, total, *picture, **where)
+        deadline = time.monotonic() + PATIENCE
+        while (done, total) == (1, self.steps) and not self.arrived() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
 class Watch:
     """A display that keeps what is said, and at the first step of the sampler stops the job as it was told to.
 
@@ -59,6 +86,7 @@ class Watch:
         self.stop = stop
         self.cancel = cancel
         self.said = []
+        self.steps = []  # of the sampler, as done and total
         self.title = ""
 
     def say(self, text):
@@ -68,8 +96,9 @@ class Watch:
         self.title = title
 
     def step(self, done, total):
-        if self.title != "rCM Sampler":
+        if self.title != SAMPLER:
             return
+        self.steps.append((done, total))
         stop, self.stop = self.stop, ""
         if stop == "ctrl-c":
             signal.raise_signal(signal.SIGINT)
@@ -81,8 +110,9 @@ class Watch:
         pass
 
 
-def run(comfy_client, address, job):
+def run(comfy_client, address, hold, job):
     """Runs one job and returns what became of it."""
+    hold.steps = job["hold"]
 
     def cancel(prompt_id):
         server = comfy_client.Server(comfy_client.address.parse(address))
@@ -97,7 +127,7 @@ def run(comfy_client, address, job):
         saved = comfy_client.make(address, job["prompt"], job["values"], Path(job["target"]), display=watch)
     except comfy_client.ClientError as problem:
         saved, error, text = getattr(problem, "saved", []), type(problem).__name__, str(problem)
-    return {"saved": list(map(str, saved)), "error": error, "text": text, "said": watch.said}
+    return {"saved": list(map(str, saved)), "error": error, "text": text, "said": watch.said, "steps": watch.steps}
 
 
 def serve(base, port):
@@ -105,9 +135,9 @@ def serve(base, port):
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever ComfyUI and its packs print is no answer
     start_comfyui(base, port)
-    comfy_client, address = client(), f"http://127.0.0.1:{port}"
+    comfy_client, address, hold = client(), f"http://127.0.0.1:{port}", Hold()
     for line in sys.stdin:
-        answers.write(json.dumps(run(comfy_client, address, json.loads(line))) + "\n")
+        answers.write(json.dumps(run(comfy_client, address, hold, json.loads(line))) + "\n")
         answers.flush()
     os._exit(0)  # ComfyUI's threads have no end of their own
 

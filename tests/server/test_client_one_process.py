@@ -37,7 +37,8 @@ class OneProcess:
 
     def make(self, prompt, values, target, stop=""):
         """Has a job done and returns what became of it."""
-        job = {"prompt": str(prompt), "values": values, "target": str(target), "stop": stop}
+        hold = LONG["steps"] if stop else 0
+        job = {"prompt": str(prompt), "values": values, "target": str(target), "stop": stop, "hold": hold}
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
@@ -108,9 +109,10 @@ def test_every_prompt_runs_to_its_mp4s_in_the_process_of_comfyui(one_process, ru
 )
 def test_a_run_is_cancelled_and_the_process_goes_on(one_process, picture, tmp_path, stop, error, words):
     before = set((one_process.base / "output").rglob("*.mp4"))
-    done = one_process.make(LOCAL[0], pairs(LOCAL[0], picture, **LONG, seconds=1), tmp_path / "stopped", stop)
+    done = one_process.make(LOCAL[0], pairs(LOCAL[0], picture, **LONG), tmp_path / "stopped", stop)
     job = next(text.removeprefix("Job ") for text in done["said"] if text.startswith("Job "))
     assert (done["saved"], done["error"], done["text"]) == ([], error, words.format(job))
+    assert done["steps"] == [[1, LONG["steps"]]]
     assert not (tmp_path / "stopped").exists()
     assert set((one_process.base / "output").rglob("*.mp4")) == before
     again = one_process.make(LOCAL[0], pairs(LOCAL[0], picture, seed=6), tmp_path)
