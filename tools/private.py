@@ -1,4 +1,4 @@
-"""What counts as private in a text and under a name: keys, paths of a machine, and words that somebody wrote."""
+"""What counts as private in a text and under a name: keys, paths, where somebody was, and words that they wrote."""
 
 import re
 from collections.abc import Callable
@@ -66,6 +66,10 @@ _PATHS = re.compile(  # first /Users/Ada Lovelace, which ends with the name
 )
 _WHOLE_PATH = re.compile(rf"{_ROOTS}(?:{_LETTER}|[ \t\\/])*")
 _HOME = re.compile(r".*[\\/](?:home|Users|run[\\/]media)[\\/][^\\/]+[\\/]?")
+
+_POSITION = re.compile(
+    r"[+-]\d{2}\.\d{3,}[+-]\d{3}\.\d{3,}(?:[+-][\d.]+)?(?:CRS\w+)?/?"
+)  # ISO 6709, as in a phone's clip
 
 # Words that somebody wrote.
 _WRITTEN_NAMES = re.compile(
@@ -146,7 +150,7 @@ def is_own_title(title: str, kind: str) -> bool:
 
 
 def clean_text(text: str, tell: Tell, place: str, name: str = "") -> str:
-    """Hides keys in a text, and of private paths leaves the file's name."""
+    """Hides keys and positions on the Earth in a text, and of private paths leaves the file's name."""
 
     def hide_key(found: re.Match[str]) -> str:
         tell(Finding("key", place.lstrip("."), found[0][:4] + HIDDEN))
@@ -169,6 +173,11 @@ def clean_text(text: str, tell: Tell, place: str, name: str = "") -> str:
         tell(Finding("path", place.lstrip("."), found[0]))
         return HIDDEN if _HOME.fullmatch(found[0]) else re.split(r"[\\/]", found[0].rstrip("\\/"))[-1]
 
+    def hide_position(found: re.Match[str]) -> str:
+        tell(Finding("position", place.lstrip("."), HIDDEN))
+        return HIDDEN
+
+    text = _POSITION.sub(hide_position, text)
     text = _ASSIGNED.sub(hide_value, _KEYS.sub(hide_key, text))
     if not (_HASH_PLACES.search(_snake(place)) or _HASH_PLACES.search(_snake(name)) or _FILE.fullmatch(name)):
         text = _HEX.sub(hide_hex, text)

@@ -11,7 +11,6 @@ graph; pictures and videos need ComfyUI's, which has Pillow and PyAV. `make shar
 import argparse
 import io
 import json
-import re
 import shutil
 import sys
 import zlib
@@ -23,11 +22,11 @@ from typing import Any
 TOOLS = Path(__file__).resolve().parent
 sys.path += [str(TOOLS), str(TOOLS.parent)]  # last, so that they hide nothing; the portable ComfyUI adds neither
 
+from picture_text import plain, read_png  # noqa: E402
 from private import Finding, is_fact  # noqa: E402
 from private_graph import clean, is_json  # noqa: E402
 from private_graph import findings as findings  # noqa: E402  # for those who have a graph, not a file
 
-PROFILE = "Raw profile type "  # a text of a PNG in which ImageMagick packs EXIF and IPTC
 VIDEOS = (".mp4", ".mov", ".m4v")
 
 
@@ -60,61 +59,6 @@ def read_both(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     except (OSError, ValueError, SyntaxError, zlib.error) as error:  # broken EXIF is a SyntaxError to Pillow
         raise ShareError(f"A file must be readable to be checked; {path.name} is not: {error}.") from error
     raise ShareError(f"The check reads .json, .png, {', '.join(VIDEOS)}; {path.name} is none of these.")
-
-
-def read_png(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns a picture's text by name; and its EXIF, packed profiles, and text whose name another text has too."""
-    from PIL import Image
-    from PIL.ExifTags import IFD, TAGS
-
-    with Image.open(path) as picture:
-        picture.load()  # text may stand behind the pixels
-        texts = {
-            str(name): text
-            for name, text in picture.info.items()
-            if isinstance(text, str) and not str(name).startswith(PROFILE)
-        }
-        exif = picture.getexif()
-        tags = {**exif, **exif.get_ifd(IFD.Exif)}
-    other = {
-        f"EXIF.{TAGS.get(tag, tag)}": plain(value) for tag, value in tags.items() if isinstance(value, str | bytes)
-    }
-    for index, (name, text) in enumerate(png_texts(path.read_bytes())):
-        if name.startswith(PROFILE):  # hexadecimal digits, after its kind and its size
-            other[f"text[{index}].{name}"] = profile_text(bytes.fromhex("".join(text.split()[2:])))
-        elif texts.get(name) != text:
-            other[f"text[{index}].{name}"] = text
-    return texts, other
-
-
-def png_texts(content: bytes) -> Iterator[tuple[str, str]]:
-    """Yields the name and the text of each text chunk of a PNG; Pillow keeps the last of a name alone."""
-    at = 8
-    while at + 8 < len(content):
-        size, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
-        name, _, text = content[at + 8 : at + 8 + size].partition(b"\0")
-        at += 12 + size
-        if kind == b"tEXt":
-            yield name.decode("latin-1"), text.decode("latin-1")
-        elif kind == b"zTXt":
-            yield name.decode("latin-1"), zlib.decompress(text[1:]).decode("latin-1")
-        elif kind == b"iTXt":  # whether it is packed, how, its language, and its name in that
-            packed, text = text[:1] != b"\0", text[2:].split(b"\0", 2)[-1]
-            yield name.decode("latin-1"), (zlib.decompress(text) if packed else text).decode("utf-8", "replace")
-
-
-def plain(value: str | bytes) -> str:
-    """Returns the letters of an EXIF value, whose bytes may begin with their encoding and be UTF-16."""
-    if isinstance(value, str):
-        return value
-    for encoding in (b"UNICODE\0", b"ASCII\0\0\0"):
-        value = value.removeprefix(encoding)
-    return value.replace(b"\0", b"").decode("utf-8", "replace")
-
-
-def profile_text(profile: bytes) -> str:
-    """Returns a profile, each of its values on a line of its own. In IPTC five bytes come before each."""
-    return re.sub(rb"\x1c[\x01-\x09].{3}|\0+", b"\n", profile, flags=re.DOTALL).decode("utf-8", "replace")
 
 
 def read_video(path: Path) -> tuple[dict[str, str], dict[str, str]]:

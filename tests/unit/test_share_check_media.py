@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 from av.container import OutputContainer
+from picture_text import read_png
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from share_check import check, read
@@ -31,6 +32,47 @@ def test_a_pictures_exif_is_read_and_not_copied(tmp_path):
     assert places(tmp_path / "shared" / "a.png") == []
     with Image.open(tmp_path / "shared" / "a.png") as copy:
         assert not copy.getexif()
+
+
+@pytest.mark.parametrize("south", [False, True])
+def test_where_a_picture_was_taken_is_read_and_not_copied(tmp_path, south):
+    exif = Image.Exif()
+    degrees = [48.0, 51.0, 30.0]
+    exif[ExifTags.IFD.GPSInfo] = {1: "S" if south else "N", 2: degrees, 3: "W", 4: [2.0, 17.0, 40.0]}
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", exif=exif)
+    assert read_png(tmp_path / "a.png")[1] == {"EXIF.GPSInfo": f"{'-' if south else '+'}48.8583-002.2944/"}
+    assert places(tmp_path / "a.png") == [("position", "EXIF.GPSInfo")]
+    check(tmp_path / "a.png", False, tmp_path / "shared")
+    assert places(tmp_path / "shared" / "a.png") == []
+    with Image.open(tmp_path / "shared" / "a.png") as copy:
+        assert not copy.getexif()
+
+
+def test_a_position_that_is_none_is_no_error(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.IFD.GPSInfo] = {29: "/home/ada", 2: [48.0]}
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", exif=exif)
+    assert places(tmp_path / "a.png") == [("path", "EXIF.GPSInfo")]
+
+
+def test_where_a_clip_was_taken_is_read_and_not_copied(tmp_path):
+    place = {"com.apple.quicktime.location.ISO6709": "+48.8583+002.2944+035.000/", "title": "+1.5 at -20.25"}
+    write_told(tmp_path / "a.mp4", {}, told=place)
+    assert places(tmp_path / "a.mp4") == [("position", "com.apple.quicktime.location.ISO6709")]
+    check(tmp_path / "a.mp4", False, tmp_path / "shared")
+    assert b"48.8583" not in (tmp_path / "shared" / "a.mp4").read_bytes()
+    assert read(tmp_path / "shared" / "a.mp4")["title"] == place["title"]
+
+
+@pytest.mark.parametrize("behind", [b"/home/ada/cat.png", b"PK\x03\x04 C:\\Users\\ada\\x", b"key=hf_0123456789abcdef"])
+def test_what_stands_behind_a_picture_is_read_and_not_copied(tmp_path, behind):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with (tmp_path / "a.png").open("ab") as file:
+        file.write(behind)
+    ((kind, place),) = places(tmp_path / "a.png")
+    assert (kind, place) == ("key" if b"hf_" in behind else "path", "text[0].behind the end")
+    check(tmp_path / "a.png", False, tmp_path / "shared")
+    assert (tmp_path / "shared" / "a.png").read_bytes().endswith(b"IEND\xaeB`\x82")
 
 
 @pytest.mark.parametrize("kind", ["exif", "iptc"])

@@ -17,6 +17,7 @@ from pack.tests.browser.hands import (
     wait_for_text,
 )
 from pack.tests.browser.widgets.conftest import STYLE
+from pack.tests.server.client_process import frames_of
 from pack.tests.toy import models as toy
 from safetensors.torch import save_file
 
@@ -37,6 +38,18 @@ RUN = """() => new Promise(resolve => {
         app.api.addEventListener(kind, () => setTimeout(() => resolve(kind), 100), {once: true});
     app.queuePrompt(0);
 })"""
+
+
+def play(tab):
+    """Starts and halts the clip on a node with the mouse, and returns its width."""
+    tab.wait_for_function("() => document.querySelector('video')?.videoWidth")
+    video = tab.locator("video").first
+    assert video.evaluate("video => video.controls && video.paused && video.currentTime === 0")
+    video.click()
+    tab.wait_for_function("() => [...document.querySelectorAll('video')].some(v => v.currentTime > 0.5)")
+    video.click()
+    tab.wait_for_function("() => [...document.querySelectorAll('video')].every(v => v.paused)")
+    return video.evaluate("video => video.videoWidth")
 
 
 def ours_of(prompt):
@@ -108,14 +121,20 @@ def test_the_clip_plays_in_the_node_that_saved_it(tab):
         repeat.connect(0, find('Wan22Turbo_SaveMp4'), 0); }""")
     look_at(tab, "Wan22Turbo_SaveMp4")
     assert run(tab) == "execution_success"
-    tab.wait_for_function(
-        "() => [...document.querySelectorAll('video')].some(v => v.videoWidth === 450 || v.videoWidth === 451)"
-    )
-    video = tab.locator("video").first
-    assert video.evaluate("video => video.controls && video.paused && video.currentTime === 0")
-    video.click()
-    tab.wait_for_function("() => [...document.querySelectorAll('video')].some(v => v.currentTime > 0.5)")
-    video.click()
-    tab.wait_for_function("() => [...document.querySelectorAll('video')].every(v => v.paused)")
+    assert play(tab) in [450, 451]
     picture(tab, "clip")
+    assert tab.errors == []
+
+
+def test_the_clip_plays_in_the_node_that_decoded_it(tab, server):
+    load(tab, shipped())
+    look_at(tab, "Wan22Turbo_Resolution")
+    choose(tab, "Wan22Turbo_Resolution", "tier", "240p")
+    look_at(tab, "Wan22Turbo_ImageToVideo")
+    type_number(tab, "Wan22Turbo_ImageToVideo", "seconds", 1)
+    look_at(tab, "Wan22Turbo_DecodeMp4")
+    assert run(tab) == "execution_success"
+    newest = max((server.base / "output").glob("*.mp4"), key=lambda file: file.stat().st_mtime)
+    assert play(tab) == frames_of(newest)[0].shape[1]
+    picture(tab, "decoded_clip")
     assert tab.errors == []
