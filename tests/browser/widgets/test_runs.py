@@ -134,7 +134,7 @@ def test_the_clip_plays_in_the_node_that_decoded_it(tab, server):
     type_number(tab, "Wan22Turbo_ImageToVideo", "seconds", 1)
     look_at(tab, "Wan22Turbo_DecodeMp4")
     assert run(tab) == "execution_success"
-    newest = max((server.base / "output").glob("*.mp4"), key=lambda file: file.stat().st_mtime)
+    newest = max((server.base / "output").rglob("*.mp4"), key=lambda file: file.stat().st_mtime)
     assert play(tab) == frames_of(newest)[0].shape[1]
     picture(tab, "decoded_clip")
     assert tab.errors == []
