@@ -71,6 +71,13 @@ ALONE = """async ([graph, type, wanted]) => {
         width: (width + 2 * margin) * 1.5, height: (height + title + 2 * margin) * 1.5};
 }"""
 
+SHOWN = """type => {
+    const node = app.graph.nodes.find(node => node.type === type);
+    const word = slot => slot.label || slot.localized_name || slot.name;
+    return [node.getTitle(), ...[...node.inputs.filter(slot => !slot.widget), ...node.outputs].map(word),
+        ...node.widgets.map(widget => `${widget.label || widget.name}: ${widget.value}`)];
+}"""
+
 in_each_language = pytest.mark.parametrize("page", ["en", "zh"], indirect=True)
 
 
@@ -235,7 +242,10 @@ def test_an_option_is_chosen_by_its_label(page):
 @pytest.mark.parametrize("studio", ["en", "zh"], indirect=True)
 @pytest.mark.parametrize("node_id", NODE_IDS)
 def test_picture_of_a_node(studio, node_id):
-    """Leaves a picture of each node under output/screenshots/nodes, as they lie in web/docs/images."""
+    """Leaves a picture of each node under output/screenshots/nodes, as they lie in web/docs/images.
+
+    A picture says in its comment which words it shows, so that one of a node as it once was is found out.
+    """
     box = studio.evaluate(ALONE, [sketch(node_id), node_id, WIDTHS.get(node_id)])
     if node_id in LIVE:
         studio.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node_id, LIVE[node_id]])
@@ -247,9 +257,14 @@ def test_picture_of_a_node(studio, node_id):
     folder = PICTURES / "nodes"
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{node_id}.jpg" if studio.locale == "en" else f"{node_id}.{studio.locale}.jpg"
-    Image.open(BytesIO(studio.screenshot(clip=box))).convert("RGB").save(folder / name, quality=85, progressive=True)
+    words = "\n".join(studio.evaluate(SHOWN, node_id))
+    shot = Image.open(BytesIO(studio.screenshot(clip=box))).convert("RGB")
+    shot.save(folder / name, quality=85, progressive=True, comment=words.encode())
     assert (folder / name).stat().st_size > 2_000
     assert studio.page_errors == []
+    with Image.open(ROOT / "web" / "docs" / "images" / name) as shipped_picture:
+        told = shipped_picture.info.get("comment", b"").decode()
+        assert told == words, f"{name} shows the node as it was. Look at {folder / name}, and ship it in its place."
 
 
 def sketch(node_id):
