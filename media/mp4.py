@@ -18,6 +18,7 @@ from av.codec.codec import UnknownCodecError
 from av.container import OutputContainer
 from av.error import FFmpegError
 
+from . import scheduling
 from .audio import Audio, Soundtrack, clean_audio
 from .codecs import Codec, check_codec, missing, refusal
 from .colour import TAGS, rgb_to_yuv420
@@ -149,7 +150,8 @@ class Mp4Writer:
     def _open_encoders(self) -> None:
         """Shows what an encoder refuses now, not when its first packet is due 40 frames later."""
         try:
-            self._container.start_encoding()
+            with scheduling.kept():
+                self._container.start_encoding()
         except FFmpegError as err:
             if err.errno in NO_ROOM:
                 raise

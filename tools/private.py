@@ -67,9 +67,14 @@ _PATHS = re.compile(  # first /Users/Ada Lovelace, which ends with the name
 _WHOLE_PATH = re.compile(rf"{_ROOTS}(?:{_LETTER}|[ \t\\/])*")
 _HOME = re.compile(r".*[\\/](?:home|Users|run[\\/]media)[\\/][^\\/]+[\\/]?")
 
+# Latitude and longitude: in ISO 6709, as in a phone's clip, or in XMP.
 _POSITION = re.compile(
-    r"[+-]\d{2}\.\d{3,}[+-]\d{3}\.\d{3,}(?:[+-][\d.]+)?(?:CRS\w+)?/?"
-)  # ISO 6709, as in a phone's clip
+    r"(?<![\w.)\]])[+-](?:[0-8]\d|90)\.\d{3,}[+-](?:0\d|1[0-7])\d\.\d{3,}"
+    r"(?:[+-]\d+(?:\.\d+)?)?(?:CRS\w+)?(?:/|(?![\w+-]|\.\d))"
+    r"|(?<=GPS)((?:Dest)?(?:Latitude|Longitude)\W{1,3})\d[\d.,]*[NSEW]?"
+)
+_POSITION_NAMES = re.compile(r"(?:^|_)(?:location(?:_[a-z]{3})?|iso6709)$")
+_NUMBERS = re.compile(r"[+-]\d+(?:\.\d*)?[+-]\d.*")
 
 # Words that somebody wrote.
 _WRITTEN_NAMES = re.compile(
@@ -175,9 +180,10 @@ def clean_text(text: str, tell: Tell, place: str, name: str = "") -> str:
 
     def hide_position(found: re.Match[str]) -> str:
         tell(Finding("position", place.lstrip("."), HIDDEN))
-        return HIDDEN
+        return (found[found.lastindex] if found.lastindex else "") + HIDDEN
 
-    text = _POSITION.sub(hide_position, text)
+    coarse = _NUMBERS.fullmatch(text) if _POSITION_NAMES.search(_snake(name)) else None
+    text = hide_position(coarse) if coarse else _POSITION.sub(hide_position, text)
     text = _ASSIGNED.sub(hide_value, _KEYS.sub(hide_key, text))
     if not (_HASH_PLACES.search(_snake(place)) or _HASH_PLACES.search(_snake(name)) or _FILE.fullmatch(name)):
         text = _HEX.sub(hide_hex, text)

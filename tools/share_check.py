@@ -1,4 +1,4 @@
-"""Says what a file tells about its maker: private paths, keys, and prompts if asked. Writes copies without them.
+"""Says what a file tells about its maker: private paths, keys, places, prompts if asked. Writes copies without them.
 
     python tools/share_check.py graph.json clip.mp4              names what is private, ends with 1 if there is any
     python tools/share_check.py --prompts clip.mp4               counts what was written as private too
@@ -40,22 +40,24 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ShareError: The file cannot be read.
     """
-    return read_both(path)[0]
+    return read_all(path)[0]
 
 
-def read_both(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Returns what a file tells by name, and what else stands in it, by place. No copy that is written has the latter.
+def read_all(path: Path) -> tuple[dict[str, Any], dict[str, str], list[Finding]]:
+    """Returns what a file tells by name; what else stands in it, by place; and what in it is private in any case.
+
+    No copy that is written has more than the first.
 
     Raises:
         ShareError: The file cannot be read.
     """
     try:
         if path.suffix.lower() == ".json":
-            return {"": json.loads(path.read_text(encoding="utf-8"))}, {}
+            return {"": json.loads(path.read_text(encoding="utf-8"))}, {}, []
         if path.suffix.lower() == ".png":
             return read_png(path)
         if path.suffix.lower() in VIDEOS:
-            return read_video(path)
+            return *read_video(path), []
     except (OSError, ValueError, SyntaxError, zlib.error) as error:  # broken EXIF is a SyntaxError to Pillow
         raise ShareError(f"A file must be readable to be checked; {path.name} is not: {error}.") from error
     raise ShareError(f"The check reads .json, .png, {', '.join(VIDEOS)}; {path.name} is none of these.")
@@ -151,8 +153,7 @@ def is_own(name: str, value: Any) -> bool:
 def check(path: Path, prompts: bool, folder: Path | None) -> list[Finding]:
     """Returns what is private in a file, and writes a copy without it if a folder is given."""
     check_copies([path], folder)
-    found: list[Finding] = []
-    told, other = read_both(path)
+    told, other, found = read_all(path)
 
     def cleaned_of(texts: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -164,7 +165,8 @@ def check(path: Path, prompts: bool, folder: Path | None) -> list[Finding]:
     cleaned = cleaned_of(told)
     if folder is not None:
         target = folder / path.name
-        if found or cleaned != told:  # a copy may leave out more than what is private
+        extra = other and path.suffix.lower() == ".png"  # a video's streams tell something always
+        if found or cleaned != told or extra:  # a copy may leave out more than what is private
             write(path, target, cleaned)
         else:
             folder.mkdir(parents=True, exist_ok=True)

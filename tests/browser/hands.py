@@ -132,11 +132,11 @@ def open_file(tab, file):
 
 def run(tab):
     """Presses the Run button above the graph; returns how the run ended."""
-    tab.evaluate("""() => { window.ended = new Promise(resolve => {
+    tab.evaluate("""() => { window.ended = '';
         for (const kind of ['execution_success', 'execution_error'])
-            app.api.addEventListener(kind, () => setTimeout(() => resolve(kind), 100), {once: true}); }); }""")
+            app.api.addEventListener(kind, () => setTimeout(() => window.ended = kind, 100), {once: true}); }""")
     tab.locator("[data-testid=queue-button], .comfyui-queue-button [aria-label=Run]").first.click()
-    return tab.evaluate("() => window.ended")
+    return tab.wait_for_function("() => window.ended", timeout=180_000).json_value()
 
 
 def click_canvas(tab, node, widget, across):

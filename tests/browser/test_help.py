@@ -75,7 +75,7 @@ SHOWN = """type => {
     const node = app.graph.nodes.find(node => node.type === type);
     const word = slot => slot.label || slot.localized_name || slot.name;
     return [node.getTitle(), ...[...node.inputs.filter(slot => !slot.widget), ...node.outputs].map(word),
-        ...node.widgets.map(widget => `${widget.label || widget.name}: ${widget.value}`)];
+        ...node.widgets.map(widget => `${widget.label || widget.name}: ${widget._displayValue ?? widget.value}`)];
 }"""
 
 in_each_language = pytest.mark.parametrize("page", ["en", "zh"], indirect=True)

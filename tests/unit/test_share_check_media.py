@@ -1,14 +1,15 @@
 """What the share check reads in pictures and clips beside their graphs, and that no copy has it."""
 
+import zlib
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 from av.container import OutputContainer
-from picture_text import read_png
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
+from private_graph import findings
 from share_check import check, read
 
 
@@ -34,13 +35,18 @@ def test_a_pictures_exif_is_read_and_not_copied(tmp_path):
         assert not copy.getexif()
 
 
-@pytest.mark.parametrize("south", [False, True])
-def test_where_a_picture_was_taken_is_read_and_not_copied(tmp_path, south):
+@pytest.mark.parametrize(
+    "gps",
+    [
+        {1: "S", 2: [48.0, 51.0, 30.0], 3: "W", 4: [2.0, 17.0, 40.0]},
+        {2: 48.8583},
+        {22: [2.0, 17.0, 40.0]},
+    ],
+)
+def test_where_a_picture_was_taken_is_read_and_not_copied(tmp_path, gps):
     exif = Image.Exif()
-    degrees = [48.0, 51.0, 30.0]
-    exif[ExifTags.IFD.GPSInfo] = {1: "S" if south else "N", 2: degrees, 3: "W", 4: [2.0, 17.0, 40.0]}
+    exif[ExifTags.IFD.GPSInfo] = gps
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", exif=exif)
-    assert read_png(tmp_path / "a.png")[1] == {"EXIF.GPSInfo": f"{'-' if south else '+'}48.8583-002.2944/"}
     assert places(tmp_path / "a.png") == [("position", "EXIF.GPSInfo")]
     check(tmp_path / "a.png", False, tmp_path / "shared")
     assert places(tmp_path / "shared" / "a.png") == []
@@ -48,31 +54,56 @@ def test_where_a_picture_was_taken_is_read_and_not_copied(tmp_path, south):
         assert not copy.getexif()
 
 
-def test_a_position_that_is_none_is_no_error(tmp_path):
+def test_a_height_is_no_position(tmp_path):
     exif = Image.Exif()
-    exif[ExifTags.IFD.GPSInfo] = {29: "/home/ada", 2: [48.0]}
+    exif[ExifTags.IFD.GPSInfo] = {5: b"\0", 6: 35.0}
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", exif=exif)
-    assert places(tmp_path / "a.png") == [("path", "EXIF.GPSInfo")]
+    assert places(tmp_path / "a.png") == []
 
 
-def test_where_a_clip_was_taken_is_read_and_not_copied(tmp_path):
-    place = {"com.apple.quicktime.location.ISO6709": "+48.8583+002.2944+035.000/", "title": "+1.5 at -20.25"}
-    write_told(tmp_path / "a.mp4", {}, told=place)
-    assert places(tmp_path / "a.mp4") == [("position", "com.apple.quicktime.location.ISO6709")]
-    check(tmp_path / "a.mp4", False, tmp_path / "shared")
-    assert b"48.8583" not in (tmp_path / "shared" / "a.mp4").read_bytes()
-    assert read(tmp_path / "shared" / "a.mp4")["title"] == place["title"]
-
-
-@pytest.mark.parametrize("behind", [b"/home/ada/cat.png", b"PK\x03\x04 C:\\Users\\ada\\x", b"key=hf_0123456789abcdef"])
-def test_what_stands_behind_a_picture_is_read_and_not_copied(tmp_path, behind):
-    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    with (tmp_path / "a.png").open("ab") as file:
-        file.write(behind)
-    ((kind, place),) = places(tmp_path / "a.png")
-    assert (kind, place) == ("key" if b"hf_" in behind else "path", "text[0].behind the end")
+def test_a_position_in_xmp_is_read_and_hidden(tmp_path):
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", '<x exif:GPSLatitude="48,51.5N" exif:GPSLongitude="2,17.6E" a="1"/>')
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
+    assert places(tmp_path / "a.png") == [("position", "XML:com.adobe.xmp")] * 2
     check(tmp_path / "a.png", False, tmp_path / "shared")
-    assert (tmp_path / "shared" / "a.png").read_bytes().endswith(b"IEND\xaeB`\x82")
+    hidden = {"XML:com.adobe.xmp": '<x exif:GPSLatitude="***" exif:GPSLongitude="***" a="1"/>'}
+    assert read(tmp_path / "shared" / "a.png") == hidden
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("com.apple.quicktime.location.ISO6709", "+48.8583+002.2944+035.000/"),
+        ("location", "+48.8+002.3/"),
+        ("location-eng", "-4851.5+00217.6/"),
+        ("comment", "-48.8583-002.2944/"),
+    ],
+)
+def test_where_a_clip_was_taken_is_read_and_not_copied(tmp_path, name, place):
+    write_told(tmp_path / "a.mov", {}, told={name: place, "title": "1.5"})
+    assert ("position", name) in places(tmp_path / "a.mov")
+    check(tmp_path / "a.mov", False, tmp_path / "shared")
+    assert place.encode() not in (tmp_path / "shared" / "a.mov").read_bytes()
+    assert read(tmp_path / "shared" / "a.mov")["title"] == "1.5"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["M10-12.345-100.500L", "2024-10.123-456.789", "(word:1.2)+12.345-100.000", "-99.999+999.999", "x-12.500+100.000"],
+)
+def test_numbers_are_no_position(text):
+    assert findings({"a": text}) == []
+
+
+@pytest.mark.parametrize("behind", [b"/home/ada/cat.png", zlib.compress(b"/home/ada/cat.png"), b"\0"])
+def test_what_stands_behind_a_picture_is_told_and_not_copied(tmp_path, behind):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole + behind)
+    (found,) = check(tmp_path / "a.png", False, tmp_path / "shared")
+    assert str(found) == f"data at behind the picture's end: {len(behind)} bytes"
+    assert (tmp_path / "shared" / "a.png").read_bytes() == whole
 
 
 @pytest.mark.parametrize("kind", ["exif", "iptc"])
