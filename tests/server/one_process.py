@@ -53,9 +53,9 @@ def start_comfyui(base, port):
 class Hold:
     """Keeps a run that is to be stopped at its first step until ComfyUI has been told to stop it.
 
-    The steps of a tiny model leave other threads of their process next to no time: on a busy machine the first message
-    about them is read when the last step is done. A real step takes seconds. What is asked is where the wish to stop
-    meets the run, not how quickly.
+    A real step takes seconds, one of a tiny model milliseconds, and where other threads of the process get no time, all
+    of them are done before the first message about them is read. What is asked is where the wish to stop meets the run,
+    not how quickly.
     """
 
     def __init__(self):
