@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import HostedError
+from .folders import make_folder
 from .locking import alone
 
 State = Literal["claimed", "sent", "done", "failed", "missing"]
@@ -147,9 +148,10 @@ class Ledger:
         return self.folder / f"{digest}.json"
 
     def _write_beside(self, row: Row) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)  # mode 0600
+        make_folder(self.folder)
+        handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)
         try:
+            os.chmod(name, 0o600)  # the umask may have taken more
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(asdict(row), file)
                 file.flush()

@@ -30,8 +30,8 @@ def test_mask(text, shown):
 SECRET = "0a1b2c3d4e"
 NAMES = (
     "hdnts", "hdnea", "__token__", "st", "h", "Policy", "AWSAccessKeyId", "Key-Pair-Id", "Signature", "Expires",
-    "token", "sig", "se", "sv", "X-Amz-Security-Token", "X-Goog-Signature", "GoogleAccessId", "verify", "hash", "e", "md5",
-    "t", "auth_key", "wsSecret", "q-ak", "OSSAccessKeyId", "response-content-disposition", "jwt", "code", "p",
+    "token", "sig", "se", "sv", "X-Amz-Security-Token", "X-Goog-Signature", "GoogleAccessId", "verify", "hash", "e",
+    "md5", "t", "auth_key", "wsSecret", "q-ak", "OSSAccessKeyId", "response-content-disposition", "jwt", "code", "p",
     "\u5bc6\u94a5",
 )  # fmt: skip
 PLACES = [
