@@ -10,7 +10,8 @@ from pathlib import Path
 
 from . import starting, submission, waiting
 from .answers import Task
-from .errors import FlaggedError
+from .errors import FlaggedError, HostedError
+from .folders import FOLDER
 from .job import Job, Status
 from .ledger import Ledger, Row
 from .report import Clip
@@ -54,6 +55,16 @@ class Client:
         Raises:
             HostedError: See the tree in errors.py.
         """
+        try:
+            return await self._run(request, status, run_id, stop_if_flagged)
+        except OSError as error:
+            raise HostedError(
+                "A file of this ComfyUI could not be written or read "
+                f"({error.strerror or type(error).__name__}). Make room on its disk, and let its user write into the "
+                f"folders user/{FOLDER} and temp. Then run the same again: what is paid is picked up."
+            ) from None
+
+    async def _run(self, request: Request, status: Status, run_id: str, stop_if_flagged: bool) -> Clip:
         request.check()
         provider, began = request.provider, time.monotonic()
         self.settings.check_allowed(provider, request.model)

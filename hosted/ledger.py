@@ -24,12 +24,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from . import foreign
 from .errors import HostedError
-from .folders import make_folder
+from .folders import make_folder, read_bounded
 from .locking import alone
 
 State = Literal["claimed", "sent", "done", "failed", "missing"]
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LATEST = 1e11  # seconds since 1970: some three thousand years
 STATES = ("claimed", "sent", "done", "failed", "missing")
+LONGEST = 65_536  # bytes of a row; those of today have two thousand
 KEPT_DAYS = 60  # long after every provider has forgotten the job
 
 
@@ -97,10 +101,11 @@ class Ledger:
             HostedError: It cannot be read. Guessing could cost money.
         """
         try:
-            return _row(json.loads(self._path(digest).read_text(encoding="utf-8")))
+            content, status = read_bounded(self._path(digest), LONGEST)
+            return _row(foreign.read_json(content), status.st_mtime)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise HostedError(
                 f"The note of an earlier job cannot be read ({type(error).__name__}). Look up job and price at the "
                 f"provider, then remove the file {digest}.json from ComfyUI's folder user/__wan22_turbo/jobs."
@@ -184,12 +189,39 @@ class Ledger:
         return row is not None and row.state in ("failed", "missing")
 
 
-def _row(data: dict[str, Any]) -> Row:
+def _row(data: Any, written: float) -> Row:
+    """Makes a row of what a file holds. What is damaged is left out, if the job can be found and told without it.
+
+    Args:
+        written: When the file was, for a row without a time.
+
+    Raises:
+        ValueError, TypeError: Too much of it is damaged.
+    """
     row = Row(**data)
-    if (
-        row.state not in STATES
-        or not re.fullmatch(r"[0-9a-f]{64}", row.digest)
-        or not isinstance(row.posted, float | int)
-    ):
+    told = (row.digest, row.provider, row.model, row.state)
+    if not all(isinstance(text, str) and text.isprintable() and 0 < len(text) <= 200 for text in told):
         raise ValueError("not a row")
-    return row
+    if row.state not in STATES or not _DIGEST.fullmatch(row.digest):
+        raise ValueError("not a row")
+    job_id = foreign.job_id(row.job_id)
+    posted = foreign.number(row.posted, _LATEST)
+    return replace(
+        row,
+        job_id=job_id,
+        state=row.state if job_id or row.state == "failed" else "claimed",  # to be looked for
+        posted=written if posted is None else posted,
+        marks=_marks(row.marks),
+        usd=foreign.amount(row.usd),
+        asked=row.asked is True,
+        flagged=row.flagged if isinstance(row.flagged, bool) else None,
+        charged=foreign.amount(row.charged),
+    )
+
+
+def _marks(value: Any) -> dict[str, str]:
+    """Returns the marks, or none at all: a part of them would fit another job."""
+    if not isinstance(value, dict) or len(value) > 64:
+        return {}
+    whole = all(isinstance(mark, str) and _DIGEST.fullmatch(mark) and len(name) <= 64 for name, mark in value.items())
+    return value if whole else {}

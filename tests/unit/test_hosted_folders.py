@@ -1,4 +1,4 @@
-"""The user folder and its files are their owner's alone, whatever the umask; keys come from no file that others made."""
+"""The user folder and its files are their owner's alone, whatever the umask, and keys come from no other's file."""
 
 import asyncio
 import json
