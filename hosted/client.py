@@ -113,7 +113,10 @@ async def find_earlier(job: Job) -> Row | None:
             return job.ledger.change(row, state="sent", job_id=job_id)
     elif row.state != "failed" and (is_here(job, row) or not await is_gone(job, row)):
         return row
-    job.ledger.remove(row)
+    if row.state == "claimed":
+        job.ledger.remove(row)  # it never arrived, and cost nothing
+    else:
+        job.ledger.retire(row)
     job.status.posting = False
     return None
 

@@ -119,9 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("action", choices=("set", "remove", "show"))
     parser.add_argument("provider", nargs="?", choices=[provider.name for provider in PROVIDERS])
-    parser.add_argument("--user-directory", type=Path, help="ComfyUI's; else user/ of the ComfyUI around this pack")
+    add_folder(parser)
     options = parser.parse_args(arguments)
-    folder = (options.user_directory or _user_directory(parser)) / FOLDER
+    folder = private_folder(parser, options)
     provider = next((each for each in PROVIDERS if each.name == options.provider), None)
     try:
         if options.action != "show":
@@ -143,11 +143,19 @@ def _ask(provider: Provider) -> str:
     return key
 
 
-def _user_directory(parser: argparse.ArgumentParser) -> Path:
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that `private_folder` reads."""
+    parser.add_argument("--user-directory", type=Path, help="ComfyUI's; else user/ of the ComfyUI around this pack")
+
+
+def private_folder(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path:
+    """Returns this pack's folder in ComfyUI's user directory; ends the program where there is no ComfyUI."""
+    if options.user_directory:
+        return options.user_directory / FOLDER
     around = Path(__file__).absolute().parents[3]
     if not (around / "main.py").is_file():
         parser.error("this pack is not in a ComfyUI's custom_nodes folder; name --user-directory")
-    return around / "user"
+    return around / "user" / FOLDER
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ A row holds digests, an id, a state and times. It holds no prompt, no picture, n
        │          └────> missing       the provider did not know it; looked for once more before a new job starts
        └──> (row removed)              refused, or never left this machine
 
+A row in whose place a new job is ordered is kept under another name, for the sums of what was spent.
+
 "claimed" is on disk before the request leaves, "sent" with the job's id before the first poll. A row that is found
 claimed by nobody alive is a request that may or may not have arrived.
 """
@@ -18,7 +20,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -60,6 +62,24 @@ class Row:
     asked: bool = False
     flagged: bool | None = None
     charged: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the ledger.
+
+    Attributes:
+        name: Without its ending.
+        row: None where the file holds none.
+    """
+
+    name: str
+    row: Row | None
+
+    @property
+    def retired(self) -> bool:
+        """Says whether another job was ordered in the place of this one."""
+        return "-" in self.name
 
 
 def digest_of(value: Any) -> str:
@@ -140,14 +160,27 @@ class Ledger:
         self._path(row.digest).unlink(missing_ok=True)
         self._sync_folder()
 
+    def retire(self, row: Row) -> None:
+        """Makes room for a new job of the same request. What the old one cost is still known."""
+        os.replace(self._path(row.digest), self.folder / f"{row.digest}-{time.time_ns()}.json")
+        self._sync_folder()
+
     def rows(self) -> list[Row]:
-        """Returns all rows that can be read."""
-        found = []
+        """Returns all rows that can be read, one for each request."""
+        return [entry.row for entry in self.entries() if entry.row and not entry.retired]
+
+    def entries(self, since: float = 0.0) -> Iterator["Entry"]:
+        """Yields what the files hold that were written since a moment: rows, retired rows, and what is none."""
         for path in sorted(self.folder.glob("*.json")):
-            with contextlib.suppress(HostedError):
-                row = self.find(path.stem)
-                found += [row] if row else []
-        return found
+            try:
+                row = self.find(path.stem) if path.stat().st_mtime >= since else None
+            except FileNotFoundError:
+                continue  # it has just gone
+            except HostedError:
+                yield Entry(path.stem, None)
+            else:
+                if row:
+                    yield Entry(path.stem, row)
 
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest}.json"
@@ -184,9 +217,9 @@ class Ledger:
                     if path.stat().st_mtime < horizon and (path.suffix != ".json" or self._led_nowhere(path.stem)):
                         path.unlink()
 
-    def _led_nowhere(self, digest: str) -> bool:
-        row = self.find(digest)
-        return row is not None and row.state in ("failed", "missing")
+    def _led_nowhere(self, name: str) -> bool:
+        row = self.find(name)
+        return row is not None and (row.state in ("failed", "missing") or Entry(name, row).retired)
 
 
 def _row(data: Any, written: float) -> Row:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import PolicyError
 from .foreign import MAX_USD
-from .models import PRICES_OF, Model
+from .models import PRICES_OF, Model, dollars
 from .providers import Provider
 from .settings import CEILING_VARIABLE
 from .wire import UnavailableError, Wire
@@ -30,11 +30,6 @@ class Price:
         if self.usd is None:
             return f"price unknown; no source of {PRICES_OF} names it"
         return f"{dollars(self.usd)}, as asked" if self.asked else f"about {dollars(self.usd)}, prices of {PRICES_OF}"
-
-
-def dollars(usd: float) -> str:
-    """Writes an amount, with as many digits as it needs."""
-    return f"${usd:.2f}" if abs(usd * 100 - round(usd * 100)) < 1e-6 else f"${usd:.4f}".rstrip("0")
 
 
 async def find_price(

@@ -3,6 +3,7 @@
     WAN22_TURBO_ALLOW_UNRESTRICTED=1        offers without content moderation may be used
     WAN22_TURBO_HOSTED_MODELS               labels that may be used, or patterns: WaveSpeed: wan-2.2/*, AtlasCloud: *
     WAN22_TURBO_HOSTED_MAX_USD              most that one run of a graph may cost
+    WAN22_TURBO_HOSTED_MAX_USD_PER_DAY      most that all runs of a day may, of all who share a user directory
     WAN22_TURBO_<PROVIDER>_URL              another base address
     WAN22_TURBO_<PROVIDER>_JOBS             jobs at a time, where the account allows more or less than the default
     WAN22_TURBO_<PROVIDER>_STARTS_PER_MINUTE    0: as many as you like
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import PolicyError
+from .foreign import line
 from .models import Model
 from .providers import Provider
 
@@ -24,6 +26,7 @@ PREFIX = "WAN22_TURBO_"
 UNRESTRICTED_VARIABLE = f"{PREFIX}ALLOW_UNRESTRICTED"
 MODELS_VARIABLE = f"{PREFIX}HOSTED_MODELS"
 CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD"
+DAY_CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD_PER_DAY"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Settings:
     def ceiling(self) -> float | None:
         """Returns the most that a run may cost in US dollars; None for no limit."""
         return self._number(CEILING_VARIABLE, None)
+
+    def daily_ceiling(self) -> float | None:
+        """Returns the most that all jobs of a day may cost in US dollars; None for no limit."""
+        return self._number(DAY_CEILING_VARIABLE, None)
 
     def jobs(self, provider: Provider) -> int:
         """Returns how many jobs may run at a time, at least one."""
@@ -97,7 +104,7 @@ class Settings:
             number = -1.0
         if number is not None and not 0 <= number < 1e9:
             raise PolicyError(
-                f"{variable} must be a number of 0 or more, got '{text}'. Whoever runs this ComfyUI sets it."
+                f"{variable} must be a number of 0 or more, got '{line(text, 60)}'. Whoever runs this ComfyUI sets it."
             )
         return number
 
