@@ -123,7 +123,7 @@ async def find_earlier(job: Job) -> Row | None:
 
 def is_here(job: Job, row: Row) -> bool:
     """Says whether the clip of a job is on disk, so that nobody need be asked."""
-    return row.state == "done" and waiting.place_of(job, row).is_file()
+    return row.state == "done" and waiting.is_kept(job, row)
 
 
 async def is_gone(job: Job, row: Row) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import answers, download
+from . import answers, clip_file, download
 from .answers import Task
 from .errors import (
     DownloadError,
@@ -146,6 +146,17 @@ def place_of(job: Job, row: Row) -> Path:
     return job.clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
 
 
+def is_kept(job: Job, row: Row) -> bool:
+    """Says whether the clip of a job is on disk. One that something else has damaged or exchanged is removed."""
+    path = place_of(job, row)
+    if not path.is_file():
+        return False
+    if not clip_file.is_sound(path):
+        path.unlink()
+        return False
+    return True
+
+
 async def fetch(job: Job, row: Row, task: Task) -> Path:
     """Downloads the clip, unless it is here already.
 
@@ -161,7 +172,7 @@ async def fetch(job: Job, row: Row, task: Task) -> Path:
         job.say("downloading", row)
         try:
             await download.fetch(task.outputs[0], path, trusted, job.timing)
-        except download.BrokenError as error:
+        except clip_file.BrokenError as error:
             if attempt + 1 == job.timing.attempts:
                 raise DownloadError(str(error)) from None
             await backoff.wait()
