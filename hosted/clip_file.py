@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 from av.error import FFmpegError
 
 from .errors import DownloadError
@@ -73,7 +74,7 @@ def is_sound(path: Path) -> bool:
     return True
 
 
-def _checked_stream(container: av.container.InputContainer) -> av.VideoStream:
+def _checked_stream(container: InputContainer) -> av.VideoStream:
     stream = container.streams.video[0]
     context: av.VideoCodecContext | None = stream.codec_context
     if context is None:

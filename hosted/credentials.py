@@ -81,12 +81,12 @@ def _checked(provider: Provider, key: str) -> str:
 
 def _read(folder: Path) -> dict[str, str]:
     path = folder / FILE
-    if path.is_symlink():
-        raise AuthError(
-            f"The file of API keys must be a file of its own, got a link. Remove {FILE} from ComfyUI's folder "
-            f"user/{FOLDER}, and set the keys again: `{COMMAND} wavespeed`."
-        )
     try:
+        if path.is_symlink():
+            raise AuthError(
+                f"The file of API keys must be a file of its own, got a link. Remove {FILE} from ComfyUI's folder "
+                f"user/{FOLDER}, and set the keys again: `{COMMAND} wavespeed`."
+            )
         content, status = read_bounded(path, LONGEST)
         _check_owner(status)
         keys = json.loads(content)

@@ -46,6 +46,16 @@ def line(text: str, longest: int = LONGEST_TEXT) -> str:
     return kept if len(text) <= longest else kept.rpartition(" ")[0]
 
 
+def quoted(value: Any, longest: int = 60) -> str:
+    """Returns a value as an error may repeat it: short, on one line; of what is no text or number, the kind."""
+    try:
+        text = str(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+    except ValueError:  # a whole number of thousands of digits
+        text = "a longer number"
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[: longest + 1])
+    return shown if len(shown) <= longest else f"{shown[:longest]}..."
+
+
 def is_address(value: Any, longest: int = 8192) -> bool:
     """Says whether something looks like an address on the web, and not too long a one."""
     return (

@@ -161,8 +161,8 @@ async def find_sent(job: Job, row: Row, error: UnclearError) -> Row:
 
 async def look_up(job: Job, row: Row) -> str | None:
     """Looks for a job in the provider's list, as `history.find_job`, among those of no other request."""
-    rows = (entry.row for entry in job.ledger.entries())
-    taken = {each.job_id for each in rows if each and each.job_id}  # the row itself has none yet
+    entries = await asyncio.to_thread(lambda: list(job.ledger.entries()))
+    taken = {entry.row.job_id for entry in entries if entry.row and entry.row.job_id}  # the row itself has none yet
     return await history.find_job(job.wire, job.provider, row, taken)
 
 

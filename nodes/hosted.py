@@ -19,6 +19,7 @@ from comfy_execution.utils import get_executing_context
 from ..hosted import credentials, request
 from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
+from ..hosted.foreign import quoted
 from ..hosted.job import Status
 from ..hosted.ledger import Ledger
 from ..hosted.models import DURATIONS, RESOLUTIONS
@@ -78,12 +79,14 @@ class HostedLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, url: str | None = None, scale: float | None = None) -> bool | str:
+    def validate_inputs(
+        cls, url: str | None = None, scale: float | None = None, trigger_words: str | None = None
+    ) -> bool | str:
         # Checked before the run, since the report of a failed node would show the address with its token.
         if url is None:
             return True
         try:
-            request.Lora(url.strip(), 1.0 if scale is None else scale, "both").check()
+            request.Lora(url.strip(), 1.0 if scale is None else scale, "both", trigger_words or "").check()
         except RequestError as error:
             return str(error)
         return True
@@ -92,7 +95,7 @@ class HostedLora(io.ComfyNode):
     def execute(
         cls, url: str, scale: float, expert: request.Expert, trigger_words: str, loras: Any = ()
     ) -> io.NodeOutput:
-        return io.NodeOutput((*loras, request.Lora(url.strip(), scale, expert, trigger_words)))
+        return io.NodeOutput((*checked(loras), request.Lora(url.strip(), scale, expert, trigger_words)))
 
 
 class Hosted(io.ComfyNode):
@@ -195,6 +198,7 @@ class Hosted(io.ComfyNode):
         last_image: torch.Tensor | None = None,
         loras: tuple[request.Lora, ...] = (),
     ) -> io.NodeOutput:
+        loras = checked(loras)
         words = [word for lora in loras for word in triggers.choose(lora.trigger_words, {}, None)]
         asked = request.Request(
             offer=model,
@@ -205,7 +209,7 @@ class Hosted(io.ComfyNode):
             seed=seed,
             negative_prompt=negative_prompt,
             last_image=None if last_image is None else to_picture(last_image, "last_image"),
-            loras=tuple(loras),
+            loras=loras,
         )
         asked.check()
         context, status = get_executing_context(), Status()
@@ -217,6 +221,17 @@ class Hosted(io.ComfyNode):
         return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=ui.PreviewText(report))
 
 
+def checked(loras: Any) -> tuple[request.Lora, ...]:
+    """Returns what came in as `loras`: a prompt may hold a plain value where only a link makes sense.
+
+    Raises:
+        RequestError: It is something else.
+    """
+    if not isinstance(loras, tuple) or not all(isinstance(lora, request.Lora) for lora in loras):
+        raise RequestError(f"A hosted node takes loras from Hosted LoRA, got {quoted(loras)}. Connect one.")
+    return loras
+
+
 def to_picture(image: torch.Tensor, name: str) -> request.Picture:
     """Converts an IMAGE of one picture.
 
@@ -226,6 +241,8 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
     Raises:
         RequestError: It holds none, or several.
     """
+    if not isinstance(image, torch.Tensor):
+        raise RequestError(f"A hosted model takes pictures as {name}, got {quoted(image)}. Connect one.")
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
     pixels = resize.to_rgb(image[0].float().nan_to_num().clamp(0, 1).cpu().numpy())
