@@ -41,7 +41,9 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
         reply = await poll(job, row)
         task = answers.read_task(reply.data) if reply else Task()
         if task.state == "done" and task.outputs:
-            return noted(job, row, state="done", flagged=task.flagged, charged=task.usd), task
+            flagged = row.flagged if task.flagged is None else task.flagged  # what was said once stays said
+            charged = row.charged if task.usd is None else task.usd
+            return noted(job, row, state="done", flagged=flagged, charged=charged), task
         if task.state == "bad":
             raise failure(job, row, task)
         empty = empty + 1 if task.state == "done" else 0

@@ -299,6 +299,17 @@ def test_a_disk_that_is_full_at_the_beginning_is_told_in_a_sentence(wavespeed, r
     assert wavespeed.posts == 0
 
 
+def test_what_was_said_once_of_a_job_is_not_forgotten(running, tmp_path):
+    provider = running.named("atlascloud")
+    provider.flagged = True
+    outcome(client(tmp_path, running), request("atlascloud")).clip.path.unlink()
+    silent = reworded(lambda text: text.replace('"price"', '"other"').replace('"has_nsfw_contents"', '"another"'))
+    provider.break_next("poll", silent(provider))
+    again = outcome(client(tmp_path, running), request("atlascloud"))
+    assert "$0.10 charged" in again.text
+    assert "FLAGGED" in again.text
+
+
 def test_an_unclear_answer_is_told_without_its_signs():
     with pytest.raises(UnclearError) as told:
         read_submission(ATLASCLOUD, Reply(200, {"data": {"id": "\x1b"}, "message": "a\x1b[2Jb\u202e"}), KEY)
