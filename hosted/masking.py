@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 HIDDEN = "***"
+DEEPEST = 100  # levels; graphs have a dozen, and Python itself gives up at some hundred
 _ENDS = r"\s\"<>"  # what is in no address
 _SLASHES = r"(?:\\?/){2}"  # also as JSON may write them
 # Backslashes belong to what JSON escapes within an address (\u0026 is an &), but not the one before a quotation mark.
@@ -41,17 +42,22 @@ def mask(text: str, *secrets: str) -> str:
     return without_tokens(text)
 
 
-def without_tokens(value: Any) -> Any:
+def without_tokens(value: Any, levels: int = DEEPEST) -> Any:
     """Hides all of every address but host and path within a JSON value, and leaves everything else as it is.
 
     For graphs: a masked address still says which file it means, and that a part of it is missing.
+
+    Args:
+        levels: What is deeper is hidden whole.
     """
     if isinstance(value, str):
         return _addresses(value)
+    if isinstance(value, dict | list) and not levels:
+        return HIDDEN
     if isinstance(value, dict):
-        return {without_tokens(name): without_tokens(part) for name, part in value.items()}
+        return {without_tokens(name): without_tokens(part, levels - 1) for name, part in value.items()}
     if isinstance(value, list):
-        return [without_tokens(part) for part in value]
+        return [without_tokens(part, levels - 1) for part in value]
     return value
 
 

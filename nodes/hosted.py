@@ -80,12 +80,18 @@ class HostedLora(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, url: str | None = None, scale: float | None = None, trigger_words: str | None = None
+        cls,
+        url: str | None = None,
+        scale: float | None = None,
+        trigger_words: str | None = None,
+        loras: object = None,
     ) -> bool | str:
         # Checked before the run, since the report of a failed node would show the address with its token.
-        if url is None:
-            return True
         try:
+            if loras is not None:
+                checked(loras)  # a plain value: what comes by a link is not known yet
+            if url is None:
+                return True
             request.Lora(url.strip(), 1.0 if scale is None else scale, "both", trigger_words or "").check()
         except RequestError as error:
             return str(error)
@@ -95,7 +101,8 @@ class HostedLora(io.ComfyNode):
     def execute(
         cls, url: str, scale: float, expert: request.Expert, trigger_words: str, loras: Any = ()
     ) -> io.NodeOutput:
-        return io.NodeOutput((*checked(loras), request.Lora(url.strip(), scale, expert, trigger_words)))
+        earlier = loras if isinstance(loras, tuple) else (loras,)  # refused by the next node, which shows no address
+        return io.NodeOutput((*earlier, request.Lora(url.strip(), scale, expert, trigger_words)))
 
 
 class Hosted(io.ComfyNode):

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.comfy
 from pack.hosted.errors import RequestError  # noqa: E402
 from pack.media.resize import resize_frames  # noqa: E402
 from pack.media.resolution import Size  # noqa: E402
-from pack.nodes.hosted import Hosted, HostedLora, to_picture  # noqa: E402
+from pack.nodes.hosted import Hosted, HostedLora, checked, to_picture  # noqa: E402
 
 
 @pytest.mark.parametrize("count", [0, 2, 81])
@@ -66,8 +66,11 @@ def test_what_a_prompt_may_hold_instead_of_a_link_ends_in_a_sentence():
         with pytest.raises(RequestError, match=r"takes pictures as image, got .+\. Connect one"):
             to_picture(value, "image")
     for value in (5, "owner/repository", {"a": 1}, [1]):
-        with pytest.raises(RequestError, match=r"takes loras from Hosted LoRA, got .+\. Connect one"):
-            HostedLora.execute("owner/second", 0.5, "high", "", value)
+        passed_on = HostedLora.execute("https://lora.example/a?secret-1", 0.5, "high", "", value).args[0]
+        with pytest.raises(RequestError, match=r"takes loras from Hosted LoRA, got .+\. Connect one") as refused:
+            checked(passed_on)
+        assert "secret-1" not in f"{refused.value} {passed_on}"
+        assert "takes loras from Hosted LoRA" in str(HostedLora.validate_inputs(None, None, None, value))
 
 
 def test_trigger_words_without_an_end_are_refused_before_the_run():

@@ -97,3 +97,12 @@ def test_a_long_text_of_any_kind_is_read_in_one_pass(text):
     """A pattern that tries again from each letter would take minutes here."""
     assert mask(mask(text)) == mask(text)
     assert without_tokens(without_tokens(text)) == without_tokens(text)
+
+
+@pytest.mark.parametrize("kind", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_a_graph_of_any_depth_can_be_saved(kind):
+    graph = "https://lora.example/a?secret"
+    for _ in range(900):
+        graph = kind(graph)
+    assert json.dumps(without_tokens(graph)).count("***") == 1
+    assert "secret" not in json.dumps(without_tokens(graph))
