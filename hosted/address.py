@@ -18,6 +18,7 @@ _SET_APART = [
         *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
     )
 ]
+_LOOPBACK = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
 _GLOBAL = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out
 # IPv4 in IPv6, in the only two forms in which a system names a public host: the inner address counts.
 _WRAPPED = [ipaddress.ip_network("::ffff:0:0/96"), ipaddress.ip_network("64:ff9b::/96")]
@@ -34,6 +35,15 @@ def is_public(address: str) -> bool:
     if any(ip in network for network in _WRAPPED):
         ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return (ip.version == 4 or ip in _GLOBAL) and not any(ip in network for network in _SET_APART)
+
+
+def is_loopback(host: str) -> bool:
+    """Says whether a host is this machine itself, written as a number."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(ip in network for network in _LOOPBACK)
 
 
 def may_be_public(host: str) -> bool:

@@ -12,11 +12,11 @@
 """
 
 import fnmatch
-import ipaddress
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .address import is_loopback
 from .errors import PolicyError
 from .foreign import line
 from .models import Model
@@ -84,7 +84,7 @@ class Settings:
         base = self.environ.get(variable, "").strip().rstrip("/") or provider.base
         parts = urllib.parse.urlsplit(base)
         named = not parts.hostname or parts.hostname == "localhost"  # clips come from no name of this machine
-        if named or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts))):
+        if named or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))):
             raise PolicyError(
                 f"{variable} must be an https address. http is for a server on this machine itself, "
                 "written as a number: http://127.0.0.1:8000, not localhost."
@@ -94,7 +94,7 @@ class Settings:
     def trusted_origin(self, provider: Provider) -> str | None:
         """Returns the one origin that files may come from although it is on this machine: the operator's own server."""
         parts = urllib.parse.urlsplit(self.base(provider))
-        return f"{parts.scheme}://{parts.netloc}" if _is_loopback(parts) else None
+        return f"{parts.scheme}://{parts.netloc}" if is_loopback(parts.hostname or "") else None
 
     def _number(self, variable: str, default: float | None) -> float | None:
         text = self.environ.get(variable, "").strip()
@@ -111,10 +111,3 @@ class Settings:
 
 def _variable(provider: Provider, what: str) -> str:
     return f"{PREFIX}{provider.name.upper()}_{what}"
-
-
-def _is_loopback(parts: urllib.parse.SplitResult) -> bool:
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False

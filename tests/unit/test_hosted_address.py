@@ -51,6 +51,17 @@ def test_what_this_python_thinks_of_an_address_does_not_count(verdict, monkeypat
     assert not any(map(is_public, ELSEWHERE))
 
 
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("127.0.0.1", True), ("127.255.1.2", True), ("::1", True), ("::ffff:127.0.0.1", False), ("128.0.0.1", False),
+     ("localhost", False), ("127.1", False), ("::2", False), ("", False), ("0.0.0.0", False)],
+)  # fmt: skip
+def test_what_is_this_machine_itself_is_the_same_on_each_python(host, here, monkeypatch):
+    for kind in (ipaddress.IPv4Address, ipaddress.IPv6Address):
+        monkeypatch.setattr(kind, "is_loopback", not here)
+    assert address.is_loopback(host) == here
+
+
 @pytest.mark.parametrize("text", ["", "localhost", "1.2.3", "1.2.3.4.5", "127.1", "0x7f.0.0.1", "1.2.3.04", "[::1]"])
 def test_what_is_no_address_is_none(text):
     with pytest.raises(ValueError, match="does not appear to be"):

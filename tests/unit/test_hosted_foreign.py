@@ -19,6 +19,7 @@ from pack.tests.toy.faults import raw, reworded, says
 from pack.tests.toy.hosted import QUICK, client, outcome, request
 from pack.tests.toy.loopback import KEY
 
+BRIEF = replace(QUICK, connect=0.2, submit=0.5, settle=0.05)
 DIGITS = "9" * 401
 NO_AMOUNTS = ["1e400", "NaN", "-Infinity", DIGITS, "-" + DIGITS, "-1", "true", '"0.15"', "1001", "[]", "{}", "1e308"]
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -127,8 +128,7 @@ def test_no_answer_ends_in_anything_but_a_sentence(status, text, phase, wavespee
     if phase == "history":
         wavespeed.break_next("submit", raw(502, "", arrived=True)(wavespeed))
     wavespeed.break_next(phase, raw(status, text)(wavespeed))
-    brief = replace(QUICK, connect=0.2, submit=0.5, settle=0.05)
-    got = outcome(client(tmp_path, running, brief), request("wavespeed"))  # an error of another kind would be raised
+    got = outcome(client(tmp_path, running, BRIEF), request("wavespeed"))  # an error of another kind would be raised
     assert is_plain(got.text)
     if wavespeed.jobs:
         check_that_it_is_paid_once(wavespeed, running, tmp_path)
@@ -257,7 +257,7 @@ def test_a_row_that_cannot_be_read_stops_its_own_request_and_no_other(text, wave
 def test_a_row_without_marks_fits_no_job(wavespeed, running, tmp_path):
     wavespeed.break_next("submit", raw(502, "", arrived=True)(wavespeed))
     wavespeed.break_next("history", says(500)(wavespeed), forever=True)
-    maker = client(tmp_path, running)
+    maker = client(tmp_path, running, BRIEF)
     assert outcome(maker, request("wavespeed")).name == "UnclearError"
     wavespeed.heal()
     maker.ledger.change(maker.ledger.rows()[0], marks={})
