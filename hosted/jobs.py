@@ -36,8 +36,11 @@ def pick_up(row: Row, retired: bool, now: float) -> str:
     if row.state == "claimed":
         return "if the provider lists it"
     provider = BY_NAME.get(row.provider)
-    ends = row.posted + (provider.keeps_days if provider else 0) * spending.DAY
-    return f"yes, until {moment(ends)[:10]}" if now < ends and row.state != "missing" else "if the provider has it"
+    if provider and provider.says_how_long and row.state != "missing":
+        ends = row.posted + provider.keeps_days * spending.DAY
+        if now < ends:
+            return f"yes, until {moment(ends)[:10]}"
+    return "if the provider has it"
 
 
 def moment(seconds: float) -> str:

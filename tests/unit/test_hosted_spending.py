@@ -215,6 +215,7 @@ def fill(ledger):
     ledger.claim(Row("6" * 64, "api302", "wan", "sent", now - 9 * DAY, {}, "j6"))
     ledger.claim(Row("7" * 64, "atlascloud", "wan", "failed", now - 9 * DAY, {}, "j7", 0.1))
     ledger.retire(ledger.rows()[7])
+    ledger.claim(Row("9" * 64, "atlascloud", "wan", "done", now, {}, "j9", 0.1))
     ledger.claim(Row("8" * 64, "one of later", "wan\u4e2d", "done", now, {}, "j8", 0.1))
 
 
@@ -233,6 +234,7 @@ def test_the_table_tells_states_prices_sums_and_what_can_be_picked_up(ledger, tm
         7: "no: it failed",
     }
     assert all(told[f"j{number}"].endswith(end) for number, end in ends.items())
+    assert told["j9"].endswith("if the provider has it")  # AtlasCloud does not say how long it keeps a job
     assert told["j0"].endswith("if the provider lists it")
     assert all("yes, until " in told[name] for name in ("j1", "j2"))
     prices = {1: "$0.15 as asked", 3: "$0.00, failed", 5: "$0.25 charged", 6: "unknown", 7: "$0.10 estimated"}
@@ -249,10 +251,10 @@ def test_the_table_tells_states_prices_sums_and_what_can_be_picked_up(ledger, tm
 def test_programs_get_the_same_as_json(ledger, tmp_path):
     fill(ledger)
     told = json.loads(run(tmp_path, "--json").stdout)
-    assert len(told["jobs"]) == 9
+    assert len(told["jobs"]) == 10
     assert told["limit_per_day_usd"] is None
-    assert sum(day["jobs"] for day in told["days"].values()) == 9
-    assert sum(day["usd"] for day in told["days"].values()) == pytest.approx(0.6 + 0.1 + 0.35)
+    assert sum(day["jobs"] for day in told["days"].values()) == 10
+    assert sum(day["usd"] for day in told["days"].values()) == pytest.approx(0.6 + 0.1 + 0.1 + 0.35)
     assert {job["state"] for job in told["jobs"]} == {"claimed", "sent", "done", "failed", "missing"}
 
 
