@@ -19,7 +19,7 @@ FOLDER = credentials.FOLDER
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o777], ids=oct)
-def umask(request):
+def umask(request, tmp_path):  # tmp_path comes first, or nobody could enter it
     before = os.umask(request.param)
     yield
     os.umask(before)
