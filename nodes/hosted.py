@@ -1,14 +1,9 @@
 """Hosted Wan 2.2 I2V and Hosted LoRA: the clip is made by a provider, the graph stays the same."""
 
-import asyncio
-import logging
 import os
-import time
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management
 import folder_paths
 import numpy as np
 import torch
@@ -24,18 +19,13 @@ from ..hosted.job import Status
 from ..hosted.ledger import Ledger
 from ..hosted.models import DURATIONS, RESOLUTIONS
 from ..hosted.providers import OFFERS
-from ..hosted.report import Clip
 from ..hosted.settings import Settings
 from ..media import resize
 from ..weights import triggers
-from .progress import duration as spoken
-from .progress import say
-
-logger = logging.getLogger(__name__)
+from .hosted_wait import Teller, attended
 
 KEEP, STOP = "keep", "stop"
 SHORT, LONG = DURATIONS
-LOOK = 0.2  # seconds between two looks at ComfyUI's interrupt
 Loras = io.Custom("WAN22TURBO_HOSTED_LORAS")
 
 
@@ -278,49 +268,3 @@ def make_client(model: str) -> Client:
 def private_folder() -> Path:
     """Returns this pack's folder in ComfyUI's user directory, which ComfyUI serves to nobody."""
     return Path(folder_paths.get_user_directory()) / credentials.FOLDER
-
-
-async def attended(work: Coroutine[Any, Any, Clip], teller: "Teller") -> Clip:
-    """Waits for a clip, says where it is, and hands ComfyUI's interrupt on."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=LOOK)
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            teller.tell()
-        return task.result()
-    except BaseException as error:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=LOOK)
-        teller.part(error)
-        raise
-
-
-class Teller:
-    """Shows on the node what its job does."""
-
-    def __init__(self, asked: request.Request, status: Status, node_id: str | None):
-        self.asked = asked
-        self.title = asked.provider.title
-        self.status = status
-        self.node_id = node_id
-        self.said = ""
-
-    def tell(self) -> None:
-        """Says provider, state and time, when they have changed."""
-        self.say(f"{self.title}: {self.status.words}, {spoken(time.monotonic() - self.status.began)}")
-
-    def part(self, error: BaseException) -> None:
-        """Says what goes on although the node has stopped."""
-        ours = isinstance(error, HostedError)  # those say it themselves
-        farewell = None if ours else self.status.farewell(self.asked)
-        if farewell:
-            logger.warning(farewell)
-        self.say(farewell or f"{self.title}: stopped before the end")
-
-    def say(self, text: str) -> None:
-        """Shows a few words to whoever runs the graph."""
-        if text != self.said:
-            say(text, self.node_id)
-        self.said = text
