@@ -15,9 +15,16 @@ from pack.client.errors import JobLostError, RefusedError, RunError, SaveError, 
 from pack.client.follow import Follower
 from pack.client.progress import Silent
 
-CLIP = b"clip" * 1000
+
+def box(kind, content=b""):
+    """A part of an MP4."""
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+CLIP = box(b"ftyp", b"isom\0\0\2\0isom") + box(b"moov") + box(b"mdat", b"clip" * 1000)
 PROMPT = {"9": {"class_type": "Save", "inputs": {}, "_meta": {"title": "Save"}}}
 FILE = {"filename": "clip.mp4", "subfolder": "video", "type": "output"}
+NOT_TAKEN = {"lost", "redirect", "500", "401", "404"}  # what keeps a prompt from the server, or is said without it
 RECORD = {"prompt": [0, "id", PROMPT], "outputs": {"9": {"images": [FILE], "animated": [True]}}, "status": {}}
 
 
@@ -65,7 +72,7 @@ class Routes(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.comfy.posted.append((self.path, body))
         trouble = self.comfy.trouble.pop(0) if self.comfy.trouble else ""
-        if self.path == "/prompt" and trouble != "lost":
+        if self.path == "/prompt" and trouble not in NOT_TAKEN:
             self.comfy.running.append([0, body["prompt_id"], body["prompt"], {}, []])
         if self.path == "/queue":
             self.comfy.pending[:] = [item for item in self.comfy.pending if item[1] not in body["delete"]]
