@@ -93,13 +93,13 @@ def own(address: Address, answer: Answer, statuses: tuple[int, ...] = (200,)) ->
     raise foreign(address, answer.status, answer.headers)
 
 
-def foreign(address: Address, status: int, headers: httpx.Headers, path: str = "") -> ForeignError:
+def foreign(address: Address, status: int, headers: httpx.Headers) -> ForeignError:
     """Makes the error of an answer that is not ComfyUI's own word."""
     away = status in AWAY
-    return ForeignError(meaning(address, status, headers, path), away, retry_after(headers) if away else 0.0)
+    return ForeignError(meaning(address, status, headers), away, retry_after(headers) if away else 0.0)
 
 
-def meaning(address: Address, status: int, headers: httpx.Headers, path: str = "") -> ClientError:
+def meaning(address: Address, status: int, headers: httpx.Headers) -> ClientError:
     """Says what an answer of others means for the user."""
     if status in MOVED:
         return UnreachableError(elsewhere(address, status, headers.get("Location", "")))

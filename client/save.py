@@ -20,6 +20,7 @@ from .shapes import messages, text
 from .transport import BrokenError, decoded
 
 ATTEMPTS = 3
+PAUSE = 1.0  # seconds before the second attempt; twice as long before the third
 MANY = 1000  # files of one job
 LARGEST = 64_000_000_000  # bytes of a file
 OURS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"}  # nodes that save one MP4 each
@@ -176,7 +177,7 @@ def fetch(server: Server, file: File, part: BinaryIO, hint: str = "") -> None:
             reason = server.address.mask(str(error))
         if attempt < ATTEMPTS:
             server.say(f"The download broke ({short(reason)}). Starting it again.")
-            time.sleep(attempt)
+            time.sleep(PAUSE * attempt)
     raise SaveError(f"{name} could not be downloaded: {short(reason)}. It is still on the server.")
 
 
