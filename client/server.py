@@ -131,6 +131,7 @@ class Server:
     def look_for(self, prompt_id: str, why: ClientError) -> Json:
         """Finds out whether a prompt arrived whose answer got lost."""
         self.say("The answer to the prompt got lost. Asking the server whether it has the job.")
+        self.heard = True  # from here on it is worth waiting for, whoever answers in its place
         deadline = time.monotonic() + UNSURE_SECONDS
         later = f"To look again: python client fetch {prompt_id}"
         try:

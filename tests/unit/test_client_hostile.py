@@ -1,4 +1,4 @@
-"""Servers that mean harm, or are broken: a sentence each, a documented exit code, nothing half-written, little memory."""
+"""Servers that mean harm, or are broken: a sentence, a documented exit code, nothing half-written, little memory."""
 
 import json
 import re
@@ -86,6 +86,5 @@ def test_harm_ends_in_a_sentence(hostile, client, prompt, tmp_path, name):
     assert [path.name for path in (tmp_path / "out").glob("*")] == list(kind.saved)
     assert done["out"] == "".join(f"{tmp_path / 'out' / file}\n" for file in kind.saved)
     assert list(tmp_path.iterdir()) in ([tmp_path / "out"], [])
-    print(f"memory {done['memory']:.1f} MB {name}")
     assert done["memory"] < MOST
     assert hostile.prompts[name] <= 1 + (name == "good")
