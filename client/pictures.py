@@ -85,9 +85,10 @@ def looked_at(path: Path, name: str) -> Ready:
     try:
         with Image.open(path) as image:
             check_size(image, name)
+            taken = orientation(image)  # a TIFF is turned as it is read
             pictures = read_all(image)
             check_size(image, name, pictures)
-            why = reason(image, pictures)
+            why = reason(image, pictures, taken if taken != 1 else orientation(image))  # a PNG may say it at its end
             if not why:
                 return Ready(path, said=about_many(name, pictures))
             image.seek(0)
@@ -101,7 +102,7 @@ def looked_at(path: Path, name: str) -> Ready:
             f"{name} is damaged or ends too early ({short(str(error)) or type(error).__name__}). "
             "Copy or download it again, or save it anew as PNG."
         ) from error
-    return Ready(path.with_suffix(".png"), png, f"{name} {why}: it is sent as a PNG, upright and in RGB.")
+    return Ready(path.with_suffix(".png"), png, f"{name} {why}: it is sent as a PNG that ComfyUI reads right.")
 
 
 def check_size(image: Image.Image, name: str, pictures: int = 1) -> None:
@@ -129,7 +130,13 @@ def read_all(image: Image.Image) -> int:
     return count
 
 
-def reason(image: Image.Image, pictures: int) -> str:
+def orientation(image: Image.Image) -> int:
+    """Returns how the camera was held, 1 for upright."""
+    said = image.getexif().get(ORIENTATION, 1)
+    return said if said in range(2, 9) else 1
+
+
+def reason(image: Image.Image, pictures: int, taken: int) -> str:
     """Says why a picture cannot be sent as it is; "" if it can."""
     if image.mode in ("I", "F"):
         raise UsageError(
@@ -140,10 +147,9 @@ def reason(image: Image.Image, pictures: int) -> str:
         return "has 16 bits of grey" if image.mode in WIDE else f"is in the colours {image.mode}"
     if image.format not in FORMATS:
         return f"is in the format {image.format}"
-    orientation = image.getexif().get(ORIENTATION, 1)
     elsewhere = image.format != "TIFF" and "exif" not in image.info  # said in XMP, which FFmpeg does not read
-    if pictures == 1 and orientation in range(2, 9) and (orientation not in TURNED or elsewhere):
-        return "was taken mirrored" if orientation not in TURNED else "was taken turned"
+    if pictures == 1 and taken != 1 and (taken not in TURNED or elsewhere):
+        return "was taken turned" if taken in TURNED else "was taken mirrored"
     return ""
 
 

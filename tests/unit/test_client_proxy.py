@@ -94,6 +94,7 @@ def test_a_partial_refusal_that_got_lost_with_the_answer_is_still_said(comfy, cl
 @pytest.mark.parametrize("word", BUSY + OTHER)
 def test_one_answer_of_a_proxy_costs_nothing(comfy, client, tmp_path, word, monkeypatch):
     monkeypatch.setattr(cancel_module, "PAUSE", 0.01)
+    monkeypatch.setattr(save, "PAUSE", 0.01)
     client.locate("id-0")  # ComfyUI's own word, once
     comfy.history = {"id-1": RECORD}
     comfy.trouble = [word]
