@@ -24,6 +24,13 @@ OWN_500 = b"Server got itself in trouble"  # aiohttp's words, and so ComfyUI's
 VALUES = 300_000  # in one JSON text: each takes some hundred bytes of memory, whatever it takes on the wire
 LONGEST_WAIT = 30.0  # seconds that a Retry-After is heeded
 
+OWN_CERTIFICATE = "If it is one of your own, name its file, in PEM format, in the variable SSL_CERT_FILE."
+REMEDIES = {  # by OpenSSL's number of what is wrong with a certificate
+    10: "It has to be renewed there.",
+    62: "Name the server as its certificate does.",
+    64: "Name the server as its certificate does.",
+}
+
 Json = dict[str, Any]
 
 
@@ -156,7 +163,7 @@ def unreachable(address: Address, error: Exception) -> ClientError:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UnreachableError(
             f"{address} shows a certificate that this machine does not trust ({short(cause.verify_message)}). "
-            "If it is one of your own, name its file, in PEM format, in the variable SSL_CERT_FILE."
+            + REMEDIES.get(cause.verify_code, OWN_CERTIFICATE)
         )
     if cause is not None:
         return UnreachableError(
@@ -164,6 +171,8 @@ def unreachable(address: Address, error: Exception) -> ClientError:
             "If it has no certificate, its address begins with http://."
         )
     why = short(address.mask(str(error))) or type(error).__name__
+    if address.base.startswith("http:") and isinstance(error, (httpx.ReadError, httpx.RemoteProtocolError)):
+        why += "; if it speaks https, its address begins with https://"
     return UnreachableError(f"No ComfyUI answers at {address} ({why}). Start it, or check the address.")
 
 
