@@ -40,6 +40,7 @@ def make(
     shown = display or Silent()
     comfyui = Server(address.parse(server, token), say=shown.say)
     try:
-        return run(comfyui, prompts.load(prompt), values, target, shown)
+        with address.masked(comfyui.address):
+            return run(comfyui, prompts.load(prompt), values, target, shown)
     finally:
         comfyui.close()

@@ -175,7 +175,8 @@ def connected(server: str, patience: float, display: Display, known: bool = Fals
     """Speaks to a server, with the token from the environment."""
     comfyui = Server(address.parse(server, os.environ.get("WAN22_TURBO_TOKEN", "")), patience, display.say, known)
     try:
-        yield comfyui
+        with address.masked(comfyui.address):
+            yield comfyui
     except KeyboardInterrupt:  # before a job was sent, or again while one is being cancelled
         raise CancelledError("Stopped. A job that was sent already may still run.") from None
     finally:
@@ -233,7 +234,7 @@ def main() -> int:
     """Runs the command line and returns its exit code."""
     stop = Stop()
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup ignores one
             signal.signal(getattr(signal, name), stop)
     try:
         app(prog_name="python client")

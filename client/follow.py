@@ -112,7 +112,7 @@ class Follower:
         node = data.get("display_node") or data.get("node")
         if kind in ("executing", "progress") and isinstance(node, str) and node and node != self.stage:
             self.stage = node
-            self.display.stage(title(prompt, node))
+            self.display.stage(self.server.address.mask(title(prompt, node)))
         done, total = finite(data.get("value")), finite(data.get("max"))
         if kind == "progress" and done is not None and total is not None and total >= 1:
             self.display.step(int(min(max(done, 0), total)), int(total))

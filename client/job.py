@@ -92,7 +92,7 @@ def submit(server: Server, prompt: Prompt, client_id: str, display: Display, str
     if refused and strict:
         raise RefusedError(f"{refused}\n{cancel_or_say(server, prompt_id)}")
     if refused:
-        display.say(refused)
+        display.say(server.address.mask(refused))
     return prompt_id, refused
 
 
@@ -128,7 +128,7 @@ def finish(
         record = follower.follow(prompt_id, prompt)
         explain.check_end(prompt, record)
         for text in texts(prompt, record):
-            display.say(text)
+            display.say(server.address.mask(text))
         return save_all(server, record, target, overwrite)
     except KeyboardInterrupt:
         display.end()

@@ -154,6 +154,11 @@ def executing(node: Any) -> Callable[..., str]:
     return lambda _, job: json.dumps({"type": "executing", "data": {"prompt_id": job.id, "node": node}})
 
 
+def SUCCESS(_: web.WebSocketResponse, job: Job) -> str:  # noqa: N802
+    """The last message about a job."""
+    return json.dumps({"type": "execution_success", "data": {"prompt_id": job.id}})
+
+
 async def write_raw(socket: web.WebSocketResponse, *pieces: bytes) -> None:
     """Writes bytes of the websocket's own protocol."""
     transport = socket._req.transport  # type: ignore[union-attr]
@@ -226,7 +231,7 @@ NORMAL: dict[str, Handler] = {
     "queue": normal_queue,
     "history": says(record),
     "view": says(CLIP),
-    "ws": tells(executing("9"), progress(1, 4)),
+    "ws": tells(executing("9"), progress(1, 4), SUCCESS),
     "jobs": says({"error": "Job not found"}, 404),
 }
 
@@ -325,6 +330,11 @@ KINDS: dict[str, Kind] = {
     "an unknown node fails": Kind(1, "failed: no", failed(node_id=ESCAPES * 50, exception_message="no")),
     "texts without end": Kind(
         0, "", {"history": says(lambda job: record(job, results={"text": [ESCAPES * 20] * 2_000}))}, ("clip.mp4",)
+    ),
+    "the token, said back": Kind(
+        1, r"Save failed: you gave \*\*\*, \*\*\*",
+        {**failed(node_id="9", exception_message="you gave secret-word, secret-word"),
+         "ws": tells(executing("secret-word"), progress(1, 2))},
     ),
     # The websocket
     "words that are no events": Kind(

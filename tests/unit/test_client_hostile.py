@@ -63,7 +63,8 @@ def client(hostile, prompt, tmp_path_factory):
 
 def arguments(hostile, kind, prompt, out):
     return [
-        "run", str(prompt / "prompt.json"), "--server", f"http://127.0.0.1:{hostile.port}/{quote(kind)}",
+        "run", str(prompt / "prompt.json"),
+        "--server", f"http://127.0.0.1:{hostile.port}/{quote(kind)}?token=secret-word",
         "--output", str(out), "--patience", "0.1", "--timeout", "0.5", "--set", f"picture={prompt / 'cat.png'}",
     ]  # fmt: skip
 
