@@ -126,6 +126,7 @@ def finish(
     """
     try:
         record = follower.follow(prompt_id, prompt)
+        prompt = prompt or record["prompt"][2]
         explain.check_end(prompt, record)
         for text in texts(prompt, record):
             display.say(server.address.mask(text))

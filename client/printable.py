@@ -2,7 +2,7 @@
 
 import re
 
-LONG = 4000  # characters of one sentence of an error
+LONG = 20_000  # characters of an error or a report
 WORDS = 120  # characters of a title or a name
 ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b.?")
 

@@ -49,6 +49,7 @@ class Server:
         self.say = say
         self.known = known
         self.heard = False  # whether it has said a word of its own
+        self.crowded = False  # whether its queue is too long to be read
         if address.secrets:
             for library in ("httpx", "httpcore", "websockets"):  # they log whole URLs and headers
                 logging.getLogger(library).setLevel(logging.WARNING)
@@ -152,16 +153,21 @@ class Server:
 
     def locate(self, prompt_id: str) -> Job:
         """Asks where a job is. The queue first: a job that ends between the two questions is then in the history."""
-        try:
-            job = self.get("/queue", lambda said: shapes.in_queue(said, prompt_id))
-        except TooMuchError:
-            job = self.alone(prompt_id)
+        job = self.alone(prompt_id) if self.crowded else self.among(prompt_id)
         if job.state != "unknown":
             return job
         return self.get(f"/history/{quote(prompt_id, safe='')}", lambda said: shapes.in_history(said, prompt_id))
 
+    def among(self, prompt_id: str) -> Job:
+        """Looks for a job in the queue, as long as that is short enough to be read."""
+        try:
+            return self.get("/queue", lambda said: shapes.in_queue(said, prompt_id))
+        except TooMuchError:  # hundreds of large graphs
+            self.crowded = True
+            return self.alone(prompt_id)
+
     def alone(self, prompt_id: str) -> Job:
-        """Asks for one job without the others, where the queue is too long to be read: hundreds of large graphs."""
+        """Asks for one job without the others. How many come first is not said then, nor what runs."""
         return self.get(f"/api/jobs/{quote(prompt_id, safe='')}", shapes.by_itself, (200, 404))
 
     def interrupt(self, prompt_id: str) -> None:

@@ -24,8 +24,8 @@ def certificate(tmp_path):
     def make(names="IP:127.0.0.1", days="2"):
         key, file = tmp_path / "key.pem", tmp_path / "certificate.pem"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", file, "-days", days,
-             "-subj", "/CN=mine", "-addext", f"subjectAltName={names}"],
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-keyout", key, "-out", file, "-days", days, "-subj", "/CN=mine", "-addext", f"subjectAltName={names}"],
             check=True, capture_output=True,
         )  # fmt: skip
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
