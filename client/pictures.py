@@ -102,7 +102,8 @@ def looked_at(path: Path, name: str) -> Ready:
             f"{name} is damaged or ends too early ({short(str(error)) or type(error).__name__}). "
             "Copy or download it again, or save it anew as PNG."
         ) from error
-    return Ready(path.with_suffix(".png"), png, f"{name} {why}: it is sent as a PNG that ComfyUI reads right.")
+    first = f" Of its {pictures} pictures, the first is sent." if pictures > 1 else ""
+    return Ready(path.with_suffix(".png"), png, f"{name} {why}: it is sent as a PNG that ComfyUI reads right.{first}")
 
 
 def check_size(image: Image.Image, name: str, pictures: int = 1) -> None:
@@ -122,7 +123,7 @@ def check_size(image: Image.Image, name: str, pictures: int = 1) -> None:
 
 def read_all(image: Image.Image) -> int:
     """Decodes every picture of a file, within the limit of pixels, and returns how many there are."""
-    count = getattr(image, "n_frames", 1)
+    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a photograph with helpers behind it
     for number in range(min(count, MOST // max(image.width * image.height, 1))):
         image.seek(number)
         image.load()

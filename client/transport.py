@@ -56,7 +56,7 @@ class Transport:
         self.http = httpx.Client(
             headers={**address.headers, "Accept-Encoding": "identity", "Cache-Control": "no-cache"},
             params=list(address.query), timeout=TIMEOUT, verify=self.tls, trust_env=False, follow_redirects=False,
-            limits=httpx.Limits(max_connections=1),  # so that the socket seen last is the one in use
+            limits=httpx.Limits(max_keepalive_connections=1),  # so that the socket seen last is the one in use
         )  # fmt: skip
 
     def close(self) -> None:

@@ -61,6 +61,16 @@ def test_a_turned_picture_is_sent_as_it_is_since_comfyui_turns_it(file, kind, or
     assert pictures.ready(path) == pictures.Ready(path)
 
 
+def test_a_mirrored_photograph_with_others_behind_it_is_turned_too(file):
+    ready = pictures.ready(file("a.mpo", exif=turned(5), save_all=True, append_images=[NOISE], quality=95))
+    assert sent(ready).size == (32, 64)
+
+
+def test_a_moving_picture_that_is_converted_says_what_is_left_of_it(file):
+    ready = pictures.ready(file("a.avif", save_all=True, append_images=[COLOURS, COLOURS]))
+    assert ready.said.endswith("ComfyUI reads right. Of its 3 pictures, the first is sent.")
+
+
 def test_a_picture_whose_turn_is_said_in_xmp_alone_is_turned_here(file):
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
     ready = pictures.ready(file("a.jpg", xmp=xmp))
@@ -85,7 +95,7 @@ def test_a_picture_whose_turn_is_said_in_xmp_alone_is_turned_here(file):
 def test_what_comfyui_reads_is_sent_as_it_is(file, name, image, options):
     path = file(name, image, **options)
     ready = pictures.ready(path)
-    assert (ready.path, ready.content) == (path, None)
+    assert ready == pictures.Ready(path)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_the_websocket_takes_the_same_certificate(certificate, monkeypatch):
     with serve(chatty.chat, "127.0.0.1", 0, process_request=chatty.answer, ssl=context) as running:
         thread = test_client_network.threading.Thread(target=running.serve_forever)
         thread.start()
-        client = server.Server(address.parse(f"https://127.0.0.1:{running.socket.getsockname()[1]}"))
+        client = server.Server(address.parse(f"https://127.0.0.1:{running.socket.getsockname()[1]}"), known=True)
         try:
             follower = follow.Follower(client, "me", Silent())
             assert follower.socket is not None
