@@ -106,7 +106,9 @@ def fault(file: BinaryIO, name: str) -> str:
         return "it is empty"
     end = suffix(name)
     if not KINDS[end](start):
-        return f"it is no {end[1:].upper()}, as it begins with {short(start[:16].decode('latin-1'))!r}"
+        words = start[:16].decode("latin-1")
+        shown = repr(words) if words.isascii() and words.isprintable() else f"the bytes {start[:8].hex(' ')}"
+        return f"it is no {end[1:].upper()}, as it begins with {shown}"
     return box_fault(file) if KINDS[end] is is_boxes else ""
 
 
