@@ -8,6 +8,7 @@ import comfy.lora
 import comfy.lora_convert
 import comfy.memory_management
 import comfy.model_patcher
+import comfy.patcher_extension
 import comfy.quant_ops
 import comfy.sd
 import comfy.utils
@@ -15,7 +16,7 @@ import folder_paths
 import torch
 from comfy.text_encoders import wan
 
-from . import inspect, kinds, lora_format, lora_keys, pairing, peft, quantised, turbodiffusion
+from . import inspect, kinds, lora_format, lora_keys, pairing, passed_over, peft, quantised, turbodiffusion
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -163,7 +164,16 @@ def apply_lora(
         applied = {name for name in origin if not changed.isdisjoint(parameters_of(name))}
         keys += len(applied)
         lora.unmatched += [key for name, key in origin.items() if name not in applied]
+    reach_all(patched)
     return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else (), assumed)
+
+
+def reach_all(patched: comfy.model_patcher.ModelPatcher) -> None:
+    """Lets a patcher apply its patches of the parameters, too, that ComfyUI's walk over the modules passes over."""
+    loaded = comfy.patcher_extension.CallbacksMP.ON_LOAD
+    needed = any(passed_over.is_passed_over(patched.model, name) for name in patched.patches)
+    if needed and not patched.get_callbacks(loaded, passed_over.KEY):
+        patched.add_callback_with_key(loaded, passed_over.KEY, passed_over.patch)
 
 
 def shapes_of(model: comfy.model_patcher.ModelPatcher) -> dict[str, tuple[int, ...] | None]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor, tensor
 
+from .lora_experts import experts_of
 from .lora_keys import UP_BIAS, Key, Layers, split
 from .lora_sizes import Shape, adapter_fits
 from .pairing import Expert
@@ -80,7 +81,8 @@ def conform(
         expert: Some files hold both experts under two names.
     """
     layers = Layers(name for name in shapes if not name.endswith(".bias"))
-    result = Conformed(other_expert=keys_of_other(tensors, expert))
+    for_one = experts_of(tensors, layers.find)
+    result = Conformed(other_expert=[key for key, named in for_one.items() if named != expert])
     others = set(result.other_expert)
     groups = _grouped({key: value for key, value in tensors.items() if key not in others}, layers)
     used: set[str | None] = set()
@@ -104,18 +106,6 @@ def conform(
             place = layers.find(key)
             (result.ignored if place and place.layer in changed else result.unmatched).append(key)
     return result
-
-
-def keys_of_other(tensors: Mapping[str, Any], expert: Expert) -> list[str]:
-    """Returns the keys that a file with both experts gives to the other one.
-
-    diffusers calls Wan 2.2's low-noise expert `transformer_2`, and the high-noise one `transformer` beside it.
-    """
-    low = [key for key in tensors if set(key.split(".")[:-1]) & {"transformer_2", "low_noise_model"}]
-    if expert == "high":
-        return low
-    high = {"high_noise_model"} | ({"transformer"} if low else set())
-    return [key for key in tensors if set(key.split(".")[:-1]) & high]
 
 
 def _grouped(tensors: Mapping[str, Any], layers: Layers) -> dict[tuple[str, str], Parts]:
