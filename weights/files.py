@@ -118,9 +118,9 @@ def read_small(path: Path) -> str:
         return ""
 
 
-def printable(text: str) -> str:
-    """Makes a text from a file fit for a message."""
-    return "".join(letter for letter in text if letter.isprintable())[:40]
+def printable(text: str, most: int = 40) -> str:
+    """Makes a text from a file fit for a message, of at most so many characters."""
+    return "".join(letter for letter in text if letter.isprintable())[:most]
 
 
 def listed(names: Sequence[str]) -> str:

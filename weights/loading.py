@@ -16,7 +16,19 @@ import folder_paths
 import torch
 from comfy.text_encoders import wan
 
-from . import inspect, kinds, lora_format, lora_keys, pairing, passed_over, peft, quantised, turbodiffusion
+from . import (
+    inspect,
+    kinds,
+    lora_format,
+    lora_keys,
+    lora_numbers,
+    pairing,
+    passed_over,
+    peft,
+    quantised,
+    turbodiffusion,
+)
+from .files import DamageError
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -124,6 +136,7 @@ class Applied(NamedTuple):
         lora: The file's other keys, by why they do not.
         unread: Patterns in PEFT's settings that are not understood, so that the strength of some layers may be wrong.
         assumed: PEFT wrote the file, and its alpha is not known, so that it is taken as the rank.
+        in_doubt: Settings that could hold it are in its folder, and may be another file's.
     """
 
     model: comfy.model_patcher.ModelPatcher
@@ -132,6 +145,7 @@ class Applied(NamedTuple):
     lora: lora_format.Conformed
     unread: tuple[str, ...]
     assumed: bool
+    in_doubt: bool
 
 
 def apply_lora(
@@ -144,6 +158,9 @@ def apply_lora(
         path: The LoRA file.
         strength: Multiplies its effect; may be negative.
         expert: Which one it is, for files that hold both.
+
+    Raises:
+        ValueError: The file's numbers are damaged, stored in a way that is not read, or for experts that Wan has not.
     """
     tensors, metadata = read_tensors(path)
     scaling = peft.Scaling.of(metadata or {}, peft.COMPONENTS[expert])
@@ -152,7 +169,12 @@ def apply_lora(
         ranks = {len(each) for key, each in tensors.items() if lora_keys.split(key).part == "lora_down.weight"}
         scaling = peft.Scaling.beside(path, ranks)
         assumed = scaling is None
-    lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), scaling, expert)
+    try:
+        lora_numbers.check_types(tensors)
+        lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), scaling, expert)
+        lora.zeros = lora_numbers.check(lora.passes, lora.origin)
+    except DamageError as err:
+        raise ValueError(f"LoRA '{Path(path).name}' {err}") from err
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
     patched = model.clone()
     layers: set[str] = set()
@@ -165,7 +187,8 @@ def apply_lora(
         keys += len(applied)
         lora.unmatched += [key for name, key in origin.items() if name not in applied]
     reach_all(patched)
-    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else (), assumed)
+    in_doubt = assumed and peft.are_in_doubt(path)
+    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else (), assumed, in_doubt)
 
 
 def reach_all(patched: comfy.model_patcher.ModelPatcher) -> None:

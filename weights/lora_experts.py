@@ -14,9 +14,9 @@ from .files import DamageError, listed, printable
 from .pairing import Expert
 
 _STEMS = ("transformer", "diffusion_model", "dit")  # with the expert's number; without one, the first beside a second
-_EXPERTS: dict[str, Expert] = {
-    **{f"{stem}1": "high" for stem in _STEMS},
-    **{f"{stem}2": "low" for stem in _STEMS},
+_EXPERTS: dict[str, Expert] = {  # without the signs that are dots in one spelling and underscores in another
+    **{f"{stem.replace('_', '')}1": "high" for stem in _STEMS},
+    **{f"{stem.replace('_', '')}2": "low" for stem in _STEMS},
     **{f"{expert}noise{end}": expert for expert in ("high", "low") for end in ("", "model")},
 }
 _COMPONENT = re.compile(  # kohya and others write underscores for dots
