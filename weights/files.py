@@ -52,6 +52,7 @@ class Header:
 
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str]
+    spare: int = 0  # bytes after the last tensor, which some tools leave and safetensors' own reader refuses
 
     def size(self, name: str, axis: int) -> int | None:
         """Returns the length of one axis of a tensor, None where the file has no such tensor or axis."""

@@ -17,8 +17,10 @@ import torch
 from comfy.text_encoders import wan
 
 from . import (
+    finite,
     inspect,
     kinds,
+    lazy,
     lora_format,
     lora_keys,
     lora_numbers,
@@ -55,18 +57,33 @@ def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> 
         ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
     header = inspect.read_listing(path)
+    check_numbers(path)
     if turbodiffusion.is_turbodiffusion(header):
         return _load_turbodiffusion(header, path, weight_dtype, disable_dynamic)
-    quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS))
     prefix = kinds.wan_prefix(header) or ""
     # The one prefix that ComfyUI does not read; older versions read no metadata that names layers with any.
     renamed = prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata)
-    if renamed or not inspect.has_header(path):
+    misread = quantised.is_misread(header)
+    if renamed or misread or header.spare or not inspect.has_header(path):
         state, metadata = read_tensors(path)
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        if misread:
+            state, metadata = quantised.in_new_names(state, metadata, header)
         return _load_state(state, quantised.without_prefix(metadata, prefix), path, weight_dtype, disable_dynamic)
     options = dict(WEIGHT_DTYPES[weight_dtype])
     return comfy.sd.load_diffusion_model(path, model_options=options, disable_dynamic=disable_dynamic)
+
+
+def check_numbers(path: str) -> None:
+    """Refuses an expert or a text encoder whose numbers cannot be computed with, before any of it is loaded.
+
+    Raises:
+        ValueError: This ComfyUI does not compute with the way that the file stores its weights, or they are damaged.
+    """
+    header = inspect.read_listing(path)
+    if not turbodiffusion.is_turbodiffusion(header):
+        finite.check_scales(quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS)), Path(path))
+    finite.check_small(header, Path(path))
 
 
 def _load_turbodiffusion(
@@ -102,13 +119,19 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
     embeddings = folder_paths.get_folder_paths("embeddings")
     header = inspect.read_listing(path)
     sizes = inspect.text_encoder_sizes(header)
-    quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS))
-    if sizes == XXL:
+    check_numbers(path)
+    misread = quantised.is_misread(header)
+    if sizes == XXL and not misread and not header.spare:
         return comfy.sd.load_clip(ckpt_paths=[path], embedding_directory=embeddings, clip_type=comfy.sd.CLIPType.WAN)
     state, metadata = read_tensors(path)
+    if misread:
+        state, metadata = quantised.in_new_names(state, metadata, header)
     state, _ = comfy.utils.convert_old_quants(state, metadata=metadata or {})
+    if sizes == XXL:
+        return comfy.sd.load_text_encoder_state_dicts([state], embeddings, comfy.sd.CLIPType.WAN)
+    quantisation = comfy.utils.detect_layer_quantization(state, "")
     return comfy.sd.CLIP(
-        SimpleNamespace(params={}, clip=wan.te(), tokenizer=wan.WanT5Tokenizer),
+        SimpleNamespace(params={}, clip=wan.te(t5_quantization_metadata=quantisation), tokenizer=wan.WanT5Tokenizer),
         embedding_directory=embeddings,
         tokenizer_data={"spiece_model": state.pop("spiece_model")},
         state_dict=[state],
@@ -117,8 +140,13 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
 
 
 def load_vae(path: str) -> comfy.sd.VAE:
-    """Loads a VAE."""
+    """Loads a VAE.
+
+    Raises:
+        ValueError: It holds NaN or infinity.
+    """
     state, metadata = read_tensors(path)
+    finite.check_all(state, Path(path))
     vae = comfy.sd.VAE(sd=state, metadata=metadata)
     vae.throw_exception_if_invalid()
     if hasattr(comfy.sd, "load_vae_patcher"):  # how ComfyUI makes a copy for another device
@@ -235,7 +263,9 @@ def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:
         RuntimeError: The system does not let us read it.
         ValueError: It is no whole file of tensors.
     """
-    listed = inspect.read_listing(path).tensors  # ComfyUI's own errors hold the whole path, and not what to do
+    header = inspect.read_listing(path)  # ComfyUI's own errors hold the whole path, and not what to do
+    if header.spare:
+        return lazy.mapped(Path(path), header), header.metadata
     state, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
     # A PyTorch file may hold more than tensors, under names that are no text, at which ComfyUI would stumble.
-    return {name: value for name, value in cast(dict[str, Any], state).items() if name in listed}, metadata
+    return {name: value for name, value in cast(dict[str, Any], state).items() if name in header.tensors}, metadata
