@@ -3,6 +3,7 @@
 import comfy.sd
 import pytest
 import torch
+from comfy.model_management import load_models_gpu
 from pack.tests.toy import lora_formats
 from pack.tests.toy import models as toy
 from pack.tests.toy.changed import changed, distance, latent, own, value
@@ -40,16 +41,33 @@ def experts(models, tmp_path_factory):
     return loaded
 
 
-def check_effect(model, patched, changes, strength):
+def check_sampled(model, patched, changes, strength):
     """Asserts that the sampler makes of a patched expert what it makes of one whose weights the formula has changed."""
+    assert all(change.abs().max() > 0 for change in changes.values())
     before = latent(model)
-    for name, change in changes.items():
-        assert change.abs().max() > 0, f"{name} is not changed"
     with changed(model, {name: strength * change for name, change in changes.items()}):
         wanted = latent(model)
     assert distance(latent(patched), wanted) <= NEAR
-    assert distance(before, wanted) > 30 * NEAR  # so the effect would be missed
-    assert latent(model).equal(before)  # and nothing of it stays
+    assert distance(before, wanted) > 30 * NEAR  # so that a missing effect would be seen
+
+
+def check_loaded(model, patched, changes, strength):
+    """Asserts that ComfyUI loads every weight moved by strength x its change, within the rounding of its type."""
+    load_models_gpu([model])
+    before = {name: value(model, name) for name in changes}
+    load_models_gpu([patched])
+    for name, change in changes.items():
+        kept, after = getattr(*own(model, name)), value(model, name)
+        wanted = before[name] + strength * change
+        # fp8 keeps 3 bits of mantissa: patched weights are rounded to one of two neighbours at most 1/8 apart, and the
+        # smallest to steps of 2^-9 of the scale, which is chosen so that the largest is 448.
+        packed = "Quantized" in type(kept).__name__
+        step = {torch.float32: 1e-5, torch.float16: 2**-10}[kept.dtype] if not packed else 2**-3
+        floor = wanted.abs().max() / 448 * 2**-9 if packed else 1e-6
+        assert ((after - wanted).abs() <= wanted.abs() * step * 1.01 + floor + 1e-6).all(), name
+        assert (after - before[name]).abs().max() > 0, f"{name} did not change"
+    load_models_gpu([model])
+    assert all(value(model, name).equal(weight) for name, weight in before.items())
 
 
 @pytest.fixture
@@ -62,10 +80,10 @@ def applied(tmp_path):
     return apply
 
 
-@pytest.mark.parametrize("strength", [1.0, -0.6])
+@pytest.mark.parametrize(("strength", "check"), [(1.0, check_sampled), (-0.6, check_loaded)], ids=["sampled", "loaded"])
 @pytest.mark.parametrize("weights", ["fp32", "fp16", "fp8 scaled"])
 @pytest.mark.parametrize("name", lora_formats.FORMATS)
-def test_a_format_does_what_its_formula_says(experts, applied, name, weights, strength):
+def test_a_format_does_what_its_formula_says(experts, applied, name, weights, strength, check):
     model = experts[weights]
     tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(3), torch.float32)
     found = applied(model, tensors, metadata, strength)
@@ -73,7 +91,7 @@ def test_a_format_does_what_its_formula_says(experts, applied, name, weights, st
     assert found.lora.unmatched == found.lora.ignored == []
     assert found.keys == len(tensors)
     assert found.layers == len({name.rpartition(".")[0] if "modulation" not in name else name for name in changes})
-    check_effect(model, found.model, changes, strength)
+    check(model, found.model, changes, strength)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -83,7 +101,7 @@ def test_files_of_every_type_apply(experts, applied, name, dtype):
     tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(4), DTYPES[dtype])
     found = applied(model, tensors, metadata, 0.8)
     assert found.lora.unmatched == found.lora.ignored == []
-    check_effect(model, found.model, changes, 0.8)
+    check_loaded(model, found.model, changes, 0.8)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5, -0.6])
@@ -91,11 +109,12 @@ def test_files_of_every_type_apply(experts, applied, name, dtype):
 @pytest.mark.parametrize("weights", ["fp32", "fp16", "fp8 scaled"])
 def test_dora_scales_the_sum(experts, applied, weights, peft, strength):
     model = experts[weights]
-    own = {f"{name}.weight": value(model, f"{name}.weight") for name in lora_formats.SIZES}
-    tensors, metadata, changes = lora_formats.dora(own, peft)(torch.Generator().manual_seed(5), torch.float32)
+    load_models_gpu([model])
+    weights_of = {f"{name}.weight": value(model, f"{name}.weight") for name in lora_formats.SIZES}
+    tensors, metadata, changes = lora_formats.dora(weights_of, peft)(torch.Generator().manual_seed(5), torch.float32)
     found = applied(model, tensors, metadata, strength)
     assert found.lora.unmatched == found.lora.ignored == []
-    check_effect(model, found.model, changes, strength)
+    (check_sampled if strength == 1 else check_loaded)(model, found.model, changes, strength)
 
 
 def test_peft_biases_of_the_second_factor_change_the_biases(experts, applied):
@@ -108,7 +127,7 @@ def test_peft_biases_of_the_second_factor_change_the_biases(experts, applied):
         changes[f"{layer}.bias"] = lora_formats.ALPHA / lora_formats.RANK * bias
     found = applied(model, tensors, metadata, 0.8)
     assert (found.lora.unmatched, found.lora.ignored, found.keys) == ([], [], len(tensors))
-    check_effect(model, found.model, changes, 0.8)
+    check_sampled(model, found.model, changes, 0.8)
 
 
 def test_two_kinds_of_change_of_one_layer_add_up(experts, applied):
@@ -121,4 +140,4 @@ def test_two_kinds_of_change_of_one_layer_add_up(experts, applied):
         changes[f"{layer}.weight"] = changes[f"{layer}.weight"] + whole
     found = applied(model, tensors, None, 0.8)
     assert (found.lora.unmatched, found.layers, found.keys) == ([], len(changes), len(tensors))
-    check_effect(model, found.model, changes, 0.8)
+    check_sampled(model, found.model, changes, 0.8)

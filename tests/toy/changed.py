@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import comfy.model_management
 import comfy.utils
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ def changed(model, changes: dict[str, Tensor]) -> Iterator[None]:
 
     A quantised weight is quantised anew as its layer itself does it.
     """
+    comfy.model_management.load_models_gpu([model])  # without the patches of a clone that ran before
     kept = []
     try:
         for name, change in changes.items():
