@@ -42,7 +42,9 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
     """
     keys = list(keys)
     found = {key: match for key in keys if (match := _COMPONENT.search(key))}
-    named = {key: _EXPERTS.get(re.sub(r"[._]", "", match["name"])) for key, match in found.items()}
+    named: dict[str, Expert | None] = {
+        key: _EXPERTS.get(re.sub(r"[._]", "", match["name"])) for key, match in found.items()
+    }
     unknown = {printable(found[key]["name"]): None for key, expert in named.items() if not expert and has_place(key)}
     if unknown:
         raise DamageError(
@@ -50,5 +52,9 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
             "noise, and transformer_2, for low noise. Choose its version for ComfyUI, one file for each expert."
         )
     second = {match["stem"] for key, match in found.items() if named[key] == "low"}
-    first = {key: "high" for key in keys if key not in found and not second.isdisjoint(_UNNUMBERED.findall(key))}
-    return {**{key: expert for key, expert in named.items() if expert}, **first}
+    first = [key for key in keys if key not in found and not second.isdisjoint(_UNNUMBERED.findall(key))]
+    experts: dict[str, Expert] = dict.fromkeys(first, "high")
+    for key, expert in named.items():
+        if expert:
+            experts[key] = expert
+    return experts
