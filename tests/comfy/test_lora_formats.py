@@ -41,17 +41,22 @@ def experts(models, tmp_path_factory):
     return loaded
 
 
-def check_sampled(model, patched, changes, strength):
+@pytest.fixture(scope="module")
+def plain(experts):
+    """What the sampler makes of each expert without a LoRA."""
+    return {model: latent(model) for model in experts.values()}
+
+
+def check_sampled(model, patched, changes, strength, plain):
     """Asserts that the sampler makes of a patched expert what it makes of one whose weights the formula has changed."""
     assert all(change.abs().max() > 0 for change in changes.values())
-    before = latent(model)
     with changed(model, {name: strength * change for name, change in changes.items()}):
         wanted = latent(model)
     assert distance(latent(patched), wanted) <= NEAR
-    assert distance(before, wanted) > 30 * NEAR  # so that a missing effect would be seen
+    assert distance(plain[model], wanted) > 30 * NEAR  # so that a missing effect would be seen
 
 
-def check_loaded(model, patched, changes, strength):
+def check_loaded(model, patched, changes, strength, plain=None):
     """Asserts that ComfyUI loads every weight moved by strength x its change, within the rounding of its type."""
     load_models_gpu([model])
     before = {name: value(model, name) for name in changes}
@@ -83,7 +88,7 @@ def applied(tmp_path):
 @pytest.mark.parametrize(("strength", "check"), [(1.0, check_sampled), (-0.6, check_loaded)], ids=["sampled", "loaded"])
 @pytest.mark.parametrize("weights", ["fp32", "fp16", "fp8 scaled"])
 @pytest.mark.parametrize("name", lora_formats.FORMATS)
-def test_a_format_does_what_its_formula_says(experts, applied, name, weights, strength, check):
+def test_a_format_does_what_its_formula_says(experts, plain, applied, name, weights, strength, check):
     model = experts[weights]
     tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(3), torch.float32)
     found = applied(model, tensors, metadata, strength)
@@ -91,7 +96,7 @@ def test_a_format_does_what_its_formula_says(experts, applied, name, weights, st
     assert found.lora.unmatched == found.lora.ignored == []
     assert found.keys == len(tensors)
     assert found.layers == len({name.rpartition(".")[0] if "modulation" not in name else name for name in changes})
-    check(model, found.model, changes, strength)
+    check(model, found.model, changes, strength, plain)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -107,17 +112,17 @@ def test_files_of_every_type_apply(experts, applied, name, dtype):
 @pytest.mark.parametrize("strength", [1.0, 0.5, -0.6])
 @pytest.mark.parametrize("peft", [True, False], ids=["PEFT", "LyCORIS"])
 @pytest.mark.parametrize("weights", ["fp32", "fp16", "fp8 scaled"])
-def test_dora_scales_the_sum(experts, applied, weights, peft, strength):
+def test_dora_scales_the_sum(experts, plain, applied, weights, peft, strength):
     model = experts[weights]
     load_models_gpu([model])
     weights_of = {f"{name}.weight": value(model, f"{name}.weight") for name in lora_formats.SIZES}
     tensors, metadata, changes = lora_formats.dora(weights_of, peft)(torch.Generator().manual_seed(5), torch.float32)
     found = applied(model, tensors, metadata, strength)
     assert found.lora.unmatched == found.lora.ignored == []
-    (check_sampled if strength == 1 else check_loaded)(model, found.model, changes, strength)
+    (check_sampled if strength == 1 else check_loaded)(model, found.model, changes, strength, plain)
 
 
-def test_peft_biases_of_the_second_factor_change_the_biases(experts, applied):
+def test_peft_biases_of_the_second_factor_change_the_biases(experts, plain, applied):
     model = experts["fp32"]
     generator = torch.Generator().manual_seed(7)
     tensors, metadata, changes = lora_formats.FORMATS["diffusers with settings"](generator, torch.float32)
@@ -127,10 +132,10 @@ def test_peft_biases_of_the_second_factor_change_the_biases(experts, applied):
         changes[f"{layer}.bias"] = lora_formats.ALPHA / lora_formats.RANK * bias
     found = applied(model, tensors, metadata, 0.8)
     assert (found.lora.unmatched, found.lora.ignored, found.keys) == ([], [], len(tensors))
-    check_sampled(model, found.model, changes, 0.8)
+    check_sampled(model, found.model, changes, 0.8, plain)
 
 
-def test_two_kinds_of_change_of_one_layer_add_up(experts, applied):
+def test_two_kinds_of_change_of_one_layer_add_up(experts, plain, applied):
     model = experts["fp32"]
     generator = torch.Generator().manual_seed(6)
     tensors, _, changes = lora_formats.FORMATS["musubi for ComfyUI"](generator, torch.float32)
@@ -140,4 +145,4 @@ def test_two_kinds_of_change_of_one_layer_add_up(experts, applied):
         changes[f"{layer}.weight"] = changes[f"{layer}.weight"] + whole
     found = applied(model, tensors, None, 0.8)
     assert (found.lora.unmatched, found.layers, found.keys) == ([], len(changes), len(tensors))
-    check_sampled(model, found.model, changes, 0.8)
+    check_sampled(model, found.model, changes, 0.8, plain)
