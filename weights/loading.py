@@ -209,22 +209,27 @@ def apply_lora(
     keys = 0
     for named, origin in zip(lora.passes, lora.origin, strict=True):
         patches = comfy.lora.load_lora(named, key_map, log_missing=False)
-        changed = {weight_name(name) for name in patched.add_patches(patches, strength)}
+        changed = add_patches(patched, patches, strength)
         layers |= {parameter.rpartition(".")[0] for parameter in changed}
         applied = {name for name in origin if not changed.isdisjoint(parameters_of(name))}
         keys += len(applied)
         lora.unmatched += [key for name, key in origin.items() if name not in applied]
-    reach_all(patched)
     in_doubt = assumed and peft.are_in_doubt(path)
     return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else (), assumed, in_doubt)
 
 
-def reach_all(patched: comfy.model_patcher.ModelPatcher) -> None:
-    """Lets a patcher apply its patches of the parameters, too, that ComfyUI's walk over the modules passes over."""
+def add_patches(patched: comfy.model_patcher.ModelPatcher, patches: Any, strength: float) -> set[str]:
+    """Adds patches to a clone, and returns the parameters that they will have changed when it is sampled with."""
+    changed = {weight_name(name) for name in patched.add_patches(patches, strength)}
+    beside = {name for name in changed if passed_over.is_passed_over(patched.model, name)}
+    if not passed_over.can_patch(patched):
+        for name in beside:
+            patched.patches[name] = patched.patches[name][:-1]
+        return changed - beside
     loaded = comfy.patcher_extension.CallbacksMP.ON_LOAD
-    needed = any(passed_over.is_passed_over(patched.model, name) for name in patched.patches)
-    if needed and not patched.get_callbacks(loaded, passed_over.KEY):
+    if beside and not patched.get_callbacks(loaded, passed_over.KEY):
         patched.add_callback_with_key(loaded, passed_over.KEY, passed_over.patch)
+    return changed
 
 
 def shapes_of(model: comfy.model_patcher.ModelPatcher) -> dict[str, tuple[int, ...] | None]:

@@ -21,6 +21,14 @@ def is_passed_over(model: nn.Module, parameter: str) -> bool:
     return any(True for child in module.children() for _ in child.parameters())
 
 
+def can_patch(patcher: Any) -> bool:
+    """Says whether a patcher restores these parameters when another clone or strength is loaded.
+
+    The dynamic patcher of older ComfyUI leaves them as the last clone had them.
+    """
+    return not patcher.is_dynamic() or hasattr(patcher, "restore_loaded_backups")
+
+
 def patch(patcher: Any, device_to: Any, *_: Any) -> None:
     """Patches what a patcher that has just loaded its model has passed over; its callback for that moment.
 

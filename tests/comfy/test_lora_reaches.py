@@ -197,6 +197,10 @@ def as_dynamic(patcher):
     return patcher
 
 
+RESTORES = hasattr(comfy.model_patcher.ModelPatcherDynamic, "restore_loaded_backups")
+
+
+@pytest.mark.skipif(not RESTORES, reason="This ComfyUI's dynamic patcher does not restore, so they are not applied")
 def test_a_model_that_loads_dynamically_is_patched_too(tmp_path, applied, monkeypatch):
     save_file(toy.expert(1), tmp_path / "expert.safetensors")
     model = loading.load_expert(str(tmp_path / "expert.safetensors"), "default")
@@ -212,3 +216,15 @@ def test_a_model_that_loads_dynamically_is_patched_too(tmp_path, applied, monkey
             assert torch.allclose(value(model, name), before[name] + changes[name], atol=1e-6)
         patched.restore_loaded_backups()  # as when the memory is needed
         assert all(value(model, name).equal(before[name]) for name in changes)
+
+
+def test_where_a_dynamic_patcher_would_not_restore_them_they_count_as_not_applied(high, applied, monkeypatch):
+    monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "is_dynamic", lambda _: True)  # of the older kind
+    changes = {name: small(shape, seed) for seed, (name, shape) in enumerate({**MODULATION, **MIXED}.items())}
+    found = applied(high, changes)
+    assert (found.layers, found.keys) == (1, 1)
+    assert found.lora.unmatched == ["diffusion_model.blocks.1.modulation.diff", "diffusion_model.head.modulation.diff"]
+    assert [name for name, patches in found.model.patches.items() if patches] == [
+        "diffusion_model.blocks.0.ffn.0.weight"
+    ]
+    assert found.model.callbacks == high.callbacks
