@@ -4,7 +4,6 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -14,6 +13,7 @@ from av.error import FFmpegError
 from .audio import Audio, Soundtrack, clean_audio
 from .codecs import CODECS
 from .mp4 import open_mp4
+from .publish import Place
 from .resolution import FPS
 
 PROFILES = ("Constrained Baseline", "Baseline", "Main", "High")  # of H.264, H.265 and AV1, as FFmpeg calls them
@@ -45,7 +45,7 @@ def misfit(source: Source, codec: str, keep_sound: bool = True) -> str | None:
 
 def copy_mp4(
     source: Source,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Place,
     metadata: Mapping[str, str],
     audio: Audio | None = None,
     on_frame: Callable[[], object] = lambda: None,
@@ -54,20 +54,20 @@ def copy_mp4(
 
     Args:
         source: A path, or a whole file in memory.
-        path: Of the finished file. Its folder must exist.
+        path: Of the finished file, or a place whose name shows then. Its folder must exist.
         metadata: Text by key, stored in the file under these very keys.
         audio: Takes the place of the source's own sound, cut where the video ends.
         on_frame: Called for each frame; what it raises ends the copy and leaves no file.
 
     Raises:
         ValueError: `audio` is not fit for AAC.
-        OSError: The folder cannot be written to, or the disk is full.
+        OSError: The folder cannot be written to, the disk is full, or there is such a file.
     """
     clean = clean_audio(audio) if audio else None
     with _open(source) as file:
         video: Any = file.streams.video[0]
         own: Any = file.streams.audio[0] if file.streams.audio and not clean else None
-        with open_mp4(Path(path).absolute(), Fraction(video.average_rate or FPS)) as copy:
+        with open_mp4(path, Fraction(video.average_rate or FPS)) as copy:
             copy.metadata.update(metadata)
             targets = {stream.index: add_copy(copy, stream) for stream in (video, own) if stream}
             sound = Soundtrack(copy, clean) if clean else None

@@ -11,19 +11,22 @@ from comfy_api.latest import InputImpl, io
 
 from ..media import remux
 from ..media.audio import Audio
+from ..media.codecs import check_available
 from ..media.resolution import Size
+from .meta_batch import check_batches
 from .metadata import notes
 from .saving import (
     Settings,
-    Target,
     as_audio,
-    check_encoder,
+    check_settings,
     encoder_input,
     even_size,
     next_target,
     open_writer,
+    refused,
     saving_inputs,
     step,
+    unevaluated,
     write_frames,
 )
 
@@ -40,7 +43,9 @@ class SaveMp4(io.ComfyNode):
             description="Saves frames as an MP4 that plays everywhere, with the colours that they have.",
             search_aliases=["save video", "export video", "video combine", "mp4"],
             inputs=[
-                io.MultiType.Input("video", types=[io.Image, io.Video], tooltip="Decoded frames, or a video."),
+                io.MultiType.Input(
+                    "video", types=[io.Image, io.Video], lazy=True, tooltip="Decoded frames, or a video."
+                ),
                 *saving_inputs(),
                 encoder_input(),
                 io.Boolean.Input(
@@ -52,14 +57,35 @@ class SaveMp4(io.ComfyNode):
                 ),
             ],
             outputs=[io.Video.Output("video", display_name="video")],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
         )
 
     @classmethod
-    def validate_inputs(cls, codec: str | None = None, encoder: str | None = "cpu") -> bool | str:
+    def validate_inputs(
+        cls, codec: str | None = None, encoder: str | None = "cpu", filename_prefix: str | None = None
+    ) -> bool | str:
         # Before a clip is sampled, not after. Naming these takes their checks over from ComfyUI.
-        return check_encoder(codec, encoder)
+        return refused(filename_prefix, codec, encoder)
+
+    @classmethod
+    def check_lazy_status(
+        cls,
+        filename_prefix: str,
+        codec: str,
+        crf: int,
+        metadata: str,
+        video: Any = None,
+        audio: dict[str, Any] | None = None,
+        encoder: str = "cpu",
+        **_: Any,
+    ) -> list[str]:
+        # Linked settings have their values by now, and no model has been loaded for this node.
+        if video is None:
+            check_settings(filename_prefix, Settings(codec, crf, metadata, encoder), audio)
+            check_available(codec, encoder)
+            check_batches(cls.hidden)
+        return unevaluated(cls.hidden.unique_id, video=video)
 
     @classmethod
     def execute(
@@ -74,17 +100,20 @@ class SaveMp4(io.ComfyNode):
         encoder: str = "cpu",
         always_encode: bool = False,
     ) -> io.NodeOutput:
+        settings = Settings(codec, crf, metadata, encoder)
+        check_settings(filename_prefix, settings, audio)
+        remark = check_batches(cls.hidden)
         source = None if always_encode else fitting_file(video, codec, keep_sound=not audio)
         if source is not None:
             return copy(source, filename_prefix, metadata, as_audio(audio), cls.hidden)
         frames, rate, sound = open_video(video, fps, audio)
         size = even_size(frames)
         target = next_target(filename_prefix, size)
+        clip = target.next_name(".mp4")
         bar = comfy.utils.ProgressBar(len(frames))
-        settings = Settings(codec, crf, metadata, encoder)
-        with open_writer(target, size, rate, settings, sound, cls.hidden) as writer:
+        with open_writer(clip, size, rate, settings, sound, cls.hidden) as writer:
             write_frames(writer, frames, bar)
-        return target.output()
+        return target.output(clip, remark, cls.hidden.unique_id)
 
 
 def fitting_file(video: Any, codec: str, keep_sound: bool) -> str | BytesIO | None:
@@ -112,11 +141,12 @@ def copy(source: str | BytesIO, prefix: str, metadata: str, sound: Audio | None,
     """Saves a file under a new name with this graph's metadata, its pictures as they are."""
     video = InputImpl.VideoFromFile(source)
     size, frames = Size(*video.get_dimensions()), remux.frame_count(source)
-    target: Target = next_target(prefix, size)
+    target = next_target(prefix, size)
+    clip = target.next_name(".mp4")
     text = notes(metadata, hidden, {"width": size.width, "height": size.height, "copied": True})
     bar = comfy.utils.ProgressBar(frames)
-    remux.copy_mp4(source, target.path, text, sound, on_frame=lambda: step(bar))
-    return target.output()
+    remux.copy_mp4(source, clip, text, sound, on_frame=lambda: step(bar))
+    return target.output(clip, check_batches(hidden), hidden.unique_id)
 
 
 def open_video(
