@@ -22,10 +22,12 @@ from . import scheduling
 from .audio import Audio, Soundtrack, clean_audio
 from .codecs import Codec, check_codec, missing, refusal
 from .colour import TAGS, rgb_to_yuv420
+from .finite import REMEDY, NotFiniteError, flaw
 from .publish import NO_ROOM, publish
 from .resolution import FPS, Size
 
 FPS_RANGE = (1, 240)
+FINEST = 1001  # the largest denominator of a frame rate in use: 24000/1001 and its like
 WAITING = 4  # frames converted and not yet encoded: 5.5 MB at 720p
 
 
@@ -104,6 +106,7 @@ class Mp4Writer:
 
         Raises:
             ValueError: The frame is not of the video's size.
+            NotFiniteError: It holds NaN or infinity.
             OSError: The disk is full.
         """
         pixels = np.asarray(frame)
@@ -111,7 +114,11 @@ class Mp4Writer:
         if got != self.size:
             raise ValueError(f"Every frame of this video is {self.size}, got {got}. Resize the frames first.")
         picture = next(self._pictures)
-        _fill(picture, pixels)
+        try:
+            _fill(picture, pixels)
+        except NotFiniteError:
+            which = f"Frame {self.frames + 1} holds {flaw(pixels)}"
+            raise NotFiniteError(f"{which}, which no video shows. No clip was written. {REMEDY}") from None
         picture.pts = self.frames
         picture.time_base = 1 / self.fps
         self.frames += 1
@@ -179,13 +186,20 @@ class _Discarded(BaseException):
 def frame_rate(fps: Fraction | float) -> Fraction:
     """Returns frames per second as the fraction that a video holds: the nearest with a denominator up to 1001.
 
+    A rounded rate of television means that rate: 23.976 and 23.98 are 24000/1001, 29.97 is 30000/1001.
+
     Raises:
         ValueError: It is outside of 1 to 240.
     """
     slowest, fastest = FPS_RANGE
     if not slowest <= fps <= fastest:  # NaN fails every comparison
         raise ValueError(f"A video has {slowest} to {fastest} frames per second, got {fps}. Wan 2.2 makes {FPS}.")
-    return Fraction(fps).limit_denominator(1001)  # 24000/1001 and its like are the finest in use
+    rate = Fraction(fps)
+    if rate.denominator > FINEST:  # typed, or rounded by somebody
+        television = Fraction(1000 * round(rate * 1001 / 1000), FINEST)
+        if any(round(float(television), decimals) == float(fps) for decimals in range(2, 7)):
+            return television
+    return rate.limit_denominator(FINEST)
 
 
 @contextmanager
