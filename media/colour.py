@@ -70,7 +70,7 @@ def rgb_to_yuv420(frame: np.ndarray, planes: Planes | None = None) -> Planes:
         half = slice(top // 2, (top + BAND) // 2)
         rgb = _clean(frame[band])
         if rgb is None:
-            raise NotFiniteError(f"The picture holds {flaw(frame)}, which no video shows.")
+            raise _not_finite(frame)
         luma[band], cb[half], cr[half] = _convert_band(rgb)
     return planes
 
@@ -90,6 +90,12 @@ def _clean(band: np.ndarray) -> np.ndarray | None:
     if band.dtype == np.float32 and band.flags.c_contiguous and band.view(np.uint32).max() <= ONE:
         return band
     return np.clip(band, 0, 1, dtype=np.float32, order="C") if np.isfinite(band).all() else None
+
+
+def _not_finite(frame: np.ndarray) -> NotFiniteError:
+    found = flaw(frame)
+    assert found is not None
+    return NotFiniteError(f"The picture holds {found.value} in {found.place}, which no video shows.", *found)
 
 
 def _check_frame(frame: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Pictures that hold no numbers: NaN or infinity, which would be shown as black or white, and where they begin."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,16 +9,32 @@ REMEDY = "Look at the node that it comes from: a model or a VAE in too low a pre
 
 
 class NotFiniteError(ValueError):
-    """A picture or a latent holds NaN or infinity."""
+    """A picture or a latent holds NaN or infinity.
+
+    Attributes:
+        value: Which of them, as `name_of` says it.
+        place: Where the first one is, such as "frame 3, row 1, column 8".
+    """
+
+    def __init__(self, text: str, value: str, place: str) -> None:
+        super().__init__(text)
+        self.value, self.place = value, place
 
 
-def flaw(picture: np.ndarray) -> str | None:
-    """Says where a picture, float[H, W, C], first holds NaN or infinity, in reading order; None if it does not."""
+class Flaw(NamedTuple):
+    """A value that is no finite number, and its place in a picture."""
+
+    value: str
+    place: str
+
+
+def flaw(picture: np.ndarray) -> Flaw | None:
+    """Finds where a picture, float[H, W, C], first holds NaN or infinity, in reading order; None if it does not."""
     places = np.argwhere(~np.isfinite(picture))
     if not len(places):
         return None
     row, column = places[0][:2]
-    return f"{name_of(picture[tuple(places[0])])} in row {row + 1}, column {column + 1}"
+    return Flaw(name_of(picture[tuple(places[0])]), f"row {row + 1}, column {column + 1}")
 
 
 def name_of(value: Any) -> str:
@@ -48,6 +64,5 @@ def check_picture(picture: Any, what: str, number: int, count: int) -> None:
         return
     found = flaw(picture.double().cpu().numpy() if tensor else picture)
     if found:
-        value, place = found.split(" in ")
-        which = f"picture {number + 1} of {count}, " if count > 1 else ""
-        raise NotFiniteError(f"{what} holds {value} in {which}{place}. {REMEDY}")
+        place = f"picture {number + 1} of {count}, {found.place}" if count > 1 else found.place
+        raise NotFiniteError(f"{what} holds {found.value} in {place}. {REMEDY}", found.value, place)

@@ -22,7 +22,7 @@ from . import scheduling
 from .audio import Audio, Soundtrack, clean_audio
 from .codecs import Codec, check_codec, missing, refusal
 from .colour import TAGS, rgb_to_yuv420
-from .finite import REMEDY, NotFiniteError, flaw
+from .finite import REMEDY, NotFiniteError
 from .publish import NO_ROOM, publish
 from .resolution import FPS, Size
 
@@ -116,9 +116,10 @@ class Mp4Writer:
         picture = next(self._pictures)
         try:
             _fill(picture, pixels)
-        except NotFiniteError:
-            which = f"Frame {self.frames + 1} holds {flaw(pixels)}"
-            raise NotFiniteError(f"{which}, which no video shows. No clip was written. {REMEDY}") from None
+        except NotFiniteError as err:
+            place = f"frame {self.frames + 1}, {err.place}"
+            text = f"There is {err.value} in {place}, which no video shows. No clip was written. {REMEDY}"
+            raise NotFiniteError(text, err.value, place) from None
         picture.pts = self.frames
         picture.time_base = 1 / self.fps
         self.frames += 1

@@ -14,6 +14,7 @@ from comfy_api.latest import io
 from safetensors.torch import save
 
 from ..media import vae_stream
+from ..media.finite import NotFiniteError
 from ..media.mp4 import Mp4Writer
 from ..media.publish import publish
 from ..media.resolution import Size
@@ -90,7 +91,7 @@ class DecodeMp4(io.ComfyNode):
         save_latent(saved, samples, notes(metadata, cls.hidden, {}) if metadata == "workflow" else {})
         try:
             with _Clip(lambda size: open_writer(target, size, fps, settings, sound, cls.hidden), samples) as clip:
-                vae_stream.decode(vae, samples, clip.add, clip.restart)
+                decode(vae, samples, clip)
         except BaseException as err:
             tell_where(err, target, cls.hidden.unique_id)
             raise
@@ -129,6 +130,24 @@ class _Clip:
             self.writer.__exit__(kind, error, trace)
         elif error is None:
             raise ValueError("A video needs at least one frame, and the VAE made none. Check the latent.")
+
+
+def decode(vae: Any, samples: torch.Tensor, clip: _Clip) -> None:
+    """Decodes a latent into a clip.
+
+    Raises:
+        NotFiniteError: There is NaN or infinity in the latent, or the VAE made it; the text says which, and where.
+    """
+    vae_stream.check_latent(samples)
+    try:
+        vae_stream.decode(vae, samples, clip.add, clip.restart)
+    except NotFiniteError as err:
+        raise NotFiniteError(
+            f"The VAE made {err.value} of a latent that has none, first in {err.place}. No clip was written. "
+            "Start ComfyUI with --fp32-vae, or choose another VAE.",
+            err.value,
+            err.place,
+        ) from None
 
 
 def expected_size(vae: Any, samples: torch.Tensor) -> Size:

@@ -26,6 +26,7 @@ from ..hosted.providers import OFFERS
 from ..hosted.report import Clip
 from ..hosted.settings import Settings
 from ..media import resize
+from ..media.finite import NotFiniteError, check_pictures
 from ..weights import triggers
 from .progress import duration as spoken
 from .progress import say
@@ -224,11 +225,15 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
         image: Tensor[1, H, W, C], in [0, 1]; grey (C = 1), RGB (3) or RGB with straight alpha (4).
 
     Raises:
-        RequestError: It holds none, or several.
+        RequestError: It holds none, or several, or the picture holds NaN or infinity.
     """
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
-    pixels = resize.to_rgb(image[0].float().nan_to_num().clamp(0, 1).cpu().numpy())
+    try:
+        check_pictures(image, f"The picture for {name}")
+    except NotFiniteError as error:  # it would be paid for
+        raise RequestError(str(error)) from None
+    pixels = resize.to_rgb(image[0].float().clamp(0, 1).cpu().numpy())
     return request.Picture((pixels * 255).round().astype(np.uint8))
 
 

@@ -30,7 +30,7 @@ def test_a_clip_with_one_is_refused_and_the_place_is_said(tmp_path, value, name,
             for frame in clip:
                 video.write(frame)
 
-    with pytest.raises(NotFiniteError, match=rf"Frame 2 holds {name} in row 21, column 8\b.*No clip was written"):
+    with pytest.raises(NotFiniteError, match=rf"There is {name} in frame 2, row 21, column 8,.*No clip was written"):
         save()
     assert os.listdir(tmp_path) == []
 
@@ -50,7 +50,7 @@ def test_numbers_outside_the_range_are_no_flaw():
 def test_the_first_in_reading_order_is_named():
     clip = frames(1)[0]
     clip[5, 2], clip[5, 1], clip[9, 0] = np.nan, np.inf, np.nan
-    assert flaw(clip) == "infinity in row 6, column 2"
+    assert flaw(clip) == ("infinity", "row 6, column 2")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
