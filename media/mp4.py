@@ -3,7 +3,7 @@
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
@@ -19,7 +19,7 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 
 from . import scheduling
-from .audio import Audio, Soundtrack, clean_audio
+from .audio import Audio, Copied, Sound, clean_audio
 from .codecs import Codec, check_codec, missing, refusal
 from .colour import TAGS, rgb_to_yuv420
 from .finite import REMEDY, NotFiniteError
@@ -52,8 +52,11 @@ class Mp4Writer:
         codec: A key of `CODECS`.
         crf: Constant rate factor in the codec's range; lower is better and larger.
         metadata: Text by key, stored in the file under these very keys.
-        audio: Encoded as AAC. It is cut where the video ends; a shorter one ends early.
+        audio: Encoded as AAC, or tracks of another file. Samples are cut where the video ends unless they are `whole`; a
+            shorter sound ends early.
         encoder: One of `ENCODERS`.
+        aspect: Width of a pixel by its height.
+        tick: Seconds; the unit of the times of frames, if they have times of their own. `fps` is their mean then.
 
     Raises:
         ValueError: One of the above does not hold, or the block ends without a frame.
@@ -69,8 +72,10 @@ class Mp4Writer:
         codec: str = "h264",
         crf: int = 18,
         metadata: Mapping[str, str] | None = None,
-        audio: Audio | None = None,
+        audio: Sound | Sequence[Sound] | None = None,
         encoder: str = "cpu",
+        aspect: Fraction | int = 1,
+        tick: Fraction | None = None,
     ) -> None:
         self.path = Path(path).absolute()
         self.codec = check_codec(codec, crf, encoder)
@@ -79,30 +84,37 @@ class Mp4Writer:
         self.encoder = self.codec.encoder(encoder)
         self.crf = crf
         self.metadata = dict(metadata or {})
-        self.audio = clean_audio(audio) if audio else None
+        self.aspect = Fraction(aspect)
+        self.tick = tick or 1 / self.fps
+        self.own_times = tick is not None
+        sounds = [audio] if isinstance(audio, Audio | Copied) else audio or ()
+        self.sounds = [clean_audio(sound) if isinstance(sound, Audio) else sound for sound in sounds]
         self.frames = 0
+        self._durations: dict[int, int] = {}  # of the frames that the encoder holds, by their times
         self._pending: deque[Future[None]] = deque()
         # Used in turn, those that wait and the one being made: to map new memory for each takes a tenth of its time.
         self._pictures = cycle([av.VideoFrame(*self.size, "yuv420p") for _ in range(WAITING + 1)])
 
     def __enter__(self) -> "Mp4Writer":
         with ExitStack() as stack:
-            self._container = stack.enter_context(open_mp4(self.path, self.fps))
+            self._container = stack.enter_context(open_mp4(self.path, 1 / self.tick))
             self._container.metadata.update(self.metadata)
             self._video = self._add_video()
-            self._sound = Soundtrack(self._container, self.audio) if self.audio else None
+            self._tracks = [sound.track(self._container) for sound in self.sounds]
             self._open_encoders()
             self._thread = ThreadPoolExecutor(1, "mp4")
             stack.callback(self._thread.shutdown, cancel_futures=True)  # before the container closes
             self._stack = stack.pop_all()
         return self
 
-    def write(self, frame: Any) -> None:
+    def write(self, frame: Any, time: int | None = None, duration: int = 1) -> None:
         """Hands over the next frame.
 
         Args:
             frame: float[H, W, 3], RGB in [0, 1]: an array, or anything that NumPy takes for one (a CPU tensor).
                 It is read before this returns.
+            time: In ticks from the beginning of the file, later than that of the frame before. None if frames come evenly.
+            duration: In ticks; it counts for the last frame, the others end where the next one begins.
 
         Raises:
             ValueError: The frame is not of the video's size.
@@ -120,10 +132,13 @@ class Mp4Writer:
             place = f"frame {self.frames + 1}, {err.place}"
             text = f"There is {err.value} in {place}, which no video shows. No clip was written. {REMEDY}"
             raise NotFiniteError(text, err.value, place) from None
-        picture.pts = self.frames
-        picture.time_base = 1 / self.fps
+        picture.pts = self.frames if time is None else time
+        picture.time_base = self.tick
         self.frames += 1
-        self._pending.append(self._thread.submit(self._encode, picture, self.frames))
+        self._end = (picture.pts + duration) * self.tick
+        if self.own_times:
+            self._durations[picture.pts] = duration
+        self._pending.append(self._thread.submit(self._encode, picture, self._end))
         self._wait_for_all_but(WAITING)
 
     def discard(self) -> None:
@@ -141,19 +156,21 @@ class Mp4Writer:
             if not self.frames:
                 raise ValueError("A video needs at least one frame, got none. Check what feeds it.")
             self._wait_for_all_but(0)
-            self._encode(None, self.frames)
-            if self._sound:
-                self._sound.finish()
+            self._encode(None, self._end)
+            for track in self._tracks:
+                track.finish()
 
     def _wait_for_all_but(self, waiting: int) -> None:
         while len(self._pending) > waiting:
             self._pending.popleft().result()  # raises what the encoder raised
 
-    def _encode(self, picture: av.VideoFrame | None, frames: int) -> None:
+    def _encode(self, picture: av.VideoFrame | None, end: Fraction) -> None:
         for packet in self._video.encode(picture):
+            if self.own_times:
+                packet.duration = self._durations.pop(packet.pts, 1)
             self._container.mux(packet)
-        if self._sound:
-            self._sound.catch_up(frames / self.fps)
+        for track in self._tracks:
+            track.catch_up(end)
 
     def _open_encoders(self) -> None:
         """Shows what an encoder refuses now, not when its first packet is due 40 frames later."""
@@ -173,7 +190,9 @@ class Mp4Writer:
         stream.width, stream.height = self.size
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 0  # or PyAV asks for 1 Mbit/s, which an encoder on a card would hold to
-        stream.codec_context.time_base = 1 / self.fps
+        stream.codec_context.time_base = self.tick
+        if self.aspect != 1:
+            stream.codec_context.sample_aspect_ratio = self.aspect
         stream.codec_context.thread_count = 0  # all cores
         stream.codec_context.codec_tag = self.codec.tag
         stream.options = {**self.encoder.options, **TAGS, self.encoder.quality: str(self.crf)}

@@ -1,0 +1,120 @@
+"""The sound that a file brings: tracks that are copied, and tracks that are decoded to be encoded as AAC."""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from .audio import LAYOUTS, MOST, Audio, Copied, Sound, Source, open_source
+from .reading import WHOLE, Window
+
+GAP = Fraction(1, 20)  # seconds without sound that stay so; less is rounding
+
+
+def sounds_of(source: Source, window: Window = WHOLE) -> list[Sound]:
+    """Returns all the sound that a file brings, in order, on the file's own clock.
+
+    AAC of a whole MP4 is copied; the rest is decoded into memory.
+
+    Args:
+        source: A path, or a whole file in memory.
+        window: The part of it that is wanted.
+    """
+    with open_source(source) as file:
+        in_mp4 = "mp4" in file.format.name
+        kinds = [stream.codec_context.name if stream.codec_context else None for stream in file.streams.audio]
+    found = (
+        Copied(source, number) if kind == "aac" and in_mp4 and window == WHOLE else _decode(source, number, window)
+        for number, kind in enumerate(kinds)
+        if kind
+    )
+    return [sound for sound in found if sound]
+
+
+def start_of(sounds: Iterable[Sound]) -> Fraction | None:
+    """Returns when the first sound begins, in seconds of its file's clock, or None without one."""
+    return min((_start(sound) for sound in sounds), default=None)
+
+
+def counted_from(sounds: Iterable[Sound], zero: Fraction) -> list[Sound]:
+    """Returns sounds on the clock of a file that begins at a moment of theirs."""
+    return [
+        sound._replace(zero=zero) if isinstance(sound, Copied) else sound._replace(start=sound.start - zero)
+        for sound in sounds
+    ]
+
+
+def notes_on(source: Source, sounds: Iterable[Sound]) -> list[str]:
+    """Says what is changed in the sound that a file brings, and what is left out."""
+    said = []
+    with open_source(source) as file:
+        for number, stream in enumerate(file.streams.audio):
+            if not stream.codec_context:
+                said.append(f"Sound track {number + 1} is left out: FFmpeg here has no decoder for it.")
+            elif stream.codec_context.name != "aac":
+                said.append(f"Sound track {number + 1} was {stream.codec_context.name} and is AAC now.")
+    for sound in sounds:
+        if isinstance(sound, Audio) and sound.stored != sound.layout:
+            said.append(f"Sound with the channels {sound.layout} is mixed to {sound.stored}, the most that players know.")
+    return said
+
+
+def _start(sound: Sound) -> Fraction:
+    if isinstance(sound, Audio):
+        return sound.start
+    with open_source(sound.source) as file:
+        stream: Any = file.streams.audio[sound.number]
+        return Fraction((stream.start_time or 0) * stream.time_base)
+
+
+def _decode(source: Source, number: int, window: Window) -> Audio | None:
+    with open_source(source) as file:
+        stream: Any = file.streams.audio[number]
+        if window.start > 0:
+            file.seek(int(window.start / stream.time_base), stream=stream)
+        pieces: list[np.ndarray] = []
+        start = Fraction(0)
+        rate = length = 0
+        layout = ""
+        for time, piece, rate, layout in _pieces(file, stream):
+            if window.end is not None and time >= window.end:
+                break
+            if not pieces:
+                start = time
+            gap = round((time - start) * rate) - length
+            if gap > GAP * rate:
+                pieces.append(np.zeros((len(piece), gap), np.float32))
+                length += gap
+            pieces.append(piece)
+            length += piece.shape[1]
+        if not pieces:
+            return None
+        wave = np.concatenate(pieces, axis=1)
+        begin = max(0, round((window.start - start) * rate)) if window.start > 0 else 0
+        end = None if window.end is None else max(0, round((window.end - start) * rate))
+        start += Fraction(begin, rate)
+        named = layout if layout in {*LAYOUTS.values(), "2.1", "4.0", "5.0(side)", "5.1(side)"} else ""
+        return Audio(wave[:, begin:end], rate, named, start, window == WHOLE, stream.language or "")
+
+
+def _pieces(file: Any, stream: Any) -> Iterator[tuple[Fraction, np.ndarray, int, str]]:
+    """Yields time in seconds, float32[channels, samples], samples per second and the layout; one rate and layout for all."""
+    resampler: Any = None
+    time = Fraction(0)
+    for packet in file.demux(stream):
+        try:
+            decoded = packet.decode()
+        except FFmpegError:  # a damaged place: what follows keeps its time
+            continue
+        for frame in decoded:
+            if resampler is None:
+                fits = frame.layout.nb_channels in LAYOUTS
+                resampler = av.AudioResampler("fltp", frame.layout.name if fits else MOST, frame.sample_rate)
+            for piece in resampler.resample(frame):
+                if piece.pts is not None:
+                    time = piece.pts * piece.time_base
+                yield time, piece.to_ndarray(), piece.sample_rate, piece.layout.name
+                time += Fraction(piece.samples, piece.sample_rate)
