@@ -14,7 +14,7 @@ SAMPLE_RATES = (8_000, 192_000)
 FALLBACK_RATE = 48_000  # Hz, for sound at a rate that AAC does not know
 # What so many channels are, if nobody says it: FFmpeg's names, in the order that WAV gives them.
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-SAME = {"5.0(side)": "5.0", "5.1(side)": "5.1"}  # the same channels in the same order; only the left names are AAC's own
+SAME = {"5.0(side)": "5.0", "5.1(side)": "5.1"}  # the same channels in the same order, by the names that AAC has
 MOST = "5.1"  # what more channels are mixed to: few players know more
 
 Source = str | os.PathLike[str] | io.BytesIO
@@ -101,20 +101,23 @@ def clean_audio(audio: Audio) -> Audio:
     slowest, fastest = SAMPLE_RATES
     if not slowest <= audio.sample_rate <= fastest:
         raise ValueError(f"Audio has {slowest} to {fastest} samples per second, got {audio.sample_rate}. Resample it.")
-    samples = np.clip(np.nan_to_num(waveform), -1, 1)
+    samples = np.clip(np.nan_to_num(waveform, posinf=0, neginf=0), -1, 1)
     return audio._replace(waveform=samples, sample_rate=int(audio.sample_rate))
 
 
-def note_on_sound(audio: Audio) -> str | None:
-    """Says what the file will not hold of a sound as it is, or None."""
-    gaps = int((~np.isfinite(audio.waveform)).any(0).sum())
+def note_on_sound(sound: Sound) -> str:
+    """Says what the file will not hold of a sound as it is, or nothing."""
+    if isinstance(sound, Copied):
+        return ""
     said = []
-    if len(audio.waveform) in LAYOUTS and audio.stored != audio.layout:
-        count = len(audio.waveform)
-        said.append(f"The sound's {count} channels ({audio.layout}) are mixed to {audio.stored}, the most that players know.")
-    if gaps:
-        said.append(f"{gaps} samples of the sound hold NaN or infinity: they are silent or clipped.")
-    return " ".join(said) or None
+    if len(sound.waveform) in LAYOUTS and sound.stored != sound.layout:
+        said.append(f"The sound's channels ({sound.layout}) are mixed to {sound.stored}, the most that players know.")
+    flawed = int(np.count_nonzero(~np.isfinite(sound.waveform).all(0)))
+    if flawed:
+        said.append(
+            f"The sound holds NaN or infinity in {flawed} of its {sound.waveform.shape[1]} samples: silence there."
+        )
+    return " ".join(said)
 
 
 def open_source(source: Source) -> InputContainer:

@@ -66,12 +66,12 @@ def _notes_on_colours(context: Any, frame: Any, codec: str) -> list[str]:
             + _instead(context, codec)
         )
     elif primaries in hdr.TO_BT709:
-        said.append("The video has more saturated colours than BT.709: those beyond it were cut." + _instead(context, codec))
+        said.append(f"Colours more saturated than those of BT.709 were cut.{_instead(context, codec)}")
     elif not {transfer, primaries} <= PLAIN:
         said.append(f"The video's colours (FFmpeg's transfer {transfer}, primaries {primaries}) were taken for BT.709.")
     bits = pixels.bits_of(frame)
     if bits > 8:
-        said.append(f"{bits} bits per colour became 8.{_instead(context, codec)}" if not said else f"{bits} bits per colour became 8.")
+        said.append(f"{bits} bits per colour became 8." + ("" if said else _instead(context, codec)))
     return said
 
 

@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from itertools import cycle
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +22,7 @@ from .audio import Audio, Copied, Sound, clean_audio
 from .codecs import Codec, check_codec, missing, refusal
 from .colour import TAGS, rgb_to_yuv420
 from .finite import REMEDY, NotFiniteError
-from .publish import NO_ROOM, publish
+from .publish import NO_ROOM, Place, publish
 from .resolution import FPS, Size
 
 FPS_RANGE = (1, 240)
@@ -34,8 +33,8 @@ WAITING = 4  # frames converted and not yet encoded: 5.5 MB at 720p
 class Mp4Writer:
     """Writes an MP4, one frame at a time.
 
-    A context manager. Leaving the block normally finishes the file and puts it at `path`, replacing what was
-    there. Leaving it by an exception, an interrupt included, leaves nothing. Until then the data is in a hidden
+    A context manager. Leaving the block normally finishes the file and puts it at `path`, if nobody is there by
+    then. Leaving it by an exception, an interrupt included, leaves nothing. Until then the data is in a hidden
     file beside `path`. Memory does not grow with the number of frames.
 
         with Mp4Writer(path, Size(1280, 720), metadata={"workflow": json.dumps(workflow)}) as video:
@@ -46,7 +45,7 @@ class Mp4Writer:
     whatever makes the frames, does not wait for the encoder. An error of the encoder surfaces a few frames later.
 
     Args:
-        path: Of the finished file. Its folder must exist.
+        path: Of the finished file, or a place whose name shows then. Its folder must exist.
         size: Of every frame; both sides even and at least the codec's least, 16 to 64.
         fps: Frames per second, constant; see `frame_rate`.
         codec: A key of `CODECS`.
@@ -61,12 +60,12 @@ class Mp4Writer:
     Raises:
         ValueError: One of the above does not hold, or the block ends without a frame.
         RuntimeError: The local FFmpeg libraries or the card lack the encoder, or it refuses the size.
-        OSError: The folder cannot be written to, or the disk is full.
+        OSError: The folder cannot be written to, the disk is full, or there is such a file.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Place,
         size: Size,
         fps: Fraction | float = FPS,
         codec: str = "h264",
@@ -77,7 +76,7 @@ class Mp4Writer:
         aspect: Fraction | int = 1,
         tick: Fraction | None = None,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.place = path if isinstance(path, Place) else Place(path)
         self.codec = check_codec(codec, crf, encoder)
         self.size = _check_size(Size(*size), self.codec)
         self.fps = frame_rate(fps)
@@ -97,7 +96,7 @@ class Mp4Writer:
 
     def __enter__(self) -> "Mp4Writer":
         with ExitStack() as stack:
-            self._container = stack.enter_context(open_mp4(self.path, 1 / self.tick))
+            self._container = stack.enter_context(open_mp4(self.place, 1 / self.tick))
             self._container.metadata.update(self.metadata)
             self._video = self._add_video()
             self._tracks = [sound.track(self._container) for sound in self.sounds]
@@ -191,6 +190,8 @@ class Mp4Writer:
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 0  # or PyAV asks for 1 Mbit/s, which an encoder on a card would hold to
         stream.codec_context.time_base = self.tick
+        if self.own_times:  # in an MP4 a frame lasts until the next one in order of decoding, which must be that of time
+            stream.codec_context.max_b_frames = 0
         if self.aspect != 1:
             stream.codec_context.sample_aspect_ratio = self.aspect
         stream.codec_context.thread_count = 0  # all cores
@@ -223,7 +224,7 @@ def frame_rate(fps: Fraction | float) -> Fraction:
 
 
 @contextmanager
-def open_mp4(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
+def open_mp4(path: str | os.PathLike[str] | Place, fps: Fraction) -> Iterator[OutputContainer]:
     """Opens an MP4 that becomes `path` when the block ends normally, and vanishes when it does not.
 
     Raises:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.error import InvalidDataError
@@ -214,5 +213,6 @@ def _is_even(times: list[int | None], tick: Fraction, rate: Fraction) -> bool:
     if times[0] is None:
         return None not in times[1:] or all(time is None for time in times)
     return all(
-        time is not None and abs((time - times[0]) * tick - number / rate) <= allowed for number, time in enumerate(times)
+        time is not None and abs((time - times[0]) * tick - number / rate) <= allowed
+        for number, time in enumerate(times)
     )

@@ -3,10 +3,8 @@
 import os
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-import av
 from av.container import InputContainer
 from av.error import FFmpegError
 
@@ -14,6 +12,7 @@ from . import hdr
 from .audio import Audio, Source, add_copy, clean_audio, open_source
 from .codecs import CODECS
 from .mp4 import open_mp4
+from .publish import Place
 from .reading import video_of
 from .resolution import FPS
 
@@ -52,7 +51,7 @@ def misfit(source: Source, codec: str, keep_sound: bool = True) -> str | None:
 
 def copy_mp4(
     source: Source,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Place,
     metadata: Mapping[str, str],
     audio: Audio | None = None,
     on_frame: Callable[[], object] = lambda: None,
@@ -61,20 +60,20 @@ def copy_mp4(
 
     Args:
         source: A path, or a whole file in memory.
-        path: Of the finished file. Its folder must exist.
+        path: Of the finished file, or a place whose name shows then. Its folder must exist.
         metadata: Text by key, stored in the file under these very keys.
         audio: Takes the place of the source's own sound, cut where the video ends.
         on_frame: Called for each frame; what it raises ends the copy and leaves no file.
 
     Raises:
         ValueError: `audio` is not fit for AAC.
-        OSError: The folder cannot be written to, or the disk is full.
+        OSError: The folder cannot be written to, the disk is full, or there is such a file.
     """
     clean = clean_audio(audio) if audio else None
     with open_source(source) as file:
         video = video_of(file)
         own: list[Any] = [] if clean else [stream for stream in file.streams.audio if stream.codec_context]
-        with open_mp4(Path(path).absolute(), Fraction(video.average_rate or FPS)) as copy:
+        with open_mp4(path, Fraction(video.average_rate or FPS)) as copy:
             copy.metadata.update(metadata)
             targets = {stream.index: add_copy(copy, stream) for stream in (video, *own)}
             for stream in own:

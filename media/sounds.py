@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from .audio import LAYOUTS, MOST, Audio, Copied, Sound, Source, open_source
+from .audio import LAYOUTS, MOST, Audio, Copied, Sound, Source, note_on_sound, open_source
 from .reading import WHOLE, Window
 
 GAP = Fraction(1, 20)  # seconds without sound that stay so; less is rounding
@@ -47,19 +47,22 @@ def counted_from(sounds: Iterable[Sound], zero: Fraction) -> list[Sound]:
     ]
 
 
-def notes_on(source: Source, sounds: Iterable[Sound]) -> list[str]:
-    """Says what is changed in the sound that a file brings, and what is left out."""
+def notes_on(source: Source, kept: Iterable[Sound] = (), copied: bool = False) -> list[str]:
+    """Says what is changed in the sound that a file brings, and what is left out.
+
+    Args:
+        source: A path, or a whole file in memory.
+        kept: What `sounds_of` makes of it.
+        copied: Whether the whole file is copied instead.
+    """
     said = []
     with open_source(source) as file:
         for number, stream in enumerate(file.streams.audio):
             if not stream.codec_context:
                 said.append(f"Sound track {number + 1} is left out: FFmpeg here has no decoder for it.")
-            elif stream.codec_context.name != "aac":
+            elif stream.codec_context.name != "aac" and not copied:
                 said.append(f"Sound track {number + 1} was {stream.codec_context.name} and is AAC now.")
-    for sound in sounds:
-        if isinstance(sound, Audio) and sound.stored != sound.layout:
-            said.append(f"Sound with the channels {sound.layout} is mixed to {sound.stored}, the most that players know.")
-    return said
+    return said + [note for note in map(note_on_sound, kept) if note]
 
 
 def _start(sound: Sound) -> Fraction:
@@ -101,7 +104,7 @@ def _decode(source: Source, number: int, window: Window) -> Audio | None:
 
 
 def _pieces(file: Any, stream: Any) -> Iterator[tuple[Fraction, np.ndarray, int, str]]:
-    """Yields time in seconds, float32[channels, samples], samples per second and the layout; one rate and layout for all."""
+    """Yields time in seconds, float32[channels, samples], samples per second and layout: the same ones for all."""
     resampler: Any = None
     time = Fraction(0)
     for packet in file.demux(stream):

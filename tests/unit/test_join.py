@@ -113,7 +113,9 @@ def test_grey_colour_and_transparent_clips_are_joined(one, other, match):
     joined, _ = join(first, second, match)
     assert joined.shape == (9, 48, 64, max(one, other))
     colours = slice(0, 3) if max(one, other) > 1 else slice(0, 1)
-    wanted = torch.cat([first[..., :3].expand(-1, -1, -1, colours.stop), second[1:, ..., :3].expand(-1, -1, -1, colours.stop)])
+    wanted = torch.cat(
+        [first[..., :3].expand(-1, -1, -1, colours.stop), second[1:, ..., :3].expand(-1, -1, -1, colours.stop)]
+    )
     if not match:
         assert torch.equal(joined[..., colours], wanted)
     if max(one, other) == 4:  # what had no alpha is opaque; colours are matched, alpha is not
@@ -122,8 +124,13 @@ def test_grey_colour_and_transparent_clips_are_joined(one, other, match):
 
 
 def test_a_report_says_that_channels_were_added():
-    assert note_on_channels(CHANNELS[4], CHANNELS[3]) == "The second clip has no alpha: it is opaque in the joined clip."
-    assert note_on_channels(CHANNELS[1], CHANNELS[3]) == "The first clip is grey: it has three equal colours in the joined clip."
+    assert (
+        note_on_channels(CHANNELS[4], CHANNELS[3]) == "The second clip has no alpha: it is opaque in the joined clip."
+    )
+    assert (
+        note_on_channels(CHANNELS[1], CHANNELS[3])
+        == "The first clip is grey: it has three equal colours in the joined clip."
+    )
     assert note_on_channels(CHANNELS[1], CHANNELS[4]) == (
         "The first clip is grey, without alpha: it has three equal colours and is opaque in the joined clip."
     )
@@ -147,7 +154,11 @@ def test_a_single_frame_continues_a_clip_and_is_continued():
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),
     [
-        ((2, 8, 8, 2), torch.float32, r"has 1 \(grey\), 3 \(RGB\) or 4 channels \(RGB and alpha\), the second clip has 2"),
+        (
+            (2, 8, 8, 2),
+            torch.float32,
+            r"has 1 \(grey\), 3 \(RGB\) or 4 channels \(RGB and alpha\), the second clip has 2",
+        ),
         ((8, 8, 3), torch.float32, r"has the shape \[F, H, W, C\], the second clip has \[8, 8, 3\]"),
         ((2, 8, 8, 3), torch.uint8, r"holds floating-point numbers in 0\.\.1, the second clip holds uint8"),
     ],

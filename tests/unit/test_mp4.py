@@ -180,12 +180,13 @@ def test_takes_torch_tensors(tmp_path):
     assert write(tmp_path / "a.mp4", array).read_bytes() == write(tmp_path / "t.mp4", tensor).read_bytes()
 
 
-def test_the_same_frames_make_the_same_file_in_place_of_the_old(tmp_path):
-    path = tmp_path / "clip.mp4"
-    path.write_text("an older clip")
-    first = write(path, clip(3)).read_bytes()
-    assert write(path, clip(3)).read_bytes() == first
-    assert os.listdir(tmp_path) == ["clip.mp4"]
+def test_the_same_frames_make_the_same_file_and_no_file_is_replaced(tmp_path):
+    first, second = (write(tmp_path / name, clip(3)).read_bytes() for name in ("a.mp4", "b.mp4"))
+    assert first == second
+    with pytest.raises(FileExistsError, match=r"'a\.mp4' could not be written .*File exists\. Choose another name"):
+        write(tmp_path / "a.mp4", clip(2))
+    assert (tmp_path / "a.mp4").read_bytes() == first
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "b.mp4"]
 
 
 def fail_after(count: int, path: Path, error: type[BaseException]) -> None:
