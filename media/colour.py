@@ -85,7 +85,10 @@ def _convert_band(rgb: np.ndarray) -> Planes:
 
 
 def _clean(band: np.ndarray) -> np.ndarray | None:
-    """Returns float32 in [0, 1], or None of what is not finite: the band itself if it is that, which costs a quarter."""
+    """Returns float32 in [0, 1], or None of what is not finite.
+
+    That is the band itself if it is so already, which costs a quarter of copying it.
+    """
     # Read as whole numbers, floats from 0 to 1 are in order, and negative ones and NaN are above them.
     if band.dtype == np.float32 and band.flags.c_contiguous and band.view(np.uint32).max() <= ONE:
         return band

@@ -1,7 +1,7 @@
 """Colours of other videos as BT.709: brightness beyond white (PQ, HLG) is brought below it, wide gamuts are cut.
 
-Sources: Recommendation ITU-R BT.2100-2 (PQ and HLG, tables 4 and 5), BT.2408-7 (white at 203 cd/m2), BT.2390-11,
-item 5.4 (the curve that brings highlights down), BT.2087 and SMPTE EG 432-1 (primaries), BT.1886 (how screens show BT.709).
+Sources: Recommendations ITU-R BT.2100-2 (PQ and HLG, tables 4 and 5), BT.2408-7 (white at 203 cd/m2), BT.2390-11 (item
+5.4, the curve that brings highlights down), BT.2087 (primaries) and BT.1886 (how screens show BT.709); SMPTE EG 432-1.
 """
 
 from functools import cache

@@ -51,8 +51,8 @@ class Mp4Writer:
         codec: A key of `CODECS`.
         crf: Constant rate factor in the codec's range; lower is better and larger.
         metadata: Text by key, stored in the file under these very keys.
-        audio: Encoded as AAC, or tracks of another file. Samples are cut where the video ends unless they are `whole`; a
-            shorter sound ends early.
+        audio: Encoded as AAC, or tracks of another file. Samples are cut where the video ends, unless they are
+            `whole`; a shorter sound ends early.
         encoder: One of `ENCODERS`.
         aspect: Width of a pixel by its height.
         tick: Seconds; the unit of the times of frames, if they have times of their own. `fps` is their mean then.
@@ -112,7 +112,7 @@ class Mp4Writer:
         Args:
             frame: float[H, W, 3], RGB in [0, 1]: an array, or anything that NumPy takes for one (a CPU tensor).
                 It is read before this returns.
-            time: In ticks from the beginning of the file, later than that of the frame before. None if frames come evenly.
+            time: In ticks from the beginning of the file, later than that of the frame before; None of even frames.
             duration: In ticks; it counts for the last frame, the others end where the next one begins.
 
         Raises:
@@ -190,7 +190,9 @@ class Mp4Writer:
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 0  # or PyAV asks for 1 Mbit/s, which an encoder on a card would hold to
         stream.codec_context.time_base = self.tick
-        if self.own_times:  # in an MP4 a frame lasts until the next one in order of decoding, which must be that of time
+        if (
+            self.own_times
+        ):  # in an MP4 a frame lasts until the next one in order of decoding, which must be that of time
             stream.codec_context.max_b_frames = 0
         if self.aspect != 1:
             stream.codec_context.sample_aspect_ratio = self.aspect

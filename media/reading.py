@@ -1,4 +1,4 @@
-"""Videos that are encoded again: what a file brings, and its frames, one at a time, each with the time at which it is due."""
+"""Videos that are encoded again: how their pictures are to be written, and frame after frame, each with its time."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -211,7 +211,7 @@ def _even_rate(video: Any, times: list[int | None]) -> Fraction | None:
 def _is_even(times: list[int | None], tick: Fraction, rate: Fraction) -> bool:
     allowed = min(tick, 1 / rate / 4)  # times are rounded to the file's ticks
     if times[0] is None:
-        return None not in times[1:] or all(time is None for time in times)
+        return all(time is None for time in times)  # as AVI has it: every frame lasts as long
     return all(
         time is not None and abs((time - times[0]) * tick - number / rate) <= allowed
         for number, time in enumerate(times)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import takewhile
 from typing import Any
 
 import av
@@ -62,6 +63,8 @@ def notes_on(source: Source, kept: Iterable[Sound] = (), copied: bool = False) -
                 said.append(f"Sound track {number + 1} is left out: FFmpeg here has no decoder for it.")
             elif stream.codec_context.name != "aac" and not copied:
                 said.append(f"Sound track {number + 1} was {stream.codec_context.name} and is AAC now.")
+                if stream.layout.nb_channels not in LAYOUTS:
+                    said.append(f"Its {stream.layout.nb_channels} channels are mixed to {MOST}.")
     return said + [note for note in map(note_on_sound, kept) if note]
 
 
@@ -78,33 +81,40 @@ def _decode(source: Source, number: int, window: Window) -> Audio | None:
         stream: Any = file.streams.audio[number]
         if window.start > 0:
             file.seek(int(window.start / stream.time_base), stream=stream)
-        pieces: list[np.ndarray] = []
-        start = Fraction(0)
-        rate = length = 0
-        layout = ""
-        for time, piece, rate, layout in _pieces(file, stream):
-            if window.end is not None and time >= window.end:
-                break
-            if not pieces:
-                start = time
-            gap = round((time - start) * rate) - length
-            if gap > GAP * rate:
-                pieces.append(np.zeros((len(piece), gap), np.float32))
-                length += gap
-            pieces.append(piece)
-            length += piece.shape[1]
+        pieces = list(_within(_pieces(file, stream), window.end))
         if not pieces:
             return None
-        wave = np.concatenate(pieces, axis=1)
+        start, _, rate, layout = pieces[0]
+        named = "" if "channels" in layout else layout  # FFmpeg's word for an order that nobody knows
         begin = max(0, round((window.start - start) * rate)) if window.start > 0 else 0
         end = None if window.end is None else max(0, round((window.end - start) * rate))
-        start += Fraction(begin, rate)
-        named = layout if layout in {*LAYOUTS.values(), "2.1", "4.0", "5.0(side)", "5.1(side)"} else ""
-        return Audio(wave[:, begin:end], rate, named, start, window == WHOLE, stream.language or "")
+        wave = _joined(pieces)[:, begin:end]
+        return Audio(wave, rate, named, start + Fraction(begin, rate), window == WHOLE, stream.language or "")
 
 
-def _pieces(file: Any, stream: Any) -> Iterator[tuple[Fraction, np.ndarray, int, str]]:
-    """Yields time in seconds, float32[channels, samples], samples per second and layout: the same ones for all."""
+Piece = tuple[Fraction, np.ndarray, int, str]  # time in seconds, float32[channels, samples], samples per second, layout
+
+
+def _within(pieces: Iterable[Piece], end: Fraction | None) -> Iterator[Piece]:
+    return takewhile(lambda piece: end is None or piece[0] < end, pieces)
+
+
+def _joined(pieces: list[Piece]) -> np.ndarray:
+    """Returns float32[channels, samples]; where a piece begins later than the one before ends, there is silence."""
+    parts: list[np.ndarray] = []
+    length = 0
+    for time, wave, rate, _ in pieces:
+        gap = round((time - pieces[0][0]) * rate) - length
+        if gap > GAP * rate:
+            parts.append(np.zeros((len(wave), gap), np.float32))
+            length += gap
+        parts.append(wave)
+        length += wave.shape[1]
+    return np.concatenate(parts, axis=1)
+
+
+def _pieces(file: Any, stream: Any) -> Iterator[Piece]:
+    """Decodes a track; all pieces have the rate and the layout of the first."""
     resampler: Any = None
     time = Fraction(0)
     for packet in file.demux(stream):

@@ -79,8 +79,8 @@ def check_latent(latent: torch.Tensor) -> None:
     number, frame = next((n, frame) for n, frame in enumerate(frames) if not torch.isfinite(frame).all())
     value, place = _name_of_first(frame), f"frame {number + 1} of {len(frames)}"
     raise NotFiniteError(
-        f"The latent holds {value}, first in its {place}, so it was there before decoding. Sample again with weights in "
-        "a higher precision (weight_dtype), and look at LoRAs and patches on the way.",
+        f"The latent holds {value}, first in its {place}, so it was there before decoding. Sample again with "
+        "weights in a higher precision (weight_dtype), and look at LoRAs and patches on the way.",
         value,
         place,
     )

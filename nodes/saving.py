@@ -52,13 +52,25 @@ class Target(NamedTuple):
         return (Path(self.subfolder) / path.name).as_posix()
 
     def output(self, clip: Place, remarks: Iterable[str] = ()) -> io.NodeOutput:
-        """Returns the finished clip as ComfyUI's own node does, and what is to be said about it: on the node and here."""
+        """Returns the finished clip as ComfyUI's own node does, and says in the log and on the node what it is like."""
         words = [word for word in (clip.warning, *remarks) if word]
         for word in words:
             logger.warning(word)
         saved = ui.SavedResult(clip.path.name, self.subfolder, io.FolderType.output)
-        shown = ui.PreviewVideo([saved]).as_dict() | (ui.PreviewText("\n".join(words)).as_dict() if words else {})
-        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), ui=shown)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), ui=SavedClip(saved, words))
+
+
+class SavedClip(ui.PreviewVideo):
+    """A clip in ComfyUI's own shape, and beneath it what there is to say about it, if anything."""
+
+    def __init__(self, saved: ui.SavedResult, words: list[str]) -> None:
+        super().__init__([saved])
+        self.words = words
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what the frontend and the API are told."""
+        shown = super().as_dict()
+        return {**shown, **ui.PreviewText("\n".join(self.words)).as_dict()} if self.words else shown
 
 
 def saving_inputs() -> list[io.Input]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import io
+from pack.media.finite import NotFiniteError
 from pack.media.mp4 import Mp4Writer
 from pack.nodes.decode import DecodeMp4
 from pack.nodes.video import SaveMp4
@@ -198,7 +199,7 @@ def test_a_resumed_clip_is_the_one_that_failed(wan, prefix, handed_over):
 def test_a_latent_without_numbers_is_no_black_clip(wan, prefix, value, name, keep_latent):
     samples = latent()
     samples["samples"][0, 3, 1, 2, 2] = value
-    with pytest.raises(ValueError) as failure:
+    with pytest.raises(NotFiniteError) as failure:
         decode(wan, prefix, samples=samples, keep_latent=keep_latent)
     assert str(failure.value).startswith(
         f"The latent holds {name}, first in its frame 2 of 3, so it was there before decoding. "
@@ -225,7 +226,7 @@ def test_a_vae_that_overflows_is_said_and_the_latent_is_kept(wan, prefix, value,
 
     hook = wan.first_stage_model.decoder.head[-1].register_forward_hook(overflow)
     try:
-        with pytest.raises(ValueError) as failure:
+        with pytest.raises(NotFiniteError) as failure:
             decode(wan, prefix)
     finally:
         hook.remove()

@@ -10,6 +10,7 @@ SIZE = (96, 64)  # width and height
 MATRICES = {"bt709": (0.2126, 0.0722), "smpte170m": (0.299, 0.114), "bt2020nc": (0.2627, 0.0593)}
 BT709 = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 PQ = {"colorspace": "bt2020nc", "color_primaries": "bt2020", "color_trc": "smpte2084", "color_range": "tv"}
+INTERLACED = 0x00040000 | 0x20000000  # FFmpeg's flags for its DCT and motion
 HLG = {**PQ, "color_trc": "arib-std-b67"}
 
 
@@ -46,56 +47,53 @@ def make(
     rgb=(0.8, 0.5, 0.4),
     matrix="bt709",
     full=False,
-    aspect=None,
+    aspect=Fraction(0),
     voices=(),
     last=1,
     tag=None,
-    container=None,
     size=SIZE,
     picture=None,
     interlaced=False,
     **options,
 ):
-    """Writes a video whose frame `n` is due at `times[n]` ticks, each a little brighter than the one before."""
+    """Writes a video whose frame `n` is due at `times[n]` ticks, each a little darker than the one before."""
     bits = 10 if "10" in pix_fmt else 8
-    with av.open(str(path), "w", format=container) as file:
+    with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=rate)
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
-        stream.codec_context.time_base = tick
-        quiet = {"x265-params": "log-level=error" + options.pop("x265", "")} if codec == "libx265" else {}
+        context = stream.codec_context
+        quiet = {"x265-params": "log-level=error"} if codec == "libx265" else {}
         stream.options = {"crf": "4", **quiet, **(BT709 if matrix == "bt709" else {}), **options}
-        stream.codec_context.max_b_frames = 0  # or the last frames would last as long as those before them in the file
-        if aspect:
-            stream.codec_context.sample_aspect_ratio = aspect
-        if tag:
-            stream.codec_context.codec_tag = tag
-        if interlaced:
-            stream.codec_context.flags |= 0x00040000 | 0x20000000  # interlaced DCT and motion
+        context.max_b_frames = 0  # or the last frames would last as long as those before them in the file
+        context.time_base, context.sample_aspect_ratio = tick, aspect
+        context.flags |= INTERLACED if interlaced else 0
+        context.codec_tag = tag or context.codec_tag
         tracks = [(voice, file.add_stream(voice.codec, rate=48_000, layout=voice.layout)) for voice in voices]
         for voice, track in tracks:
-            if voice.language:
-                track.metadata["language"] = voice.language
+            track.metadata.update({"language": voice.language} if voice.language else {})
         for number, time in enumerate(times):
-            frame = av.VideoFrame(*size, pix_fmt)
             codes = planes([value * (1 - 0.02 * number) for value in rgb], matrix, bits, full)
-            for plane, code in zip(frame.planes, codes, strict=False):
-                values = np.frombuffer(memoryview(plane), np.uint16 if bits > 8 else np.uint8)
-                values[:] = code
-            if picture is not None:
-                luma = frame.planes[0]
-                np.frombuffer(memoryview(luma), np.uint8).reshape(luma.height, -1)[:, : luma.width] = picture
+            frame = filled(av.VideoFrame(*size, pix_fmt), codes, picture)
             frame.pts, frame.time_base = time, tick
-            for packet in stream.encode(frame):
-                file.mux(packet)
+            file.mux(stream.encode(frame))
         for packet in stream.encode(None):
-            if packet.pts == list(times)[-1]:
-                packet.duration = last
+            packet.duration = last if packet.pts == list(times)[-1] else packet.duration
             file.mux(packet)
         for voice, track in tracks:
             file.mux(track.encode(tone(voice)))
             file.mux(track.encode(None))
     return path
+
+
+def filled(frame, codes, picture):
+    """Gives each plane of a frame one value, and its luma a picture if there is one."""
+    for plane, code in zip(frame.planes, codes, strict=True):
+        np.frombuffer(memoryview(plane), np.uint16 if max(codes) > 255 else np.uint8)[:] = code
+    if picture is not None:
+        luma = frame.planes[0]
+        np.frombuffer(memoryview(luma), np.uint8).reshape(luma.height, -1)[:, : luma.width] = picture
+    return frame
 
 
 def tone(voice):
