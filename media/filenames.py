@@ -9,7 +9,7 @@ import shutil
 import unicodedata
 from pathlib import Path
 
-from .publish import LATENT, check_writable
+from .publish import LATENT, NO_ROOM, check_writable
 
 MAX_LETTERS = 1000  # of a whole prefix: looked at before anything else is
 NAME_MAX, PATH_MAX = 255, 4096  # bytes, where the disk does not say
@@ -78,9 +78,12 @@ def check_folder(prefix: str, folder: str | os.PathLike[str]) -> None:
         check_writable(existing)
         free = shutil.disk_usage(existing).free
     except OSError as err:
-        raise ValueError(f"{rule}{err.strerror}. Let ComfyUI write into that folder, or choose another one.") from err
+        full = "Make room on the disk." if err.errno in NO_ROOM else ""
+        raise ValueError(
+            f"{rule}{err.strerror}. {full or 'Let ComfyUI write there, or choose another folder.'}"
+        ) from err
     if free < LEAST_FREE:
-        raise ValueError(f"{rule}the disk has {free // 1024} kB left. Make room on it.")
+        raise ValueError(f"{rule}the disk has {free // 1024} kB left. Make room on the disk.")
 
 
 def shown(name: str) -> str:

@@ -93,7 +93,7 @@ class DecodeMp4(io.ComfyNode):
         **_: Any,
     ) -> list[str]:
         # Linked settings have their values by now, and no model has been loaded for this node.
-        missing = unevaluated(latent=latent, vae=vae)
+        missing = unevaluated(cls.hidden.unique_id, latent=latent, vae=vae)
         if missing:
             check(fps, filename_prefix, Settings(codec, crf, metadata, encoder), audio, cls.hidden)
             check_available(codec, encoder)

@@ -21,6 +21,7 @@ from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
 from ..media.publish import NextName, Place
 from ..media.resolution import Size
 from .metadata import level_input, notes
+from .progress import not_begun
 
 logger = logging.getLogger(__name__)
 
@@ -165,9 +166,12 @@ def check_settings(prefix: str, settings: Settings, audio: Any) -> None:
         clean_audio(sound)
 
 
-def unevaluated(**inputs: Any) -> list[str]:
-    """Returns the names of the inputs that ComfyUI has not computed yet: those that come from a model."""
-    return [name for name, value in inputs.items() if value is None]
+def unevaluated(node_id: str | None, **inputs: Any) -> list[str]:
+    """Returns the names of the inputs that ComfyUI has still to compute: those that come from a model."""
+    missing = [name for name, value in inputs.items() if value is None]
+    if missing:
+        not_begun(node_id)
+    return missing
 
 
 def next_target(prefix: str, size: Size) -> Target:

@@ -80,7 +80,7 @@ class SaveMp4(io.ComfyNode):
             check_settings(filename_prefix, Settings(codec, crf, metadata, encoder), audio)
             check_available(codec, encoder)
             check_batches(cls.hidden)
-        return unevaluated(video=video)
+        return unevaluated(cls.hidden.unique_id, video=video)
 
     @classmethod
     def execute(
