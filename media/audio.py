@@ -101,7 +101,8 @@ def clean_audio(audio: Audio) -> Audio:
     slowest, fastest = SAMPLE_RATES
     if not slowest <= audio.sample_rate <= fastest:
         raise ValueError(f"Audio has {slowest} to {fastest} samples per second, got {audio.sample_rate}. Resample it.")
-    samples = np.clip(np.nan_to_num(waveform, posinf=0, neginf=0), -1, 1)
+    samples = np.nan_to_num(waveform, posinf=0, neginf=0)
+    np.clip(samples, -1, 1, out=samples)
     return audio._replace(waveform=samples, sample_rate=int(audio.sample_rate))
 
 

@@ -93,7 +93,9 @@ def look(source: Source, window: Window = WHOLE, sound_start: Fraction | None = 
     """
     with open_source(source) as file:
         video = video_of(file)
-        times, frame = _times(file, video, window)
+        if video.codec_context is None:  # to decode it would end the process
+            raise ValueError("FFmpeg here has no decoder for this video. Convert it first, for example to H.264.")
+        times, held, frame = _times(file, video, window)
         if frame is None or not times:
             raise ValueError("This part of the video holds no frame that can be decoded. Choose another part or file.")
         context: Any = video.codec_context
@@ -101,7 +103,7 @@ def look(source: Source, window: Window = WHOLE, sound_start: Fraction | None = 
         aspect = Fraction(video.sample_aspect_ratio or context.sample_aspect_ratio or 1)
         first = times[0] * video.time_base if times[0] is not None else Fraction(0)
         zero = first if sound_start is None else min(first, sound_start)
-        rate = _even_rate(video, times) if first == zero else None
+        rate = _even_rate(video, times, held) if first == zero else None
         mean = rate or min(max(Fraction(video.average_rate or FPS), Fraction(FPS_RANGE[0])), Fraction(FPS_RANGE[1]))
         return Pictures(
             source,
@@ -170,10 +172,16 @@ def _duration(frame: Any, time: Fraction | None, pictures: Pictures) -> int:
     return round(duration / pictures.tick) if pictures.tick else 0
 
 
-def _times(file: InputContainer, video: Any, window: Window) -> tuple[list[int | None], Any]:
-    """Returns the times of the frames in a window, in order, None where one is unknown, and the file's first frame."""
+def _times(file: InputContainer, video: Any, window: Window) -> tuple[list[int | None], Fraction, Any]:
+    """Looks at every packet of a file.
+
+    Returns:
+        The times of the frames in a window, in order, None where one is unknown; the seconds that the last one lasts, 0
+        if the file does not tell; and the file's first frame.
+    """
     first: Any = None
     times: list[int | None] = []
+    durations: dict[int | None, int] = {}
     for packet in file.demux(video):
         if first is None:
             first = _first_of(packet)
@@ -181,9 +189,10 @@ def _times(file: InputContainer, video: Any, window: Window) -> tuple[list[int |
             continue
         if not packet.is_discard and _is_within(packet.pts, video, window):
             times.append(packet.pts)
-    if None in times:
-        return times, first
-    return sorted(times), first  # type: ignore[type-var]
+            durations[packet.pts] = packet.duration or 0
+    known = sorted(time for time in times if time is not None)
+    times = [*known] if len(known) == len(times) else times
+    return times, (durations[times[-1]] if times else 0) * video.time_base, first
 
 
 def _first_of(packet: Any) -> Any:
@@ -200,10 +209,16 @@ def _is_within(time: int | None, video: Any, window: Window) -> bool:
     return moment >= window.start and (window.end is None or moment < window.end)
 
 
-def _even_rate(video: Any, times: list[int | None]) -> Fraction | None:
-    """Returns the frames per second at which all frames come evenly, as exactly as the file can say, or None."""
+def _even_rate(video: Any, times: list[int | None], held: Fraction) -> Fraction | None:
+    """Returns the frames per second at which all frames come evenly, as exactly as the file can say, or None.
+
+    Args:
+        held: Seconds that the last frame lasts; one that is held longer than the others has no place in an even rate.
+    """
     for rate in (video.average_rate, video.guessed_rate, video.base_rate):
-        if rate and FPS_RANGE[0] <= rate <= FPS_RANGE[1] and _is_even(times, video.time_base, Fraction(rate)):
+        if not rate or not FPS_RANGE[0] <= rate <= FPS_RANGE[1] or held > Fraction(3, 2) / rate:
+            continue
+        if _is_even(times, video.time_base, Fraction(rate)):
             return Fraction(rate)
     return None
 

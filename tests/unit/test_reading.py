@@ -36,6 +36,15 @@ def test_times_that_repeat_are_put_after_each_other(tmp_path):
     assert times == [0, 1, 2, 3, 56]
 
 
+@pytest.mark.parametrize("count", [1, 16])
+def test_a_last_frame_that_is_held_longer_keeps_its_duration(tmp_path, count):
+    path = make(tmp_path / "a.mp4", range(count), last=24)
+    pictures = look(path)
+    assert pictures.tick is not None
+    *_, (_, time, duration) = frames(pictures)
+    assert (time * pictures.tick, duration * pictures.tick) == (Fraction(count - 1, 16), Fraction(3, 2))
+
+
 def test_a_part_without_frames_is_said(tmp_path):
     path = make(tmp_path / "a.mp4")
     with pytest.raises(ValueError, match=r"holds no frame that can be decoded\. Choose another part"):
