@@ -218,7 +218,7 @@ def keep(
     try:
         target = next_target(prefix, expected_size(vae, samples))
         return target, save_latent(target, samples, metadata), None
-    except (AttributeError, OSError, TypeError, ValueError) as err:  # the size is the VAE's word
+    except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as err:  # the size is the VAE's word
         try:
             target = next_target(DEFAULT_PREFIX, Size(0, 0))
             return target, save_latent(target, samples, metadata), err

@@ -1,12 +1,12 @@
 """Fifty random prefixes in one prompt: each becomes a clip that ComfyUI serves, or is refused before anything runs."""
 
 import random
-import time
 import unicodedata
 import urllib.parse
 import urllib.request
 
 import pytest
+from pack.tests.server.test_saving_early import events_of
 
 pytestmark = pytest.mark.server
 
@@ -40,16 +40,6 @@ def view(server, saved):
         return answer.read()
 
 
-def finished(server, prompt_id):
-    """Waits for a prompt's record in the history."""
-    for _ in range(600):
-        record = server.get(f"/history/{prompt_id}").get(prompt_id)
-        if record:
-            return record
-        time.sleep(0.1)
-    raise AssertionError("The prompt did not end.")
-
-
 def test_each_of_fifty_prefixes_is_served_or_refused(server):
     saving = {"fps": 16, "codec": "h264", "crf": 30, "metadata": "none", "video": ["0", 0]}
     size = {"width": 32, "height": 32, "batch_size": 1, "color": 0}
@@ -59,14 +49,13 @@ def test_each_of_fifty_prefixes_is_served_or_refused(server):
         prompt[node_id] = {"class_type": "Wan22Turbo_SaveMp4", "inputs": {**saving, "filename_prefix": prefix}}
     output = server.base / "output"
     before = set(output.rglob("*.mp4"))
-    status, answer = server.post("/prompt", {"prompt": prompt})
-    assert status == 200
+    answer, _ = events_of(server, prompt)
     refused = answer["node_errors"]
     for node_id, errors in refused.items():
         said = {error["details"].partition(" - ")[2] for error in errors["errors"]}
         assert len(said) == 1, typed[node_id]
         assert not {unicodedata.category(letter) for letter in said.pop()} & {"Cc", "Cs", "Zl", "Zp"}, typed[node_id]
-    record = finished(server, answer["prompt_id"])
+    record = server.get(f"/history/{answer['prompt_id']}")[answer["prompt_id"]]
     assert record["status"]["status_str"] == "success", record["status"]
     assert record["outputs"].keys() == typed.keys() - refused.keys()
     clips = [saved for node in record["outputs"].values() for saved in node["images"]]

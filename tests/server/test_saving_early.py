@@ -13,7 +13,7 @@ pytestmark = pytest.mark.server
 
 
 def events_of(server, prompt):
-    """Runs a prompt, and returns what ComfyUI told meanwhile: type and data."""
+    """Runs a prompt, and returns ComfyUI's answer to it and what it told meanwhile: type and data."""
     client = uuid.uuid4().hex
     with connect(f"{server.address.replace('http', 'ws')}/ws?clientId={client}", max_size=None) as socket:
         status, answer = server.post("/prompt", {"prompt": prompt, "client_id": client})
@@ -24,7 +24,7 @@ def events_of(server, prompt):
             if isinstance(message, str):
                 event = json.loads(message)
                 events.append((event["type"], event["data"]))
-    return events
+    return answer, events
 
 
 def linked(prompt, name, class_type, **inputs):
@@ -45,7 +45,7 @@ def linked(prompt, name, class_type, **inputs):
 )
 def test_what_comes_through_a_link_is_refused_before_anything_else_runs(server, node, name, class_type, inputs, said):
     prompt = linked(prompt_of(f"early/{node}", node), name, class_type, **inputs)
-    events = events_of(server, prompt)
+    _, events = events_of(server, prompt)
     kind, data = events[-1]
     assert kind == "execution_error"
     assert said in data["exception_message"]
@@ -56,7 +56,7 @@ def test_what_comes_through_a_link_is_refused_before_anything_else_runs(server, 
 
 
 def test_a_node_that_waits_for_its_clip_does_not_look_as_if_it_ran(server):
-    events = events_of(server, prompt_of("waits/clip"))
+    _, events = events_of(server, prompt_of("waits/clip"))
     assert events[-1][0] == "execution_success"
     running = [
         [node for node, state in data["nodes"].items() if state["state"] == "running"]
