@@ -54,8 +54,9 @@ def join(first: torch.Tensor, second: torch.Tensor, match_colours: bool = True) 
         check_picture(frame, "The second clip", index, len(second))
         if index:
             joined = frames[len(first) + index - 1]
-            joined.copy_(with_channels(frame, channels))
-            _colours(joined).copy_(corrected(_colours(joined), gain, offset))
+            frame = with_channels(frame, channels).to(joined.device)
+            joined[..., :3] = corrected(_colours(frame), gain, offset)
+            joined[..., 3:] = frame[..., 3:]
     return frames, Seam(before, after)
 
 
