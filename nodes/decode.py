@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from ..media import vae_stream
 from ..media.codecs import check_available
+from ..media.finite import NotFiniteError
 from ..media.mp4 import Mp4Writer, frame_rate
 from ..media.publish import LATENT, publish
 from ..media.resolution import Size
@@ -30,9 +31,12 @@ from .saving import (
     encoder_input,
     even_size,
     next_target,
+    notes_on_audio,
+    notes_on_frames,
     open_writer,
     refused,
     saving_inputs,
+    size_of,
     unevaluated,
     write_frames,
 )
@@ -121,14 +125,14 @@ class DecodeMp4(io.ComfyNode):
             remark = check(fps, filename_prefix, settings, audio, cls.hidden)
             sound = as_audio(audio)
             with _Clip(lambda size: open_writer(clip, size, fps, settings, sound, cls.hidden), samples) as frames:
-                vae_stream.decode(vae, samples, frames.add, frames.restart)
+                decode(vae, samples, frames)
         except BaseException as err:
             tell_where(err, target.shown(kept), cls.hidden.unique_id)
             raise
         if clip.latent and not keep_latent:
             with suppress(OSError):  # somebody has it open; the clip is there all the same
                 clip.latent.unlink(missing_ok=True)
-        return target.output(clip, remark, cls.hidden.unique_id)
+        return target.output(clip, [remark, *frames.remarks, *notes_on_audio(audio)])
 
 
 def check(fps: float, prefix: str, settings: Settings, audio: Any, hidden: Any) -> str:
@@ -148,11 +152,13 @@ class _Clip:
     def __init__(self, open_for: Callable[[Size], Mp4Writer], samples: torch.Tensor) -> None:
         self.open_for = open_for
         self.writer: Mp4Writer | None = None
+        self.remarks: list[str] = []  # what a video does not hold of the frames
         self.bar = comfy.utils.ProgressBar(vae_stream.frame_count(samples))
 
     def add(self, frames: torch.Tensor) -> None:
         if self.writer is None:
-            self.writer = self.open_for(even_size(frames)).__enter__()
+            self.remarks = notes_on_frames(frames)
+            self.writer = self.open_for(even_size(size_of(frames))).__enter__()
         write_frames(self.writer, frames, self.bar)
 
     def restart(self) -> None:
@@ -171,6 +177,24 @@ class _Clip:
             self.writer.__exit__(kind, error, trace)
         elif error is None:
             raise ValueError("A video needs at least one frame, and the VAE made none. Check the latent.")
+
+
+def decode(vae: Any, samples: torch.Tensor, clip: _Clip) -> None:
+    """Decodes a latent into a clip.
+
+    Raises:
+        NotFiniteError: There is NaN or infinity in the latent, or the VAE made it; the text says which, and where.
+    """
+    vae_stream.check_latent(samples)
+    try:
+        vae_stream.decode(vae, samples, clip.add, clip.restart)
+    except NotFiniteError as err:
+        raise NotFiniteError(
+            f"The VAE made {err.value} of a latent that has none, first in {err.place}. No clip was written. "
+            "Start ComfyUI with --fp32-vae, or choose another VAE.",
+            err.value,
+            err.place,
+        ) from None
 
 
 def expected_size(vae: Any, samples: torch.Tensor) -> Size:

@@ -21,6 +21,7 @@ from ..hosted.models import DURATIONS, RESOLUTIONS
 from ..hosted.providers import OFFERS
 from ..hosted.settings import Settings
 from ..media import resize
+from ..media.finite import NotFiniteError, check_pictures
 from ..weights import triggers
 from .hosted_wait import Teller, attended
 
@@ -236,13 +237,17 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
         image: Tensor[1, H, W, C], in [0, 1]; grey (C = 1), RGB (3) or RGB with straight alpha (4).
 
     Raises:
-        RequestError: It holds none, or several.
+        RequestError: It holds none, or several, or the picture holds NaN or infinity.
     """
     if not isinstance(image, torch.Tensor):
         raise RequestError(f"A hosted model takes pictures as {name}, got {quoted(image)}. Connect one.")
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
-    pixels = resize.to_rgb(image[0].float().nan_to_num().clamp(0, 1).cpu().numpy())
+    try:
+        check_pictures(image, f"The picture for {name}")
+    except NotFiniteError as error:  # it would be paid for
+        raise RequestError(str(error)) from None
+    pixels = resize.to_rgb(image[0].float().clamp(0, 1).cpu().numpy())
     return request.Picture((pixels * 255).round().astype(np.uint8))
 
 

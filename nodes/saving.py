@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +14,14 @@ import torch
 from comfy_api.latest import InputImpl, io, ui
 
 from ..media import codecs, resolution
-from ..media.audio import Audio, clean_audio
+from ..media.audio import Audio, Sound, clean_audio, note_on_sound
+from ..media.brought import ALPHA
 from ..media.filenames import check_folder, check_prefix, shown
 from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
 from ..media.publish import NextName, Place
 from ..media.resolution import Size
 from .metadata import level_input, notes
-from .progress import not_begun, say
+from .progress import not_begun
 
 logger = logging.getLogger(__name__)
 
@@ -51,14 +52,26 @@ class Target(NamedTuple):
         """Names a file of this series as people see it: below the output folder."""
         return (Path(self.subfolder) / path.name).as_posix()
 
-    def output(self, clip: Place, remark: str, node_id: str | None) -> io.NodeOutput:
-        """Returns the finished clip as ComfyUI's own node does, and says on the node what is to be said about it."""
-        words = " ".join(filter(None, (clip.warning, remark)))
-        if words:
-            logger.warning(words)
-            say(words, node_id)
+    def output(self, clip: Place, remarks: Iterable[str] = ()) -> io.NodeOutput:
+        """Returns the finished clip as ComfyUI's own node does, and says in the log and on the node what it is like."""
+        words = [word for word in (clip.warning, *remarks) if word]
+        for word in words:
+            logger.warning(word)
         saved = ui.SavedResult(clip.path.name, self.subfolder, io.FolderType.output)
-        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), ui=ui.PreviewVideo([saved]))
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), ui=SavedClip(saved, words))
+
+
+class SavedClip(ui.PreviewVideo):
+    """A clip in ComfyUI's own shape, and beneath it what there is to say about it, if anything."""
+
+    def __init__(self, saved: ui.SavedResult, words: list[str]) -> None:
+        super().__init__([saved])
+        self.words = words
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what the frontend and the API are told."""
+        shown = super().as_dict()
+        return {**shown, **ui.PreviewText("\n".join(self.words)).as_dict()} if self.words else shown
 
 
 def saving_inputs() -> list[io.Input]:
@@ -178,9 +191,18 @@ def next_target(prefix: str, size: Size) -> Target:
 
 
 def open_writer(
-    clip: Place, size: Size, fps: Fraction | float, settings: Settings, sound: Audio | None, hidden: Any
+    clip: Place,
+    size: Size,
+    fps: Fraction | float,
+    settings: Settings,
+    sound: Sound | Sequence[Sound] | None,
+    hidden: Any,
+    **shape: Any,
 ) -> Mp4Writer:
     """Prepares the MP4 with its metadata.
+
+    Args:
+        shape: The writer's `aspect` and `tick`.
 
     Raises:
         ValueError: A video has no such frame rate, size, CRF or sound.
@@ -188,14 +210,15 @@ def open_writer(
     rate = frame_rate(fps)
     facts = {"width": size.width, "height": size.height, "fps": float(rate), "codec": settings.codec}
     text = notes(settings.metadata, hidden, {**facts, "crf": settings.crf})
-    return Mp4Writer(clip, size, rate, settings.codec, settings.crf, text, sound, settings.encoder)
+    return Mp4Writer(clip, size, rate, settings.codec, settings.crf, text, sound, settings.encoder, **shape)
 
 
 def write_frames(writer: Mp4Writer, frames: Iterable[torch.Tensor], bar: comfy.utils.ProgressBar) -> None:
-    """Writes frames, Tensor[H, W, 3 or 4] on any device and of any precision, without their alpha."""
+    """Writes frames, Tensor[H, W, 1, 3 or 4] on any device and of any precision, without their alpha."""
     width, height = writer.size
     for frame in frames:
-        writer.write(frame[:height, :width, :3].float().cpu().numpy())
+        colours = frame[:height, :width, :3].float()
+        writer.write((colours.expand(-1, -1, 3) if colours.shape[2] == 1 else colours).cpu().numpy())
         step(bar)
 
 
@@ -205,13 +228,35 @@ def step(bar: comfy.utils.ProgressBar) -> None:
     bar.update(1)
 
 
-def even_size(frames: torch.Tensor) -> Size:
-    """Returns the size to save: 4:2:0 video has no odd sides, so an odd row or column goes, with a word in the log."""
-    height, width = frames.shape[1:3]
-    size = Size(width - width % 2, height - height % 2)
-    if size != (width, height):
-        logger.warning("MP4 needs even sides; %dx%d is saved as %s.", width, height, size)
-    return size
+def size_of(frames: torch.Tensor) -> Size:
+    """Returns the size of frames, Tensor[F, H, W, C]."""
+    return Size(frames.shape[2], frames.shape[1])
+
+
+def even_size(size: Size) -> Size:
+    """Returns the size to save: 4:2:0 video has no odd sides, so an odd row or column goes."""
+    return Size(size.width - size.width % 2, size.height - size.height % 2)
+
+
+def note_on_size(size: Size) -> list[str]:
+    """Says what `even_size` takes away."""
+    saved = even_size(size)
+    return [] if saved == size else [f"MP4 needs even sides; {size} is saved as {saved}."]
+
+
+def notes_on_frames(frames: torch.Tensor) -> list[str]:
+    """Says what a video does not hold of frames, Tensor[F, H, W, C]."""
+    return note_on_size(size_of(frames)) + [ALPHA] * (frames.shape[3] == 4)
+
+
+def notes_on_audio(audio: Any) -> list[str]:
+    """Says what a video does not hold of ComfyUI's AUDIO."""
+    sound = as_audio(audio)
+    if not sound:
+        return []
+    count = len(audio["waveform"])
+    batch = [f"There are {count} sounds in a batch: the first is saved."] * (count > 1)
+    return batch + list(filter(None, [note_on_sound(sound)]))
 
 
 def as_audio(audio: Any) -> Audio | None:

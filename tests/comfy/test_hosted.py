@@ -23,12 +23,18 @@ def test_one_picture_and_no_other_number_is_sent(count):
 @pytest.mark.parametrize(("channels", "half"), [(1, 128), (3, 128), (4, 64)])
 def test_a_picture_has_three_channels_and_rounded_values(channels, half):
     image = torch.full((1, 4, 6, channels), 0.5)
-    image[0, 0, 0] = torch.tensor(float("nan"))
     image[0, 0, 1] = 2.0
     image[0, 0, 2] = -1.0
     pixels = to_picture(image, "image").pixels
     assert pixels.shape == (4, 6, 3)
-    assert pixels[0, :4, 0].tolist() == [0, 255, 0, half]
+    assert pixels[0, 1:4, 0].tolist() == [255, 0, half]
+
+
+def test_a_picture_without_numbers_is_not_paid_for():
+    image = torch.rand(1, 4, 6, 3)
+    image[0, 0, 0] = torch.nan
+    with pytest.raises(RequestError, match="The picture for last_image holds NaN in row 1, column 1"):
+        to_picture(image, "last_image")
 
 
 def test_colours_under_transparent_pixels_stay_here_as_they_do_on_the_local_path():
