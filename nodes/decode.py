@@ -17,6 +17,7 @@ from ..media import vae_stream
 from ..media.mp4 import Mp4Writer
 from ..media.publish import publish
 from ..media.resolution import Size
+from .door import Node
 from .metadata import notes
 from .progress import say
 from .saving import (
@@ -35,7 +36,7 @@ from .saving import (
 logger = logging.getLogger(__name__)
 
 
-class DecodeMp4(io.ComfyNode):
+class DecodeMp4(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -27,6 +27,7 @@ from ..hosted.report import Clip
 from ..hosted.settings import Settings
 from ..media import resize
 from ..weights import triggers
+from .door import Node
 from .progress import duration as spoken
 from .progress import say
 
@@ -38,7 +39,7 @@ LOOK = 0.2  # seconds between two looks at ComfyUI's interrupt
 Loras = io.Custom("WAN22TURBO_HOSTED_LORAS")
 
 
-class HostedLora(io.ComfyNode):
+class HostedLora(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -95,7 +96,7 @@ class HostedLora(io.ComfyNode):
         return io.NodeOutput((*loras, request.Lora(url.strip(), scale, expert, trigger_words)))
 
 
-class Hosted(io.ComfyNode):
+class Hosted(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

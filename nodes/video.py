@@ -12,6 +12,7 @@ from comfy_api.latest import InputImpl, io
 from ..media import remux
 from ..media.audio import Audio
 from ..media.resolution import Size
+from .door import Node
 from .metadata import notes
 from .saving import (
     Settings,
@@ -30,7 +31,7 @@ from .saving import (
 logger = logging.getLogger(__name__)
 
 
-class SaveMp4(io.ComfyNode):
+class SaveMp4(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
