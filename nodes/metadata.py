@@ -67,8 +67,9 @@ def as_posted(prompt: Prompt) -> dict[str, dict[str, Any]]:
 def spelled_out(prompt: Prompt) -> dict[str, dict[str, Any]]:
     """Returns the prompt with what some settings stand for: the sigmas of a schedule, the file that "auto" found."""
     return {
-        node_id: {**node, "inputs": {**node["inputs"], **_meaning(node["class_type"], node["inputs"])}}
+        node_id: {**node, "inputs": {**inputs, **_meaning(node["class_type"], inputs)}}
         for node_id, node in prompt.items()
+        for inputs in [node.get("inputs", {})]  # ComfyUI takes a node without any where no output needs it
     }
 
 

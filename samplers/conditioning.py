@@ -113,4 +113,5 @@ def _check_fit(name: str, picture: torch.Tensor, latent: torch.Tensor, is_empty:
 def described(latent: torch.Tensor) -> str:
     """Returns length and size of a latent as a person counts them: "17 frames of 416x240"."""
     frames, height, width = latent.shape[2:]
-    return f"{(frames - 1) * FRAMES + 1} frames of {width * PIXELS}x{height * PIXELS}"
+    count = (frames - 1) * FRAMES + 1
+    return f"{count} frame{'s' if count > 1 else ''} of {width * PIXELS}x{height * PIXELS}"

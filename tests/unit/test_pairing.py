@@ -1,5 +1,7 @@
+import json
 import tracemalloc
 from difflib import get_close_matches
+from pathlib import Path
 
 import pytest
 from pack.weights import pairing
@@ -318,3 +320,14 @@ def test_a_missing_name_is_compared_with_the_few_that_share_its_words(monkeypatc
     with pytest.raises(FileNotFoundError, match=r"The closest names there are 'glow_of_dusk\.safetensors'"):
         pairing.resolve_name("glow_of_dusk_v2.safetensors", [*many, "glow_of_dusk.safetensors"], "loras")
     assert len(compared) <= 20
+
+
+LOCALES = sorted((Path(__file__).parents[2] / "locales").iterdir())
+
+
+@pytest.mark.parametrize("language", LOCALES, ids=lambda path: path.name)
+def test_the_words_that_the_loader_shows_in_a_language_tell_the_expert_in_a_file_name(language):
+    inputs = json.loads((language / "nodeDefs.json").read_text(encoding="utf-8"))["Wan22Turbo_Loader"]["inputs"]
+    for expert in ("high", "low"):
+        named = pairing.words(inputs[f"{expert}_noise"]["name"])
+        assert [expert, "noise"] in [named[place : place + 2] for place in range(len(named))]
