@@ -107,22 +107,31 @@ def _complaints(cls: type[io.ComfyNode], parameters: list[str], arguments: tuple
     return [sentence for sentence in found if sentence]
 
 
+def _needed(signature: inspect.Signature) -> list[str]:
+    named = list(signature.parameters.values())[1:]
+    return [each.name for each in named if each.default is inspect.Parameter.empty]
+
+
 def _guard_validation(check: Callable[..., bool | str]) -> Callable[..., bool | str]:
-    parameters = list(inspect.signature(check).parameters)[1:]
+    signature = inspect.signature(check)
+    parameters = list(signature.parameters)[1:]
+    needed = _needed(signature)
 
     @functools.wraps(check)
     def guarded(cls: type[io.ComfyNode], *arguments: Any, **named: Any) -> bool | str:
-        return " ".join(_complaints(cls, parameters, arguments, named)) or check(cls, *arguments, **named)
+        # What a prompt leaves out, ComfyUI says itself, and asks all the same: then no value is known, as with a link.
+        known = {**dict.fromkeys(needed[len(arguments) :]), **named}
+        return " ".join(_complaints(cls, parameters, arguments, known)) or check(cls, *arguments, **known)
 
     # ComfyUI reads from the parameters which inputs a node checks itself, and does not look behind a wrapper.
-    guarded.__signature__ = inspect.signature(check)  # pyright: ignore[reportAttributeAccessIssue]
+    guarded.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
     return guarded
 
 
 def _guard_work(work: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(work)
     parameters = list(signature.parameters)[1:]
-    needed = [name for name in parameters if signature.parameters[name].default is inspect.Parameter.empty]
+    needed = _needed(signature)
 
     def check(cls: type[io.ComfyNode], arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         absent = [f"{name} holds nothing. Give it a value." for name in needed if name in named and named[name] is None]

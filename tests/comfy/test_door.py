@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from pack.nodes import door, lora, metadata, sampling
+from pack.nodes import lora, metadata, sampling
 from pack.tests.toy.sampling import SETTINGS, conditioning, empty_latent
 from schemas import import_pack
 
@@ -15,6 +15,7 @@ pytestmark = pytest.mark.comfy
 
 NODES = import_pack()
 INPUTS = [(node_id, each.id) for node_id, node in NODES.items() for each in node.define_schema().inputs]
+ABSENT = object()
 LONG = "a/" * 100_000 + "x.safetensors"
 WRONG = {
     "0": 0, "1.5": 1.5, "true": True, "null": None, "nan": math.nan, "inf": math.inf, "many digits": 10**400,
@@ -35,7 +36,8 @@ def validate(models, monkeypatch):
 
     def ask(node_id, **changes):
         defaults = {each.id: default_of(each) for each in NODES[node_id].define_schema().inputs}
-        prompt = {"1": {"class_type": node_id, "inputs": {**defaults, **changes}}}
+        given = {name: value for name, value in {**defaults, **changes}.items() if value is not ABSENT}
+        prompt = {"1": {"class_type": node_id, "inputs": given}}
         return asyncio.run(execution.validate_inputs("a", prompt, "1", {}))[:2]
 
     return ask
@@ -48,7 +50,8 @@ def default_of(each):
 
 
 def test_every_node_has_the_door():
-    assert all(issubclass(node, door.Node) for node in NODES.values())
+    for node in NODES.values():  # of the pack under the name that ComfyUI gives it
+        assert any(base.__module__.endswith(".nodes.door") and base.__name__ == "Node" for base in node.__mro__)
 
 
 @pytest.mark.parametrize(("node_id", "name"), INPUTS, ids=lambda value: value)
@@ -58,6 +61,14 @@ def test_no_value_of_a_prompt_ends_in_an_exception(validate, node_id, name):
         assert not [error for error in errors if "traceback" in error["extra_info"]], kind
         ours = [str(error["details"]) for error in errors if error["type"] == "custom_validation_failed"]
         assert all(len(sentence) < 2000 for sentence in ours), kind
+
+
+@pytest.mark.parametrize(("node_id", "name"), INPUTS, ids=lambda value: value)
+def test_an_input_that_is_left_out_is_what_comfyui_says_of_it(validate, node_id, name):
+    _, errors = validate(node_id, **{name: ABSENT})
+    required = name not in {each.id for each in NODES[node_id].define_schema().inputs if each.optional}
+    assert not [error for error in errors if "traceback" in error["extra_info"]]
+    assert required == any(error["type"] == "required_input_missing" for error in errors)
 
 
 @pytest.mark.parametrize(
