@@ -21,6 +21,8 @@ _COMPOUNDS = {
     "высокошумный": "high", "высокошум": "high", "низкошумный": "low", "низкошум": "low",
 }  # fmt: skip
 
+_KNOWN = {*_LEVEL_OF, *_COMPOUNDS}
+
 # Chinese, Japanese and Korean are written without spaces. Kana and Hangul must begin a word: スローノイズ is slow.
 _EAST = r"[\s_-]*(?:噪[声音聲點点訊]?|雜訊|杂讯|雑音|ノイズ|노이즈|잡음)"
 _BEGINS = "(?<![ァ-ヶー가-힣])"
@@ -35,6 +37,8 @@ def spaced(text: str) -> str:
 
 def in_english(words: Sequence[str]) -> list[str]:
     """Puts the English words for those of the other languages; a word that means something else stays."""
+    if _KNOWN.isdisjoint(words):
+        return list(words)
     english: list[str] = []
     place = 0
     while place < len(words):

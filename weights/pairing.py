@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from heapq import nlargest
@@ -33,10 +33,15 @@ def words(text: str) -> list[str]:
 
     The words for high and low noise are given in English, whatever language of ours they are in.
     """
-    # A Mac may list an accent as a letter of its own.
-    text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)", " ", unicodedata.normalize("NFC", text)).casefold()
-    text = re.sub(r"(high|low)(?=noise|v\d)", r"\1 ", spaced(text))
-    return in_english(re.findall(r"[^\W\d_]+|\d+", text))
+    if not text.isascii():
+        text = spaced(unicodedata.normalize("NFC", text))  # a Mac may list an accent as a letter of its own
+    text = _CAMEL.sub(" ", text).casefold()
+    return in_english(_WORD.findall(_JOINED.sub(r"\1 ", text)))
+
+
+_CAMEL = re.compile("(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)")
+_JOINED = re.compile(r"(high|low)(?=noise|v\d)")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
 
 
 def expert_of(name: str) -> Expert | None:
@@ -101,8 +106,8 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
         )
     expert = expert_of(wanted) or expert
     listing = _listing(tuple(available))
-    for form, table in zip(_FORMS, listing.forms, strict=True):
-        fitting = [name for name in table.get(form(wanted), ()) if _is_for(expert, name)]
+    for form, table in zip(_forms(wanted), listing.forms, strict=True):
+        fitting = [name for name in table.get(form, ()) if expert is None or expert_of(name) in (expert, None)]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
@@ -126,12 +131,10 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name.casefold())  # a Mac may list an accent as a letter of its own
 
 
-_FORMS: tuple[Callable[[str], str], ...] = (  # what two names must share to mean one file, strictest first
-    lambda name: str(_path(name)),
-    lambda name: _folded(str(_path(name))),
-    lambda name: _path(name).name,
-    lambda name: _folded(_path(name).name),
-)
+def _forms(name: str) -> tuple[str, ...]:
+    """Returns what two names must share one of to mean one file, strictest first."""
+    path = _path(name)
+    return str(path), _folded(str(path)), path.name, _folded(path.name)
 
 
 class _Parts:
@@ -145,10 +148,14 @@ class _Parts:
 
     def __init__(self, name: str):
         path = _path(name)
-        self.stem = tuple(words(path.stem))
-        self.plain = tuple(words(re.sub(r"(rcm)\d+(?:[._]\d+)?", r"\1", path.stem, flags=re.IGNORECASE)))
-        self.folder = tuple(words(str(path.parent)))
+        self.stem = words(path.stem)
+        plain = _RCM.sub(r"\1", path.stem)
+        self.plain = self.stem if plain == path.stem else words(plain)
+        self.folder = words(str(path.parent))
         self.suffix = path.suffix.casefold()
+
+
+_RCM = re.compile(r"(rcm)\d+(?:[._]\d+)?", re.IGNORECASE)
 
 
 class _Listing:
@@ -159,12 +166,11 @@ class _Listing:
 
     @cached_property
     def forms(self) -> list[dict[str, list[str]]]:
-        """The names by each of `_FORMS`."""
-        tables: list[dict[str, list[str]]] = []
-        for form in _FORMS:
-            tables.append({})
-            for name in self.names:
-                tables[-1].setdefault(form(name), []).append(name)
+        """The names by each of their forms."""
+        tables: list[dict[str, list[str]]] = [{}, {}, {}, {}]
+        for name in self.names:
+            for table, form in zip(tables, _forms(name), strict=True):
+                table.setdefault(form, []).append(name)
         return tables
 
     @cached_property
@@ -172,21 +178,23 @@ class _Listing:
         """The words of each name."""
         return {name: _Parts(name) for name in self.names}
 
+    @cached_property
+    def stems(self) -> dict[str, list[str]]:
+        """The words of each name without its folders."""
+        return {name: words(_path(name).stem) for name in self.names}
+
     def nearest(self, wanted: str, expert: Expert | None) -> list[str]:
         """Returns the few names that share the most words with one that is none of them."""
         asked = set(words(_path(wanted).stem))
-        allowed = [name for name in self.names if _is_for(expert, name)]
-        return nlargest(_COMPARED, allowed, key=lambda name: len(asked.intersection(self.parts[name].stem)))
+        shared = {name: len(asked.intersection(stem)) for name, stem in self.stems.items()}
+        close = nlargest(2 * _COMPARED, self.names, key=shared.__getitem__)
+        return [name for name in close if expert is None or expert_of(name) in (expert, None)][:_COMPARED]
 
 
 # What is kept comes from ComfyUI's own lists of files, never from a name that somebody asks for.
 @lru_cache(maxsize=8)
 def _listing(names: tuple[str, ...]) -> _Listing:
     return _Listing(names)
-
-
-def _is_for(expert: Expert | None, name: str) -> bool:
-    return expert is None or expert_of(name) in (expert, None)
 
 
 def _not_found(name: str, available: Sequence[str], folder: str) -> str:
