@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import urllib.parse
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -71,16 +72,24 @@ class Stranger:
     def post(self, prompt):
         return self.send("POST", "/prompt", json.dumps({"prompt": prompt}))
 
-    def wait_because_of_us(self, prompt, waited):
-        """Returns how much longer the other client waits for a prompt of ours than for the same without us.
+    def question(self, question):
+        return self.send("GET", f"/wan22_turbo/{question}")
 
-        On a busy machine anything may take long once: what counts is the least of a few tries.
-        """
-        for _ in range(4):
-            if waited <= WAIT:
-                return waited
-            waited = min(waited, self.post(prompt)[2] - self.post(hostile.without_us(prompt))[2])
-        return waited
+
+def because_of_us(waited, ours, others):
+    """Returns how much longer the other client waits for us than for the like of ComfyUI's own.
+
+    On a busy machine anything may take long once: what counts is the least of a few tries.
+
+    Args:
+        waited: How long it did.
+        ours: Sends the same again.
+        others: Sends what is like it, without us.
+    """
+    for _ in range(5):
+        if waited > WAIT:
+            waited = min(waited, ours()[2] - others()[2])
+    return waited
 
 
 def prompts(count):
@@ -111,7 +120,8 @@ def test_wrong_prompts_hold_nobody_up_and_show_no_traceback_of_ours(server):
         status, answer, waited = stranger.post(prompt)
         statuses.append(status)
         assert OURS not in answer, seen_around(answer)
-        waits.append(stranger.wait_because_of_us(prompt, waited))
+        again, without = partial(stranger.post, prompt), partial(stranger.post, hostile.without_us(prompt))
+        waits.append(because_of_us(waited, again, without))
     grown = memory(server) - before
     print(  # noqa: T201  # the figures that a long run is made for
         f"{PROMPTS} prompts: longest wait {max(waits):.3f} s, memory {grown / 1e6:+.1f} MB, "
@@ -131,14 +141,16 @@ def test_long_names_in_the_questions_hold_nobody_up(server):
     for number, (route, name) in enumerate(islice(zip(cycle(ROUTES), each_name, strict=False), 60 + PROMPTS)):
         if number == 60:
             before = memory(server)
-        status, answer, waited = stranger.send("GET", "/wan22_turbo/" + route.format(urllib.parse.quote(name)))
+        question = route.format(urllib.parse.quote(name))
+        status, answer, waited = stranger.question(question)
         statuses.append(status)
-        waits.append(waited)
+        again, without = partial(stranger.question, question), partial(stranger.send, "GET", "/object_info/SaveImage")
+        waits.append(because_of_us(waited, again, without))
         assert OURS not in answer
-    status, _, waited = stranger.send("GET", "/wan22_turbo/lora?name=" + "a" * 1_000_000)
+    status, _, _ = stranger.question("lora?name=" + "a" * 1_000_000)
     print(f"{PROMPTS} questions: longest wait {max(waits):.3f} s, memory {(memory(server) - before) / 1e6:+.1f} MB")  # noqa: T201
     assert status == 400
     assert set(statuses) <= {200, 400, 404}
-    assert sorted(waits)[-3] <= WAIT  # a busy machine may hold up one or two
+    assert max(waits) <= WAIT
     assert memory(server) - before < GROWTH
     assert OURS not in said_since(server, start)
