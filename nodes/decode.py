@@ -19,6 +19,7 @@ from ..media.finite import NotFiniteError
 from ..media.mp4 import Mp4Writer, frame_rate
 from ..media.publish import LATENT, publish
 from ..media.resolution import Size
+from .door import Node
 from .meta_batch import check_batches
 from .metadata import notes
 from .progress import say
@@ -44,7 +45,7 @@ from .saving import (
 logger = logging.getLogger(__name__)
 
 
-class DecodeMp4(io.ComfyNode):
+class DecodeMp4(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -23,6 +23,7 @@ from ..hosted.settings import Settings
 from ..media import resize
 from ..media.finite import NotFiniteError, check_pictures
 from ..weights import triggers
+from .door import Node
 from .hosted_wait import Teller, attended
 
 KEEP, STOP = "keep", "stop"
@@ -30,7 +31,7 @@ SHORT, LONG = DURATIONS
 Loras = io.Custom("WAN22TURBO_HOSTED_LORAS")
 
 
-class HostedLora(io.ComfyNode):
+class HostedLora(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -96,7 +97,7 @@ class HostedLora(io.ComfyNode):
         return io.NodeOutput((*earlier, request.Lora(url.strip(), scale, expert, trigger_words)))
 
 
-class Hosted(io.ComfyNode):
+class Hosted(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

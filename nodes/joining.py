@@ -4,9 +4,10 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..media import join
+from .door import Node
 
 
-class JoinClips(io.ComfyNode):
+class JoinClips(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -6,6 +6,7 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ..weights import inspect, loading, pairing
+from .door import Node
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _INSTEAD_OF_GGUF = {
 }
 
 
-class Loader(io.ComfyNode):
+class Loader(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -11,6 +11,7 @@ from comfy_api.latest import io, ui
 
 from ..weights import inspect, loading, lora, lora_facts, pairing, peft, triggers
 from . import loader
+from .door import Node
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ EXPERTS: dict[str, pairing.Expert] = {"lora_high": "high", "lora_low": "low"}
 EMPTY_PROMPT = "Warning: The prompt is empty. Say in a sentence or two what should move, and how."
 
 
-class Lora(io.ComfyNode):
+class Lora(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         files = folder_paths.get_filename_list("loras")

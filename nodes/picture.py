@@ -11,13 +11,14 @@ from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 from ..media import quality, resize, resolution
 from ..media.finite import check_pictures
 from ..media.vae_encode import skip_settled
+from .door import Node
 
 logger = logging.getLogger(__name__)
 
 LATENT_CHANNELS = 16  # of the Wan 2.1 VAE
 
 
-class Resolution(io.ComfyNode):
+class Resolution(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -68,7 +69,7 @@ class Resolution(io.ComfyNode):
         return io.NodeOutput(torch.from_numpy(fitted), *target, report, ui=ui.PreviewText(report))
 
 
-class ImageToVideo(io.ComfyNode):
+class ImageToVideo(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

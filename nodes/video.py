@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..media.codecs import check_available
+from .door import Node
 from .meta_batch import check_batches
 from .saving import (
     Settings,
@@ -28,7 +29,7 @@ from .saving import (
 from .video_file import file_of, save_file
 
 
-class SaveMp4(io.ComfyNode):
+class SaveMp4(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
