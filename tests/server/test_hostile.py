@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pack.tests.toy import hostile
+from pack.tests.toy import hostile_prompts as hostile
 
 pytestmark = pytest.mark.server
 
