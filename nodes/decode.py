@@ -83,6 +83,7 @@ class DecodeMp4(io.ComfyNode):
     ) -> io.NodeOutput:
         samples = latent["samples"]
         samples = samples.unbind()[0] if samples.is_nested else samples  # as ComfyUI's VAE Decode does
+        check_sampled(samples)
         target = next_target(filename_prefix, expected_size(vae, samples))
         saved = target.path.with_suffix(".latent")
         settings, sound = Settings(codec, crf, metadata, encoder), as_audio(audio)
@@ -129,6 +130,19 @@ class _Clip:
             self.writer.__exit__(kind, error, trace)
         elif error is None:
             raise ValueError("A video needs at least one frame, and the VAE made none. Check the latent.")
+
+
+def check_sampled(samples: torch.Tensor) -> None:
+    """Refuses a latent that is as empty as it was made.
+
+    Raises:
+        ValueError: Every number in it is zero.
+    """
+    if not samples.any():
+        raise ValueError(
+            "The latent must come from a sampler, and nothing has sampled this one: every number in it is 0. "
+            "If the sampler is bypassed, select it and press Ctrl+B; else connect the sampler's latent here."
+        )
 
 
 def expected_size(vae: Any, samples: torch.Tensor) -> Size:
