@@ -9,7 +9,9 @@ ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "workflows"
 PICTURES = ROOT / "output" / "screenshots"
 LOCAL, HOSTED = "wan22_turbo_i2v", "wan22_hosted_i2v"
-POSTED = "async () => (await app.graphToPrompt()).output"
+# Without what a newer frontend tells the server of the packs that the nodes are from.
+POSTED = """async () => Object.fromEntries(Object.entries((await app.graphToPrompt()).output)
+    .map(([id, {_meta, ...node}]) => [id, {...node, _meta: {title: _meta.title}}]))"""
 MISSING_MODEL = ", ".join([
     "[data-testid=missing-model-importable-rows] > div",  # 0.30
     "div:has(> div > [data-testid=missing-model-copy-url])",  # 0.26
@@ -183,8 +185,9 @@ def value_of(tab, node, widget):
 
 
 def complaints(tab):
-    """What the console was told of this pack, and of modules that the frontend will take away."""
-    return [text for text in tab.said if "internal module" in text or "inputEl" in text or "wan22" in text.lower()]
+    """What the console was told of this pack, and of modules and fields that the frontend will take away."""
+    leaving = ("internal module", "inputEl", "input.link is", "output.links is", "wan22")
+    return [text for text in tab.said if any(word in text or word in text.lower() for word in leaving)]
 
 
 def saved(tab):
