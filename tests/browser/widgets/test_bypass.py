@@ -5,7 +5,19 @@ import json
 from contextlib import contextmanager
 
 import pytest
-from pack.tests.browser.hands import HOSTED, LOCAL, POSTED, ROOT, bypass, load, look_at, shipped, twin, wait_for_text
+from pack.tests.browser.hands import (
+    HOSTED,
+    LOCAL,
+    POSTED,
+    ROOT,
+    bypass,
+    load,
+    look_at,
+    picture,
+    shipped,
+    twin,
+    wait_for_text,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -157,6 +169,14 @@ def test_what_cannot_run_without_a_node_is_refused(tab, server, name, node):
     assert answer["error"]["message"]
 
 
+def test_a_muted_lora_is_refused(tab, server):
+    """Muting stops what comes after; only bypassing lets it pass."""
+    load(tab, shipped())
+    tab.evaluate(SET_MODE, [["2"], MUTED])
+    status, _ = server.post("/prompt", {"prompt": tab.evaluate(POSTED)})
+    assert status == 400
+
+
 @pytest.mark.parametrize(("name", "node", "reader", "value"), GOES_ON)
 def test_what_goes_on_in_place_of_a_node(tab, name, node, reader, value):
     load(tab, shipped(name))
@@ -181,6 +201,7 @@ def test_a_bypassed_node_says_what_the_run_is_without_it(tab, name, node):
         tab.evaluate("() => app.queuePrompt(0)")
         wait_for_text(tab, node, SAID[node])
         look_at(tab, node)
+        picture(tab, f"bypassed_{node}")
         tab.evaluate("type => { for (const node of app.graph.nodes) if (node.type === type) node.mode = 0; }", node)
         tab.evaluate("() => app.queuePrompt(0)")
         tab.wait_for_function(
