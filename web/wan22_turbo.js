@@ -24,7 +24,7 @@ const LIVE = {
 // What a run is without a node that is bypassed, where ComfyUI reports success all the same.
 const WITHOUT = {
   Wan22Turbo_Sampler: "Bypassed: the latent goes on as it came, and nothing samples it.",
-  Wan22Turbo_JoinClips: "Bypassed: the first clip goes on alone, without its continuation.",
+  Wan22Turbo_JoinClips: "Bypassed: only the first clip goes on.",
   Wan22Turbo_Resolution: "Bypassed: the picture goes on in its own size.",
 };
 

@@ -154,7 +154,7 @@ GOES_ON = [  # graph, node, who reads it, and what that then reads
 ]
 SAID = {
     SAMPLER: "Bypassed: the latent goes on as it came",
-    JOIN: "Bypassed: the first clip goes on alone",
+    JOIN: "Bypassed: only the first clip goes on",
     FIT: "Bypassed: the picture goes on in its own size.",
 }
 BYPASS = "type => { for (const node of app.graph.nodes) if (node.type === type) node.mode = 4; }"
