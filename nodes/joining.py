@@ -34,4 +34,6 @@ class JoinClips(io.ComfyNode):
     def execute(cls, first: torch.Tensor, second: torch.Tensor, match_colours: bool) -> io.NodeOutput:
         frames, seam = join.join(first, second, match_colours)
         report = join.describe(len(first), len(second), seam, match_colours)
+        note = join.note_on_channels(first, second)
+        report = f"{report}\n{note}" if note else report
         return io.NodeOutput(frames, report, ui=ui.PreviewText(report))

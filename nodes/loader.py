@@ -95,6 +95,8 @@ class Loader(io.ComfyNode):
         notes = inspect.check_files(high_path, low_path, clip_path, vae_path)
         for note in notes:
             logger.warning(note)
+        for path in dict.fromkeys((high_path, low_path, clip_path)):  # before the first of them takes its minutes
+            loading.check_numbers(path)
         high = loading.load_expert(high_path, weight_dtype)
         low = high if low_path == high_path else loading.load_expert(low_path, weight_dtype)
         loaded = high, low, loading.load_text_encoder(clip_path), loading.load_vae(vae_path)

@@ -19,19 +19,20 @@ pack.__path__ = [str(ROOT)]
 sys.modules["pack"] = pack
 
 from pack.media.mp4 import Mp4Writer  # noqa: E402
+from pack.media.publish import NextName, Place  # noqa: E402
 from pack.media.resolution import Size  # noqa: E402
 
 FRAMES = 12
 
 
 def write_clips(folder: Path) -> None:
-    """Replaces one clip and adds others, for ever."""
+    """Adds clips to a series and others beside it, for ever."""
     frame = np.random.default_rng(os.getpid()).random((96, 128, 3), dtype=np.float32)
     count = 0
     while True:
         count += 1
-        for name in ("clip.mp4", f"{os.getpid()}-{count}.mp4"):
-            with Mp4Writer(folder / name, Size(128, 96), metadata={"workflow": "x" * 10_000}) as video:
+        for place in (NextName(folder, "clip", ".mp4"), Place(folder / f"{os.getpid()}-{count}.mp4")):
+            with Mp4Writer(place, Size(128, 96), metadata={"workflow": "x" * 10_000}) as video:
                 for shift in range(FRAMES):
                     video.write(np.roll(frame, shift, axis=1))
 
