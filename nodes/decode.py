@@ -116,6 +116,7 @@ class DecodeMp4(Node):
     ) -> io.NodeOutput:
         samples = latent["samples"]
         samples = samples.unbind()[0] if samples.is_nested else samples  # as ComfyUI's VAE Decode does
+        check_sampled(samples)
         settings = Settings(codec, crf, metadata, encoder)
         # The latent comes first: whatever fails from here on, it is on the disk.
         target, kept, problem = keep(samples, vae, filename_prefix, latent_notes(metadata, cls.hidden))
@@ -178,6 +179,19 @@ class _Clip:
             self.writer.__exit__(kind, error, trace)
         elif error is None:
             raise ValueError("A video needs at least one frame, and the VAE made none. Check the latent.")
+
+
+def check_sampled(samples: torch.Tensor) -> None:
+    """Refuses a latent that is as empty as it was made.
+
+    Raises:
+        ValueError: Every number in it is zero.
+    """
+    if not samples.any():
+        raise ValueError(
+            "The latent must come from a sampler, and nothing has sampled this one: every number in it is 0. "
+            "If the sampler is bypassed, select it and press Ctrl+B; else connect the sampler's latent here."
+        )
 
 
 def decode(vae: Any, samples: torch.Tensor, clip: _Clip) -> None:

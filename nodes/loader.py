@@ -19,7 +19,9 @@ FOLDERS = {
 }
 EXPERTS: dict[str, pairing.Expert] = {"high_noise": "high", "low_noise": "low"}
 
-_LOAD_GGUF = "Load it with a GGUF loader node, and connect its MODEL to the sampler."
+_LOAD_GGUF = (
+    "Load it with a GGUF loader node, and connect its MODEL where this node's went: to Load LoRA, else the sampler."
+)
 _INSTEAD_OF_GGUF = {
     "high_noise": _LOAD_GGUF,
     "low_noise": _LOAD_GGUF,

@@ -225,7 +225,7 @@ def test_a_gguf_file_is_named_with_the_node_for_it(models):
     answer = Loader.validate_inputs(**{**FILES, "high_noise": "wan\\Wan2.2-I2V-A14B-HighNoise-Q4_K_M.GGUF"})
     assert answer == (
         "high_noise: 'Wan2.2-I2V-A14B-HighNoise-Q4_K_M.GGUF' is a GGUF file, which this node does not read. "
-        "Load it with a GGUF loader node, and connect its MODEL to the sampler."
+        "Load it with a GGUF loader node, and connect its MODEL where this node's went: to Load LoRA, else the sampler."
     )
 
 
