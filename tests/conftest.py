@@ -3,6 +3,7 @@
 The root __init__ is not run: it imports ComfyUI, and unit tests must not need it.
 """
 
+import signal
 import sys
 import types
 from collections.abc import Iterator
@@ -24,6 +25,15 @@ sys.modules["pack"] = pack
 # `python -m pytest` puts the checkout on the path, where its nodes/ would hide ComfyUI's module of that name.
 sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
 sys.path.append(str(ROOT / "tools"))  # last, so that it hides nothing
+
+
+def pytest_configure() -> None:
+    """Lets the processes that tests start hear Ctrl-C, also where this one was told to ignore it, as by `make test &`.
+
+    A signal that is ignored stays so in children; one that is handled does not. Here it goes on meaning nothing.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
