@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from comfy_server import ROOT, ComfyServer, place_photograph, tiny_models
-from find_browser import ARGUMENTS, ensure_browser, frontend
+from find_browser import ARGUMENTS, ensure_browser, frontend, settle
 from PIL import Image
 
 GRAPHS = ROOT / "workflows"
@@ -53,12 +53,12 @@ def main(prefix: str = "") -> None:
 def write_files(page, path: Path) -> None:
     """Writes the twin and the thumbnail of one graph."""
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
-    page.wait_for_timeout(1500)  # the frontend lays widgets out and loads the picture
+    settle(page)  # the frontend lays widgets out and loads the picture
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
     twin = path.parent / "api" / path.name
     twin.write_text(json.dumps(prompt, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     clip = page.evaluate(FIT)
-    page.wait_for_timeout(700)
+    settle(page)
     shown = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
     save_at(path.with_suffix(".jpg"), shown, WIDTH)
     name, picture, width = README_PICTURE

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from find_browser import frontend
+from find_browser import frontend, settle
 from pack.tests.browser.conftest import listen
 
 pytestmark = pytest.mark.browser
@@ -60,7 +60,7 @@ class Opened:
 def open_graph(page, path):
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
     page.wait_for_function("count => app.graph.nodes.length === count", arg=len(nodes_in(path)))
-    page.wait_for_timeout(500)  # the frontend lays widgets out after loading
+    settle(page)  # the frontend lays widgets out after loading
 
 
 def nodes_in(path):
@@ -107,7 +107,7 @@ def look_at_all(page):
     right, bottom = (max(group[at] + group[size] for group in groups) for at, size in (("x", "width"), ("y", "height")))
     page.set_viewport_size({"width": round(right - left) + LEFT + MARGIN, "height": round(bottom - top) + TOP + MARGIN})
     page.evaluate(FULL_SIZE, [LEFT - left, TOP - top])
-    page.wait_for_timeout(1000)
+    settle(page)
 
 
 def test_there_are_graphs():

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from pack.tests.browser.hands import reload
+from find_browser import settle
 
 pytestmark = pytest.mark.browser
 
@@ -36,16 +36,22 @@ DRAFT = """() => {
 }"""
 
 
-@pytest.fixture
-def run(page, server):
-    """What the frontend was told while it ran the graph at draft size."""
+@pytest.fixture(scope="module")
+def previews(server):
+    """A server whose frontend asks for previews."""
     server.set_setting("Comfy.Execution.PreviewMethod", "latent2rgb")
-    reload(page)
+    yield server
+    server.set_setting("Comfy.Execution.PreviewMethod", "default")
+
+
+@pytest.fixture
+def run(previews, page):
+    """What the frontend was told while it ran the graph at draft size."""
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(GRAPH.read_text(encoding="utf-8")))
     page.evaluate(DRAFT)
     page.evaluate(WATCH)
     page.evaluate("() => app.queuePrompt(0)")
-    page.wait_for_function("() => window.seen.ended !== null", timeout=180_000)
+    page.wait_for_function("() => window.seen.ended !== null")
     return page.evaluate("() => window.seen")
 
 
@@ -66,6 +72,7 @@ def test_a_run_shows_its_steps_an_animated_preview_and_the_clip(page, run):
     assert "2 high + 2 low | .9950 .9338 | .8529 .6090" in shown
     # The clip plays in the node, from the file that was saved.
     page.wait_for_function("() => [...document.querySelectorAll('video')].some(v => v.src.includes('wan22-turbo'))")
-    page.wait_for_timeout(1500)
+    page.wait_for_function("() => [...document.querySelectorAll('video')].some(v => v.readyState >= 2)")
+    settle(page)
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / "after_a_run.png")

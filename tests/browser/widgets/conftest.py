@@ -2,7 +2,7 @@
 
 import pytest
 from comfy_server import ComfyServer, tiny_models
-from find_browser import frontend
+from find_browser import frontend, settle
 from pack.tests.browser.hands import complaints
 from pack.tests.toy import models as toy
 from PIL import Image
@@ -10,12 +10,13 @@ from safetensors.torch import save_file
 
 KEY = "wavespeed-secret-5"
 STYLE = "style_high_noise.safetensors"
+NARROW = "narrow.png"  # at 240p it has a fifth of the pixels, so that a run is quick
 ROTATE = 0x0112  # EXIF: orientation
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """A ComfyUI that may use hosted models, with a key for one of them, a pair of LoRAs and two pictures."""
+    """A ComfyUI that may use hosted models, with a key for one of them, a pair of LoRAs and three pictures."""
     base = tmp_path_factory.mktemp("widgets")
     tiny_models(base / "models")
     metadata = {"modelspec.trigger_phrase": "wtrclr (soft)", "ss_base_model_version": "wan22_14b"}
@@ -23,6 +24,7 @@ def server(tmp_path_factory):
         save_file(toy.lora(seed, rank=64), base / "models" / "loras" / name, metadata)
     (base / "input").mkdir()
     Image.new("RGB", (451, 300), "teal").save(base / "input" / "example.png")
+    Image.new("RGB", (451, 54), "teal").save(base / "input" / NARROW)
     exif = Image.Exif()
     exif[ROTATE] = 6  # a phone held upright
     Image.new("RGB", (640, 480), "teal").save(base / "input" / "upright.jpg", exif=exif)
@@ -36,7 +38,7 @@ def tab(browser, server, request):
     server.set_setting("Comfy.VueNodes.Enabled", request.param)
     with frontend(browser, server, listen) as tab:
         tab.nodes_2 = request.param
-        tab.wait_for_timeout(1000)
+        settle(tab)
         yield tab
     assert complaints(tab) == []
 
