@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 from pathlib import Path
 
@@ -79,7 +78,7 @@ def test_ctrl_c_ends_the_demo_and_its_comfyui_without_waiting_for_it(environment
             assert line, said
             said += line
         os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to both
-        rest, _ = process.communicate(timeout=45)
+        rest, _ = process.communicate(timeout=180)
     assert process.returncode == 130
     assert rest.endswith("\nStopped.\n")
     assert "does not answer" not in rest
@@ -100,6 +99,5 @@ def test_serve_prints_its_address_and_ends_with_its_server_when_asked(environmen
         assert DIRECT.open(f"{address}/system_stats", timeout=10).status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-    time.sleep(0.1)
     with pytest.raises(urllib.error.URLError):
         DIRECT.open(f"{address}/system_stats", timeout=10)
