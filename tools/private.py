@@ -1,50 +1,18 @@
-"""What counts as private in a text and under a name: keys, paths, where somebody was, and words that they wrote."""
+"""What counts as private in a text and under a name: keys, people, machines, paths, and words that they wrote."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
+from urllib.parse import unquote
 
-HIDDEN = "***"
+from private_keys import HIDDEN, is_hash_place, is_key_name, keys, snake
+from private_people import told
 
-# Keys, by the prefixes of Hugging Face, GitHub, GitLab, OpenAI, WaveSpeed, Replicate, Slack, Groq, NVIDIA, Perplexity,
-# RunPod, ElevenLabs, Amazon and Google; eyJ begins a JSON Web Token; fal's keys are a UUID, a colon and hexadecimal
-# digits.
-_TOKEN = r"[\w.~+/=-]"
-_NO_WORD = rf"(?={_TOKEN}*\d|{_TOKEN}{{20}})"  # else "bearer standing" were a key
-_KEYS = re.compile(
-    r"\b(?-i:sk-|hf_|gh[pousr]_|github_pat_|glpat-|wsk_|r8_|xox[abeprs]-|gsk_|nvapi-|pplx-|rpa_)"
-    r"(?=[\w-]*\d|[\w-]{20})[\w-]{8,}(?![\w-]|\.[A-Za-z])"  # but hf_wan22_high.safetensors is a file
-    r"|\b(?-i:sk_)(?:[a-z]{1,8}_)?(?=[a-z]*\d)[0-9a-z]{16,}(?![\w-]|\.[a-z])"  # sk_wan22_turbo is none
-    r"|\b(?-i:A[KS]IA)[0-9A-Z]{12,}|\b(?-i:AIza)[\w-]{20,}|\b(?-i:eyJ)[\w-]{4,}\.[\w-]{4,}\.[\w-]*"
-    rf"|\bbearer\s+{_NO_WORD}{_TOKEN}{{8,}}"
-    r"|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}:[0-9a-f]{16,}\b"
-    r"|(?<=[?&#])[\w-]*(?:token|key|signature|sig|credential|secret|password|auth)=(?!\*\*\*)[^&#\s\"'<>]+"
-    r"|(?<=://)[^\s\"'<>/?#@*]+@",
-    re.IGNORECASE,
-)
-_SECRET = (
-    r"(?:api|access|auth|secret|private|fal|hf|openai|wavespeed|replicate|google|runpod|civitai)[_-]?(?:key|token)"
-)
-_SCHEME = r"(?:(?:basic|bearer|token|key)[ ]+)?"
-_VALUE = rf"(?!{_SCHEME}\*\*\*|your|xxx|\.\.\.|none\b|null\b){_SCHEME}[^\s\"'<>,;&]+"
-_ASSIGNED = re.compile(  # password=x, api_key: x; after a word that is also said of other things, only what is no word
-    rf"(?<![\w?&#-])((?:[\w-]*(?:{_SECRET}|client[_-]?secret|password|passwd)[\"']?[ \t]*[:=]"
-    r"|(?:[\w-]*[_-])?(?:token|secret|auth|authorization)[\"']?=)[ \t]*[\"']?"
-    r"|authorization[\"']?[ \t]*[:=][ \t]*[\"']?(?=(?:basic|bearer|token|key)[ ])"
-    rf"|(?:api key|token|secret|auth|authorization)[\"']?[ \t]*[:=][ \t]*[\"']?"
-    rf"(?={_SCHEME}{_NO_WORD}{_TOKEN}{{8}}))({_VALUE})",
-    re.IGNORECASE,
-)
-_HEX = re.compile(  # not within a file's name or an address, where hashes stand
-    r"(?<![\w/.:=@\\-])(?=[0-9a-f]*\d)(?=\d*[a-f])[0-9a-f]{32,}(?![\w/\\-]|\.\w)", re.IGNORECASE
-)
-_HASH = r"(?:hash(?:es)?|sha-?\d*|md5|blake\w*|crc\d*|digest|checksum|fingerprint|commit|revision)"
-_HASH_PLACES = re.compile(rf"(?:^|_)(?:{_HASH}|versions|is_changed)(?:_|$)|(?:^|_)(?:id|uuid|ver|version|rev|etag)$")
-_HASH_BEFORE = re.compile(rf"\b{_HASH}\W{{0,3}}$", re.IGNORECASE)
-_KEY_NAMES = re.compile(
-    rf"(?:^|_)(?:{_SECRET}|api_?keys|\w*token|auth|secret|pass(?:word|wd|phrase)"
-    r"|authorization|credentials?)(?:_?\d+|_(?:value|header|string|id))?$"
-)
+__all__ = ["HIDDEN", "Finding", "Tell", "clean_text", "is_fact", "is_key_name", "is_own_title", "is_written"]
+
+# A file within a text, and words with escapes such as %2F.
+_DATA = re.compile(r"data:[\w/.+-]*;base64,[A-Za-z0-9+/=\s]+|(?<![\w/+])[A-Za-z0-9+/]{2000,}={0,2}")
+_ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 # Paths.
 _FOLDERS = (
@@ -66,15 +34,6 @@ _PATHS = re.compile(  # first /Users/Ada Lovelace, which ends with the name
 )
 _WHOLE_PATH = re.compile(rf"{_ROOTS}(?:{_LETTER}|[ \t\\/])*")
 _HOME = re.compile(r".*[\\/](?:home|Users|run[\\/]media)[\\/][^\\/]+[\\/]?")
-
-# Latitude and longitude: in ISO 6709, as in a phone's clip, or in XMP.
-_POSITION = re.compile(
-    r"(?<![\w.)\]])[+-](?:[0-8]\d|90)\.\d{3,}[+-](?:0\d|1[0-7])\d\.\d{3,}"
-    r"(?:[+-]\d+(?:\.\d+)?)?(?:CRS\w+)?(?:/|(?![\w+-]|\.\d))"
-    r"|(?<=GPS)((?:Dest)?(?:Latitude|Longitude)\W{1,3})\d[\d.,]*[NSEW]?"
-)
-_POSITION_NAMES = re.compile(r"(?:^|_)(?:location(?:_[a-z]{3})?|iso6709)$")
-_NUMBERS = re.compile(r"[+-]\d+(?:\.\d*)?[+-]\d.*")
 
 # Words that somebody wrote.
 _WRITTEN_NAMES = re.compile(
@@ -123,15 +82,10 @@ class Finding(NamedTuple):
 Tell = Callable[[Finding], object]
 
 
-def is_key_name(name: str) -> bool:
-    """Says whether a key, a token or a password stands under a name: api_key, authToken, X-API-Key."""
-    return _KEY_NAMES.search(_snake(name)) is not None
-
-
 def is_written(text: str, name: str) -> bool:
     """Says whether somebody wrote a text: by the name it stands under, or as no file, address or option would look."""
     text = text.strip()
-    named = _WRITTEN_NAMES.search(_snake(name)) is not None
+    named = _WRITTEN_NAMES.search(snake(name)) is not None
     if not re.search(r"[^\W\d_]", text) or (_FILE.fullmatch(text) and not (named and " " in text)):
         return False
     return named or not (_CHOICE.fullmatch(text) or _WHOLE_PATH.fullmatch(text))
@@ -139,7 +93,7 @@ def is_written(text: str, name: str) -> bool:
 
 def is_fact(name: str) -> bool:
     """Says whether a name in a file's metadata is that of a fact, which no person wrote: its encoder, its date."""
-    return _FACT_NAMES.search(_snake(name)) is not None
+    return _FACT_NAMES.search(snake(name)) is not None
 
 
 def is_own_title(title: str, kind: str) -> bool:
@@ -155,42 +109,57 @@ def is_own_title(title: str, kind: str) -> bool:
 
 
 def clean_text(text: str, tell: Tell, place: str, name: str = "") -> str:
-    """Hides keys and positions on the Earth in a text, and of private paths leaves the file's name."""
+    """Returns a text without what is private in it: keys, people, machines, positions; of paths the file's name stays.
 
-    def hide_key(found: re.Match[str]) -> str:
-        tell(Finding("key", place.lstrip("."), found[0][:4] + HIDDEN))
-        label, equals, _ = found[0].partition("=")
-        if equals and text[found.start() - 1 : found.start()] in ("?", "&", "#"):
-            return label + equals + HIDDEN
-        return HIDDEN + ("@" if found[0].endswith("@") else "")
+    Args:
+        text: Any text.
+        tell: Takes each finding.
+        place: Where the text stands, for the findings.
+        name: What it stands under. Under a hash's name random letters are no key.
+    """
 
-    def hide_value(found: re.Match[str]) -> str:
-        tell(Finding("key", place.lstrip("."), found[1] + HIDDEN))
-        return found[1] + HIDDEN
+    def found(kind: str, shown: str) -> None:
+        tell(Finding(kind, place.lstrip("."), shown))
 
-    def hide_hex(found: re.Match[str]) -> str:
-        if _HASH_BEFORE.search(text[max(0, found.start() - 20) : found.start()]):
-            return found[0]
-        tell(Finding("key", place.lstrip("."), found[0][:4] + HIDDEN))
-        return HIDDEN
+    def hide_path(path: re.Match[str]) -> str:
+        found("path", path[0])
+        return HIDDEN if _HOME.fullmatch(path[0]) else re.split(r"[\\/]", path[0].rstrip("\\/"))[-1]
 
-    def hide_path(found: re.Match[str]) -> str:
-        tell(Finding("path", place.lstrip("."), found[0]))
-        return HIDDEN if _HOME.fullmatch(found[0]) else re.split(r"[\\/]", found[0].rstrip("\\/"))[-1]
-
-    def hide_position(found: re.Match[str]) -> str:
-        tell(Finding("position", place.lstrip("."), HIDDEN))
-        return (found[found.lastindex] if found.lastindex else "") + HIDDEN
-
-    coarse = _NUMBERS.fullmatch(text) if _POSITION_NAMES.search(_snake(name)) else None
-    text = hide_position(coarse) if coarse else _POSITION.sub(hide_position, text)
-    text = _ASSIGNED.sub(hide_value, _KEYS.sub(hide_key, text))
-    if not (_HASH_PLACES.search(_snake(place)) or _HASH_PLACES.search(_snake(name)) or _FILE.fullmatch(name)):
-        text = _HEX.sub(hide_hex, text)
+    under = snake(name)
+    hashes = is_hash_place(snake(place), under) or _FILE.fullmatch(name) is not None
+    if data := _DATA.search(text):
+        found("data", f"{data[0][:20]}{HIDDEN}, {len(text)} letters")
+        text = _DATA.sub(HIDDEN, text)
+    parts = [(key.begin, key.end, "key", key.shown, key.rest) for key in keys(text, hashes)]
+    text = replaced(text, parts, found)
     whole = _WHOLE_PATH.fullmatch(text)  # folders may have spaces, and a path alone in its widget ends where that ends
-    return hide_path(whole) if whole else _PATHS.sub(hide_path, text)
+    text = hide_path(whole) if whole else _PATHS.sub(hide_path, text)
+    parts = [(one.begin, one.end, one.kind, HIDDEN, one.kept + HIDDEN) for one in told(text, under)]
+    text = replaced(text, parts, found)
+    if not _ESCAPED.search(text):
+        return text
+    return "".join(unescaped(word, tell, place, name) for word in re.split(r"(\s+)", text))
 
 
-def _snake(name: str) -> str:
-    """Writes authToken, X-API-Key and "Auth token" as auth_token, x_api_key and auth_token."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9_]+", "_", name).lower()
+def replaced(text: str, parts: Iterable[tuple[int, int, str, str, str]], found: Callable[[str, str], object]) -> str:
+    """Returns a text with parts of it replaced; of parts that overlap, the first takes in the others.
+
+    Args:
+        text: Any text.
+        parts: Of each where it begins and ends, its kind, what is shown of it, and what takes its place.
+        found: Takes the kind, and what is shown.
+    """
+    done, kept = 0, []
+    for begin, end, kind, shown, instead in sorted(parts):
+        if begin >= done:
+            found(kind, shown)
+            kept += [text[done:begin], instead]
+        done = max(done, end)
+    return "".join([*kept, text[done:]])
+
+
+def unescaped(word: str, tell: Tell, place: str, name: str) -> str:
+    """Returns a word with %2F and the like as it is, unless what it stands for tells something private."""
+    plain = unquote(word)
+    shared = plain if plain == word else clean_text(plain, tell, place, name)
+    return word if shared == plain else shared

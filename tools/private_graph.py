@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from private import HIDDEN, Finding, Tell, clean_text, is_key_name, is_own_title, is_written
+from private_people import private_number
 
 NOTES = ("MarkdownNote", "Note")  # written to be read by others
 CONTROLS = ("fixed", "increment", "decrement", "randomize")  # of a seed, in the graph's values but not among the inputs
@@ -63,7 +64,17 @@ class Cleaner(NamedTuple):
             if is_link(value):
                 return value
             return [self.clean(part, f"{place}[{index}]", key, own) for index, part in enumerate(value)]
-        return self.clean_string(value, place, key, own) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return self.clean_string(value, place, key, own)
+        return self.clean_number(value, place, key) if isinstance(value, int | float) else value
+
+    def clean_number(self, value: float, place: str, key: str) -> Any:
+        """Hides a number that is a key, a telephone number or a position by the name that it stands under."""
+        kind = "key" if is_key_name(key) and abs(value) >= 1e5 else private_number(value, key)
+        if not kind:
+            return value
+        self.tell(Finding(kind, place.lstrip("."), HIDDEN))
+        return HIDDEN
 
     def clean_object(self, value: dict[str, Any], place: str, own: bool, of: str = "") -> dict[str, Any]:
         """Cleans an object, in graphs and API prompts a node among others.

@@ -66,7 +66,8 @@ def test_the_copy_of_a_picture_has_its_pixels(tmp_path):
 @pytest.mark.parametrize("letters", ["1 · café", "猫"])
 def test_the_copy_of_a_picture_has_its_letters_in_utf_8(tmp_path, letters, escaped):
     info = PngInfo()
-    info.add_itxt("workflow", json.dumps({"nodes": ["/home/ada/x", letters]}, ensure_ascii=escaped))
+    graph = {"nodes": [{"type": "LoadImage", "widgets_values": ["/home/ada/x", letters]}]}
+    info.add_itxt("workflow", json.dumps(graph, ensure_ascii=escaped))
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
     assert check(tmp_path / "a.png", False, tmp_path / "shared")
     content = (tmp_path / "shared" / "a.png").read_bytes()
@@ -74,14 +75,15 @@ def test_the_copy_of_a_picture_has_its_letters_in_utf_8(tmp_path, letters, escap
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_the_copy_of_a_clip_has_its_packets_and_opens_as_its_graph(tmp_path, codec):
+def test_the_copy_of_a_clip_has_its_pictures_and_opens_as_its_graph(tmp_path, codec):
     write_mp4(tmp_path / "a.mp4", codec)
     check(tmp_path / "a.mp4", False, tmp_path / "shared")
     clips = []
     for path in (tmp_path / "a.mp4", tmp_path / "shared" / "a.mp4"):
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            clips.append((container.duration, [bytes(packet) for packet in container.demux(stream)]))
+            frames = [(frame.pts, frame.to_ndarray().tobytes()) for frame in container.decode(stream)]
+            clips.append((container.duration, stream.average_rate, frames))
             assert json.loads(container.metadata["workflow"])["nodes"][3]["widgets_values"] == [WORDS]
             assert stream.codec_context.colorspace == 1  # BT.709
             assert stream.codec_context.codec_tag == CODECS[codec].tag  # else QuickTime does not play H.265
@@ -89,11 +91,40 @@ def test_the_copy_of_a_clip_has_its_packets_and_opens_as_its_graph(tmp_path, cod
     assert (tmp_path / "shared" / "a.mp4").read_bytes().index(b"moov") < 100  # it still starts at once
 
 
-def test_a_file_without_anything_private_is_copied_byte_by_byte(tmp_path):
+def test_a_file_without_anything_private_is_made_anew_all_the_same(tmp_path):
     path = tmp_path / "b.json"
     path.write_text(json.dumps(PROMPT, indent=7), encoding="utf-8")
     assert check(path, False, tmp_path / "shared") == []
-    assert (tmp_path / "shared" / "b.json").read_bytes() == path.read_bytes()
+    assert json.loads((tmp_path / "shared" / "b.json").read_text(encoding="utf-8")) == PROMPT
+
+
+def test_of_what_is_no_graph_no_copy_is_made(tmp_path, capsys):
+    (tmp_path / "b.json").write_text('{"file": "cat.png"}', encoding="utf-8")
+    assert main([str(tmp_path / "b.json"), "--strip-to", str(tmp_path / "shared")]) == 2
+    assert (
+        "A copy is made of what ComfyUI needs of a graph or an API prompt; b.json is neither" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "shared").exists()
+
+
+def test_entries_with_the_same_name_are_told_of(tmp_path):
+    text = '{"nodes": [{"title": "hf_0123456789abcdef", "title": "A"}]}'
+    (tmp_path / "b.json").write_text(text, encoding="utf-8")
+    (found,) = check(tmp_path / "b.json", False, tmp_path / "shared")
+    assert found.kind == "data"
+    assert "hf_0" not in (tmp_path / "shared" / "b.json").read_text(encoding="utf-8")
+
+
+def test_the_report_lists_what_a_copy_leaves_out(tmp_path, capsys):
+    graph = {"nodes": [{"type": "A", "unknown": 1}], "extra": {"ds": {"scale": 1}, "mine": "x"}, "mine": 2}
+    (tmp_path / "g.json").write_text(json.dumps(graph), encoding="utf-8")
+    assert main([str(tmp_path / "g.json")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "g.json: nothing private",
+        "  a copy leaves out nodes[0].unknown",
+        "  a copy leaves out extra.mine",
+        "  a copy leaves out mine",
+    ]
 
 
 def test_a_copy_lacks_what_comfyui_notes_of_a_nodes_inputs_even_if_it_tells_nothing_private(tmp_path):

@@ -1,0 +1,286 @@
+"""Clips, pictures and graphs with a canary in one of the many places where a file can hold what nobody looks at."""
+
+import json
+import struct
+import zlib
+from fractions import Fraction
+from io import BytesIO
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+CANARY = "hf_canary0123456789abcdef"
+WORDS = "the canary of Ada"  # known for private by nothing but its place
+GRAPH = {"nodes": [{"id": 1, "type": "LoadImage", "pos": [0, 0], "widgets_values": ["cat.png"]}], "links": []}
+
+
+# Clips.
+def clip(codec: str = "libx264", **told: str) -> bytes:
+    """Returns an MP4 of three frames that opens as a graph; its boxes end with moov, so that more may stand in that."""
+    file = BytesIO()
+    with av.open(file, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as container:
+        stream = container.add_stream(codec, rate=16)
+        stream.width = stream.height = 64
+        container.metadata.update({"workflow": json.dumps(GRAPH), **told})
+        for level in (40, 120, 200):
+            picture = np.full((64, 64, 3), level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content) + 8) + kind + content
+
+
+def into(content: bytes, path: str, added: bytes) -> bytes:
+    """Returns a clip with something added at the end of a box, such as "moov.udta.meta"."""
+    name, _, rest = path.partition(".")
+    at = 0
+    while at < len(content):
+        size, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        if kind == name.encode():
+            head = 12 if kind == b"meta" else 8
+            inner = content[at + head : at + size]
+            inner = into(inner, rest, added) if rest else inner + added
+            grown = struct.pack(">I", head + len(inner)) + content[at + 4 : at + head] + inner
+            return content[:at] + grown + content[at + size :]
+        at += size
+    raise AssertionError(f"no box {path}")
+
+
+def with_units(codec: str, unit: bytes) -> bytes:
+    """Returns a clip with a unit of its own before the first picture: an SEI, or an OBU of AV1 behind it."""
+    source, target = av.open(BytesIO(clip(codec))), BytesIO()
+    with source, av.open(target, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as container:
+        stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
+        container.metadata.update({"workflow": json.dumps(GRAPH)})
+        for index, packet in enumerate(source.demux(video=0)):
+            if packet.dts is None:
+                continue
+            data = bytes(packet)
+            if index == 0:
+                data = data + unit if codec == "libsvtav1" else struct.pack(">I", len(unit)) + unit + data
+            made = av.Packet(data)
+            made.pts, made.dts, made.duration, made.time_base = (
+                packet.pts,
+                packet.dts,
+                packet.duration,
+                packet.time_base,
+            )
+            made.is_keyframe, made.stream = packet.is_keyframe, stream
+            container.mux(made)
+    return target.getvalue()
+
+
+def with_data() -> bytes:
+    """Returns a clip with a stream of data that is the canary."""
+    file = BytesIO()
+    with av.open(file, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as container:
+        stream = container.add_stream("libx264", rate=16)
+        stream.width = stream.height = 64
+        container.metadata.update({"workflow": json.dumps(GRAPH)})
+        data: Any = container.add_data_stream("bin_data")
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        packet = av.Packet(CANARY.encode())
+        packet.pts, packet.dts, packet.time_base, packet.stream = 0, 0, Fraction(1, 16), data
+        container.mux(packet)
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def cover() -> bytes:
+    """Returns a JPEG with the canary as its comment, in the box that covers are in."""
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", comment=CANARY)
+    return box(b"covr", box(b"data", struct.pack(">II", 13, 0) + file.getvalue()))
+
+
+def clips() -> dict[str, Any]:
+    """Returns what makes a clip, by the place of the canary in it."""
+    secret, uuid = CANARY.encode(), bytes(range(16))
+    sei = b"\x06\x05" + bytes([16 + len(secret)]) + uuid + secret + b"\x80"  # user_data_unregistered
+    obu = bytes([5 << 3 | 2, 2 + len(secret) + 1, 4, 0xB5]) + secret + b"\x80"  # metadata, ITU-T T.35
+    hevc = b"\x4e\x01\x05" + bytes([16 + len(secret)]) + uuid + secret + b"\x80"
+    return {
+        "uuid at the end": lambda: clip() + box(b"uuid", uuid + secret),
+        "XMP": lambda: clip() + box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + b"<x>" + secret),
+        "free": lambda: clip() + box(b"free", secret),
+        "skip": lambda: clip() + box(b"skip", secret),
+        "wide": lambda: clip() + box(b"wide", secret),
+        "behind the last box": lambda: clip() + secret,
+        "zeros and more behind": lambda: clip() + bytes(64) + secret,
+        "in UTF-16": lambda: clip() + box(b"free", CANARY.encode("utf-16-le")),
+        "an unknown box": lambda: clip() + box(b"abcd", secret),
+        "emsg": lambda: clip() + box(b"emsg", bytes(4) + secret),
+        "moov": lambda: into(clip(), "moov", box(b"abcd", secret)),
+        "moov.uuid": lambda: into(clip(), "moov", box(b"uuid", uuid + secret)),
+        "moov.udta": lambda: into(clip(), "moov.udta", box(b"abcd", secret)),
+        "moov.udta, QuickTime's name": lambda: into(clip(), "moov.udta", box(b"\xa9nam", b"\0\x19\0\0" + secret)),
+        "moov.trak": lambda: into(clip(), "moov.trak", box(b"abcd", secret)),
+        "moov.trak.udta": lambda: into(clip(), "moov.trak", box(b"udta", box(b"name", secret))),
+        "moov.trak.mdia": lambda: into(clip(), "moov.trak.mdia", box(b"abcd", secret)),
+        "moov.udta.meta": lambda: into(clip(), "moov.udta.meta", box(b"xml ", bytes(4) + secret)),
+        "moov.udta.meta.ilst": lambda: into(
+            clip(), "moov.udta.meta.ilst", box(b"----", box(b"data", bytes(8) + b"\1\2" + secret))
+        ),
+        "the name of a track": lambda: clip().replace(b"VideoHandler\0", (secret + bytes(13))[:13]),
+        "the name of the compressor": lambda: named_compressor(secret),
+        "mdat, beside its samples": lambda: with_gap(secret),
+        "title": lambda: clip(title=CANARY),
+        "comment": lambda: clip(comment=CANARY),
+        "an unknown key": lambda: clip(mine=CANARY),
+        "another key's name": lambda: clip(**{CANARY: "1"}),
+        "SEI of H.264": lambda: with_units("libx264", sei),
+        "SEI of H.265": lambda: with_units("libx265", hevc),
+        "metadata of AV1": lambda: with_units("libsvtav1", obu),
+        "cover": lambda: into(clip(), "moov.udta.meta.ilst", cover()),
+        "a stream of data": with_data,
+    }
+
+
+def named_compressor(secret: bytes) -> bytes:
+    """Returns a clip whose sample entry calls its compressor so: 32 bytes, the first of them the length."""
+    content = bytearray(clip())
+    at = content.index(b"avc1", content.index(b"stsd")) + 4 + 42
+    content[at : at + 32] = bytes([len(secret)]) + secret.ljust(31, b"\0")
+    return bytes(content)
+
+
+def with_gap(secret: bytes) -> bytes:
+    """Returns a clip in whose media data more stands than its samples; moov is last, so nothing else moves."""
+    return into(clip(), "mdat", secret)
+
+
+# Pictures.
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def picture(info: PngInfo | None = None, **options: Any) -> bytes:
+    file = BytesIO()
+    text = info or PngInfo()
+    text.add_text("workflow", json.dumps(GRAPH))
+    pixels = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    Image.fromarray(pixels).save(file, "PNG", pnginfo=text, **options)
+    return file.getvalue()
+
+
+def behind_header(added: bytes) -> bytes:
+    content = picture()
+    return content[:33] + added + content[33:]
+
+
+def with_pixels(change: Any) -> bytes:
+    """Returns a picture whose packed pixels were changed."""
+    content = picture()
+    at = content.index(b"IDAT") - 4
+    size = int.from_bytes(content[at : at + 4], "big")
+    return content[:at] + chunk(b"IDAT", change(content[at + 8 : at + 8 + size])) + content[at + 12 + size :]
+
+
+def text(name: str, value: str, **options: Any) -> bytes:
+    info = PngInfo()
+    info.add_text(name, value, **options)
+    return picture(info)
+
+
+def international(name: str, value: str, **options: Any) -> bytes:
+    info = PngInfo()
+    info.add_itxt(name, value, **options)
+    return picture(info)
+
+
+def pictures() -> dict[str, Any]:
+    """Returns what makes a picture, by the place of the canary in it."""
+    secret = CANARY.encode()
+    exif = Image.Exif()
+    exif[0x010E] = CANARY
+    return {
+        "tEXt": lambda: text("Comment", CANARY),
+        "zTXt": lambda: text("Comment", CANARY, zip=True),
+        "iTXt": lambda: international("Comment", CANARY),
+        "iTXt, packed": lambda: international("Comment", CANARY, zip=True),
+        "the language of iTXt": lambda: international("workflow", json.dumps(GRAPH), lang=CANARY),
+        "the name in its language": lambda: international("workflow", json.dumps(GRAPH), tkey=CANARY),
+        "the name of a text": lambda: text(CANARY, "1"),
+        "an earlier workflow": lambda: text("workflow", CANARY),
+        "XMP": lambda: international("XML:com.adobe.xmp", f"<x>{CANARY}</x>"),
+        "ImageMagick's EXIF": lambda: text("Raw profile type exif", f"\nexif\n {len(secret)}\n{secret.hex()}\n"),
+        "EXIF": lambda: picture(exif=exif),
+        "a colour profile": lambda: behind_header(chunk(b"iCCP", b"x\0\0" + zlib.compress(secret))),
+        "the name of a colour profile": lambda: behind_header(chunk(b"iCCP", secret + b"\0\0" + zlib.compress(b"x"))),
+        "a palette to suggest": lambda: behind_header(chunk(b"sPLT", secret + b"\0\x08")),
+        "a chunk of one's own": lambda: behind_header(chunk(b"adAa", secret)),
+        "a chunk that is too long": lambda: behind_header(chunk(b"pHYs", bytes(9) + secret)),
+        "behind the end": lambda: picture() + secret,
+        "a chunk behind the end": lambda: picture() + chunk(b"tEXt", b"Comment\0" + secret),
+        "behind the packed pixels": lambda: with_pixels(lambda data: data + secret),
+        "behind the last row": lambda: with_pixels(lambda data: zlib.compress(zlib.decompress(data) + secret)),
+    }
+
+
+# Graphs.
+def graphs() -> dict[str, Any]:
+    """Returns a graph, or an API prompt, by the place of the canary in it; the places that a graph does not need."""
+
+    def graph(**more: Any) -> dict[str, Any]:
+        return {**GRAPH, **more}
+
+    def node(**more: Any) -> dict[str, Any]:
+        return graph(nodes=[{**GRAPH["nodes"][0], **more}])
+
+    def slot(**more: Any) -> dict[str, Any]:
+        return node(inputs=[{"name": "image", "type": "IMAGE", "link": None, **more}])
+
+    subgraph = {"id": "1b", "name": "Part", "nodes": [], "inputNode": {"id": -10}, "outputNode": {"id": -20}}
+
+    def part(**more: Any) -> dict[str, Any]:
+        return graph(definitions={"subgraphs": [{**subgraph, **more}]})
+
+    link = {"id": 1, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 0, "type": "IMAGE"}
+    call = {"class_type": "LoadImage", "inputs": {"image": "cat.png"}}
+    return {
+        "the top": graph(mine=WORDS),
+        "the version": graph(version=WORDS),
+        "the counters": graph(state={"lastNodeId": 1, "mine": WORDS}),
+        "the switches": graph(config={"links_ontop": WORDS}),
+        "extra": graph(extra={"mine": WORDS}),
+        "extra, an API prompt": graph(extra={"prompt": {"1": {**call, "inputs": {"text": WORDS}}}}),
+        "the view": graph(extra={"ds": {"scale": 1, "offset": WORDS}}),
+        "definitions": graph(definitions={"mine": WORDS}),
+        "a subgraph": part(mine=WORDS),
+        "a subgraph's edge": part(inputNode={"id": -10, "mine": WORDS}),
+        "a subgraph's extra": part(extra={"mine": WORDS}),
+        "a node": node(mine=WORDS),
+        "a node's place": node(pos=[0, WORDS]),
+        "a node's flags": node(flags={"collapsed": True, "mine": WORDS}),
+        "a node's mode": node(mode=WORDS),
+        "an input": slot(mine=WORDS),
+        "an input's tooltip": slot(tooltip=WORDS),
+        "an input's link": slot(link=WORDS),
+        "an input's widget": slot(widget={"name": "image", "config": WORDS}),
+        "a link": graph(links=[[1, 1, 0, 2, 0, "IMAGE", WORDS]]),
+        "a link of a subgraph": part(links=[{**link, "mine": WORDS}]),
+        "a loose link": graph(floatingLinks=[{**link, "mine": WORDS}]),
+        "a reroute": graph(reroutes=[{"id": 1, "pos": [0, 0], "mine": WORDS}]),
+        "a group": graph(groups=[{"title": "Group", "bounding": [0, 0, 1, 1], "mine": WORDS}]),
+        "a group's size": graph(groups=[{"title": "Group", "bounding": [0, 0, 1, WORDS]}]),
+        "a model": graph(models=[{"name": "a", "url": "https://x.org/a", "directory": "vae", "mine": WORDS}]),
+        "a prompt's node": {"1": {**call, "mine": WORDS}},
+        "a prompt's title": {"1": {**call, "_meta": {"title": "Load Image", "mine": WORDS}}},
+        "ComfyUI's note": {"1": {**call, "is_changed": [WORDS]}},
+    }
+
+
+def interlaced() -> bytes:
+    """Returns an interlaced picture, 11x13 in RGB: seven passes, each as a small picture of its own."""
+    pixels = np.random.default_rng(2).integers(0, 255, (13, 11, 3), dtype=np.uint8)
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    rows = [row.tobytes() for x, y, right, down in passes for row in pixels[y::down, x::right] if len(row)]
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    head = struct.pack(">IIBBBBB", 11, 13, 8, 2, 0, 0, 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")

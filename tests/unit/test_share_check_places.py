@@ -1,0 +1,155 @@
+"""The share check's copies are made of what is allowed: whatever stands elsewhere in a file is in no copy."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from pack.tests.toy import hiding_places
+from pack.tests.toy.hiding_places import CANARY, GRAPH, WORDS
+from pack.tests.toy.private_things import ROOT
+from pack.tests.toy.secrets_of_all_kinds import secrets
+from PIL import Image
+from private import clean_text
+from private_graph import clean
+from share_check import check, check_all, read
+
+CLIPS, PICTURES, GRAPHS = hiding_places.clips(), hiding_places.pictures(), hiding_places.graphs()
+
+
+def frames(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("place", CLIPS)
+def test_a_clip_has_its_secret_in_no_copy(tmp_path, place):
+    (tmp_path / "a.mp4").write_bytes(CLIPS[place]())
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert CANARY.encode() in content or CANARY.encode("utf-16-le") in content or place == "the name of a track"
+    found = check(tmp_path / "a.mp4", False, tmp_path / "shared")
+    assert found or place == "the name of a track"  # which has room for half of it alone
+    copy = (tmp_path / "shared" / "a.mp4").read_bytes()
+    assert b"canary" not in copy
+    assert b"c\0a\0n\0a" not in copy
+    assert frames(tmp_path / "shared" / "a.mp4") == frames(tmp_path / "a.mp4")
+    assert json.loads(read(tmp_path / "shared" / "a.mp4")["workflow"]) == GRAPH
+    assert check(tmp_path / "shared" / "a.mp4", True, None) == []
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+def test_a_clip_without_a_secret_is_nothing_private_and_plays_as_before(tmp_path, codec):
+    (tmp_path / "a.mp4").write_bytes(hiding_places.clip(codec))
+    assert check_all(tmp_path / "a.mp4", True, tmp_path / "shared") == ([], [])
+    assert frames(tmp_path / "shared" / "a.mp4") == frames(tmp_path / "a.mp4")
+    assert b"x26" not in (tmp_path / "shared" / "a.mp4").read_bytes()  # what encoders write of themselves
+    assert check_all(tmp_path / "shared" / "a.mp4", True, tmp_path / "again") == ([], [])
+    assert frames(tmp_path / "again" / "a.mp4") == frames(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("place", PICTURES)
+def test_a_picture_has_its_secret_in_no_copy(tmp_path, place):
+    (tmp_path / "a.png").write_bytes(PICTURES[place]())
+    assert check(tmp_path / "a.png", False, tmp_path / "shared")
+    copy = tmp_path / "shared" / "a.png"
+    assert b"canary" not in copy.read_bytes()
+    assert json.loads(read(copy)["workflow"]) == GRAPH
+    assert check(copy, True, tmp_path / "again") == []
+    assert (tmp_path / "again" / "a.png").read_bytes() == copy.read_bytes()
+    with Image.open(tmp_path / "a.png") as one, Image.open(copy) as other:
+        assert np.array_equal(np.asarray(one), np.asarray(other))
+        assert set(other.info) == {"workflow"}
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_pictures_of_every_kind_keep_their_pixels(tmp_path, mode):
+    pixels = np.random.default_rng(1).integers(0, 255, (13, 11, 4), dtype=np.uint8)
+    picture = Image.fromarray(pixels) if mode != "I;16" else Image.fromarray(pixels[..., 0].astype(np.uint16) * 200)
+    picture = picture if mode == "I;16" else picture.convert(mode)
+    picture.save(tmp_path / "a.png", dpi=(72, 72), **({"transparency": 3} if mode == "P" else {}))
+    assert check(tmp_path / "a.png", True, tmp_path / "shared") == []
+    with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "shared" / "a.png") as other:
+        assert (one.mode, one.info) == (other.mode, other.info)
+        assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_interlaced_and_moving_pictures_keep_their_pixels(tmp_path):
+    frames_of = [Image.fromarray(np.full((9, 7, 3), level, np.uint8)) for level in (10, 90, 200)]
+    frames_of[0].save(tmp_path / "a.png", save_all=True, append_images=frames_of[1:], duration=[40, 80, 120])
+    assert check(tmp_path / "a.png", True, tmp_path / "shared") == []
+    with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "shared" / "a.png") as other:
+        assert one.n_frames == other.n_frames == 3
+        for index in range(3):
+            one.seek(index)
+            other.seek(index)
+            assert one.info == other.info
+            assert np.array_equal(np.asarray(one.convert("RGB")), np.asarray(other.convert("RGB")))
+    interlaced = hiding_places.interlaced()
+    (tmp_path / "b.png").write_bytes(interlaced)
+    assert check(tmp_path / "b.png", True, tmp_path / "shared") == []
+    with Image.open(tmp_path / "b.png") as one, Image.open(tmp_path / "shared" / "b.png") as other:
+        assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+@pytest.mark.parametrize("place", GRAPHS)
+def test_what_comfyui_does_not_need_of_a_graph_is_in_no_copy(tmp_path, place):
+    (tmp_path / "a.json").write_text(json.dumps(GRAPHS[place]), encoding="utf-8")
+    checked = check_all(tmp_path / "a.json", False, tmp_path / "shared")
+    copy = (tmp_path / "shared" / "a.json").read_text(encoding="utf-8")
+    assert WORDS not in copy
+    assert "cat.png" in copy or place == "a node's place"
+    assert checked.left or place == "ComfyUI's note"
+
+
+@pytest.mark.parametrize("place", GRAPHS)
+def test_a_key_is_found_wherever_it_stands_in_a_graph(tmp_path, place):
+    text = json.dumps(GRAPHS[place]).replace(WORDS, CANARY)
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
+    assert [finding.kind for finding in check(tmp_path / "a.json", False, tmp_path / "shared")] == ["key"]
+    assert "canary" not in (tmp_path / "shared" / "a.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", secrets())
+def test_a_secret_of_every_kind_is_known_by_its_looks(kind):
+    secret = secrets()[kind]
+    for form in ("{}", "see {} there", "first line\n{}\nlast line", "({})", '"{}"'):
+        found = []
+        shared = clean_text(form.format(secret), found.append, "")
+        assert found, form
+        assert not any(part in shared for part in (secret, secret[-12:], secret[len(secret) // 2 :])), form
+        assert secret not in str(found)
+
+
+def test_a_number_may_be_a_secret_too():
+    node = {"class_type": "A", "inputs": {"api_key": 12345678, "latitude": 48.85837, "phone": 442079460958, "seed": 5}}
+    hidden = {"api_key": "***", "latitude": "***", "phone": "***", "seed": 5}
+    assert clean({"1": node}, False, lambda _: None)["1"]["inputs"] == hidden
+
+
+SHIPPED = [
+    path for folder in ("workflows", "subgraphs", "tests/data/graphs") for path in (ROOT / folder).rglob("*.json")
+]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_harmless_graph_is_the_same_in_its_copy(tmp_path, path):
+    assert check_all(path, False, tmp_path) == ([], [])
+    assert json.loads((tmp_path / path.name).read_text("utf-8")) == json.loads(path.read_text("utf-8"))
+
+
+def test_of_comfyuis_own_templates_nothing_that_matters_is_lost(tmp_path):
+    spec = find_spec("comfyui_workflow_templates_json") or find_spec("comfyui_workflow_templates")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    files = sorted(Path(spec.submodule_search_locations[0]).rglob("*.json"))
+    graphs = [path for path in files if not path.name.startswith("index") and '"nodes"' in path.read_text("utf-8")]
+    lost = {}
+    for path in graphs[::8]:
+        checked = check_all(path, False, tmp_path)
+        left = {place for place in checked.left if place not in ("extra.prompt", "extra.comfy_fork_version")}
+        if left or any(finding.kind != "key" for finding in checked.found):
+            lost[path.name] = checked
+    assert len(graphs[::8]) >= 30
+    assert lost == {}
