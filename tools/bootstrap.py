@@ -299,6 +299,8 @@ def hand_over(install: Install, arguments: list[str]) -> int:
     os.chdir(ROOT)
     inherited = dict(os.environ) if os.environ.get("COMFYUI_PYTHON") else own_environment()
     environment = {**inherited, "COMFYUI_DIR": str(install.comfyui), "PYTHONUNBUFFERED": "1"}
+    # Many processes import ComfyUI one after another: without bytecode each spends seconds on compiling it anew.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [str(install.python), *arguments]
     if os.name == "posix":
         os.execve(command[0], command, environment)

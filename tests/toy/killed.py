@@ -22,7 +22,7 @@ from pack.media.mp4 import Mp4Writer  # noqa: E402
 from pack.media.resolution import Size  # noqa: E402
 
 FRAMES = 12
-MOST = 4 * FRAMES  # frames before a victim dies
+MOST = 3 * FRAMES  # frames before a victim dies
 
 
 def write_clips(folder: Path, told: int) -> None:
