@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ComfyServer"]:
 
     base = tmp_path_factory.mktemp("comfyui base 小")  # ComfyUI must not mind such a name, so neither may we
     tiny_models(base / "models")
-    place_photograph(base / "input", crop=(0, 120, 451, 174))  # narrow: at 240p, a fifth of the pixels of the whole
+    place_photograph(base / "input", crop=(0, 120, 451, 180))  # narrow: at 240p, a fifth of the pixels of the whole
     with ComfyServer(base, ["--disable-api-nodes"], folder="another-name") as running:
         yield running
 

@@ -51,7 +51,7 @@ SETTLED = """([pictures, patience]) => new Promise((resolve, reject) => {
     requestAnimationFrame(look);
     setTimeout(() => reject(new Error(`It moves on and on, ${window.awaited} answers awaited: ${before}`)), patience);
 })"""
-PICTURES = 20
+PICTURES = 12  # a fifth of a second, longer than the panel waits before it asks anew
 PATIENCE = 120_000  # milliseconds, for whatever a page is waited for: a busy machine takes its time
 READY = """() => window.app?.graph && window.app.canvas && document.querySelector('canvas')
     && LiteGraph.registered_node_types['Wan22Turbo_Sampler'] && LiteGraph.registered_node_types['Wan22Turbo_Lora']"""

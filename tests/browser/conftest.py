@@ -1,6 +1,7 @@
 """ComfyUI's own frontend in a headless Chromium."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from find_browser import ARGUMENTS, ensure_browser, frontend, settle
@@ -9,6 +10,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 @pytest.fixture(scope="module")  # while Playwright runs, asyncio.run refuses to, which other rings use
 def browser() -> Iterator[Browser]:
+    with launched() as chromium:
+        yield chromium
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """Starts a Chromium, and ends it after the block."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)
         yield chromium

@@ -51,7 +51,7 @@ LOUD = re.compile(r"^\[(WARNING|ERROR|CRITICAL)\]|Warning:|Traceback|IMPORT FAIL
 def fresh(tmp_path_factory):
     """A ComfyUI that never ran, with a clone of this pack and the picture that ComfyUI brings: no model, no user."""
     base = tmp_path_factory.mktemp("fresh")
-    place_photograph(base / "input", crop=(0, 120, 451, 174))  # narrow: the run is quick
+    place_photograph(base / "input", crop=(0, 120, 451, 180))  # narrow: the run is quick
     with ComfyServer(base, folder=FOLDER, cloned=True) as running:
         yield running
 
