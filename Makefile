@@ -2,13 +2,15 @@
 PYTHON ?= python3
 export COMFYUI COMFYUI_DIR COMFYUI_PYTHON WAN22_TURBO_CACHE CHROMIUM
 
-.PHONY: demo serve test bench setup graphs schemas share-check
+.PHONY: demo serve test test-quick bench setup graphs schemas share-check pins
 
 demo: ; @$(PYTHON) tools/bootstrap.py tools/demo.py $(ARGS)
 serve: ; @$(PYTHON) tools/bootstrap.py tools/demo.py --serve $(ARGS)
 bench: ; @$(PYTHON) tools/bootstrap.py bench/run.py $(ARGS)
 test: ; @$(PYTHON) tools/bootstrap.py tools/check.py $(ARGS)
+test-quick: ; @$(PYTHON) tools/bootstrap.py tools/check.py --quick
 setup: ; @$(PYTHON) tools/bootstrap.py
 graphs: ; @$(PYTHON) tools/bootstrap.py tools/graph_files.py $(ARGS)
 schemas: ; @$(PYTHON) tools/bootstrap.py tools/schemas.py
 share-check: ; @$(PYTHON) tools/bootstrap.py tools/share_check.py $(ARGS)
+pins: ; @$(PYTHON) tools/bootstrap.py tools/pins.py $(ARGS)

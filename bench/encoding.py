@@ -17,6 +17,7 @@ import harness
 FRAMES, WIDTH, HEIGHT = 81, 416, 240
 COMPARING = "encoding: encoder with comparing / encoder alone, 81 frames at 240p, VAE that does not settle"
 SETTLES_AFTER = 4  # latent frames
+CHANNELS = 8  # of the widest pictures in the VAE
 
 
 class Peers:
@@ -56,7 +57,7 @@ def state(name):
     """Returns the weights of a VAE."""
     from pack.tests.toy.models import settling_vae, vae
 
-    return settling_vae(4, SETTLES_AFTER) if name == "settling" else vae(4)
+    return settling_vae(4, SETTLES_AFTER, CHANNELS) if name == "settling" else vae(4, CHANNELS)
 
 
 def import_comfyui():

@@ -1,6 +1,6 @@
 """Tries every fault of every hosted provider several times and writes what came of it into the README.
 
-python3 tools/bootstrap.py bench/fault_matrix.py [times]
+make bench ARGS="fault_matrix [times]"
 """
 
 import sys
@@ -9,13 +9,14 @@ import types
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+import harness
+
+README = harness.ROOT / "README.md"
 BEGIN, END = "<!-- fault matrix -->\n", "<!-- end of the fault matrix -->\n"
 TIMES = 5
 
 pack = types.ModuleType("pack")
-pack.__path__ = [str(ROOT)]
+pack.__path__ = [str(harness.ROOT)]
 sys.modules["pack"] = pack
 
 from pack.tests.toy.faults import FAULTS, Fault  # noqa: E402

@@ -1,5 +1,6 @@
 """What the benches share: ComfyUI in this process, alternating measurements, and one file of results per machine."""
 
+import importlib.util
 import json
 import os
 import platform
@@ -14,6 +15,18 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
+
+
+def need_setup() -> None:
+    """Ends a bench that was started without what the set-up prepares, with a sentence that says how to start it."""
+    if not os.environ.get("COMFYUI_DIR") or importlib.util.find_spec("torch") is None:
+        sys.exit(
+            "A bench runs in the ComfyUI and the Python that the set-up prepares. "
+            f"Start it with: make bench ARGS={Path(sys.argv[0]).stem}"
+        )
+
+
+need_setup()  # here, so that no bench can forget it
 
 
 def import_comfyui(cpu: bool = True) -> None:

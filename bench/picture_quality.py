@@ -9,8 +9,8 @@ import json
 import math
 from collections.abc import Iterator
 
+import harness  # isort: skip  # first, since it says what is missing
 import cv2
-import harness
 import numpy as np
 from pictures import HEIGHT, KINDS, WIDTH, picture
 

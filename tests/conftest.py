@@ -3,6 +3,7 @@
 The root __init__ is not run: it imports ComfyUI, and unit tests must not need it.
 """
 
+import signal
 import sys
 import types
 from collections.abc import Iterator
@@ -26,6 +27,21 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
 sys.path.append(str(ROOT / "tools"))  # last, so that it hides nothing
 
 
+def pytest_configure() -> None:
+    """Lets the processes that tests start hear Ctrl-C, also where this one was told to ignore it, as by `make test &`.
+
+    A signal that is ignored stays so in children; one that is handled does not. Here it goes on meaning nothing.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the rings whose files take longest first: the short ones then fill what is left of the cores at the end."""
+    rings = ("browser", "server", "comfy", "unit")
+    items.sort(key=lambda item: next((place for place, ring in enumerate(rings) if ring in item.path.parts), 0))
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ComfyServer"]:
     """A real ComfyUI process with this pack, the tiny models, and a photograph in its input folder."""
@@ -33,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ComfyServer"]:
 
     base = tmp_path_factory.mktemp("comfyui base 小")  # ComfyUI must not mind such a name, so neither may we
     tiny_models(base / "models")
-    place_photograph(base / "input")
+    place_photograph(base / "input", crop=(0, 120, 451, 180))  # narrow: at 240p, a fifth of the pixels of the whole
     with ComfyServer(base, ["--disable-api-nodes"], folder="another-name") as running:
         yield running
 

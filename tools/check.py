@@ -1,11 +1,14 @@
-"""All checks: lint, format, types, then the tests. `make test`, or a part: `make test ARGS="tests/unit -k rcm"`.
+"""All checks: the tests in as many processes as there are cores, and beside them lint, format and types. `make test`.
 
-Arguments go to pytest; with any, the linters are left out.
+make test-quick                            the linters and the unit ring alone, in about a minute
+make test ARGS="tests/unit -k rcm"         a part; arguments go to pytest, and the linters are left out
+make test ARGS="-n 2 tests/browser"        a part in two processes
 """
 
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,23 +18,61 @@ LINTERS = {
     "types": ["-m", "basedpyright", "--pythonpath", sys.executable],
 }
 TESTS = ["-m", "pytest", "-m", "not gpu", "--durations=5"]
+QUICK = "--quick"
+MOST = 4  # processes: each has a ComfyUI in it, and some have one more and a browser beside it
 
 
-def run(name: str, arguments: list[str]) -> bool:
-    """Runs one check and says how it ended."""
-    # Pyright looks for modules where the interpreter would; ComfyUI's are there only while it runs.
-    path = {"PYTHONPATH": os.environ["COMFYUI_DIR"]} if name == "types" else {}
-    passed = subprocess.run([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **path}).returncode == 0
-    sys.stdout.write(f"{name}: {'passed' if passed else 'FAILED'}\n")
-    sys.stdout.flush()
+def environment(name: str) -> dict[str, str]:
+    """Returns the variables of one check.
+
+    The tiny models gain nothing from threads of their own; those of several processes would wait for each other.
+    """
+    if name == "types":  # pyright looks where the interpreter would; ComfyUI's modules are there only while it runs
+        return {**os.environ, "PYTHONPATH": os.environ["COMFYUI_DIR"]}
+    return {"OMP_NUM_THREADS": "1", **os.environ}
+
+
+def lint(name: str) -> bool:
+    """Runs one linter, and prints what it said and how it ended in one piece: the tests print at the same time."""
+    result = subprocess.run(
+        [sys.executable, *LINTERS[name]], cwd=ROOT, env=environment(name), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, encoding="utf-8",
+    )  # fmt: skip
+    said = result.stdout if result.returncode else ""
+    say(f"\n{said}{name}: {'passed' if result.returncode == 0 else 'FAILED'}\n")
+    return result.returncode == 0
+
+
+def test(arguments: list[str]) -> bool:
+    """Runs pytest, and says how it ended."""
+    passed = subprocess.run([sys.executable, *TESTS, *arguments], cwd=ROOT, env=environment("tests")).returncode == 0
+    say(f"tests: {'passed' if passed else 'FAILED'}\n")
     return passed
+
+
+def spread() -> list[str]:
+    """Returns the options that spread the tests over the cores: whole files, since these share servers and pages."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # In the order of tests/conftest.py, the longest first: xdist's own begins with the files of the most tests.
+    return ["-n", str(min(cores, MOST)), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 else []
+
+
+def say(text: str) -> None:
+    """Prints at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def main(arguments: list[str]) -> int:
     """Runs every check, also after one failed, so that one run shows all there is to mend."""
-    results = [] if arguments else [run(name, command) for name, command in LINTERS.items()]
-    results.append(run("tests", [*TESTS, *arguments]))
-    return 0 if all(results) else 1
+    if arguments and arguments != [QUICK]:
+        return 0 if test(arguments) else 1
+    with ThreadPoolExecutor(1) as beside:  # one linter after another
+        linters = [beside.submit(lint, name) for name in LINTERS]
+        tests = test([*spread(), *(["tests/unit"] if arguments else [])])
+        passed = [linter.result() for linter in linters]
+    say("".join(f"{name}: {'passed' if good else 'FAILED'}\n" for name, good in zip(LINTERS, passed, strict=True)))
+    return 0 if tests and all(passed) else 1
 
 
 if __name__ == "__main__":

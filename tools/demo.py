@@ -147,8 +147,8 @@ def end_orderly() -> None:
         raise SystemExit
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop)
+        if hasattr(signal, name) and not (name == "SIGHUP" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN):
+            signal.signal(getattr(signal, name), stop)  # under nohup, a closed terminal ends nothing
 
 
 def main(arguments: list[str]) -> int:

@@ -25,6 +25,34 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+# Counts the answers that a page waits for.
+COUNT_REQUESTS = """() => {
+    const fetch = window.fetch;
+    window.awaited = 0;
+    window.fetch = (...asked) => { window.awaited++; return fetch(...asked).finally(() => window.awaited--); };
+}"""
+# What lies where on the canvas, or in Nodes 2.0 as elements, and every animation that has an end: settled when it has
+# been the same in so many drawn pictures, which a busy machine draws more slowly, and no answer is awaited.
+SETTLED = """([pictures, patience]) => new Promise((resolve, reject) => {
+    const box = element => Object.values(element.getBoundingClientRect().toJSON());
+    const seen = () => JSON.stringify([
+        app.canvas.ds.scale, [...app.canvas.ds.offset], document.querySelectorAll('*').length,
+        app.graph.nodes.map(node => [node.id, [...node.pos], [...node.size], (node.widgets ?? []).map(each => each.y)]),
+        [...document.querySelectorAll('[data-node-id], [role=dialog], textarea')].map(box),
+        document.getAnimations().filter(each =>
+            each.playState === 'running' && each.effect?.getComputedTiming().endTime !== Infinity).length]);
+    let before = '', alike = 0;
+    const look = () => {
+        const now = seen();
+        alike = now === before && !window.awaited ? alike + 1 : 0;
+        before = now;
+        if (alike >= pictures) resolve(); else requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+    setTimeout(() => reject(new Error(`It moves on and on, ${window.awaited} answers awaited: ${before}`)), patience);
+})"""
+PICTURES = 12  # a fifth of a second, longer than the panel waits before it asks anew
+PATIENCE = 120_000  # milliseconds, for whatever a page is waited for: a busy machine takes its time
 READY = """() => window.app?.graph && window.app.canvas && document.querySelector('canvas')
     && LiteGraph.registered_node_types['Wan22Turbo_Sampler'] && LiteGraph.registered_node_types['Wan22Turbo_Lora']"""
 
@@ -81,6 +109,8 @@ def frontend(
     server.set_setting("Comfy.TutorialCompleted", True)
     server.set_setting("Comfy.Minimap.Visible", False)
     page = browser.new_page(viewport={"width": 1900, "height": 1000})
+    page.add_init_script(f"({COUNT_REQUESTS})()")
+    page.set_default_timeout(PATIENCE)
     listen(page)
     page.goto(server.address)
     wait_until_ready(page)
@@ -90,4 +120,9 @@ def frontend(
 
 def wait_until_ready(page: "Page") -> None:
     """Waits until the frontend has its canvas and knows this pack's nodes."""
-    page.wait_for_function(READY, timeout=120_000)
+    page.wait_for_function(READY, timeout=PATIENCE)
+
+
+def settle(page: "Page") -> None:
+    """Waits until the frontend has nothing more to move, to draw or to hear."""
+    page.evaluate(SETTLED, [PICTURES, PATIENCE])

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from comfy_server import ROOT, ComfyServer, place_photograph, tiny_models
-from find_browser import ARGUMENTS, ensure_browser, frontend
+from find_browser import ARGUMENTS, ensure_browser, frontend, settle
 from graph_cards import SIDE, page_of
 from PIL import Image
 
@@ -54,12 +54,12 @@ def main(prefix: str = "") -> None:
 def write_files(page, easel, path: Path) -> None:
     """Writes the twin and the thumbnail of one graph, which an empty page draws."""
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
-    page.wait_for_timeout(1500)  # the frontend lays widgets out and loads the picture
+    settle(page)  # the frontend lays widgets out and loads the picture
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
     twin = path.parent / "api" / path.name
     twin.write_text(json.dumps(prompt, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     clip = page.evaluate(FIT)
-    page.wait_for_timeout(700)
+    settle(page)
     shot = page.screenshot(clip=clip)
     shown = Image.open(io.BytesIO(shot)).convert("RGB")
     easel.set_content(page_of(path.stem, shot))

@@ -17,6 +17,12 @@ OFFLINE = re.compile(
     re.IGNORECASE,
 )
 NO_BUILD = re.compile(r"satisfies the requirement (\S+) \(from versions: none\)")
+UNKNOWN_FILE = re.compile(r"^    (\S+) (?:from|@) .*\n\s+Expected sha256", re.MULTILINE)
+UNLISTED = re.compile(
+    r"must have their versions pinned with ==. These do not:\n\s+(\S+)|hashes are missing.*\n\s+(\S+)"
+)
+NO_WHEEL = re.compile(r"no matching distributions available for your environment:\n\s+(\S+)")
+OWN = "To do without, name a Python that has everything in COMFYUI_PYTHON."
 NO_SPACE = re.compile(r"No space left on device|Errno 28|not enough space", re.IGNORECASE)
 
 
@@ -58,8 +64,29 @@ def explain(output: str, log: Path) -> str:
         return (
             "The package index cannot be reached. Connect, or set COMFYUI_DIR and COMFYUI_PYTHON to a ComfyUI you have."
         )
+    unchecked = explain_check(output)
+    if unchecked:
+        return f"{unchecked} Nothing of it was installed. {OWN}"
     missing = NO_BUILD.search(output)
     if missing:
         return f"The package index has no {missing[1]} for this Python and system, or it cannot be reached."
     errors = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()[-1:]
     return f"pip failed: {' '.join(errors[:1]).strip()} The whole output is in {log}."
+
+
+def explain_check(output: str) -> str:
+    """Says which package pip would not take for want of a hash; "" where that was not the reason."""
+    unknown, unlisted, no_wheel = (pattern.search(output) for pattern in (UNKNOWN_FILE, UNLISTED, NO_WHEEL))
+    if unknown:
+        return (
+            f"The file of {unknown[1]} that pip was given is none of those in tools/constraints.txt: its sha256 is "
+            "another. Someone may have changed it, or PIP_FIND_LINKS or another index has a build of its own."
+        )
+    if unlisted:
+        return (
+            f"tools/constraints.txt lists no {unlisted[1]} for this Python and system, so no file of it "
+            "can be checked. `make pins` writes down what is missing."
+        )
+    if no_wheel:
+        return f"There is no file of {no_wheel[1]} for this Python and system in the version that is written down."
+    return ""

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from find_browser import wait_until_ready
+from find_browser import settle, wait_until_ready
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "workflows"
@@ -33,16 +33,16 @@ def reload(page):
     """Opens the frontend anew, as after a setting was changed."""
     page.reload()
     wait_until_ready(page)
-    page.wait_for_timeout(1000)  # it brings the graph from before back first
+    settle(page)  # it brings the graph from before back first
 
 
 def load(tab, graph):
     tab.evaluate("async graph => { await app.loadGraphData(graph); }", graph)
-    tab.wait_for_timeout(400)
+    settle(tab)
 
 
 def wait_for_text(tab, node, part):
-    tab.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node, part], timeout=10_000)
+    tab.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node, part])
 
 
 def look_at(tab, node):
@@ -52,7 +52,7 @@ def look_at(tab, node):
         app.canvas.setDirty(true, true); }""",
         node,
     )
-    tab.wait_for_timeout(400)
+    settle(tab)
 
 
 def picture(tab, name):
@@ -126,10 +126,12 @@ def copied(tab, field):
 
 def open_file(tab, file):
     """Opens a graph with the keys and the dialog for it."""
+    before = tab.evaluate_handle("() => app.graph.nodes[0]")
     with tab.expect_file_chooser() as chooser:
         tab.keyboard.press("Control+o")
     chooser.value.set_files(file)
-    tab.wait_for_timeout(400)
+    tab.wait_for_function("before => app.graph.nodes.length && app.graph.nodes[0] !== before", arg=before)
+    settle(tab)
 
 
 def run(tab):
@@ -138,7 +140,7 @@ def run(tab):
         for (const kind of ['execution_success', 'execution_error'])
             app.api.addEventListener(kind, () => setTimeout(() => window.ended = kind, 100), {once: true}); }""")
     tab.locator("[data-testid=queue-button], .comfyui-queue-button [aria-label=Run]").first.click()
-    return tab.wait_for_function("() => window.ended", timeout=180_000).json_value()
+    return tab.wait_for_function("() => window.ended").json_value()
 
 
 def click_canvas(tab, node, widget, across):
@@ -148,7 +150,7 @@ def click_canvas(tab, node, widget, across):
         [node, widget],
     )
     tab.mouse.click(*at(tab, node, width - 25 if across == 1 else width * across, top + 10))
-    tab.wait_for_timeout(100)
+    settle(tab)
 
 
 def at(tab, node, x, y):

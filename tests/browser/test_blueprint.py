@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from find_browser import settle
 from pack.tests.browser.test_graphs import MISSING, PICTURES
 
 pytestmark = pytest.mark.browser
@@ -21,13 +22,12 @@ INSIDE = """() => app.graph.nodes[0].subgraph.nodes.map(node => node.type)
 @pytest.fixture
 def library(page):
     """The page with the node library open on the blueprint."""
-    page.wait_for_timeout(1500)  # blueprints are fetched after the nodes
-    page.evaluate("() => app.graph.clear()")
-    page.keyboard.press("n")
-    page.wait_for_timeout(1000)
     search = page.locator("input[placeholder*='Search' i]:visible").first
+    page.keyboard.press("n")
     search.fill(BLUEPRINT.stem)
-    return page
+    yield page
+    page.keyboard.press("n")  # closes it again
+    search.wait_for(state="hidden")
 
 
 def test_the_server_offers_it(server):
@@ -37,15 +37,16 @@ def test_the_server_offers_it(server):
 
 def test_it_is_in_the_node_library_and_opens_without_a_missing_node(library):
     entry = library.get_by_text(BLUEPRINT.stem, exact=True).first
-    entry.wait_for(timeout=10_000)
+    entry.wait_for()
+    settle(library)
     PICTURES.mkdir(parents=True, exist_ok=True)
     library.screenshot(path=PICTURES / "blueprint_in_the_library.png")
     entry.click()
-    library.wait_for_timeout(500)
+    settle(library)
     if not library.evaluate("() => app.graph.nodes.length"):  # newer frontends put it down where one clicks next
         library.mouse.click(1000, 300)
-    library.wait_for_function("() => app.graph.nodes.length === 1", timeout=10_000)
-    library.wait_for_timeout(700)
+    library.wait_for_function("() => app.graph.nodes.length === 1")
+    settle(library)
     library.screenshot(path=PICTURES / "blueprint_on_the_canvas.png")
     assert library.evaluate("() => app.graph.nodes[0].title") == BLUEPRINT.stem
     assert [kind for kind in library.evaluate(MISSING) if "-" not in kind] == []  # a subgraph's type is its own id
@@ -57,7 +58,7 @@ def test_what_it_posts_is_the_lightning_graph(page):
     """Inside are the nodes of that graph, with the same settings."""
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(BLUEPRINT.read_text(encoding="utf-8")))
     page.wait_for_function("() => app.graph.nodes.length === 1")
-    page.wait_for_timeout(700)
+    settle(page)
     posted = page.evaluate("async () => (await app.graphToPrompt()).output")
     twin = json.loads(TWIN.read_text(encoding="utf-8"))
     assert {node["class_type"]: settings(node) for node in posted.values()} == {

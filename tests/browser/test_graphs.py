@@ -3,12 +3,13 @@
 import itertools
 import json
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from find_browser import frontend
+from find_browser import frontend, settle
 from pack.tests.browser.conftest import listen
 from pack.tests.browser.hands import POSTED
 
@@ -19,6 +20,8 @@ GRAPHS = sorted((ROOT / "workflows").glob("*.json"))
 PICTURES = ROOT / "output" / "screenshots"
 TITLE_HEIGHT = 30
 TOP, LEFT, MARGIN = 120, 100, 60  # of the screenshots: below the menu, beside the side bar
+
+USUAL = {"width": 1900, "height": 1000}
 
 NODES = """() => app.graph.nodes.map(node => ({
     id: Number(node.id), type: node.type, title: node.title,
@@ -61,23 +64,34 @@ class Opened:
 def open_graph(page, path):
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
     page.wait_for_function("count => app.graph.nodes.length === count", arg=len(nodes_in(path)))
-    page.wait_for_timeout(500)  # the frontend lays widgets out after loading
+    settle(page)  # the frontend lays widgets out after loading
 
 
 def nodes_in(path):
     return json.loads(path.read_text(encoding="utf-8"))["nodes"]
 
 
-@pytest.fixture(scope="module", params=["classic", "nodes_2"])
-def tab(request, browser, server):
-    """The frontend in one of its two ways to draw nodes; where it has only one, that."""
-    server.set_setting("Comfy.VueNodes.Enabled", request.param == "nodes_2")
-    try:
-        with frontend(browser, server, listen) as page:
-            page.mode = request.param
-            yield page
-    finally:
+MODES = ("classic", "nodes_2")
+
+
+@pytest.fixture(scope="module")
+def tabs(browser, server):
+    """The frontend in its two ways to draw nodes, in pages that stay open; where it has only one, twice that."""
+    pages = {}
+    with ExitStack() as open_pages:
+        for mode in MODES:
+            server.set_setting("Comfy.VueNodes.Enabled", mode == "nodes_2")  # read when a page is opened
+            pages[mode] = open_pages.enter_context(frontend(browser, server, listen))
+            pages[mode].mode = mode
         server.set_setting("Comfy.VueNodes.Enabled", False)
+        yield pages
+
+
+@pytest.fixture(scope="module", params=MODES)
+def tab(request, tabs):
+    """One of them, in front of the other."""
+    tabs[request.param].bring_to_front()
+    return tabs[request.param]
 
 
 @pytest.fixture(scope="module", params=GRAPHS, ids=lambda path: path.stem)
@@ -89,7 +103,7 @@ def opened(request, tab):
     PICTURES.mkdir(parents=True, exist_ok=True)
     tab.screenshot(path=PICTURES / f"{request.param.stem}_{tab.mode}.png")
     drawn = tab.evaluate("() => Boolean(LiteGraph.vueNodesMode)")
-    return Opened(
+    found = Opened(
         path=request.param,
         missing=tab.evaluate(MISSING),
         errors=list(tab.page_errors),
@@ -99,6 +113,8 @@ def opened(request, tab):
         said=tab.locator("body").inner_text(),
         saved=tab.evaluate("() => app.graph.serialize()"),
     )
+    tab.set_viewport_size(USUAL)  # a large one takes long to draw, again and again
+    return found
 
 
 def look_at_all(page):
@@ -108,7 +124,7 @@ def look_at_all(page):
     right, bottom = (max(group[at] + group[size] for group in groups) for at, size in (("x", "width"), ("y", "height")))
     page.set_viewport_size({"width": round(right - left) + LEFT + MARGIN, "height": round(bottom - top) + TOP + MARGIN})
     page.evaluate(FULL_SIZE, [LEFT - left, TOP - top])
-    page.wait_for_timeout(1000)
+    settle(page)
 
 
 def test_there_are_graphs():

@@ -6,10 +6,10 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from find_browser import frontend
+from find_browser import frontend, settle
 from pack.hosted.prices import Price
 from pack.hosted.request import find_offer
-from pack.tests.browser.conftest import listen
+from pack.tests.browser.conftest import emptied, listen
 from pack.tests.browser.hands import HOSTED, TEXT, reload, shipped, twin
 from pack.tests.toy import models as toy
 from PIL import Image
@@ -78,26 +78,32 @@ SHOWN = """type => {
         ...node.widgets.map(widget => `${widget.label || widget.name}: ${widget._displayValue ?? widget.value}`)];
 }"""
 
-in_each_language = pytest.mark.parametrize("page", ["en", "zh"], indirect=True)
+in_each_language = pytest.mark.parametrize("translated_page", ["en", "zh"], indirect=True)
 
 
 @contextmanager
-def in_language(tab, server, locale):
+def in_language(browser, server, locale):
     server.set_setting("Comfy.Locale", locale)
     server.set_setting("Comfy.NodeBadge.NodeSourceBadgeMode", "None")  # it would show the folder's name for the test
     try:
-        reload(tab)
-        tab.locale = locale
-        yield tab
+        with frontend(browser, server, listen) as tab:
+            tab.locale = locale
+            yield tab
     finally:
         server.set_setting("Comfy.Locale", "en")
 
 
-@pytest.fixture
-def page(page, server, request):
-    """The frontend in a language."""
-    with in_language(page, server, request.param) as tab:
+@pytest.fixture(scope="module")
+def translated_page(browser, server, request):
+    """The frontend in a language, for all tests that want it so."""
+    with in_language(browser, server, request.param) as tab:
         yield tab
+
+
+@pytest.fixture
+def page(translated_page):
+    """The same with an empty graph."""
+    return emptied(translated_page)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +130,7 @@ def model_rows():
 @pytest.fixture(scope="module")
 def studio(browser, easel, request):
     """Its frontend in a language, for all pictures."""
-    with frontend(browser, easel, listen) as tab, in_language(tab, easel, request.param):
+    with in_language(browser, easel, request.param) as tab:
         yield tab
 
 
@@ -143,11 +149,11 @@ def open_help(page, node_id):
     page.evaluate(SELECT)
     page.locator("[data-testid=info-button]").click()
     content = page.locator(".node-help-content .markdown-content")
-    content.wait_for(timeout=10_000)
+    content.wait_for()
     return content
 
 
-@pytest.mark.parametrize("page", ["en"], indirect=True)
+@pytest.mark.parametrize("translated_page", ["en"], indirect=True)
 def test_no_wanted_language_that_the_frontend_offers_is_missing(page):
     offered = page.evaluate("() => app.ui.settings.settingsLookup['Comfy.Locale'].options.map(each => each.value)")
     wanted = {"en", "zh", "zh-TW", "ja", "ko", "fr", "de", "es", "pt-BR", "ru"}
@@ -162,7 +168,7 @@ def test_help_opens_in_the_language_of_the_frontend(page):
         content = open_help(page, node_id)
         path = f"{node_id}.md" if page.locale == "en" else f"{node_id}/{page.locale}.md"
         title = (ROOT / "web" / "docs" / path).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-        content.locator("h1", has_text=title).wait_for(timeout=10_000)
+        content.locator("h1", has_text=title).wait_for()
         picture = content.locator("img")
         assert picture.count() == 1, node_id
         page.wait_for_function("image => image.complete", arg=picture.element_handle())
@@ -179,7 +185,7 @@ def test_picture_of_a_help_page(page):
     for node_id in ("Wan22Turbo_Sampler", "Wan22Turbo_Lora"):
         content = open_help(page, node_id)
         content.locator("img").wait_for()
-        page.wait_for_timeout(1000)
+        settle(page)
         PICTURES.mkdir(parents=True, exist_ok=True)
         picture = page.screenshot(path=PICTURES / f"help_{node_id}_{page.locale}.png")
         assert len(picture) > 50_000  # an empty canvas is a tenth of that
@@ -205,7 +211,7 @@ def test_a_node_shows_names_and_options_in_the_language(page):
     }
 
 
-@pytest.mark.parametrize("page", ["zh"], indirect=True)
+@pytest.mark.parametrize("translated_page", ["zh"], indirect=True)
 def test_nodes_2_shows_options_in_the_language_too(page, server):
     frontend = server.get("/system_stats")["system"]["required_frontend_version"]
     # An older Nodes 2.0 asks for no labels and shows the node's own words, which must work all the same.
@@ -217,14 +223,15 @@ def test_nodes_2_shows_options_in_the_language_too(page, server):
         labels = translated("zh", "Wan22Turbo_Resolution")["inputs"]
         shown = page.locator("[data-node-id]")
         crop, pad = (labels["fit"]["options"][word] if labelled else word for word in ("crop", "pad"))
-        shown.get_by_text(crop, exact=True).wait_for(timeout=10_000)
-        shown.get_by_text(labels["fit"]["name"]).wait_for(timeout=10_000)
+        shown.get_by_text(crop, exact=True).wait_for()
+        shown.get_by_text(labels["fit"]["name"]).wait_for()
         shown.get_by_text(crop, exact=True).click()
         page.get_by_role("option", name=pad).click()
         assert page.evaluate("() => app.graph.nodes[0].widgets[2].value") == "pad"
         page.screenshot(path=PICTURES / "options_nodes_2_zh.png")
     finally:
         server.set_setting("Comfy.VueNodes.Enabled", False)
+        reload(page)
     assert page.page_errors == []
 
 
@@ -253,7 +260,7 @@ def test_picture_of_a_node(studio, node_id):
         assert field.evaluate("field => field.style.color") == "", field.input_value()  # a refusal is red
         assert field.evaluate("field => field.scrollHeight <= field.clientHeight"), field.input_value()
     assert studio.evaluate(TRIGGERS, node_id) in (WORDS, None)
-    studio.wait_for_timeout(400)  # until it is drawn
+    settle(studio)  # until it is drawn
     folder = PICTURES / "nodes"
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{node_id}.jpg" if studio.locale == "en" else f"{node_id}.{studio.locale}.jpg"

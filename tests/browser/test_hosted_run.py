@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from find_browser import settle
 from pack.tests.toy.faults import says
 from pack.tests.toy.hosted_prompt import GRAPH_FILE, HOSTED
 
@@ -20,8 +21,8 @@ def run(page, seed):
     )
     page.evaluate(WATCH)
     page.evaluate("() => app.queuePrompt(0)")
-    page.wait_for_function("() => window.seen.ended !== null", timeout=60_000)
-    page.wait_for_timeout(1000)
+    page.wait_for_function("() => window.seen.ended !== null")
+    settle(page)
     return page.evaluate("() => window.seen")
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.tests.browser.hands import reload
+from find_browser import settle
+from pack.tests.browser.hands import reload, wait_for_text
 from pack.tests.browser.test_graphs import open_graph
 from pack.tests.toy import models as toy
 from safetensors.torch import save_file
@@ -63,10 +64,11 @@ def test_the_report_is_read_on_the_node(page, server, files, nodes_2):
         open_graph(page, GRAPH)
         page.evaluate(ONLY_THE_LORA, files)
         page.evaluate("() => app.queuePrompt(0)")
-        page.wait_for_function("() => window.ended !== null", timeout=60_000)
+        page.wait_for_function("() => window.ended !== null")
         assert page.evaluate("() => window.ended").startswith("execution_success")
         page.evaluate(LOOK)
-        page.wait_for_timeout(1500)
+        wait_for_text(page, "Wan22Turbo_Lora", "high: watercolour_low_noise.safetensors at 1")
+        settle(page)
         shown = "\n".join(
             page.evaluate("""() => app.graph.nodes.find(n => n.type === 'Wan22Turbo_Lora')
                              .widgets.map(widget => String(widget.value))""")

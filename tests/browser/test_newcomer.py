@@ -7,7 +7,7 @@ import re
 
 import pytest
 from comfy_server import ComfyServer, place_photograph, tiny_models
-from find_browser import wait_until_ready
+from find_browser import COUNT_REQUESTS, PATIENCE, settle, wait_until_ready
 from pack.tests.browser.conftest import listen
 from pack.tests.browser.hands import (
     GRAPHS,
@@ -51,7 +51,7 @@ LOUD = re.compile(r"^\[(WARNING|ERROR|CRITICAL)\]|Warning:|Traceback|IMPORT FAIL
 def fresh(tmp_path_factory):
     """A ComfyUI that never ran, with a clone of this pack and the picture that ComfyUI brings: no model, no user."""
     base = tmp_path_factory.mktemp("fresh")
-    place_photograph(base / "input")
+    place_photograph(base / "input", crop=(0, 120, 451, 180))  # narrow: the run is quick
     with ComfyServer(base, folder=FOLDER, cloned=True) as running:
         yield running
 
@@ -62,7 +62,9 @@ def page(browser, fresh):
     context = browser.new_context(
         viewport={"width": 1900, "height": 1000}, permissions=["clipboard-read", "clipboard-write"]
     )
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
+    page.add_init_script(f"({COUNT_REQUESTS})()")
     page.asked = set()
 
     def keep_inside(route):
@@ -139,7 +141,7 @@ def canvas(opened, offers):
 
 
 def picture(page, name):
-    page.wait_for_timeout(1000)  # graphs and panels glide to their places
+    settle(page)  # graphs and panels glide to their places
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"newcomer_{name}.png")
 
@@ -247,9 +249,7 @@ def test_with_the_files_where_it_said_and_r_pressed_it_runs(canvas, fresh):
     )
     canvas.evaluate(DRAFT)
     canvas.get_by_test_id("queue-button").click()
-    canvas.wait_for_function(
-        "() => [...document.querySelectorAll('video')].some(clip => clip.videoWidth)", timeout=180_000
-    )
+    canvas.wait_for_function("() => [...document.querySelectorAll('video')].some(clip => clip.videoWidth)")
     picture(canvas, "7_clip")
     assert not canvas.get_by_test_id("error-overlay-see-errors").is_visible()
     assert not canvas.get_by_role("dialog").is_visible()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from find_browser import ARGUMENTS, ensure_browser
+from find_browser import ARGUMENTS, PATIENCE, ensure_browser, settle
 from pack.media.codecs import CODECS, Codec, Encoder
 from pack.media.mp4 import Mp4Writer
 from pack.media.recipe import recipe
@@ -68,6 +68,14 @@ DROP = """async name => {
     return file.size;
 }"""
 
+# Tells when the frontend has done with a file.
+HANDLED = """() => {
+    window.handled = false;
+    const handle = app.handleFile;
+    app.handleFile = async function (...file) {
+        try { return await handle.apply(this, file); } finally { app.handleFile = handle; window.handled = true; }
+    };
+}"""
 
 # Colours as a graphics card makes them. Chromium without one converts with a factor for blue of 2 in place of 2.11, its
 # fixed-point limit, which shows any saturated BT.709 colour up to 12 levels off.
@@ -88,6 +96,7 @@ def save(server, name, frames, size, **settings):
 def tab(browser, server):
     """An empty page of the server, where its files may be looked at pixel by pixel."""
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(server.address + "/queue")
     yield page
     page.close()
@@ -157,7 +166,7 @@ def test_a_clip_that_is_dropped_on_the_canvas_opens_as_its_graph(page, server, m
     notes = {"workflow": json.dumps(graph), "prompt": "{}"}
     dropped = page.evaluate(DROP, save(server, f"drop {large} 小.mp4", noise(size), size, crf=1, metadata=notes))
     assert (dropped > 64 * 2**20) == large
-    page.wait_for_function("count => app.graph.nodes.length === count", arg=len(graph["nodes"]), timeout=20_000)
+    page.wait_for_function("count => app.graph.nodes.length === count", arg=len(graph["nodes"]))
     types = page.evaluate("() => app.graph.nodes.map(node => node.type)")
     assert sorted(types) == sorted(node["type"] for node in graph["nodes"])
     assert page.page_errors == []
@@ -174,8 +183,10 @@ LEVELS = {"recipe": {"recipe": json.dumps(recipe(POSTED, {}, {"fps": 16}))}, "no
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_clip_that_keeps_its_graph_to_itself_is_dropped_as_a_video(page, server, level):
     name = save(server, f"drop {level}.mp4", noise(Size(96, 64)), Size(96, 64), metadata=LEVELS[level])
+    page.evaluate(HANDLED)
     page.evaluate(DROP, name)
-    page.wait_for_timeout(2000)
+    page.wait_for_function("() => window.handled")
+    settle(page)
     types = page.evaluate("() => app.graph.nodes.map(node => node.type)")
     assert set(types) <= {"LoadVideo"}  # the clip itself, or nothing, as the frontend has it
     assert PRIVATE not in json.dumps(page.evaluate("() => app.graph.serialize()"))
@@ -194,7 +205,7 @@ def test_a_copy_that_the_share_check_made_still_opens_as_the_graph(page, server)
     assert check(folder / name, False, folder / "shared")
     (folder / "shared" / name).replace(folder / "shared.mp4")
     page.evaluate(DROP, "shared.mp4")
-    page.wait_for_function("count => app.graph.nodes.length === count", arg=len(graph["nodes"]), timeout=20_000)
+    page.wait_for_function("count => app.graph.nodes.length === count", arg=len(graph["nodes"]))
     opened = page.evaluate("() => app.graph.serialize().nodes.find(node => node.type === 'Wan22Turbo_Lora')")
     assert opened["widgets_values"][0] == "cat.safetensors"
     assert "Users" not in json.dumps(page.evaluate("() => app.graph.serialize()"))

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from pack.tests.browser.hands import reload
+from comfy_server import PICTURE, place_photograph
+from find_browser import frontend, settle
+from pack.tests.browser.conftest import listen
+from pack.tests.browser.hands import set_value
 
 pytestmark = pytest.mark.browser
 
@@ -29,6 +32,7 @@ WATCH = """() => {
     for (const kind of ['execution_success', 'execution_error', 'execution_interrupted'])
         api.addEventListener(kind, end(kind));
 }"""
+WHOLE = "whole.png"  # of a narrower picture the steps are over before the frontend is told of each
 DRAFT = """() => {
     const widget = (type, name) => app.graph.nodes.find(n => n.type === type).widgets.find(w => w.name === name);
     widget('Wan22Turbo_Resolution', 'tier').value = '240p';
@@ -36,16 +40,32 @@ DRAFT = """() => {
 }"""
 
 
-@pytest.fixture
-def run(page, server):
-    """What the frontend was told while it ran the graph at draft size."""
+@pytest.fixture(scope="module")
+def previews(server):
+    """A server whose frontend asks for previews."""
     server.set_setting("Comfy.Execution.PreviewMethod", "latent2rgb")
-    reload(page)
+    yield server
+    server.set_setting("Comfy.Execution.PreviewMethod", "default")
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser, previews):
+    """Its frontend."""
+    with frontend(browser, previews, listen) as tab:
+        yield tab
+
+
+@pytest.fixture
+def run(server, page, tmp_path):
+    """What the frontend was told while it ran the graph at draft size."""
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(GRAPH.read_text(encoding="utf-8")))
     page.evaluate(DRAFT)
+    place_photograph(tmp_path)
+    (tmp_path / PICTURE).replace(server.base / "input" / WHOLE)
+    set_value(page, "LoadImage", "image", WHOLE)
     page.evaluate(WATCH)
     page.evaluate("() => app.queuePrompt(0)")
-    page.wait_for_function("() => window.seen.ended !== null", timeout=180_000)
+    page.wait_for_function("() => window.seen.ended !== null")
     return page.evaluate("() => window.seen")
 
 
@@ -66,6 +86,7 @@ def test_a_run_shows_its_steps_an_animated_preview_and_the_clip(page, run):
     assert "2 high + 2 low | .9950 .9338 | .8529 .6090" in shown
     # The clip plays in the node, from the file that was saved.
     page.wait_for_function("() => [...document.querySelectorAll('video')].some(v => v.src.includes('wan22-turbo'))")
-    page.wait_for_timeout(1500)
+    page.wait_for_function("() => [...document.querySelectorAll('video')].some(v => v.readyState >= 2)")
+    settle(page)
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / "after_a_run.png")

@@ -15,7 +15,7 @@ HOSTED = "Wan22Turbo_Hosted"  # wants a provider and its key; tests/server/test_
 LOCAL = [name for name in prompts.names() if HOSTED not in {node["class_type"] for node in prompts.load(name).values()}]
 LOCAL.sort(key=lambda name: name != "wan22_turbo_i2v")
 DRAFT = {"tier": "240p", "seconds": 0.3}
-LONG = {"schedule": "shifted", "steps": 100, "tier": "480p"}  # long enough to be stopped on a quick machine
+LONG = {"schedule": "shifted", "steps": 100, "tier": "480p", "seconds": 1}  # long enough to be stopped
 UPLOADED = "a cat 小 100%.png"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from comfy_server import free_port, link, make_base
 from pack.client import prompts
-from pack.tests.server.client_process import HOSTED, LOCAL, LONG, UPLOADED, frames_of, pairs
+from pack.tests.server.client_process import DRAFT, HOSTED, LOCAL, LONG, UPLOADED, frames_of, pairs
 from pack.tests.server.test_client import TWO_OUTPUTS
 from pack.tests.server.test_graphs import CLIPS, FRAMES
 from pack.tests.toy.loopback import KEY
@@ -109,7 +109,7 @@ def test_every_prompt_runs_to_its_mp4s_in_the_process_of_comfyui(one_process, ru
 )
 def test_a_run_is_cancelled_and_the_process_goes_on(one_process, picture, tmp_path, stop, error, words):
     before = set((one_process.base / "output").rglob("*.mp4"))
-    done = one_process.make(LOCAL[0], pairs(LOCAL[0], picture, **LONG), tmp_path / "stopped", stop)
+    done = one_process.make(LOCAL[0], pairs(LOCAL[0], picture, **{**LONG, **DRAFT}), tmp_path / "stopped", stop)
     job = next(text.removeprefix("Job ") for text in done["said"] if text.startswith("Job "))
     assert (done["saved"], done["error"], done["text"]) == ([], error, words.format(job))
     assert done["steps"] == [[1, LONG["steps"]]]

@@ -133,9 +133,8 @@ def test_an_interrupt_ends_the_waiting_and_the_next_run_picks_the_job_up(running
     provider.seconds = 6.0
 
     def stop_when_submitted():
-        while not provider.jobs:
+        while "poll" not in [phase for phase, _ in provider.requests]:  # it waits for its job
             time.sleep(0.01)
-        time.sleep(0.3)
         comfyui.post("/interrupt", {})
 
     stopper = threading.Thread(target=stop_when_submitted)

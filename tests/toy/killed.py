@@ -1,13 +1,13 @@
 """Writes clips again and again and is killed at random moments: killed.py FOLDER TIMES.
 
-Everything is imported once; each victim is a fork, so that fifty of them take seconds.
+Everything is imported once; each victim is a fork, so that fifty of them take seconds. A moment is a number of frames
+written: however fast the machine is, some victims die in their first clip and some after it.
 """
 
 import os
 import random
 import signal
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -23,10 +23,11 @@ from pack.media.publish import NextName, Place  # noqa: E402
 from pack.media.resolution import Size  # noqa: E402
 
 FRAMES = 12
+MOST = 3 * FRAMES  # frames before a victim dies
 
 
-def write_clips(folder: Path) -> None:
-    """Adds clips to a series and others beside it, for ever."""
+def write_clips(folder: Path, told: int) -> None:
+    """Adds clips to a series and others beside it, for ever; tells of each frame with a byte."""
     frame = np.random.default_rng(os.getpid()).random((96, 128, 3), dtype=np.float32)
     count = 0
     while True:
@@ -35,6 +36,7 @@ def write_clips(folder: Path) -> None:
             with Mp4Writer(place, Size(128, 96), metadata={"workflow": "x" * 10_000}) as video:
                 for shift in range(FRAMES):
                     video.write(np.roll(frame, shift, axis=1))
+                    os.write(told, b".")
 
 
 def main() -> None:
@@ -42,12 +44,16 @@ def main() -> None:
     folder, times = Path(sys.argv[1]), int(sys.argv[2])
     moments = random.Random(7)
     for _ in range(times):
+        heard, told = os.pipe()
         victim = os.fork()
         if not victim:
-            write_clips(folder)
-        time.sleep(moments.uniform(0.02, 0.25))
+            write_clips(folder, told)
+        os.close(told)
+        for _ in range(moments.randint(0, MOST)):
+            assert os.read(heard, 1)
         os.kill(victim, signal.SIGKILL)
         os.waitpid(victim, 0)
+        os.close(heard)
 
 
 if __name__ == "__main__":

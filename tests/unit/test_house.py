@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ CLIENT_IMPORTS = {"httpx", "websockets", "rich", "typer", "PIL", "client"}
 each_file = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
+@cache
 def imported(path):
     """Returns the top-level modules that a file imports absolutely, and the rooms that it imports relatively."""
     absolute, rooms = set(), set()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,6 +21,16 @@ BOOTSTRAP = Path(bootstrap.__file__)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("WAN22_TURBO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished environment without packages, to be copied: making one takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WAN22_TURBO_CACHE", str(tmp_path_factory.mktemp("made")))
+        setup_cache.cache_dir().mkdir(exist_ok=True)
+        bootstrap.make_venv(setup_cache.cache_dir() / "venv" / "x", [])
+        yield setup_cache.cache_dir() / "venv" / "x"
 
 
 def comfyui_tree(folder):
@@ -106,7 +117,8 @@ def test_a_setup_that_fails_between_two_steps_is_not_taken_for_finished(cache, c
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an environment links to its interpreter on POSIX only")
-def test_an_environment_whose_interpreter_is_gone_is_made_again(cache):
+def test_an_environment_whose_interpreter_is_gone_is_made_again(cache, made):
+    shutil.copytree(made, cache / "venv" / "x", symlinks=True)
     python = bootstrap.make_venv(cache / "venv" / "x", [])
     python.unlink()
     python.symlink_to("/not/there/python")
@@ -191,7 +203,8 @@ def test_failures_of_pip_become_one_sentence(output, message, tmp_path):
     assert "\n" not in said
 
 
-def test_without_a_network_the_setup_ends_with_one_sentence(tmp_path):
+def test_without_a_network_the_setup_ends_with_one_sentence(tmp_path, made):
+    shutil.copytree(made, tmp_path / "cache" / "venv" / f"fetch-{bootstrap.tag()}", symlinks=True)
     environ = {
         **os.environ,
         "WAN22_TURBO_CACHE": str(tmp_path / "cache"),

@@ -4,6 +4,7 @@ import copy
 import json
 
 import pytest
+from find_browser import settle
 from pack.tests.browser.hands import (
     HOSTED,
     LOCAL,
@@ -35,13 +36,12 @@ def test_copies_and_subgraphs_have_the_panel_and_save_nothing_of_it(tab):
             node.widgets.filter(widget => widget.name === 'wan22_turbo_report').map(widget => widget.value));
             return JSON.stringify(samplers) === JSON.stringify([[plan], [plan]]); }""",
         arg="2 high + 2 low | .9950 .9338 | .8529 .6090",
-        timeout=10_000,
     )
     load(tab, shipped())
     tab.evaluate("""() => { const kinds = ['Wan22Turbo_Sampler', 'Wan22Turbo_Resolution'];
         const set = new Set(app.graph.nodes.filter(node => kinds.includes(node.type)));
         app.graph.convertToSubgraph(set); }""")
-    tab.wait_for_timeout(600)
+    settle(tab)
     inner = tab.evaluate("""() => [...app.graph.subgraphs.values()].flatMap(graph => graph.nodes).map(node =>
         [node.type, node.serialize().widgets_values, node.widgets.map(widget => widget.name)])""")
     assert sorted(row[0] for row in inner) == ["Wan22Turbo_Resolution", "Wan22Turbo_Sampler"]
@@ -57,13 +57,13 @@ def test_copies_and_subgraphs_have_the_panel_and_save_nothing_of_it(tab):
 @pytest.mark.parametrize("name", [LOCAL, HOSTED])
 def test_a_saved_and_reloaded_graph_is_the_graph(tab, name):
     load(tab, shipped(name))
-    tab.wait_for_timeout(600)
+    settle(tab)
     first, kept, posted = tab.evaluate(SERIALIZED), saved(tab), tab.evaluate(POSTED)
     shipped_values = {node["id"]: node.get("widgets_values") for node in shipped(name)["nodes"]}
     for node in kept.values():
         assert node["type"] not in LIVE or node["widgets_values"] == shipped_values[node["id"]]
     load(tab, first)
-    tab.wait_for_timeout(600)
+    settle(tab)
     assert saved(tab) == kept
     assert tab.evaluate(POSTED) == posted
     if not tab.nodes_2:  # Nodes 2.0 moves and sizes all nodes itself
@@ -85,7 +85,7 @@ def test_names_of_another_machine_are_matched_before_they_are_missed(tab, tmp_pa
     file.write_text(json.dumps(foreign), encoding="utf-8")
     open_file(tab, file)
     tab.wait_for_function("count => app.graph.nodes.length === count", arg=len(graph["nodes"]))
-    tab.wait_for_timeout(500)
+    settle(tab)
     assert tab.evaluate(POSTED) == twin()
     assert tab.get_by_text("Missing Models").count() == 0
     # The other expert is never taken, and a name that fits nothing stays as it is.
@@ -132,7 +132,7 @@ def test_names_of_another_machine_are_matched_on_the_node_of_a_subgraph(tab):
         outer["widgets_values"] = [foreign(value) for value in outer["widgets_values"]]
         assert sum("Wan\\2.2\\" in str(value) for value in outer["widgets_values"]) == len(models)
         load(tab, spelled)
-        tab.wait_for_timeout(500)
+        settle(tab)
         assert posted_models(tab) == models
         assert tab.get_by_text("Missing Models").count() == 0
         assert invalid(tab) == []
@@ -145,7 +145,7 @@ def test_names_are_matched_through_a_subgraph_in_a_subgraph(tab):
     models = posted_models(tab)
     wrap(graph, "high_noise")
     load(tab, graph)
-    tab.wait_for_timeout(500)
+    settle(tab)
     assert posted_models(tab) == models
     assert tab.errors == []
 

@@ -1,6 +1,7 @@
 """The panel on the nodes: its room, whole lines only, and what it says of a picture that is not there."""
 
 import pytest
+from find_browser import settle
 from pack.tests.browser.hands import (
     GRAPHS,
     HOSTED,
@@ -41,7 +42,7 @@ def tell(tab, node, text):
         "([type, text]) => app.graph.nodes.find(node => node.type === type).onExecuted({text: [text]})", [node, text]
     )
     wait_for_text(tab, node, text[:20])
-    tab.wait_for_timeout(500)
+    settle(tab)
 
 
 def span(tab, node):
@@ -88,7 +89,7 @@ def test_what_is_known_before_a_run_is_read_whole(tab):
     wait_for_text(tab, LORA, "Trigger words")
     choose(tab, FIT, "aspect", "1:1")
     wait_for_text(tab, FIT, "Enlarged")
-    tab.wait_for_timeout(500)
+    settle(tab)
     picture(tab, "whole_lines")
     for node in (LORA, FIT, "Wan22Turbo_Sampler"):
         shown, whole = tab.evaluate(FIELD, node)
@@ -99,7 +100,7 @@ def test_what_is_known_before_a_run_is_read_whole(tab):
     look_at(tab, HOSTED_CLIP)
     choose(tab, HOSTED_CLIP, "model", "AtlasCloud: wan-2.2/image-to-video-lora")
     wait_for_text(tab, HOSTED_CLIP, "credentials set atlascloud")
-    tab.wait_for_timeout(500)
+    settle(tab)
     shown, whole = tab.evaluate(FIELD, HOSTED_CLIP)
     assert shown % LINE == 0
     assert whole <= shown

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import share_check
 import torch
+from find_browser import settle
 from pack.media.preview import Loop
 from pack.tests.browser.hands import LOCAL, load, set_value, shipped
+from pack.tests.browser.test_playback import HANDLED
 from pack.tests.browser.widgets.test_sharing import FOLDER, TOKEN
 from PIL import Image
 
@@ -61,8 +63,8 @@ def drop(tab, file):
 
 def opened(tab, count):
     """The graph that a drop has brought, and the prompt that is posted of it."""
-    tab.wait_for_function("count => app.graph.nodes.length === count", arg=count, timeout=20_000)
-    tab.wait_for_timeout(600)
+    tab.wait_for_function("count => app.graph.nodes.length === count", arg=count)
+    settle(tab)
     found = tab.evaluate("async () => JSON.parse(JSON.stringify(await app.graphToPrompt()))")
     return found["workflow"], found["output"]
 
@@ -113,8 +115,10 @@ def test_a_picture_without_a_graph_brings_none(tab, server, tmp_path, make):
     _, files = run(tab, server, tmp_path, "SaveImage")
     file = make(files["SaveImage"], tmp_path)
     assert share_check.read(file) == {}
+    tab.evaluate(HANDLED)
     drop(tab, file)
-    tab.wait_for_timeout(2000)
+    tab.wait_for_function("() => window.handled")
+    settle(tab)
     types = tab.evaluate("() => app.graph.nodes.map(node => node.type)")
     assert set(types) <= {"LoadImage"}  # the picture itself, or nothing, as the frontend has it
     assert TEXT not in json.dumps(tab.evaluate("() => app.graph.serialize()"), ensure_ascii=False)
