@@ -107,20 +107,23 @@ def formats_read():
             of_core = model.clone()
             of_core.add_patches(comfy.lora.load_lora(comfy.lora_convert.convert_lora(tensors), key_map, False), 1.0)
             for name, patched in (("core", of_core), ("ours", apply_lora(model, str(path), 1.0).model)):
-                counts[name] += all(changed_by(model, patched, weight, change) for weight, change in changes.items())
+                counts[name] += changed_by(model, patched, changes)
     return {"formats": len(lora_formats.FORMATS), **counts}
 
 
-def changed_by(model, patched, weight, change):
-    """Says whether a patch changes a weight by what it should."""
+def changed_by(model, patched, changes):
+    """Says whether a patcher, when it loads its model, changes the weights by what it should."""
     import torch
     from comfy.utils import get_attr
 
-    before = get_attr(model.model, f"diffusion_model.{weight}").detach().clone()
-    patched.patch_weight_to_device(f"diffusion_model.{weight}")
-    after = get_attr(patched.model, f"diffusion_model.{weight}").detach().clone()
+    def weights():
+        return {name: get_attr(model.model, f"diffusion_model.{name}").detach().clone() for name in changes}
+
+    before = weights()
+    patched.patch_model()
+    after = weights()
     patched.unpatch_model()
-    return torch.allclose(after - before, change, atol=1e-5)
+    return all(torch.allclose(after[name] - before[name], change, atol=1e-5) for name, change in changes.items())
 
 
 def alone(name, folder):

@@ -39,7 +39,7 @@ class Peers:
 
         self.high, self.low = experts
         conditioning = torch.randn(1, 512, 4096, generator=torch.Generator().manual_seed(3))
-        self.positive = [[conditioning, {}]]
+        self.positive = [[conditioning, {"concat_latent_image": torch.zeros(shape)}]]
         self.latent = {"samples": torch.zeros(shape)}
         self.first_step = 0.0
 

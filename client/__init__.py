@@ -14,6 +14,7 @@ from typing import Any
 
 from . import address, prompts
 from .errors import ClientError
+from .follow import DAY
 from .job import run
 from .progress import Display, Silent
 from .server import Server
@@ -22,7 +23,13 @@ __all__ = ["ClientError", "Server", "make", "run"]
 
 
 def make(
-    server: str, prompt: str, values: Mapping[str, Any], target: Path, token: str = "", display: Display | None = None
+    server: str,
+    prompt: str,
+    values: Mapping[str, Any],
+    target: Path,
+    token: str = "",
+    display: Display | None = None,
+    timeout: float = DAY,
 ) -> list[Path]:
     """Runs a prompt and returns where the clips are.
 
@@ -33,6 +40,7 @@ def make(
         target: A folder, or a file's name if the prompt makes one file. Nothing is overwritten.
         token: For the Authorization header, if the server wants one.
         display: Shows the run; nothing does by default.
+        timeout: Seconds that the job may take.
 
     Raises:
         ClientError: It could not be done. The text says why, its kind what to do; see `client.errors`.
@@ -40,6 +48,7 @@ def make(
     shown = display or Silent()
     comfyui = Server(address.parse(server, token), say=shown.say)
     try:
-        return run(comfyui, prompts.load(prompt), values, target, shown)
+        with address.masked(comfyui.address):
+            return run(comfyui, prompts.load(prompt), values, target, shown, timeout=timeout)
     finally:
         comfyui.close()

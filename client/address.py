@@ -2,12 +2,14 @@
 
 import base64
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import httpx
 
-from .errors import UsageError
+from .errors import ClientError, UsageError
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ class Address:
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
+
+
+@contextmanager
+def masked(address: Address) -> Iterator[None]:
+    """Keeps errors from telling what is secret in an address: a server may say it back to us."""
+    try:
+        yield
+    except ClientError as error:
+        error.args = (address.mask(str(error)),)
+        raise
 
 
 def parse(text: str, token: str = "") -> Address:

@@ -1,8 +1,9 @@
 """The command line: `python client --help`.
 
 Exit codes: 0 done, 1 the run failed, 2 a name or value cannot be used, 3 the server refused the prompt, 4 it refused a
-part and the rest is saved, 5 the server lost the job, 6 it cannot be reached, 7 the clip could not be saved,
-130 cancelled. Saved files are printed on standard output, one a line; everything else goes to standard error.
+part and the rest is saved, 5 the server lost the job, 6 it cannot be reached, 7 the clip could not be saved, 8 the job
+takes longer than --timeout, 130 cancelled. Saved files are printed on standard output, one a line; everything else goes
+to standard error.
 """
 
 import json
@@ -24,7 +25,8 @@ from rich.table import Table
 from . import address, job, prompts, schema
 from .cancel import cancel
 from .errors import CancelledError, ClientError, JobLostError, PartlyRefusedError, UsageError
-from .follow import Follower
+from .follow import DAY, Follower
+from .printable import printable
 from .progress import Bars, Display, Lines, Silent
 from .save import check_target
 from .server import Server
@@ -45,6 +47,8 @@ Target = Annotated[Path, typer.Option("--output", "-o", help="A folder, or the c
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files. Else new ones get a number.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Patience = Annotated[float, typer.Option(min=0, help="Seconds that the server may be away during a run.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds that the job may take, waiting included.")]
+PATIENCE = 60.0
 
 
 @app.command("list")
@@ -79,16 +83,17 @@ def run(
     overwrite: Overwrite = False,
     strict: Annotated[bool, typer.Option("--strict", help="Run nothing if the server refuses a part.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait for the clip; else `fetch` it later.")] = True,
-    patience: Patience = 60.0,
+    patience: Patience = PATIENCE,
     quiet: Quiet = False,
+    timeout: Timeout = DAY,
 ) -> None:
     """Run a prompt and download the clip. Ctrl-C cancels it on the server."""
     loaded, given, display = prompts.load(prompt), read_values(values, inputs), display_of(quiet)
     with connected(server, patience, display) as comfyui:
         if wait:
-            tell(job.run(comfyui, loaded, given, output, display, overwrite, strict))
+            tell(job.run(comfyui, loaded, given, output, display, overwrite, strict, timeout))
             return
-        ready = job.prepare(comfyui, loaded, given)
+        ready = job.prepare(comfyui, loaded, given, display.say)
         prompt_id, refused = job.submit(comfyui, ready, uuid.uuid4().hex, display, strict)
         out(prompt_id)
         if refused:
@@ -101,25 +106,26 @@ def fetch(
     server: Address = HOME,
     output: Target = Path(),
     overwrite: Overwrite = False,
-    patience: Patience = 60.0,
+    patience: Patience = PATIENCE,
     quiet: Quiet = False,
+    timeout: Timeout = DAY,
 ) -> None:
     """Wait for a job that was sent before, and download its clip."""
     display = display_of(quiet)
-    with connected(server, patience, display) as comfyui:
+    with connected(server, patience, display, known=True) as comfyui:
         known = comfyui.locate(job_id)
         if known.state == "unknown":
             raise JobLostError(f"The server has no job {job_id}. After a restart it knows none from before.")
         check_target(output, known.prompt)
-        follower = Follower(comfyui, uuid.uuid4().hex, display)
+        follower = Follower(comfyui, uuid.uuid4().hex, display, timeout)
         tell(job.finish(comfyui, follower, job_id, known.prompt, output, overwrite, display))
 
 
 @app.command("cancel")
 def cancel_job(job_id: Job, server: Address = HOME) -> None:
     """Cancel a job, running or waiting, and no other."""
-    with connected(server, 0.0, Silent()) as comfyui:
-        out(cancel(comfyui, job_id))
+    with connected(server, PATIENCE, display_of(quiet=False)) as comfyui:
+        out(printable(cancel(comfyui, job_id)))
 
 
 @app.command("schema")
@@ -131,17 +137,18 @@ def show_schema(
     """Print the JSON Schema of a prompt's inputs, as this ComfyUI describes them."""
     if bool(prompt) == write:
         raise UsageError("Name a prompt, or write the schemas of all shipped ones with --write.")
-    with connected(server, 0.0, Silent()) as comfyui:
+    with connected(server, PATIENCE, Silent()) as comfyui:
         for name in prompts.names() if write else [prompt]:
             made = schema.schema_of(Path(name).stem, job.settings_on(comfyui, prompts.load(name)))
-            out(str(schema.write(name, made)) if write else json.dumps(made, indent=2, ensure_ascii=False))
+            text = json.dumps(made, indent=2, ensure_ascii=False)
+            out(str(schema.write(name, made)) if write else printable(text, len(text)))
 
 
 def described(prompt: str, server: str) -> list[Setting]:
     """Returns what may be set: from the server if one is named or the prompt is not ours, else from the schema."""
     if prompt in prompts.names() and not server:
         return schema.settings_in(schema.load(prompt))
-    with connected(server or HOME, 0.0, Silent()) as comfyui:
+    with connected(server or HOME, PATIENCE, Silent()) as comfyui:
         return job.settings_on(comfyui, prompts.load(prompt))
 
 
@@ -151,7 +158,7 @@ def read_values(pairs: list[str], path: Path | None) -> dict[str, Any]:
     if path is not None:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"--inputs must be a JSON file that can be read; {path} is not: {error}.") from error
         if not isinstance(values, dict):
             raise UsageError(f"--inputs must hold one JSON object of names and values; {path} does not.")
@@ -164,11 +171,12 @@ def read_values(pairs: list[str], path: Path | None) -> dict[str, Any]:
 
 
 @contextmanager
-def connected(server: str, patience: float, display: Display) -> Iterator[Server]:
+def connected(server: str, patience: float, display: Display, known: bool = False) -> Iterator[Server]:
     """Speaks to a server, with the token from the environment."""
-    comfyui = Server(address.parse(server, os.environ.get("WAN22_TURBO_TOKEN", "")), patience, display.say)
+    comfyui = Server(address.parse(server, os.environ.get("WAN22_TURBO_TOKEN", "")), patience, display.say, known)
     try:
-        yield comfyui
+        with address.masked(comfyui.address):
+            yield comfyui
     except KeyboardInterrupt:  # before a job was sent, or again while one is being cancelled
         raise CancelledError("Stopped. A job that was sent already may still run.") from None
     finally:
@@ -184,8 +192,8 @@ def display_of(quiet: bool) -> Display:
 
 
 def escaped(text: str) -> str:
-    """Keeps rich from reading a text's brackets as its own."""
-    return text.replace("[", "\\[")
+    """Makes a text printable, and keeps rich from reading its brackets as its own."""
+    return printable(text).replace("[", "\\[")
 
 
 def shortened(text: str, most: int = 48) -> str:
@@ -238,8 +246,7 @@ def main() -> int:
     try:
         app(prog_name="python client")
     except ClientError as error:
-        if isinstance(error, PartlyRefusedError):
-            tell(error.saved)
+        tell(error.saved)
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0

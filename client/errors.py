@@ -7,17 +7,30 @@ ClientError                 the root; `except ClientError` catches all of them
     PartlyRefusedError  4   the server refused some outputs; what the others made is saved, see `saved`
     JobLostError        5   the server no longer knows the job
     UnreachableError    6   the server does not answer, or answers as no ComfyUI does
-    SaveError           7   the clip is made, and could not be saved here
+        TooMuchError        it answers with more than memory should hold
+    SaveError           7   the clip is made, and could not be saved here; what could be is in `saved`
+    TooLongError        8   the job did not end in the time that it was given; it goes on
     CancelledError    130   cancelled with Ctrl-C
 """
 
+from collections.abc import Iterable
 from pathlib import Path
+
+from .printable import printable
 
 
 class ClientError(Exception):
-    """Anything that this client cannot do. The text is made of full sentences for a person."""
+    """Anything that this client cannot do. The text is made of full sentences for a person, safe for a terminal.
+
+    Attributes:
+        saved: The files that were saved all the same.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str, saved: Iterable[Path] = ()):
+        super().__init__(printable(text))
+        self.saved = list(saved)
 
 
 class RunError(ClientError):
@@ -41,10 +54,6 @@ class PartlyRefusedError(ClientError):
 
     exit_code = 4
 
-    def __init__(self, text: str, saved: list[Path]):
-        super().__init__(text)
-        self.saved = saved
-
 
 class JobLostError(ClientError):
     """The server no longer knows the job: it was restarted, or somebody removed the job."""
@@ -58,10 +67,20 @@ class UnreachableError(ClientError):
     exit_code = 6
 
 
+class TooMuchError(UnreachableError):
+    """The server answers with more than memory should hold."""
+
+
 class SaveError(ClientError):
     """The clip is made, and could not be saved here. It is still on the server."""
 
     exit_code = 7
+
+
+class TooLongError(ClientError):
+    """The job did not end in the time that it was given. It goes on at the server."""
+
+    exit_code = 8
 
 
 class CancelledError(ClientError):

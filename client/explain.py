@@ -2,73 +2,106 @@
 
 from typing import Any
 
+from . import shapes
 from .errors import RefusedError, RunError
+from .printable import printable
 from .prompts import Prompt, title
+
+MANY = 50  # sentences
+SENTENCE = 2000  # characters of the server's in one of them
 
 
 def refusal(prompt: Prompt, answer: dict[str, Any]) -> list[str]:
     """Puts the `node_errors` of an answer to /prompt, else its `error`, into sentences. Empty if there is neither."""
     sentences = [
         sentence
-        for node_id, node in (answer.get("node_errors") or {}).items()
-        for sentence in of_node(title(prompt, node_id), node["errors"])
+        for node_id, node in node_errors(answer)
+        for sentence in of_node(title(prompt, node_id), objects(node.get("errors")))
     ]
     error = answer.get("error")
     if not sentences and error:
         sentences = [whole(prompt, error)]
-    return list(dict.fromkeys(sentences))
+    said = list(dict.fromkeys(sentences))
+    return said if len(said) <= MANY else [*said[:MANY], f"And {len(said) - MANY} more of this kind."]
 
 
 def skipped(prompt: Prompt, answer: dict[str, Any]) -> list[str]:
     """Names the outputs that ComfyUI will not make because of errors."""
-    errors = (answer.get("node_errors") or {}).values()
-    return list(dict.fromkeys(title(prompt, output) for node in errors for output in node["dependent_outputs"]))
+    outputs = [output for _, node in node_errors(answer) for output in listed(node.get("dependent_outputs"))]
+    return list(dict.fromkeys(title(prompt, output) for output in outputs if isinstance(output, str)))[:MANY]
+
+
+def node_errors(answer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Returns what an answer says of each node that has errors."""
+    return [(node_id, node) for node_id, node in object_in(answer, "node_errors").items() if isinstance(node, dict)]
+
+
+def object_in(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """Returns an object in an object, empty where there is none."""
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def listed(value: Any) -> list[Any]:
+    """Returns a list, empty where there is none."""
+    return value if isinstance(value, list) else []
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """Returns the objects in a list."""
+    return [item for item in listed(value) if isinstance(item, dict)]
 
 
 def of_node(node_title: str, errors: list[dict[str, Any]]) -> list[str]:
     """Says the errors of one node. A sentence that comes once for each of several inputs is about none of them."""
     by_sentence: dict[str, list[str]] = {}
     for error in errors:
-        name = (error.get("extra_info") or {}).get("input_name", "")
-        by_sentence.setdefault(what(name, error), []).append(name)
+        name = object_in(error, "extra_info").get("input_name", "")
+        by_sentence.setdefault(what(error), []).append(printable(name, shapes.NAME))
     return [
         f"{node_title}, input '{names[0]}': {sentence}" if len(names) == 1 and names[0] else f"{node_title}: {sentence}"
         for sentence, names in by_sentence.items()
     ]
 
 
-def what(name: str, error: dict[str, Any]) -> str:
+def what(error: dict[str, Any]) -> str:
     """Says one error of one input."""
-    more, details = error.get("extra_info") or {}, error.get("details", "")
-    given = more.get("received_value")
-    config = more.get("input_config") or [None, {}]
+    more, details = object_in(error, "extra_info"), printable(error.get("details", ""), SENTENCE)
+    given = printable(str(more.get("received_value")), SENTENCE)
+    config = [*listed(more.get("input_config")), None, None][:2]
+    limits = config[1] if isinstance(config[1], dict) else {}
     known = {
         "required_input_missing": "It is needed, and neither set nor connected.",
-        "value_bigger_than_max": f"It must be at most {config[1].get('max')}, got {given}.",
-        "value_smaller_than_min": f"It must be at least {config[1].get('min')}, got {given}.",
-        "value_not_in_list": f"It must be one of {choices(config)}, got '{given}'.",
+        "value_bigger_than_max": f"It must be at most {limits.get('max')}, got {given}.",
+        "value_smaller_than_min": f"It must be at least {limits.get('min')}, got {given}.",
+        "value_not_in_list": f"It must be one of {choices(config[0], limits)}, got '{given}'.",
         "invalid_input_type": f"It must be of the type {config[0]}, got '{given}'.",
         "custom_validation_failed": details.partition(" - ")[2] or "The node does not take this value.",
         "bad_linked_input": "A connection must be [node id, slot].",
         "return_type_mismatch": f"What is connected does not fit: {details.partition(', ')[2]}.",
     }
-    return known.get(error["type"]) or f"{error['message']}: {details}".rstrip(": ")
+    return known.get(str(error.get("type"))) or f"{message(error)}: {details}".rstrip(": ")
 
 
-def choices(config: list[Any]) -> str:
+def message(error: dict[str, Any]) -> str:
+    """Returns the server's own words for an error."""
+    return printable(error.get("message") or "It is refused", SENTENCE)
+
+
+def choices(kind: Any, limits: dict[str, Any]) -> str:
     """Lists what an input takes; ComfyUI leaves out lists of more than 20."""
-    options = config[0] if isinstance(config[0], list) else config[1].get("options")
+    options = listed(kind) or listed(limits.get("options"))
     return ", ".join(map(str, options)) if options else "the choices that the server has"
 
 
-def whole(prompt: Prompt, error: dict[str, Any] | str) -> str:
+def whole(prompt: Prompt, error: Any) -> str:
     """Says an error of the prompt as a whole."""
-    if isinstance(error, str):
-        return error
-    more = error.get("extra_info") or {}
-    if error["type"] == "missing_node_type" and more.get("class_type"):
-        return missing_node(title(prompt, more.get("node_id", "")), more["class_type"])
-    return f"{error['message']} {error.get('details', '')}".strip()
+    if not isinstance(error, dict):
+        return printable(error, SENTENCE)
+    more = object_in(error, "extra_info")
+    if error.get("type") == "missing_node_type" and more.get("class_type"):
+        return missing_node(title(prompt, str(more.get("node_id", ""))), printable(more["class_type"], shapes.NAME))
+    return f"{message(error)} {printable(error.get('details', ''), SENTENCE)}".strip()
 
 
 def missing_node(node_title: str, class_type: str) -> str:
@@ -86,11 +119,13 @@ def check_end(prompt: Prompt, record: dict[str, Any]) -> None:
         RunError: A node failed, or somebody interrupted the run.
     """
     status = record.get("status") or {}
-    for kind, data in status.get("messages", []):
+    for kind, data in shapes.messages(status):
+        node = title(prompt, str(data.get("node_id", "")))
         if kind == "execution_error":
-            raise RunError(f"{title(prompt, data['node_id'])} failed: {data['exception_message'].strip()}")
+            why = printable(data.get("exception_message") or "The server does not say why.", SENTENCE)
+            raise RunError(f"{node} failed: {why.strip()}")
         if kind == "execution_interrupted":
-            raise RunError(f"Somebody interrupted the run on the server, at {title(prompt, data['node_id'])}.")
+            raise RunError(f"Somebody interrupted the run on the server, at {node}.")
     if status.get("status_str") == "error":
         raise RunError("The run failed on the server, which does not say why. Its log may.")
 

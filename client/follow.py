@@ -3,23 +3,28 @@
 So a websocket that breaks, a message that gets lost, or a server that is away for a while costs the bars, not the job.
 """
 
-import json
 import time
 from typing import Any
 
 import websockets.exceptions
 import websockets.sync.client as websocket
 
-from .errors import JobLostError
+from .answers import Json, ShapeError, parsed
+from .errors import JobLostError, TooLongError
 from .progress import Display
 from .prompts import Prompt, title
-from .server import Job, Server
+from .server import Server
+from .shapes import Job, finite
 
 SILENCE = 5.0  # seconds without a message about the job after which the server is asked
+ASK_ANYWAY = 60.0  # seconds after which it is asked, whatever the websocket tells
 POLL = 1.0  # seconds between two questions without a websocket
 CONNECT_AGAIN = 5.0  # seconds between two attempts at a websocket
+DAY = 86_400.0  # seconds
 LAST_WORDS = {"execution_success", "execution_error", "execution_interrupted"}
-BROKEN = (OSError, TimeoutError, websockets.exceptions.WebSocketException)
+BROKEN = (OSError, TimeoutError, EOFError, websockets.exceptions.WebSocketException)
+LARGEST = 8_000_000  # bytes of a message; a preview picture has some hundred thousand
+QUEUED = 4  # messages that may wait to be read
 
 
 class Follower:
@@ -29,17 +34,20 @@ class Follower:
         server: That runs it.
         client_id: The one that the prompt is posted with, or the messages go elsewhere.
         display: Shows it.
+        timeout: Seconds that the job may take from now on, waiting in the queue included.
     """
 
-    def __init__(self, server: Server, client_id: str, display: Display):
+    def __init__(self, server: Server, client_id: str, display: Display, timeout: float = DAY):
         self.server = server
         self.client_id = client_id
         self.display = display
+        self.timeout = timeout
+        self.began = time.monotonic()
         self.socket: websocket.ClientConnection | None = None
         self.tried = 0.0
         self.without = False
         self.stage = ""
-        self.waiting = -1  # how many were said to come before it
+        self.waiting = -2  # how many were said to come before it
         self.connect()
 
     def follow(self, prompt_id: str, prompt: Prompt) -> dict[str, Any]:
@@ -47,6 +55,7 @@ class Follower:
 
         Raises:
             JobLostError: The server no longer knows it.
+            TooLongError: It has not ended in time.
             UnreachableError: The server stayed away.
         """
         while True:
@@ -56,22 +65,30 @@ class Follower:
                 return job.record
             if job.state == "unknown":
                 raise self.lost(prompt_id)
+            if self.left() <= 0:
+                raise self.late(prompt_id)
             self.show_place(job)
             if self.socket is None and time.monotonic() - self.tried > CONNECT_AGAIN:
                 self.connect()
             self.hear(prompt_id, prompt)
 
+    def left(self) -> float:
+        """Returns the seconds that the job may still take."""
+        return self.began + self.timeout - time.monotonic()
+
     def hear(self, prompt_id: str, prompt: Prompt) -> None:
         """Shows what the websocket tells, until it tells of the end, says nothing of this job for a while, or breaks.
 
-        What others are told does not count: some packs tell every websocket something each second, for ever.
+        What others are told does not count: some packs tell every websocket something each second, for ever. Nor does
+        what is no event of ComfyUI's.
         """
         if self.socket is None:
-            time.sleep(POLL)
+            time.sleep(min(POLL, max(self.left(), 0.0)))
             return
         silence = SILENCE
+        last = time.monotonic() + min(ASK_ANYWAY, max(self.left(), 0.0))
         until = time.monotonic() + silence
-        while (left := until - time.monotonic()) > 0:
+        while (left := min(until, last) - time.monotonic()) > 0:
             try:
                 message = self.socket.recv(timeout=left)
             except TimeoutError:
@@ -80,32 +97,32 @@ class Follower:
                 self.disconnect()
                 self.say_without()
                 return
-            event = {} if isinstance(message, bytes) else json.loads(message)  # bytes are a preview picture
-            if not isinstance(event.get("data"), dict) or event["data"].get("prompt_id") != prompt_id:
+            kind, data = event(message)
+            if data.get("prompt_id") != prompt_id:
                 continue
-            if event["type"] == "executing" and event["data"]["node"] is None:
+            if kind == "executing" and data.get("node") is None:
                 return
-            if event["type"] in LAST_WORDS:
+            if kind in LAST_WORDS:
                 silence = POLL / 4  # the history has it in a moment
             until = time.monotonic() + silence
-            self.show(event["type"], event["data"], prompt)
+            self.show(kind, data, prompt)
 
-    def show(self, kind: str, data: dict[str, Any], prompt: Prompt) -> None:
+    def show(self, kind: str, data: Json, prompt: Prompt) -> None:
         """Shows one message."""
         node = data.get("display_node") or data.get("node")
-        if kind in ("executing", "progress") and node and node != self.stage:
+        if kind in ("executing", "progress") and isinstance(node, str) and node and node != self.stage:
             self.stage = node
-            self.display.stage(title(prompt, node))
-        if kind == "progress" and data["max"]:
-            self.display.step(int(data["value"]), int(data["max"]))
+            self.display.stage(self.server.address.mask(title(prompt, node)))
+        done, total = finite(data.get("value")), finite(data.get("max"))
+        if kind == "progress" and done is not None and total is not None and total >= 1:
+            self.display.step(int(min(max(done, 0), total)), int(total))
 
     def show_place(self, job: Job) -> None:
         """Says how many jobs come first, when that has changed."""
         if job.state == "pending" and job.ahead != self.waiting:
             self.waiting = job.ahead
-            self.display.say(
-                f"Waiting in the queue, {job.ahead} before this one." if job.ahead else "Next in the queue."
-            )
+            places = {-1: "Waiting in the queue.", 0: "Next in the queue."}
+            self.display.say(places.get(job.ahead, f"Waiting in the queue, {job.ahead} before this one."))
 
     def connect(self) -> None:
         """Opens the websocket, or goes on without."""
@@ -116,8 +133,10 @@ class Follower:
                 address.websocket(self.client_id),
                 additional_headers=address.headers,
                 proxy=None,
-                max_size=None,  # preview pictures
-                ssl=self.server.tls if address.base.startswith("https") else None,
+                compression=None,
+                max_size=LARGEST,
+                max_queue=QUEUED,
+                ssl=self.server.transport.tls if address.base.startswith("https") else None,
                 open_timeout=10,
                 close_timeout=1,
                 ping_timeout=60,  # ComfyUI is deaf while a model loads
@@ -146,3 +165,22 @@ class Follower:
             "the server was restarted, or somebody removed the job. Nothing of it runs any more, so it is safe to run "
             "the same command again."
         )
+
+    def late(self, prompt_id: str) -> TooLongError:
+        """Says that the job takes longer than it may."""
+        return TooLongError(
+            f"Job {prompt_id} has not ended in {self.timeout:g} seconds, and goes on at the server. Fetch its clip "
+            f"later with: python client fetch {prompt_id}, or stop it with: python client cancel {prompt_id}"
+        )
+
+
+def event(message: str | bytes) -> tuple[str, Json]:
+    """Reads a message: what happened, and more about it. Empty for a preview picture and for what is none of ours."""
+    if isinstance(message, bytes):
+        return "", {}
+    try:
+        said = parsed(message)
+    except ShapeError:
+        return "", {}
+    kind, data = (said.get("type"), said.get("data")) if isinstance(said, dict) else (None, None)
+    return (kind, data) if isinstance(kind, str) and isinstance(data, dict) else ("", {})

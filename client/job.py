@@ -1,16 +1,16 @@
 """A prompt, from the values that a person gives to the clip on their disk."""
 
-import difflib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import explain, settings
-from .cancel import cancel
-from .errors import CancelledError, PartlyRefusedError, RefusedError, UsageError
-from .follow import Follower
+from . import explain, pictures, settings
+from .cancel import cancel_or_say
+from .errors import CancelledError, PartlyRefusedError, RefusedError, UnreachableError, UsageError
+from .follow import DAY, Follower
+from .printable import printable
 from .progress import Display
 from .prompts import Prompt, title
 from .save import check_target, save_all
@@ -18,6 +18,7 @@ from .server import Server
 from .settings import Setting
 from .values import read
 
+TEXTS = 100  # of one run, that are shown
 ON_SERVER = (" [input]", " [output]", " [temp]")  # ComfyUI's own way to name one of its folders
 
 
@@ -26,8 +27,14 @@ def settings_on(server: Server, prompt: Prompt) -> list[Setting]:
     return settings.settings_of(prompt, server.object_info(node["class_type"] for node in prompt.values()))
 
 
-def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any]) -> Prompt:
+def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any], say: Callable[[str], None]) -> Prompt:
     """Sets values by their readable names, and sends the pictures among them to the server.
+
+    Args:
+        server: That shall run it.
+        prompt: In API format.
+        values: By readable name.
+        say: Takes a sentence for the user, about a picture that is not sent as it is.
 
     Raises:
         UsageError: A name or value does not fit. All of them are checked before the first picture is sent.
@@ -41,9 +48,11 @@ def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any]) -> Prompt
             raise UsageError(f"{setting.name} was given twice.")
         chosen[setting] = read(setting, value)
     local = {setting: local_file(setting, value) for setting, value in chosen.items() if setting.files == "upload"}
-    for setting, path in local.items():
-        if path is not None:
-            chosen[setting] = server.upload(path)
+    ready = {setting: pictures.ready(path, setting.pictures) for setting, path in local.items() if path is not None}
+    for setting, file in ready.items():
+        if file.said:
+            say(file.said)
+        chosen[setting] = server.upload(file.path, file.content)
     return settings.apply(prompt, chosen.items())
 
 
@@ -55,7 +64,7 @@ def local_file(setting: Setting, value: str) -> Path | None:
             return path
     if value in setting.known or value.endswith(ON_SERVER):
         return None
-    close = difflib.get_close_matches(value, setting.known, n=1)
+    close = settings.close_to(value, setting.known, 1)
     hint = f" There is {close[0]}." if close else ""
     raise UsageError(
         f"{setting.name} must be a file of yours, or one in the server's input folder; '{value}' is neither.{hint}"
@@ -76,17 +85,34 @@ def submit(server: Server, prompt: Prompt, client_id: str, display: Display, str
     try:
         answer = server.submit(prompt, prompt_id, client_id)
     except KeyboardInterrupt:
-        raise CancelledError(cancel(server, prompt_id)) from None
+        raise CancelledError(cancel_or_say(server, prompt_id)) from None
     if "prompt_id" not in answer:
         raise explain.refuse(prompt, answer)
-    sentences = explain.refusal(prompt, answer)
-    if not sentences:
-        return prompt_id, ""
-    refused = f"The server leaves out {', '.join(explain.skipped(prompt, answer))}:\n" + "\n".join(sentences)
-    if strict:
-        raise RefusedError(f"{refused}\n{cancel(server, prompt_id)}")
-    display.say(refused)
+    refused = in_words(prompt, answer) if "node_errors" in answer else left_out(server, prompt, prompt_id)
+    if refused and strict:
+        raise RefusedError(f"{refused}\n{cancel_or_say(server, prompt_id)}")
+    if refused:
+        display.say(server.address.mask(refused))
     return prompt_id, refused
+
+
+def in_words(prompt: Prompt, answer: Mapping[str, Any]) -> str:
+    """Says which outputs the server refused, and why; "" if none."""
+    sentences = explain.refusal(prompt, dict(answer))
+    if not sentences:
+        return ""
+    return f"The server leaves out {', '.join(explain.skipped(prompt, dict(answer)))}:\n" + "\n".join(sentences)
+
+
+def left_out(server: Server, prompt: Prompt, prompt_id: str) -> str:
+    """Says which outputs of a job the server does not make, where its answer to the prompt got lost; "" if none."""
+    made = server.locate(prompt_id).outputs
+    if made is None:
+        return ""
+    info = server.object_info(node["class_type"] for node in prompt.values())
+    outputs = [key for key, node in prompt.items() if info.get(node["class_type"], {}).get("output_node") is True]
+    missing = ", ".join(title(prompt, output) for output in outputs if output not in made)
+    return f"The server leaves out {missing}. Why, it said in the answer that got lost." if missing else ""
 
 
 def finish(
@@ -100,18 +126,31 @@ def finish(
     """
     try:
         record = follower.follow(prompt_id, prompt)
+        prompt = prompt or record["prompt"][2]
         explain.check_end(prompt, record)
-        for node_id, results in record["outputs"].items():
-            for text in results.get("text", ()):
-                display.say(f"{title(prompt, node_id)}: {text}")
+        for text in texts(prompt, record):
+            display.say(server.address.mask(text))
         return save_all(server, record, target, overwrite)
     except KeyboardInterrupt:
         display.end()
         display.say("Stopping the job on the server. Ctrl-C again leaves it to itself.")
-        raise CancelledError(cancel(server, prompt_id)) from None
+        raise CancelledError(cancel_or_say(server, prompt_id)) from None
+    except UnreachableError as error:
+        later = f"Job {prompt_id} may go on there. Fetch its clip later with: python client fetch {prompt_id}"
+        raise type(error)(f"{error} {later}") from error
     finally:
         display.end()
         follower.disconnect()
+
+
+def texts(prompt: Prompt, record: Mapping[str, Any]) -> list[str]:
+    """Returns what the nodes of a finished job report."""
+    said = [
+        f"{title(prompt, node_id)}: {printable(text)}"
+        for node_id, results in record["outputs"].items()
+        for text in explain.listed(results.get("text"))
+    ]
+    return said if len(said) <= TEXTS else [*said[:TEXTS], f"And {len(said) - TEXTS} more texts."]
 
 
 def run(
@@ -122,6 +161,7 @@ def run(
     display: Display,
     overwrite: bool = False,
     strict: bool = False,
+    timeout: float = DAY,
 ) -> list[Path]:
     """Runs a prompt and returns where what it made is.
 
@@ -133,15 +173,16 @@ def run(
         display: Shows the run.
         overwrite: Replace files; otherwise new ones get a number.
         strict: Run nothing where the server refuses a part.
+        timeout: Seconds that the job may take.
 
     Raises:
         PartlyRefusedError: The server refused a part, and the rest is made and saved.
         ClientError: And all of its other kinds.
     """
     check_target(target, prompt)
-    ready = prepare(server, prompt, values)
+    ready = prepare(server, prompt, values, display.say)
     client_id = uuid.uuid4().hex
-    follower = Follower(server, client_id, display)
+    follower = Follower(server, client_id, display, timeout)
     try:
         prompt_id, refused = submit(server, ready, client_id, display, strict)
     except BaseException:

@@ -8,6 +8,12 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from .printable import printable
+
+AT_ONCE = 500  # lines
+A_SECOND = 5.0  # lines
+BARS = 40  # on a terminal
+
 
 @dataclass
 class Stage:
@@ -64,17 +70,18 @@ class Silent:
 
 
 class Lines:
-    """A line for every stage, and for every step of it: for logs."""
+    """A line for every stage, and for every step of it: for logs. Of a flood, a few lines a second."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self.console = console
         self.clock = clock
         self.began = clock()
         self.now: Stage | None = None
+        self.shown = 0
 
     def say(self, text: str) -> None:
         """Prints a sentence."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def stage(self, title: str) -> None:
         """Prints a node's title."""
@@ -93,7 +100,10 @@ class Lines:
 
     def line(self, text: str) -> None:
         """Prints a line after the time since the beginning."""
-        self.say(f"{self.clock() - self.began:7.1f} s  {text}")
+        seconds = self.clock() - self.began
+        if self.shown < AT_ONCE + A_SECOND * seconds:
+            self.shown += 1
+            self.say(f"{seconds:7.1f} s  {text}")
 
 
 class Bars:
@@ -110,12 +120,14 @@ class Bars:
 
     def say(self, text: str) -> None:
         """Prints a sentence above the bars."""
-        self.bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.bars.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def stage(self, title: str) -> None:
         """Ends the bar before, and starts one without a known length."""
         self.finish()
         self.bars.start()
+        for old in self.bars.task_ids[:-BARS]:
+            self.bars.remove_task(old)
         self.now = Stage(title, self.clock())
         self.task = self.bars.add_task(title, total=None, left="")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .printable import short
 
 Prompt = dict[str, dict[str, Any]]
 
@@ -29,7 +30,7 @@ def load(name: str) -> Prompt:
         raise UsageError(f"No prompt is called '{name}'. There is: {', '.join(close)}. Or name a .json file.")
     try:
         prompt = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"A prompt must be a JSON file that can be read; {path} is not: {error}.") from error
     check(prompt, path.name)
     return prompt
@@ -57,11 +58,14 @@ def is_node(node: Any) -> bool:
 
 
 def title(prompt: Prompt, node_id: str) -> str:
-    """Returns a node's title, else its class. A node inside a subgraph, "4:7", goes by the outer one if unknown."""
+    """Returns a node's title, else its class. A node inside a subgraph, "4:7", goes by the outer one if unknown.
+
+    It is one short line, whoever wrote it.
+    """
     node = prompt.get(node_id) or prompt.get(node_id.partition(":")[0], {})
     meta = node.get("_meta")  # ComfyUI does not look at it, so it may be anything
     named = meta.get("title") if isinstance(meta, dict) else None
-    return named if named and isinstance(named, str) else node.get("class_type", f"node {node_id}")
+    return short(named if named and isinstance(named, str) else node.get("class_type", f"node {node_id}"))
 
 
 def is_link(value: Any) -> bool:

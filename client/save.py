@@ -5,18 +5,32 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
-from .errors import RunError, SaveError, UsageError
+from . import answers
+from .answers import Json, ShapeError
+from .errors import ClientError, RunError, SaveError, UsageError
+from .files import check_kind, fault, plain_name, suffix
+from .printable import short
 from .prompts import Prompt
 from .server import Server
+from .shapes import messages, text
+from .transport import BrokenError, decoded
 
 ATTEMPTS = 3
-CHUNK = 1 << 20  # bytes
+PAUSE = 1.0  # seconds before the second attempt; twice as long before the third
+MANY = 1000  # files of one job
+LARGEST = 64_000_000_000  # bytes of a file
 OURS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"}  # nodes that save one MP4 each
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".apng", ".png", ".jpg", ".jpeg"}
+
+File = dict[str, str]
+
+
+class BrokenFileError(Exception):
+    """What came of a file is not whole, or not what its name says."""
 
 
 def check_target(target: Path, prompt: Prompt) -> None:
@@ -45,20 +59,29 @@ def check_target(target: Path, prompt: Prompt) -> None:
         raise UsageError(f"The prompt makes an MP4, so its name must end in .mp4, got {target.name}.")
 
 
-def outputs(record: dict[str, Any]) -> list[dict[str, str]]:
+def outputs(record: Json) -> list[File]:
     """Lists the files that a job put into the server's output folder, in order, each once."""
-    files = [
-        item
-        for results in (record.get("outputs") or {}).values()
-        for items in results.values()
-        if isinstance(items, list)
-        for item in items
-        if isinstance(item, dict) and item.get("filename") and item.get("type") == "output"
-    ]
-    return [file for number, file in enumerate(files) if file not in files[:number]]
+    files: dict[tuple[str, ...], File] = {}
+    for results in record["outputs"].values():
+        for items in results.values():
+            for item in items if isinstance(items, list) else ():
+                file = file_of(item)
+                if file is not None:
+                    files.setdefault(tuple(file.values()), file)
+    return list(files.values())
 
 
-def save_all(server: Server, record: dict[str, Any], target: Path, overwrite: bool) -> list[Path]:
+def file_of(item: Any) -> File | None:
+    """Reads how the server calls a file in its output folder; None for what is none."""
+    if not isinstance(item, dict) or item.get("type") != "output" or not item.get("filename"):
+        return None
+    try:
+        return {"filename": text(item["filename"]), "subfolder": text(item.get("subfolder", "")), "type": "output"}
+    except ShapeError:
+        return None
+
+
+def save_all(server: Server, record: Json, target: Path, overwrite: bool) -> list[Path]:
     """Downloads every file that a job made.
 
     Args:
@@ -69,17 +92,29 @@ def save_all(server: Server, record: dict[str, Any], target: Path, overwrite: bo
 
     Raises:
         RunError: It made none.
-        SaveError: One could not be fetched or written.
+        SaveError: One could not be fetched or written; the others are in its `saved`.
     """
     files = outputs(record)
     if not files:
         raise RunError("The run ended well and saved nothing in the server's output folder. Add a node that saves.")
+    if len(files) > MANY:
+        raise SaveError(f"The job made {len(files)} files, and at most {MANY} are fetched. They are on the server.")
     if len(files) > 1 and any(names(target, file) for file in files):
         raise SaveError(f"The job made {len(files)} files, so the output must be a folder, got {target.name}.")
-    return [save(server, file, target, overwrite) for file in files]
+    saved, problems = [], []
+    for file in files:
+        try:
+            saved.append(save(server, file, target, overwrite, again(record, file)))
+        except ClientError as error:
+            problems.append(str(error))
+            if not isinstance(error, SaveError):  # the server is away, and stays so for the others
+                break
+    if problems:
+        raise SaveError("\n".join(problems), saved)
+    return saved
 
 
-def save(server: Server, file: dict[str, str], target: Path, overwrite: bool) -> Path:
+def save(server: Server, file: File, target: Path, overwrite: bool, hint: str = "") -> Path:
     """Downloads one file and returns where it is.
 
     Args:
@@ -87,66 +122,115 @@ def save(server: Server, file: dict[str, str], target: Path, overwrite: bool) ->
         file: How the server calls it: {filename, subfolder, type}.
         target: A folder, or the file's name here if it ends as the file does.
         overwrite: Replace a file of that name; otherwise the new one gets a number.
+        hint: What to say if the server does not have it any more.
 
     Raises:
         SaveError: It could not be fetched or written. Nothing half-written is left.
     """
     plain = plain_name(file["filename"])
+    check_kind(plain)
     folder, name = (target.parent, target.name) if names(target, file) else (target, plain)
     temporary = folder / f".wan22-turbo-{uuid.uuid4().hex}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as part:
-            fetch(server, file, part)
+        with temporary.open("x+b") as part:
+            fetch(server, file, part, hint)
             part.flush()
             os.fsync(part.fileno())
-        path = folder / name if overwrite else reserve(folder / name)
-        temporary.replace(path)
+        return published(temporary, folder / name, overwrite)
     except OSError as error:
-        raise SaveError(
-            f"The clip could not be written: {error.strerror}. It is on the server as {file['filename']}."
-        ) from error
+        raise SaveError(f"The clip could not be written: {error.strerror}. It is on the server as {plain}.") from error
     finally:
         with suppress(OSError):  # never made, or under its own name by now
             temporary.unlink()
-    return path
 
 
-def names(target: Path, file: dict[str, str]) -> bool:
+def published(temporary: Path, path: Path, overwrite: bool) -> Path:
+    """Gives a whole file its name: this one, or the next that nobody has."""
+    if overwrite:
+        return temporary.replace(path)
+    name = reserve(path)
+    try:
+        return temporary.replace(name)
+    except OSError:
+        with suppress(OSError):
+            name.unlink()  # the empty one
+        raise
+
+
+def names(target: Path, file: File) -> bool:
     """Says whether a target is the name for a file, not a folder: v1.0 is none for an MP4."""
-    return target.suffix.lower() == Path(file["filename"]).suffix.lower() != "" and not target.is_dir()
+    return target.suffix.lower() == suffix(plain_name(file["filename"])) != "" and not target.is_dir()
 
 
-def fetch(server: Server, file: dict[str, str], part: Any) -> None:
-    """Writes a file of the server into an open one, from the beginning again where the connection breaks."""
-    reason = ""
+def fetch(server: Server, file: File, part: BinaryIO, hint: str = "") -> None:
+    """Writes a file of the server into an open one, from the beginning again where what comes is not all of it.
+
+    Raises:
+        SaveError: It did not come whole, is not what its name says, or the server does not have it.
+    """
+    name, reason = plain_name(file["filename"]), ""
     for attempt in range(1, ATTEMPTS + 1):
-        part.seek(0)
-        part.truncate()
         try:
-            with server.view(file) as response:
-                if response.status_code != 200:
-                    raise SaveError(f"The server does not give {file['filename']} (HTTP {response.status_code}).")
-                for chunk in response.iter_raw(CHUNK):
-                    part.write(chunk)
-                promised = response.headers.get("Content-Length")
-            if promised is None or part.tell() == int(promised):
-                return
-            reason = f"{part.tell()} of {promised} bytes came"
-        except httpx.TransportError as error:
-            reason = server.address.mask(str(error)) or type(error).__name__
+            return server.patiently(lambda: download(server, file, part, hint))
+        except BrokenFileError as error:
+            reason = server.address.mask(str(error))
         if attempt < ATTEMPTS:
-            server.say(f"The download broke ({reason}). Starting it again.")
-            time.sleep(attempt)
-    raise SaveError(f"{file['filename']} could not be downloaded: {reason}. It is still on the server.")
+            server.say(f"The download broke ({short(reason)}). Starting it again.")
+            time.sleep(PAUSE * attempt)
+    raise SaveError(f"{name} could not be downloaded: {short(reason)}. It is still on the server.")
 
 
-def plain_name(name: str) -> str:
-    """Returns the last part of a name, however the server's system writes paths."""
-    plain = name.replace("\\", "/").rpartition("/")[2].lstrip(".")
-    if not plain:
-        raise SaveError("The server gave a file without a name. Nothing was saved.")
-    return plain
+def download(server: Server, file: File, part: BinaryIO, hint: str) -> None:
+    """Writes a file of the server into an open one, once.
+
+    Raises:
+        ForeignError: Somebody else answered.
+        BrokenFileError: What came is not whole, or not what its name says.
+        SaveError: The server does not have it, or it is too large.
+    """
+    part.seek(0)
+    part.truncate()
+    name = plain_name(file["filename"])
+    with server.view(file) as response:
+        if response.status_code in (400, 403, 404) and not any(decoded(response)):  # ComfyUI says no more than that
+            raise SaveError(f"The server does not give {name} (HTTP {response.status_code}). {hint}".strip())
+        if response.status_code != 200:
+            raise answers.foreign(server.address, response.status_code, response.headers)
+        try:
+            for piece in decoded(response):
+                part.write(piece)
+                if part.tell() > LARGEST:
+                    raise SaveError(
+                        f"{name} has more than {LARGEST / 1e9:.0f} GB, and is not saved. It is on the server."
+                    )
+        except (httpx.TransportError, BrokenError) as error:
+            raise BrokenFileError(str(error) or type(error).__name__) from error
+    wrong = fault(part, name)
+    if wrong:
+        raise BrokenFileError(wrong)
+
+
+def again(record: Json, file: File) -> str:
+    """Says what helps where a file is gone from the server: ComfyUI runs nothing that it has run before."""
+    cached = {
+        node
+        for kind, data in messages(record.get("status") or {})
+        if kind == "execution_cached" and isinstance(data.get("nodes"), list)
+        for node in data["nodes"]
+        if isinstance(node, str)
+    }
+    holders = [
+        node
+        for node, results in record["outputs"].items()
+        if any(file in map(file_of, items) for items in results.values() if isinstance(items, list))
+    ]
+    if not cached.intersection(holders):
+        return "Somebody deleted or moved it there. Run the prompt again."
+    return (
+        "It was made by an earlier run and deleted there since, and ComfyUI does not make again what it remembers. "
+        "Set another filename_prefix, which saves it anew without sampling again; or another seed."
+    )
 
 
 def reserve(path: Path) -> Path:

@@ -1,140 +1,174 @@
-"""A ComfyUI server over HTTP. Reads are repeated while it is away; a prompt is posted once and never again."""
+"""A ComfyUI server over HTTP. Questions are repeated until ComfyUI itself answers; a prompt is never posted twice.
 
+A prompt has an id of our own. So whatever became of the answer to it, queue and history tell whether it arrived.
+"""
+
+import io
 import json
 import logging
-import ssl
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 
+from . import answers, shapes
 from .address import Address
-from .errors import RefusedError, UnreachableError, UsageError
+from .answers import ForeignError, Json, ShapeError
+from .errors import ClientError, TooMuchError, UnreachableError, UsageError
 from .prompts import Prompt
+from .shapes import Job
+from .transport import Answer, BrokenError, Transport
 
-TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # seconds; a server that loads models may answer late
-AWAY = {502, 503, 504}  # what a proxy answers while the server behind it is away
 PAUSES = (0.5, 1.0, 2.0, 3.0)  # seconds between attempts; the last one for all that follow
-UNSURE_SECONDS = 5.0  # how long a prompt whose answer got lost may take to appear in the queue
+REFUSALS = {"error", "node_errors"}
+UNSURE_SECONDS = 30.0  # how long a prompt whose answer got lost may take to appear in the queue
 
-State = Literal["pending", "running", "done", "unknown"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the server knows of a job.
-
-    Args:
-        state: Where it is.
-        ahead: While it is pending, how many come before it.
-        prompt: What runs.
-        record: Once it is done, its entry in the history.
-    """
-
-    state: State
-    ahead: int = 0
-    prompt: Prompt = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
+T = TypeVar("T")
 
 
 class Server:
-    """Speaks to the one server that the user named: no redirect is followed, no proxy asked.
+    """What a client asks of a ComfyUI.
 
     Args:
         address: Where it is.
         patience: Seconds that a server may be away, for example to restart, before this gives up.
         say: Takes a sentence for the user.
+        known: It was there before, so that it is worth waiting for also where nobody answers the first question.
     """
 
-    def __init__(self, address: Address, patience: float = 60.0, say: Callable[[str], None] = lambda text: None):
+    def __init__(
+        self, address: Address, patience: float = 60.0, say: Callable[[str], None] = lambda text: None,
+        known: bool = False,
+    ):  # fmt: skip
         self.address = address
         self.patience = patience
         self.say = say
+        self.known = known
+        self.heard = False  # whether it has said a word of its own
+        self.crowded = False  # whether its queue is too long to be read
         if address.secrets:
             for library in ("httpx", "httpcore", "websockets"):  # they log whole URLs and headers
                 logging.getLogger(library).setLevel(logging.WARNING)
-        self.tls = ssl.create_default_context()  # reads SSL_CERT_FILE
-        self.http = httpx.Client(
-            headers={**address.headers, "Accept-Encoding": "identity"},
-            params=list(address.query), timeout=TIMEOUT, verify=self.tls, trust_env=False, follow_redirects=False,
-        )  # fmt: skip
+        self.transport = Transport(address)
 
     def close(self) -> None:
         """Ends the connections."""
-        self.http.close()
+        self.transport.close()
 
-    def object_info(self, classes: Iterable[str]) -> dict[str, Any]:
-        """Returns what the server says of some node classes; one that it lacks is left out. Fails at once."""
-        info: dict[str, Any] = {}
+    def object_info(self, classes: Iterable[str]) -> Json:
+        """Returns what the server says of some node classes; one that it lacks is left out."""
+        info: Json = {}
         for name in dict.fromkeys(classes):
-            info |= self.get(f"/object_info/{quote(name, safe='')}", patience=0.0)
+            path = f"/object_info/{quote(name, safe='')}"
+            info |= self.get(path, lambda said, name=name: shapes.described(said, name))
         return info
 
-    def upload(self, path: Path) -> str:
+    def upload(self, path: Path, content: bytes | None = None) -> str:
         """Sends a file into the server's input folder and returns the name by which a node finds it there.
+
+        Args:
+            path: The file.
+            content: What to send under its name in place of what is in it.
 
         A file that is there already, byte for byte, is not stored again; another one of its name is left alone and
         this one gets a number. So this may be repeated.
         """
 
-        def send() -> httpx.Response:
-            with path.open("rb") as file:
-                return self.http.post(self.url("/upload/image"), files={"image": (path.name, file)})
+        def send() -> Answer:
+            with path.open("rb") if content is None else io.BytesIO(content) as file:
+                size = file.seek(0, io.SEEK_END)
+                file.seek(0)
+                return self.transport.ask("POST", "/upload/image", size, files={"image": (path.name, file)})
 
         try:
-            stored = self.answer(self.patiently(send, self.patience))
+            return self.asked(send, shapes.stored)
         except OSError as error:
             raise UsageError(f"{path.name} cannot be read: {error.strerror}.") from error
-        return "/".join(part for part in (stored["subfolder"].strip("/"), stored["name"]) if part)
 
-    def submit(self, prompt: Prompt, prompt_id: str, client_id: str) -> dict[str, Any]:
+    def submit(self, prompt: Prompt, prompt_id: str, client_id: str) -> Json:
         """Posts a prompt, once, and returns the answer, also where it is a refusal.
 
-        Raises:
-            UnreachableError: It is not known whether the prompt arrived, and the server does not know of it.
-        """
-        body = {"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id}
-        try:
-            response = self.http.post(self.url("/prompt"), json=body)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise self.away(error) from error  # nothing was sent
-        except httpx.TransportError:
-            return self.look_for(prompt_id)
-        if response.status_code in AWAY:
-            return self.look_for(prompt_id)
-        return self.answer(response, refusals=True)
+        Returns:
+            ComfyUI's answer; {prompt_id} alone, without node_errors, where that got lost and the server has the job.
 
-    def look_for(self, prompt_id: str) -> dict[str, Any]:
+        Raises:
+            ClientError: It is not known whether the prompt arrived, and the server does not know of it.
+        """
+        try:
+            body = json.dumps({"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id}, allow_nan=False)
+        except ValueError as error:
+            raise UsageError("A prompt must hold finite numbers, and this one holds NaN or Infinity.") from error
+        try:
+            answer = self.patiently(lambda: self.post_once(body.encode()), posting=True)
+        except ForeignError as error:
+            return self.look_for(prompt_id, error.error)
+        said = answer.get("prompt_id", prompt_id)
+        if said != prompt_id:
+            other = f"Look at it with: python client fetch {said}" if isinstance(said, str) and len(said) < 80 else ""
+            raise UnreachableError(
+                f"{self.address} gave the job another id than the one it was sent with, so it is no ComfyUI of 0.16.3 "
+                f"or newer, or something between us changes it. The job may run. {other}".strip()
+            )
+        return answer
+
+    def post_once(self, body: bytes) -> Json:
+        """POSTs a prompt. Whatever may have reached the server and has no answer of its own is a ForeignError."""
+        headers = {"Content-Type": "application/json"}
+        try:
+            answer = self.transport.ask("POST", "/prompt", size=len(body), content=body, headers=headers)
+            said = answers.own(self.address, answer, (200, 400))
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise  # nothing was sent
+        except (httpx.TransportError, BrokenError, TooMuchError) as error:
+            raise ForeignError(UnreachableError("The connection broke while the prompt was sent.")) from error
+        if ("prompt_id" in said) == (answer.status == 200) and (answer.status == 200 or said.keys() & REFUSALS):
+            return said
+        raise answers.foreign(self.address, answer.status, answer.headers)
+
+    def look_for(self, prompt_id: str, why: ClientError) -> Json:
         """Finds out whether a prompt arrived whose answer got lost."""
         self.say("The answer to the prompt got lost. Asking the server whether it has the job.")
+        self.heard = True  # from here on it is worth waiting for, whoever answers in its place
         deadline = time.monotonic() + UNSURE_SECONDS
-        while self.locate(prompt_id).state == "unknown":
-            if time.monotonic() > deadline:
-                raise UnreachableError(
-                    f"The connection broke while the prompt was sent, and {self.address} has no job {prompt_id}. "
-                    "It was not sent a second time, as the first may yet arrive. Look into the server's queue; "
-                    "if it is not there, run the command again."
-                )
-            time.sleep(PAUSES[0])
+        later = f"To look again: python client fetch {prompt_id}"
+        try:
+            while self.locate(prompt_id).state == "unknown":
+                if time.monotonic() > deadline:
+                    raise type(why)(
+                        f"{why} {self.address} has no job {prompt_id}. It was not sent a second time, as the first may "
+                        f"yet arrive. {later}. If the server still has no such job then, run the command again."
+                    )
+                time.sleep(PAUSES[0])
+        except UnreachableError as error:
+            if prompt_id in str(error):
+                raise
+            raise UnreachableError(
+                f"Whether job {prompt_id} arrived is not known, so it was not sent a second time. {error} {later}."
+            ) from error
         return {"prompt_id": prompt_id}
 
     def locate(self, prompt_id: str) -> Job:
         """Asks where a job is. The queue first: a job that ends between the two questions is then in the history."""
-        queue = self.get("/queue")
-        for item in queue["queue_running"]:
-            if item[1] == prompt_id:
-                return Job("running", prompt=item[2])
-        for item in queue["queue_pending"]:
-            if item[1] == prompt_id:
-                before = sum(other[0] < item[0] for other in queue["queue_pending"])
-                return Job("pending", before + len(queue["queue_running"]), item[2])
-        record = self.get(f"/history/{prompt_id}").get(prompt_id)
-        return Job("done", prompt=record["prompt"][2], record=record) if record else Job("unknown")
+        job = self.alone(prompt_id) if self.crowded else self.among(prompt_id)
+        if job.state != "unknown":
+            return job
+        return self.get(f"/history/{quote(prompt_id, safe='')}", lambda said: shapes.in_history(said, prompt_id))
+
+    def among(self, prompt_id: str) -> Job:
+        """Looks for a job in the queue, as long as that is short enough to be read."""
+        try:
+            return self.get("/queue", lambda said: shapes.in_queue(said, prompt_id))
+        except TooMuchError:  # hundreds of large graphs
+            self.crowded = True
+            return self.alone(prompt_id)
+
+    def alone(self, prompt_id: str) -> Job:
+        """Asks for one job without the others. How many come first is not said then, nor what runs."""
+        return self.get(f"/api/jobs/{quote(prompt_id, safe='')}", shapes.by_itself, (200, 404))
 
     def interrupt(self, prompt_id: str) -> None:
         """Stops a running job, and no other."""
@@ -146,63 +180,63 @@ class Server:
 
     def view(self, file: dict[str, str]) -> AbstractContextManager[httpx.Response]:
         """Opens one of the server's files: {filename, subfolder, type}."""
-        query = {key: file.get(key, "") for key in ("filename", "subfolder", "type")}
-        return self.http.stream("GET", self.url("/view"), params=query)
+        return self.transport.open("GET", "/view", params=file)
 
-    def get(self, path: str, patience: float | None = None) -> Any:
-        """Returns the JSON answer to a GET, repeated while the server is away."""
-        wait = self.patience if patience is None else patience
-        return self.answer(self.patiently(lambda: self.http.get(self.url(path)), wait))
+    def get(self, path: str, read: Callable[[Json], T], statuses: tuple[int, ...] = (200,)) -> T:
+        """Returns what the answer to a GET says, asked again until it is ComfyUI's own."""
+        return self.asked(lambda: self.transport.ask("GET", path), read, statuses)
 
-    def post(self, path: str, body: dict[str, Any]) -> None:
-        """POSTs a wish that may be repeated."""
-        response = self.patiently(lambda: self.http.post(self.url(path), json=body), self.patience)
-        if response.status_code != 200:
-            self.answer(response)
+    def asked(self, send: Callable[[], Answer], read: Callable[[Json], T], statuses: tuple[int, ...] = (200,)) -> T:
+        """Sends what may be repeated, until ComfyUI itself answers."""
 
-    def patiently(self, send: Callable[[], httpx.Response], patience: float) -> httpx.Response:
-        """Sends until there is an answer from ComfyUI, or patience ends."""
+        def ask() -> T:
+            answer = send()
+            try:
+                return read(answers.own(self.address, answer, statuses))
+            except ShapeError as error:
+                raise answers.foreign(self.address, answer.status, answer.headers) from error
+
+        return self.patiently(ask)
+
+    def post(self, path: str, body: Json) -> None:
+        """POSTs a wish that may be repeated; ComfyUI's answer to it is empty."""
+
+        def send() -> None:
+            answer = self.transport.ask("POST", path, json=body)
+            if answer.status != 200 or answer.body:
+                answers.own(self.address, answer)
+
+        self.patiently(send)
+
+    def patiently(self, send: Callable[[], T], posting: bool = False) -> T:
+        """Sends until there is an answer from ComfyUI itself, or patience ends.
+
+        Before it has said a word, this waits only where somebody says that it is away: the address may be wrong.
+
+        Args:
+            send: Sends, and returns what came or raises.
+            posting: Repeat only what surely was not sent; other trouble is raised as a ForeignError.
+        """
         began = time.monotonic()
         attempt = 0
         while True:
             try:
-                response = send()
-                if response.status_code not in AWAY:
-                    return response
-                trouble: Exception = UnreachableError(f"HTTP {response.status_code}")
-            except httpx.TransportError as error:
-                trouble = error
-            if time.monotonic() - began >= patience:
-                raise self.away(trouble) from trouble
+                said = send()
+            except ForeignError as error:
+                if posting:
+                    raise
+                trouble, wait = error.error, error.wait
+                worth = (error.away or self.heard) and not isinstance(trouble, UsageError)
+            except (httpx.TransportError, BrokenError) as error:
+                trouble, wait = answers.unreachable(self.address, error), 0.0
+                worth = (self.known or self.heard) and answers.tls_error(error) is None
+            else:
+                self.heard = True
+                return said
+            left = began + self.patience - time.monotonic()
+            if left <= 0 or not worth:
+                raise trouble
             if attempt == 1:
-                self.say(f"{self.address} does not answer. Waiting for it, up to {patience:.0f} seconds.")
-            time.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+                self.say(f"{self.address} does not answer. Waiting for it, up to {self.patience:.0f} seconds.")
+            time.sleep(min(max(wait, PAUSES[min(attempt, len(PAUSES) - 1)]), left))
             attempt += 1
-
-    def answer(self, response: httpx.Response, refusals: bool = False) -> Any:
-        """Returns the JSON of an answer. A refused prompt comes with status 400 and is one too, if those are wanted."""
-        status = response.status_code
-        if status in (401, 403):
-            raise UnreachableError(
-                f"{self.address} does not let us in (HTTP {status}). Give the token in WAN22_TURBO_TOKEN, "
-                "or as the address asks for it."
-            )
-        if status == 413:
-            raise UsageError("The server takes no file so large (HTTP 413). Send a smaller picture.")
-        if status == 500:
-            raise RefusedError(f"{self.address} failed at this request itself (HTTP 500). Its log says why.")
-        try:
-            if status == 200 or (refusals and status == 400):
-                return response.json()
-        except json.JSONDecodeError:
-            pass
-        raise UnreachableError(f"{self.address} does not answer as a ComfyUI does (HTTP {status}). Check the address.")
-
-    def away(self, error: Exception) -> UnreachableError:
-        """Says that nobody answers."""
-        why = self.address.mask(str(error)) or type(error).__name__
-        return UnreachableError(f"No ComfyUI answers at {self.address} ({why}). Start it, or check the address.")
-
-    def url(self, path: str) -> str:
-        """Returns a whole URL, without what is secret."""
-        return self.address.base + path

@@ -8,6 +8,7 @@ written with the node's title before it, `rcm_sampler.seed`, and if the titles a
 """
 
 import difflib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -16,13 +17,17 @@ from typing import Any
 
 from .errors import RefusedError, UsageError
 from .explain import missing_node
+from .printable import WORDS, printable
 from .prompts import Prompt, is_link, title
+from .shapes import NAME, finite
 
 NAMELESS = {"image", "video", "audio", "file", "text", "string", "value", "int", "float"}
 KINDS = {"INT": "integer", "FLOAT": "number", "STRING": "string", "BOOLEAN": "boolean", "COMBO": "string"}
 # A choice among these is a choice among the server's files, as in the missing-model scan of ComfyUI's frontend.
 FILES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".gguf")
 FEW = 12  # values of a number in steps that are listed one by one
+MANY = 50_000  # choices of one input, such as LoRAs
+SEARCHED = 2_000  # names among which a mistyped one is looked for
 UPLOADS = ("image_upload", "video_upload", "audio_upload")
 
 
@@ -40,6 +45,7 @@ class Setting:
         files: "" or whose files it chooses among: "server" (models), "upload" (a picture of yours is sent there).
         help: What the node says of it.
         known: The files that this server has to choose among, now.
+        pictures: Only a picture fits.
     """
 
     name: str
@@ -54,6 +60,7 @@ class Setting:
     files: str = ""
     help: str = ""
     known: tuple[str, ...] = ()
+    pictures: bool = False
 
 
 def settings_of(prompt: Prompt, object_info: dict[str, Any]) -> list[Setting]:
@@ -70,18 +77,18 @@ def settings_of(prompt: Prompt, object_info: dict[str, Any]) -> list[Setting]:
     for node_id, node in prompt.items():
         if node["class_type"] not in object_info:
             raise RefusedError(missing_node(title(prompt, node_id), node["class_type"]))
-        declared = object_info[node["class_type"]]["input"]
+        declared = object_info[node["class_type"]].get("input") or {}
         for name, value in node["inputs"].items():
-            spec = declared.get("required", {}).get(name) or declared.get("optional", {}).get(name)
-            if spec is not None and not is_link(value):
+            spec = (declared.get("required") or {}).get(name) or (declared.get("optional") or {}).get(name)
+            if isinstance(spec, list) and spec and not is_link(value):
                 found.append(setting_of(node_id, title(prompt, node_id), name, value, spec))
     return named(found)
 
 
 def setting_of(node_id: str, node_title: str, name: str, value: Any, spec: list[Any]) -> Setting:
     """Reads one input as /object_info describes it: [type or options, {more}]."""
-    kind, more = spec[0], spec[1] if len(spec) > 1 else {}
-    options = tuple(kind) if isinstance(kind, list) else tuple(more.get("options") or ()) or None
+    kind, more = spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+    options = choices(kind) if isinstance(kind, list) else choices(more.get("options")) or None
     files = ""
     if any(more.get(upload) for upload in UPLOADS):
         files = "upload"
@@ -94,13 +101,20 @@ def setting_of(node_id: str, node_title: str, name: str, value: Any, spec: list[
         title=node_title,
         kind=kind_of(kind, options if not files else None),
         default=value,
-        minimum=more.get("min"),
-        maximum=more.get("max"),
+        minimum=finite(more.get("min")),
+        maximum=finite(more.get("max")),
         options=None if files else options or steps_of(kind, more, value),
         files=files,
-        help=(more.get("tooltip") or "").strip(),
-        known=(options or ()) if files else (),
+        help=printable(more["tooltip"]).strip() if isinstance(more.get("tooltip"), str) else "",
+        known=tuple(map(str, options or ())) if files else (),
+        pictures=bool(more.get("image_upload")),
     )
+
+
+def choices(values: Any) -> tuple[Any, ...]:
+    """Returns the choices that the server has, as far as a person could name them."""
+    named = [value for value in values if isinstance(value, (str, int, float))] if isinstance(values, list) else []
+    return tuple(value for value in named[:MANY] if not isinstance(value, str) or len(value) <= NAME)
 
 
 def steps_of(kind: Any, more: dict[str, Any], value: Any) -> tuple[int, ...] | None:
@@ -158,9 +172,15 @@ def find(settings: list[Setting], name: str) -> Setting:
     if alike:
         raise UsageError(f"'{name}' may mean several inputs. Say which: {', '.join(alike)}.")
     everything = {loosely(item.name): item.name for item in settings}
-    close = [everything[one] for one in difflib.get_close_matches(asked, everything, n=3)]
+    close = [everything[one] for one in close_to(asked, everything, 3)]
     hint = f"Did you mean {' or '.join(close)}?" if close else f"It has: {', '.join(item.name for item in settings)}."
     raise UsageError(f"The prompt has no input called '{name}'. {hint}")
+
+
+def close_to(name: str, names: Iterable[str], most: int) -> list[str]:
+    """Returns the names that may be meant, the closest first. Of long lists and long names it looks at a part."""
+    few = [each for each in itertools.islice(names, SEARCHED) if len(each) <= WORDS]
+    return difflib.get_close_matches(name, few, n=most) if len(name) <= WORDS else []
 
 
 def loosely(name: str) -> str:

@@ -1,12 +1,11 @@
 """What an input takes: text or JSON from a person, read as the value to post, or answered with what would fit."""
 
-import difflib
 import math
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from .errors import UsageError
-from .settings import Setting, json_type
+from .settings import Setting, close_to, json_type
 
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -19,7 +18,7 @@ def read(setting: Setting, value: Any) -> Any:
     """
     given = convert(setting.kind, value) if setting.options is None else chosen(setting.options, value)
     if given is None or not in_range(setting, given):
-        close = difflib.get_close_matches(str(value), map(str, setting.options or ()), n=1)
+        close = close_to(str(value), map(str, setting.options or ()), 1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UsageError(f"{setting.name} must be {expected(setting)}, got '{value}'.{hint}")
     if setting.files == "server" and is_absolute(given):

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from . import foreign
 from .errors import AuthError, BalanceError, HostedError, RefusedError, UnclearError
 from .masking import mask
 from .providers import Provider
@@ -20,6 +21,8 @@ _MODERATION = re.compile(r"moderat|nsfw|safety|sensitive|content policy|inapprop
 # AtlasCloud's 500 for a model that it does not have; a 503 without a machine to spare.
 _NEVER_STARTED = re.compile(r"failed to evaluate price|insufficient", re.IGNORECASE)
 _MAX_WORDS = 300  # characters of a provider's text that are passed on
+_MAX_STATUS = 40  # of the word for a state
+_OUTPUTS = 16  # addresses that are looked at; a job makes one clip
 
 
 class RateLimitedError(RefusedError):
@@ -70,23 +73,23 @@ def read_task(data: Any) -> Task:
         return Task()
     inner = data.get("data")
     found = inner if isinstance(inner, dict) else data
-    id_ = found.get("id") or found.get("predictionId")
-    if inner is not found and not id_:
+    named = found.get("id") or found.get("predictionId")
+    if inner is not found and not named:
         return Task(error=error_text(data))  # a "status" outside of a job is that of the request
-    status, code, price = found.get("status"), found.get("code"), found.get("price")
+    status, code = found.get("status"), found.get("code")
     return Task(
-        str(id_) if isinstance(id_, str | int) else None,
-        status.strip().lower() if isinstance(status, str) else "",
+        foreign.job_id(named),
+        foreign.line(status, _MAX_STATUS).lower() if isinstance(status, str) else "",
         _outputs(found),
         error_text(found) or error_text(data),
         code if isinstance(code, int) else None,
         _flagged(found.get("has_nsfw_contents")),
-        float(price) if isinstance(price, int | float) and not isinstance(price, bool) else None,
+        foreign.amount(found.get("price")),
     )
 
 
 def error_text(data: Any) -> str:
-    """Returns the words of a refusal, wherever they stand: whole, for a secret that was cut could not be masked."""
+    """Returns the words of a refusal, wherever they stand, on one printable line."""
     if not isinstance(data, dict):
         return ""
     for name in ("error", "message", "msg", "detail"):
@@ -94,7 +97,7 @@ def error_text(data: Any) -> str:
         if isinstance(value, dict):
             value = error_text(value)
         if isinstance(value, str) and value.strip() and value.strip().lower() != "success":
-            return " ".join(value.split())
+            return foreign.line(value)
     return error_text(data.get("data"))
 
 
@@ -108,9 +111,7 @@ def uploaded_url(data: Any) -> str | None:
     inner = data.get("data") if isinstance(data, dict) else None
     places = [(inner, "download_url"), (inner, "url"), (data, "download_url"), (data, "url")]
     values = (place.get(name) for place, name in places if isinstance(place, dict))
-    return next(
-        (value for value in values if isinstance(value, str) and value.startswith(("https://", "http://"))), None
-    )
+    return next((value for value in values if foreign.is_address(value)), None)
 
 
 def read_submission(provider: Provider, reply: Reply, key: str) -> str:
@@ -182,15 +183,17 @@ def _said(reply: Reply, key: str) -> str:
 def _outputs(found: dict[str, Any]) -> tuple[str, ...]:
     listed = found.get("outputs") or found.get("output") or []
     urls = []
-    for item in listed if isinstance(listed, list) else [listed]:
+    for item in listed[:_OUTPUTS] if isinstance(listed, list) else [listed]:
         if isinstance(item, dict):
             item = item.get("url") or item.get("video") or item.get("output")
-        if isinstance(item, str) and item:
+        if foreign.is_address(item):
             urls.append(item)
     return tuple(urls)
 
 
 def _flagged(value: Any) -> bool | None:
-    if isinstance(value, list) and value:
-        return any(item is True for item in value)
-    return value if isinstance(value, bool) else None
+    flags = value if isinstance(value, list) else [value]
+    if any(flag is True for flag in flags):
+        return True
+    # What is neither true nor false may be a flag in other words, so nothing is said.
+    return False if flags and all(flag is False for flag in flags) else None

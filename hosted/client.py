@@ -10,7 +10,8 @@ from pathlib import Path
 
 from . import starting, submission, waiting
 from .answers import Task
-from .errors import FlaggedError
+from .errors import FlaggedError, HostedError
+from .folders import FOLDER
 from .job import Job, Status
 from .ledger import Ledger, Row
 from .report import Clip
@@ -54,6 +55,16 @@ class Client:
         Raises:
             HostedError: See the tree in errors.py.
         """
+        try:
+            return await self._run(request, status, run_id, stop_if_flagged)
+        except OSError as error:
+            raise HostedError(
+                "A file of this ComfyUI could not be written or read "
+                f"({error.strerror or type(error).__name__}). Make room on its disk, and let its user write into the "
+                f"folders user/{FOLDER} and temp. Then run the same again: what is paid is picked up."
+            ) from None
+
+    async def _run(self, request: Request, status: Status, run_id: str, stop_if_flagged: bool) -> Clip:
         request.check()
         provider, began = request.provider, time.monotonic()
         self.settings.check_allowed(provider, request.model)
@@ -102,14 +113,17 @@ async def find_earlier(job: Job) -> Row | None:
             return job.ledger.change(row, state="sent", job_id=job_id)
     elif row.state != "failed" and (is_here(job, row) or not await is_gone(job, row)):
         return row
-    job.ledger.remove(row)
+    if row.state == "claimed":
+        job.ledger.remove(row)  # it never arrived, and cost nothing
+    else:
+        job.ledger.retire(row)
     job.status.posting = False
     return None
 
 
 def is_here(job: Job, row: Row) -> bool:
     """Says whether the clip of a job is on disk, so that nobody need be asked."""
-    return row.state == "done" and waiting.place_of(job, row).is_file()
+    return row.state == "done" and waiting.is_kept(job, row)
 
 
 async def is_gone(job: Job, row: Row) -> bool:

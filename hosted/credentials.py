@@ -18,11 +18,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .errors import AuthError
+from .errors import AuthError, HostedError
+from .folders import FOLDER, POSIX, PRIVATE, make_folder, read_bounded
 from .providers import PROVIDERS, Provider
 
 FILE = "keys.json"
-FOLDER = "__wan22_turbo"  # ComfyUI serves no user folder whose name begins with two underscores
+LONGEST = 65_536  # bytes of the file
 COMMAND = "python -m hosted.credentials set"
 
 
@@ -33,7 +34,7 @@ def find_key(provider: Provider, folder: Path, environ: Mapping[str, str]) -> st
         folder: That of this pack in ComfyUI's user directory.
 
     Raises:
-        AuthError: There is none, it cannot be one, or others can read the file.
+        AuthError: There is none, it cannot be one, or the file is not its owner's alone.
     """
     key = environ.get(provider.key_variable, "").strip() or _read(folder).get(provider.key_variable, "")
     if not key:
@@ -53,12 +54,14 @@ def store_key(provider: Provider, key: str, folder: Path) -> None:
     """Writes a key into the file, which only its owner can read, at any moment; an empty one is removed.
 
     Raises:
-        AuthError: The text cannot be a key.
+        AuthError: The text cannot be a key, or the file that is there is not its owner's alone.
+        HostedError: The folder cannot be closed to others.
     """
     keys = {**_read(folder), provider.key_variable: _checked(provider, key.strip()) if key.strip() else ""}
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=folder)  # mode 0600
+    make_folder(folder)
+    handle, name = tempfile.mkstemp(dir=folder)
     try:
+        os.chmod(name, 0o600)  # the umask may have taken more
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump({variable: kept for variable, kept in keys.items() if kept}, file)
         os.replace(name, folder / FILE)
@@ -79,18 +82,34 @@ def _checked(provider: Provider, key: str) -> str:
 def _read(folder: Path) -> dict[str, str]:
     path = folder / FILE
     try:
-        mode = path.stat().st_mode
-        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        if path.is_symlink():
             raise AuthError(
-                f"The file of API keys must be readable by its owner alone, got mode {stat.S_IMODE(mode):04o}. "
-                f"Run: chmod 600 {FILE}, in ComfyUI's folder user/{FOLDER}."
+                f"The file of API keys must be a file of its own, got a link. Remove {FILE} from ComfyUI's folder "
+                f"user/{FOLDER}, and set the keys again: `{COMMAND} wavespeed`."
             )
-        keys = json.loads(path.read_text(encoding="utf-8"))
+        content, status = read_bounded(path, LONGEST)
+        _check_owner(status)
+        keys = json.loads(content)
         return {name: key for name, key in keys.items() if isinstance(key, str)}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         raise AuthError(f"The file of API keys cannot be read. Set the keys again: `{COMMAND} wavespeed`.") from None
+
+
+def _check_owner(status: os.stat_result) -> None:
+    if not POSIX:
+        return
+    if status.st_uid != os.geteuid():
+        raise AuthError(
+            "The file of API keys must belong to the user who runs ComfyUI, and belongs to another one. Remove "
+            f"{FILE} from ComfyUI's folder user/{FOLDER}, and set the keys again as that user: `{COMMAND} wavespeed`."
+        )
+    if stat.S_IMODE(status.st_mode) & PRIVATE:
+        raise AuthError(
+            f"The file of API keys must be readable by its owner alone, got mode {stat.S_IMODE(status.st_mode):04o}. "
+            f"Run: chmod 600 {FILE}, in ComfyUI's folder user/{FOLDER}."
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,9 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("action", choices=("set", "remove", "show"))
     parser.add_argument("provider", nargs="?", choices=[provider.name for provider in PROVIDERS])
-    parser.add_argument("--user-directory", type=Path, help="ComfyUI's; else user/ of the ComfyUI around this pack")
+    add_folder(parser)
     options = parser.parse_args(arguments)
-    folder = (options.user_directory or _user_directory(parser)) / FOLDER
+    folder = private_folder(parser, options)
     provider = next((each for each in PROVIDERS if each.name == options.provider), None)
     try:
         if options.action != "show":
@@ -112,8 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for each in [provider] if provider else PROVIDERS:
             present = "present" if has_key(each, folder, os.environ) else "absent"
             sys.stdout.write(f"{each.title} ({each.key_variable}): {present}\n")
-    except (AuthError, OSError) as error:
-        parser.exit(1, f"{error if isinstance(error, AuthError) else error.strerror}\n")
+    except (HostedError, OSError) as error:
+        parser.exit(1, f"{error if isinstance(error, HostedError) else error.strerror}\n")
     return 0
 
 
@@ -124,11 +143,19 @@ def _ask(provider: Provider) -> str:
     return key
 
 
-def _user_directory(parser: argparse.ArgumentParser) -> Path:
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that `private_folder` reads."""
+    parser.add_argument("--user-directory", type=Path, help="ComfyUI's; else user/ of the ComfyUI around this pack")
+
+
+def private_folder(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path:
+    """Returns this pack's folder in ComfyUI's user directory; ends the program where there is no ComfyUI."""
+    if options.user_directory:
+        return options.user_directory / FOLDER
     around = Path(__file__).absolute().parents[3]
     if not (around / "main.py").is_file():
         parser.error("this pack is not in a ComfyUI's custom_nodes folder; name --user-directory")
-    return around / "user"
+    return around / "user" / FOLDER
 
 
 if __name__ == "__main__":

@@ -10,23 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import av
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
-from av.error import FFmpegError
 from yarl import URL
 
 from .address import is_public, may_be_public
+from .clip_file import BrokenError, check_clip
 from .errors import DownloadError
 from .timing import Timing
 
 MAX_CLIP = 256_000_000  # bytes; eight seconds at 1080p are a tenth of that
 REDIRECTS = 3
 _PIECE = 1 << 16
-
-
-class BrokenError(DownloadError):
-    """This attempt failed in a way that another one may not."""
 
 
 class PublicResolver(AbstractResolver):
@@ -135,31 +130,3 @@ async def _take(answer: aiohttp.ClientResponse, file: Any) -> None:
             f"A clip may have {MAX_CLIP / 1e6:.0f} MB, and this one has {size / 1e6:.0f} MB or more. Nothing was kept. "
             "Download it from your account at the provider."
         )
-
-
-def check_clip(path: Path) -> None:
-    """Decodes a file to its end.
-
-    Raises:
-        BrokenError: It is no MP4, or not a whole one.
-    """
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] != b"ftyp":
-        raise BrokenError(
-            f"What was downloaded is no MP4: its first bytes are {head[:8]!r}. Run again: the clip is paid."
-        )
-    decoded = read = 0
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            for packet in container.demux(stream):
-                read += bool(packet.size and not packet.is_corrupt)
-                decoded += len(packet.decode())
-            promised = stream.frames
-    except (FFmpegError, IndexError, ValueError, MemoryError) as error:
-        raise BrokenError(f"The clip cannot be decoded ({type(error).__name__}). Run again: it is paid.") from None
-    # Not the decoded frames: an edit list may hide some of them, and then the clip is whole all the same.
-    if not decoded or read < promised:
-        raise BrokenError(f"The clip has {read} of its {promised} frames. Run again: it is paid.")

@@ -18,7 +18,7 @@ HostedError
 │   ├── JobGoneError      the provider does not know it any more
 │   └── JobPendingError   it takes longer than the node waits
 ├── DownloadError         the clip is made and paid, and could not be fetched
-│   └── BrokenError       download.py: this attempt failed, and another one may not
+│   └── BrokenError       clip_file.py: this attempt failed, and another one may not
 └── FlaggedError          the provider flagged the clip, and the node is set to stop then
 
 Those with the name of a file are defined there, beside what raises them; the others are here.

@@ -1,11 +1,11 @@
 """Finds a job whose id never arrived in the provider's own list of jobs."""
 
-import json
 import time
 from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import Any
 
+from . import foreign
 from .answers import status_of
 from .errors import UnavailableError, UnclearError
 from .ledger import Row, digest_of
@@ -69,10 +69,15 @@ async def _search(wire: Wire, provider: Provider, row: Row, taken: Collection[st
             if job_id in taken or _is_earlier(created, row):
                 continue
             inputs = _inputs(item)
-            if job_id and inputs and all(digest_of(inputs.get(name)) == mark for name, mark in row.marks.items()):
+            if (
+                job_id
+                and inputs
+                and row.marks
+                and all(digest_of(inputs.get(name)) == mark for name, mark in row.marks.items())
+            ):
                 found.append((created or 0.0, job_id))
             else:
-                unreadable |= job_id is None or inputs is None or _is_near(inputs, row)
+                unreadable |= job_id is None or inputs is None or not row.marks or _is_near(inputs, row)
         if len(items) < PAGE:
             break
     else:
@@ -122,17 +127,19 @@ def _first_list(data: Any) -> list[Any] | None:
 
 
 def _id(item: dict[str, Any]) -> str | None:
-    job_id = item.get("id") or item.get("ID")
-    return str(job_id) if isinstance(job_id, str | int) and job_id else None
+    return foreign.job_id(item.get("id") or item.get("ID"))
 
 
 def _created(item: dict[str, Any]) -> float | None:
     """Returns seconds since 1970; None where the provider does not say, or not in a known form."""
     value = item.get("created_at") or item.get("createdAt")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value / 1000 if value > 1e11 else float(value)
+    since = foreign.number(value, 1e14)
+    if since is not None:
+        return since / 1000 if since > 1e11 else since
+    if not isinstance(value, str) or len(value) > 64:
+        return None
     try:
-        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
@@ -141,8 +148,5 @@ def _created(item: dict[str, Any]) -> float | None:
 def _inputs(item: dict[str, Any]) -> dict[str, Any] | None:
     inputs = next((item[name] for name in ("inputs", "input", "requestBody", "request") if item.get(name)), None)
     if isinstance(inputs, str):
-        try:
-            inputs = json.loads(inputs)
-        except ValueError:
-            return None
+        inputs = foreign.read_json(inputs)
     return inputs if isinstance(inputs, dict) else None

@@ -7,6 +7,8 @@ A row holds digests, an id, a state and times. It holds no prompt, no picture, n
        │          └────> missing       the provider did not know it; looked for once more before a new job starts
        └──> (row removed)              refused, or never left this machine
 
+A row in whose place a new job is ordered is kept under another name, for the sums of what was spent.
+
 "claimed" is on disk before the request leaves, "sent" with the job's id before the first poll. A row that is found
 claimed by nobody alive is a request that may or may not have arrived.
 """
@@ -18,17 +20,22 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from . import foreign
 from .errors import HostedError
+from .folders import make_folder, read_bounded
 from .locking import alone
 
 State = Literal["claimed", "sent", "done", "failed", "missing"]
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LATEST = 1e11  # seconds since 1970: some three thousand years
 STATES = ("claimed", "sent", "done", "failed", "missing")
+LONGEST = 65_536  # bytes of a row; those of today have two thousand
 KEPT_DAYS = 60  # long after every provider has forgotten the job
 
 
@@ -55,6 +62,24 @@ class Row:
     asked: bool = False
     flagged: bool | None = None
     charged: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the ledger.
+
+    Attributes:
+        name: Without its ending.
+        row: None where the file holds none.
+    """
+
+    name: str
+    row: Row | None
+
+    @property
+    def retired(self) -> bool:
+        """Says whether another job was ordered in the place of this one."""
+        return "-" in self.name
 
 
 def digest_of(value: Any) -> str:
@@ -96,10 +121,11 @@ class Ledger:
             HostedError: It cannot be read. Guessing could cost money.
         """
         try:
-            return _row(json.loads(self._path(digest).read_text(encoding="utf-8")))
+            content, status = read_bounded(self._path(digest), LONGEST)
+            return _row(foreign.read_json(content), status.st_mtime)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise HostedError(
                 f"The note of an earlier job cannot be read ({type(error).__name__}). Look up job and price at the "
                 f"provider, then remove the file {digest}.json from ComfyUI's folder user/__wan22_turbo/jobs."
@@ -134,22 +160,36 @@ class Ledger:
         self._path(row.digest).unlink(missing_ok=True)
         self._sync_folder()
 
+    def retire(self, row: Row) -> None:
+        """Makes room for a new job of the same request. What the old one cost is still known."""
+        os.replace(self._path(row.digest), self.folder / f"{row.digest}-{time.time_ns()}.json")
+        self._sync_folder()
+
     def rows(self) -> list[Row]:
-        """Returns all rows that can be read."""
-        found = []
+        """Returns all rows that can be read, one for each request."""
+        return [entry.row for entry in self.entries() if entry.row and not entry.retired]
+
+    def entries(self, since: float = 0.0) -> Iterator["Entry"]:
+        """Yields what the files hold that were written since a moment: rows, retired rows, and what is none."""
         for path in sorted(self.folder.glob("*.json")):
-            with contextlib.suppress(HostedError):
-                row = self.find(path.stem)
-                found += [row] if row else []
-        return found
+            try:
+                row = self.find(path.stem) if path.stat().st_mtime >= since else None
+            except FileNotFoundError:
+                continue  # it has just gone
+            except HostedError:
+                yield Entry(path.stem, None)
+            else:
+                if row:
+                    yield Entry(path.stem, row)
 
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest}.json"
 
     def _write_beside(self, row: Row) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)  # mode 0600
+        make_folder(self.folder)
+        handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)
         try:
+            os.chmod(name, 0o600)  # the umask may have taken more
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(asdict(row), file)
                 file.flush()
@@ -177,17 +217,44 @@ class Ledger:
                     if path.stat().st_mtime < horizon and (path.suffix != ".json" or self._led_nowhere(path.stem)):
                         path.unlink()
 
-    def _led_nowhere(self, digest: str) -> bool:
-        row = self.find(digest)
-        return row is not None and row.state in ("failed", "missing")
+    def _led_nowhere(self, name: str) -> bool:
+        row = self.find(name)
+        return row is not None and (row.state in ("failed", "missing") or Entry(name, row).retired)
 
 
-def _row(data: dict[str, Any]) -> Row:
+def _row(data: Any, written: float) -> Row:
+    """Makes a row of what a file holds. What is damaged is left out, if the job can be found and told without it.
+
+    Args:
+        written: When the file was, for a row without a time.
+
+    Raises:
+        ValueError, TypeError: Too much of it is damaged.
+    """
     row = Row(**data)
-    if (
-        row.state not in STATES
-        or not re.fullmatch(r"[0-9a-f]{64}", row.digest)
-        or not isinstance(row.posted, float | int)
-    ):
+    told = (row.digest, row.provider, row.model, row.state)
+    if not all(isinstance(text, str) and text.isprintable() and 0 < len(text) <= 200 for text in told):
         raise ValueError("not a row")
-    return row
+    if row.state not in STATES or not _DIGEST.fullmatch(row.digest):
+        raise ValueError("not a row")
+    job_id = foreign.job_id(row.job_id)
+    posted = foreign.number(row.posted, _LATEST)
+    return replace(
+        row,
+        job_id=job_id,
+        state=row.state if job_id or row.state == "failed" else "claimed",  # to be looked for
+        posted=written if posted is None else posted,
+        marks=_marks(row.marks),
+        usd=foreign.amount(row.usd),
+        asked=row.asked is True,
+        flagged=row.flagged if isinstance(row.flagged, bool) else None,
+        charged=foreign.amount(row.charged),
+    )
+
+
+def _marks(value: Any) -> dict[str, str]:
+    """Returns the marks, or none at all: a part of them would fit another job."""
+    if not isinstance(value, dict) or len(value) > 64:
+        return {}
+    whole = all(isinstance(mark, str) and _DIGEST.fullmatch(mark) and len(name) <= 64 for name, mark in value.items())
+    return value if whole else {}

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from .folders import make_folder
 from .timing import WAKE
 
 if sys.platform == "win32":
@@ -35,7 +36,7 @@ async def alone(path: Path, waiting: Callable[[], None]) -> AsyncIterator[None]:
         path: Is made, and removed at the end.
         waiting: Is called before each wait.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     while (handle := _take(path)) is None:
         waiting()
         await asyncio.sleep(WAKE)
@@ -53,6 +54,9 @@ async def alone(path: Path, waiting: Callable[[], None]) -> AsyncIterator[None]:
 def _take(path: Path) -> int | None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                os.fchmod(handle, 0o600)  # the umask may have taken more
         _lock(handle)
         held = _is(path, handle)
     except OSError as error:

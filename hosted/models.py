@@ -14,6 +14,11 @@ DURATIONS = (5, 8)  # seconds
 _SIZE_FACTOR = {"480p": 1.0, "720p": 2.0, "1080p": 4.0}  # only that of 720p is documented, and only by WaveSpeed
 
 
+def dollars(usd: float) -> str:
+    """Writes an amount, with as many digits as it needs."""
+    return f"${usd:.2f}" if abs(usd * 100 - round(usd * 100)) < 1e-6 else f"${usd:.4f}".rstrip("0")
+
+
 @dataclass(frozen=True)
 class Model:
     """One model of one provider.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import PolicyError
-from .models import PRICES_OF, Model
+from .foreign import MAX_USD
+from .models import PRICES_OF, Model, dollars
 from .providers import Provider
 from .settings import CEILING_VARIABLE
 from .wire import UnavailableError, Wire
@@ -24,14 +25,11 @@ class Price:
     asked: bool
 
     def __str__(self) -> str:
+        if self.usd is None and self.asked:
+            return "price unknown; what the provider names can be none"
         if self.usd is None:
             return f"price unknown; no source of {PRICES_OF} names it"
         return f"{dollars(self.usd)}, as asked" if self.asked else f"about {dollars(self.usd)}, prices of {PRICES_OF}"
-
-
-def dollars(usd: float) -> str:
-    """Writes an amount, with as many digits as it needs."""
-    return f"${usd:.2f}" if abs(usd * 100 - round(usd * 100)) < 1e-6 else f"${usd:.4f}".rstrip("0")
 
 
 async def find_price(
@@ -45,7 +43,7 @@ async def find_price(
         except UnavailableError:
             usd = None
         if usd is not None:
-            return Price(usd, asked=True)
+            return Price(usd if usd <= MAX_USD else None, asked=True)
     return Price(model.estimate(resolution, duration), asked=False)
 
 
@@ -57,7 +55,7 @@ def _quoted(data: Any) -> float | None:
     for name in ("discounted_price", "price", "unit_price"):
         value = inner.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-            return float(value)
+            return float(min(value, 2 * MAX_USD))  # it may have 400 digits
     return None
 
 

@@ -24,7 +24,8 @@ class Provider:
         history: Path of the list of earlier jobs; None where none is documented.
         price: Path of the price quote; None where none is documented.
         failed_free: It says that it charges no failed jobs.
-        keeps_days: How long a job can be fetched.
+        keeps_days: How long a job can be fetched; only WaveSpeed says so.
+        says_how_long: It is this provider that says so.
         jobs: Jobs at a time that every account may run.
         starts_per_minute: Jobs per minute that every account may start; 0 where no number is documented.
     """
@@ -44,6 +45,7 @@ class Provider:
     price: str | None = None
     failed_free: bool = False
     keeps_days: int = 7
+    says_how_long: bool = False
     jobs: int = 3
     starts_per_minute: int = 0
 
@@ -75,6 +77,7 @@ WAVESPEED = Provider(
     history_by_post=True,
     price="/model/price",
     failed_free=True,
+    says_how_long=True,
     starts_per_minute=5,
 )
 ATLASCLOUD = Provider(

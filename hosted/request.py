@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from . import foreign
 from .address import check_url, shown
 from .errors import RequestError
 from .ledger import digest_of
@@ -22,6 +23,9 @@ EXPERTS: tuple[Expert, ...] = ("both", "high", "low")
 MAX_SEED = 2**31 - 1
 MAX_LORAS = 3  # per expert
 MAX_SCALE = 4.0
+MAX_PROMPT = 20_000  # letters, many times what any model reads
+MAX_URL = 4096  # letters; signed addresses have some two thousand
+MAX_WORDS = 5000  # letters of trigger words
 MAX_UPLOAD = 20_000_000  # bytes; the smallest of the limits that WaveSpeed's pages name
 
 
@@ -43,15 +47,19 @@ class Lora:
         return f"{shown(self.url)} at {self.scale:g} on {self.expert}"
 
     def check(self) -> None:
-        """Checks address and scale.
+        """Checks address, scale, expert and trigger words.
 
         Raises:
             RequestError: One is against the rules.
         """
-        if not 0 <= self.scale <= MAX_SCALE:
-            raise RequestError(f"A hosted LoRA takes a scale of 0 to {MAX_SCALE:g}, got {self.scale:g}.")
+        _check_text("The address of a LoRA", self.url, MAX_URL)
+        _check_text("Trigger words of a hosted LoRA", self.trigger_words, MAX_WORDS)
+        if foreign.number(self.scale, MAX_SCALE) is None:
+            raise RequestError(f"A hosted LoRA takes a scale of 0 to {MAX_SCALE:g}, got {foreign.quoted(self.scale)}.")
         if self.expert not in EXPERTS:
-            raise RequestError(f"A hosted LoRA goes on one of {', '.join(EXPERTS)}, got '{self.expert}'.")
+            raise RequestError(
+                f"A hosted LoRA goes on one of {', '.join(EXPERTS)}, got '{foreign.quoted(self.expert)}'."
+            )
         check_url(self.url)
 
 
@@ -184,8 +192,8 @@ def find_offer(label: str) -> tuple[Provider, Model]:
     Raises:
         RequestError: There is none of that label.
     """
-    if label not in OFFERS:
-        raise RequestError(f"The hosted model must be one of {', '.join(OFFERS)}; got '{label}'.")
+    if not isinstance(label, str) or label not in OFFERS:
+        raise RequestError(f"The hosted model must be one of {', '.join(OFFERS)}; got '{foreign.quoted(label)}'.")
     return OFFERS[label]
 
 
@@ -216,10 +224,13 @@ def check_settings(
     Raises:
         RequestError: One is against the rules.
     """
+    for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
+        if text is not None:
+            _check_text(f"The {name} of a hosted model", text, MAX_PROMPT)
     if prompt is not None and not prompt.strip():
         raise RequestError("A hosted model needs a prompt, got none. Say in a sentence or two what moves, and how.")
-    if seed is not None and not 0 <= seed <= MAX_SEED:
-        raise RequestError(f"A hosted model takes a seed of 0 to {MAX_SEED}, got {seed}.")
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
+        raise RequestError(f"A hosted model takes a seed of 0 to {MAX_SEED}, got {foreign.quoted(seed)}.")
     if offer is None:
         return
     model = find_offer(offer)[1]
@@ -231,4 +242,11 @@ def check_settings(
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...], offer: str) -> None:
     if value is not None and value not in allowed:
-        raise RequestError(f"'{offer}' takes {name} {' or '.join(map(str, allowed))}, got {value}.")
+        raise RequestError(f"'{offer}' takes {name} {' or '.join(map(str, allowed))}, got {foreign.quoted(value)}.")
+
+
+def _check_text(what: str, text: Any, longest: int) -> None:
+    if not isinstance(text, str):
+        raise RequestError(f"{what} must be a text, got {foreign.quoted(text)}.")
+    if len(text) > longest:
+        raise RequestError(f"{what} may have {longest} letters, got {len(text)}. Shorten it.")

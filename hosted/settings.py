@@ -3,6 +3,7 @@
     WAN22_TURBO_ALLOW_UNRESTRICTED=1        offers without content moderation may be used
     WAN22_TURBO_HOSTED_MODELS               labels that may be used, or patterns: WaveSpeed: wan-2.2/*, AtlasCloud: *
     WAN22_TURBO_HOSTED_MAX_USD              most that one run of a graph may cost
+    WAN22_TURBO_HOSTED_MAX_USD_PER_DAY      most that all runs of a day may, of all who share a user directory
     WAN22_TURBO_<PROVIDER>_URL              another base address
     WAN22_TURBO_<PROVIDER>_JOBS             jobs at a time, where the account allows more or less than the default
     WAN22_TURBO_<PROVIDER>_STARTS_PER_MINUTE    0: as many as you like
@@ -11,12 +12,13 @@
 """
 
 import fnmatch
-import ipaddress
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .address import is_loopback
 from .errors import PolicyError
+from .foreign import line
 from .models import Model
 from .providers import Provider
 
@@ -24,6 +26,7 @@ PREFIX = "WAN22_TURBO_"
 UNRESTRICTED_VARIABLE = f"{PREFIX}ALLOW_UNRESTRICTED"
 MODELS_VARIABLE = f"{PREFIX}HOSTED_MODELS"
 CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD"
+DAY_CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD_PER_DAY"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class Settings:
         """Returns the most that a run may cost in US dollars; None for no limit."""
         return self._number(CEILING_VARIABLE, None)
 
+    def daily_ceiling(self) -> float | None:
+        """Returns the most that all jobs of a day may cost in US dollars; None for no limit."""
+        return self._number(DAY_CEILING_VARIABLE, None)
+
     def jobs(self, provider: Provider) -> int:
         """Returns how many jobs may run at a time, at least one."""
         return max(1, int(self._number(_variable(provider, "JOBS"), provider.jobs) or 1))
@@ -77,7 +84,7 @@ class Settings:
         base = self.environ.get(variable, "").strip().rstrip("/") or provider.base
         parts = urllib.parse.urlsplit(base)
         named = not parts.hostname or parts.hostname == "localhost"  # clips come from no name of this machine
-        if named or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts))):
+        if named or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))):
             raise PolicyError(
                 f"{variable} must be an https address. http is for a server on this machine itself, "
                 "written as a number: http://127.0.0.1:8000, not localhost."
@@ -87,7 +94,7 @@ class Settings:
     def trusted_origin(self, provider: Provider) -> str | None:
         """Returns the one origin that files may come from although it is on this machine: the operator's own server."""
         parts = urllib.parse.urlsplit(self.base(provider))
-        return f"{parts.scheme}://{parts.netloc}" if _is_loopback(parts) else None
+        return f"{parts.scheme}://{parts.netloc}" if is_loopback(parts.hostname or "") else None
 
     def _number(self, variable: str, default: float | None) -> float | None:
         text = self.environ.get(variable, "").strip()
@@ -97,17 +104,10 @@ class Settings:
             number = -1.0
         if number is not None and not 0 <= number < 1e9:
             raise PolicyError(
-                f"{variable} must be a number of 0 or more, got '{text}'. Whoever runs this ComfyUI sets it."
+                f"{variable} must be a number of 0 or more, got '{line(text, 60)}'. Whoever runs this ComfyUI sets it."
             )
         return number
 
 
 def _variable(provider: Provider, what: str) -> str:
     return f"{PREFIX}{provider.name.upper()}_{what}"
-
-
-def _is_loopback(parts: urllib.parse.SplitResult) -> bool:
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False

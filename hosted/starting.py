@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from . import answers, history, submission
+from . import answers, history, spending, submission
 from .answers import RateLimitedError
 from .errors import HostedError, UnavailableError, UnclearError
 from .job import Job
@@ -88,6 +88,7 @@ async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
 
     Raises:
         RateLimitedError, NotSentError: No job was started, and it may be sent again.
+        PolicyError: The operator's ceiling per day is reached.
         AuthError, BalanceError, RefusedError: The provider did not take it.
         UnclearError: It may have started, or another ComfyUI is starting the same.
         UnnotedError: It runs, and its id is not on disk.
@@ -103,7 +104,7 @@ async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
         usd=price.usd,
         asked=price.asked,
     )
-    if not job.ledger.claim(row):
+    if not await claim(job, row):
         raise UnclearError("Another ComfyUI of this user is starting the same job. Run again in a minute.")
     path, body = provider.submit_path(request.model), provider.submit_body(request.model, fields)
 
@@ -126,6 +127,22 @@ async def submit_once(job: Job, fields: dict[str, Any], price: Price) -> Row:
     return sent
 
 
+async def claim(job: Job, row: Row) -> bool:
+    """Writes the row of a job if the operator's ceiling per day leaves room for it, and says whether nobody else had.
+
+    One process at a time looks and writes, so that all together keep the ceiling.
+
+    Raises:
+        PolicyError: The day's ceiling is reached, or nobody can say what the job costs.
+    """
+    limit = job.settings.daily_ceiling()
+    if limit is None:
+        return job.ledger.claim(row)
+    async with job.ledger.alone(spending.LOCK, lambda: job.say("waiting for the order of another node")):
+        await asyncio.to_thread(spending.check, job.ledger, row, limit)
+        return job.ledger.claim(row)
+
+
 async def find_sent(job: Job, row: Row, error: UnclearError) -> Row:
     """Looks for a job whose submission got no clear answer.
 
@@ -144,7 +161,8 @@ async def find_sent(job: Job, row: Row, error: UnclearError) -> Row:
 
 async def look_up(job: Job, row: Row) -> str | None:
     """Looks for a job in the provider's list, as `history.find_job`, among those of no other request."""
-    taken = {each.job_id for each in job.ledger.rows() if each.job_id and each.digest != row.digest}
+    entries = await asyncio.to_thread(lambda: list(job.ledger.entries()))
+    taken = {entry.row.job_id for entry in entries if entry.row and entry.row.job_id}  # the row itself has none yet
     return await history.find_job(job.wire, job.provider, row, taken)
 
 

@@ -1,11 +1,14 @@
 """The steps that turn a running job into a clip on disk: poll, verdict, download. All of them may be repeated."""
 
 import hashlib
+import logging
 import time
 import urllib.parse
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from . import answers, download
+from . import answers, clip_file, download
 from .answers import Task
 from .errors import (
     DownloadError,
@@ -19,6 +22,8 @@ from .errors import (
 from .job import Job
 from .ledger import Row
 from .wire import Reply
+
+logger = logging.getLogger(__name__)
 
 UNKNOWN = 3  # answers in a row that a job does not exist, before it is believed
 EMPTY = 5  # answers in a row that a job is done and has no clip
@@ -36,7 +41,9 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
         reply = await poll(job, row)
         task = answers.read_task(reply.data) if reply else Task()
         if task.state == "done" and task.outputs:
-            return job.ledger.change(row, state="done", flagged=task.flagged, charged=task.usd), task
+            flagged = row.flagged if task.flagged is None else task.flagged  # what was said once stays said
+            charged = row.charged if task.usd is None else task.usd
+            return noted(job, row, state="done", flagged=flagged, charged=charged), task
         if task.state == "bad":
             raise failure(job, row, task)
         empty = empty + 1 if task.state == "done" else 0
@@ -48,6 +55,16 @@ async def wait(job: Job, row: Row) -> tuple[Row, Task]:
         if task.status:
             job.say(task.status, row)
         await backoff.wait((reply.retry_after or 0.0) if reply else 0.0)
+
+
+def noted(job: Job, row: Row, **changes: Any) -> Row:
+    """Writes down what became of a job. Where that fails, the next run asks the provider again, and nothing is lost."""
+    try:
+        return job.ledger.change(row, **changes)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        logger.warning(f"What became of job {row.job_id} could not be written down ({reason}); it is asked for again.")
+        return replace(row, **changes)
 
 
 async def poll(job: Job, row: Row) -> Reply | None:
@@ -86,7 +103,7 @@ def check_reply(job: Job, row: Row, reply: Reply, unknown: int) -> None:
         error = answers.refusal(job.provider, reply, job.wire.key)
         raise type(error)(f"{error} Job {row.job_id} goes on and is charged. Then {again(job)} to pick it up.")
     if unknown >= UNKNOWN and time.time() - row.posted > job.timing.grace:
-        job.ledger.change(row, state="missing")
+        noted(job, row, state="missing")
         raise JobGoneError(
             f"{job.provider.title} does not know job {row.job_id} (any more): it deleted it, or the key is another "
             f"account's. Look at your account there, then {again(job)}: it asks once more before it starts a new job."
@@ -114,7 +131,7 @@ def too_late(job: Job, row: Row, empty: bool) -> HostedError:
 
 def failure(job: Job, row: Row, task: Task) -> HostedError:
     """Puts the verdict on a job into words, and lets the next run start a new one."""
-    job.ledger.change(row, state="failed")
+    noted(job, row, state="failed")
     job.status.ended = True
     title = job.provider.title
     words = answers.shown(task.error, job.wire.key) or f"it says {task.status}, and nothing more"
@@ -129,6 +146,17 @@ def failure(job: Job, row: Row, task: Task) -> HostedError:
 def place_of(job: Job, row: Row) -> Path:
     """Returns where the clip of a job is kept; the name tells neither request nor job."""
     return job.clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
+
+
+def is_kept(job: Job, row: Row) -> bool:
+    """Says whether the clip of a job is on disk. One that something else has damaged or exchanged is removed."""
+    path = place_of(job, row)
+    if not path.is_file():
+        return False
+    if not clip_file.is_sound(path):
+        path.unlink()
+        return False
+    return True
 
 
 async def fetch(job: Job, row: Row, task: Task) -> Path:
@@ -146,7 +174,7 @@ async def fetch(job: Job, row: Row, task: Task) -> Path:
         job.say("downloading", row)
         try:
             await download.fetch(task.outputs[0], path, trusted, job.timing)
-        except download.BrokenError as error:
+        except clip_file.BrokenError as error:
             if attempt + 1 == job.timing.attempts:
                 raise DownloadError(str(error)) from None
             await backoff.wait()

@@ -1,6 +1,5 @@
 """One exchange with a provider: bounded in time and size, never repeated and never redirected by itself."""
 
-import json
 import re
 from dataclasses import dataclass
 from types import TracebackType
@@ -9,6 +8,7 @@ from typing import Any
 import aiohttp
 
 from .errors import UnavailableError
+from .foreign import read_json
 from .timing import Timing
 
 MAX_ANSWER = 4_000_000  # bytes
@@ -90,7 +90,7 @@ class Wire:
             async with self.session.request(
                 method, self.base + path, timeout=limits, allow_redirects=False, **what
             ) as answer:
-                return Reply(answer.status, _json(await _read(answer)), _seconds(answer.headers.get("Retry-After")))
+                return Reply(answer.status, read_json(await _read(answer)), _seconds(answer.headers.get("Retry-After")))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSentError(
                 f"{self.title} could not be reached ({_kind(error)}). Check the network connection and try again."
@@ -112,13 +112,6 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         if len(body) > MAX_ANSWER:
             raise ValueError("the answer is too large")
     return bytes(body)
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _seconds(header: str | None) -> float | None:

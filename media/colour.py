@@ -5,6 +5,7 @@ Source: Recommendation ITU-R BT.709-6, items 3.2 to 3.4 (luma, colour difference
 
 import numpy as np
 
+from .finite import NotFiniteError, flaw
 from .opencv import cv2
 
 KR, KB = 0.2126, 0.0722  # weights of red and blue in BT.709 luma
@@ -47,7 +48,7 @@ def rgb_to_yuv420(frame: np.ndarray, planes: Planes | None = None) -> Planes:
     Chroma is sited left: on the even columns, midway between two rows.
 
     Args:
-        frame: float[H, W, 3], RGB in [0, 1], both sides even. Values outside are clamped, NaN counts as 0.
+        frame: float[H, W, 3], RGB in [0, 1], both sides even. Values outside are clamped.
         planes: Where to write; new arrays if None.
 
     Returns:
@@ -55,6 +56,7 @@ def rgb_to_yuv420(frame: np.ndarray, planes: Planes | None = None) -> Planes:
 
     Raises:
         ValueError: `frame` is no floating-point RGB picture with even sides.
+        NotFiniteError: It holds NaN or infinity.
         ImportError: OpenCV is not available.
     """
     _check_frame(frame)
@@ -66,12 +68,14 @@ def rgb_to_yuv420(frame: np.ndarray, planes: Planes | None = None) -> Planes:
     for top in range(0, height, BAND):
         band = slice(top, top + BAND)
         half = slice(top // 2, (top + BAND) // 2)
-        luma[band], cb[half], cr[half] = _convert_band(frame[band])
+        rgb = _clean(frame[band])
+        if rgb is None:
+            raise _not_finite(frame)
+        luma[band], cb[half], cr[half] = _convert_band(rgb)
     return planes
 
 
-def _convert_band(band: np.ndarray) -> Planes:
-    rgb = _clean(band)
+def _convert_band(rgb: np.ndarray) -> Planes:
     height, width, _ = rgb.shape
     upper, lower = rgb[0::2].reshape(height // 2, -1), rgb[1::2].reshape(height // 2, -1)
     rows = cv2.addWeighted(upper, 0.5, lower, 0.5, 0).reshape(height // 2, width, 3)
@@ -80,14 +84,21 @@ def _convert_band(band: np.ndarray) -> Planes:
     return _round(luma), _halve_columns(cb), _halve_columns(cr)
 
 
-def _clean(band: np.ndarray) -> np.ndarray:
-    """Returns float32 in [0, 1]: the band itself if it is that already, which costs a quarter of copying it."""
+def _clean(band: np.ndarray) -> np.ndarray | None:
+    """Returns float32 in [0, 1], or None of what is not finite.
+
+    That is the band itself if it is so already, which costs a quarter of copying it.
+    """
     # Read as whole numbers, floats from 0 to 1 are in order, and negative ones and NaN are above them.
     if band.dtype == np.float32 and band.flags.c_contiguous and band.view(np.uint32).max() <= ONE:
         return band
-    rgb = np.clip(band, 0, 1, dtype=np.float32, order="C")
-    cv2.patchNaNs(rgb, 0)
-    return rgb
+    return np.clip(band, 0, 1, dtype=np.float32, order="C") if np.isfinite(band).all() else None
+
+
+def _not_finite(frame: np.ndarray) -> NotFiniteError:
+    found = flaw(frame)
+    assert found is not None
+    return NotFiniteError(f"The picture holds {found.value} in {found.place}, which no video shows.", *found)
 
 
 def _check_frame(frame: np.ndarray) -> None:

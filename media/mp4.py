@@ -3,12 +3,11 @@
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from itertools import cycle
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -19,21 +18,23 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 
 from . import scheduling
-from .audio import Audio, Soundtrack, clean_audio
+from .audio import Audio, Copied, Sound, clean_audio
 from .codecs import Codec, check_codec, missing, refusal
 from .colour import TAGS, rgb_to_yuv420
-from .publish import NO_ROOM, publish
+from .finite import REMEDY, NotFiniteError
+from .publish import NO_ROOM, Place, publish
 from .resolution import FPS, Size
 
 FPS_RANGE = (1, 240)
+FINEST = 1001  # the largest denominator of a frame rate in use: 24000/1001 and its like
 WAITING = 4  # frames converted and not yet encoded: 5.5 MB at 720p
 
 
 class Mp4Writer:
     """Writes an MP4, one frame at a time.
 
-    A context manager. Leaving the block normally finishes the file and puts it at `path`, replacing what was
-    there. Leaving it by an exception, an interrupt included, leaves nothing. Until then the data is in a hidden
+    A context manager. Leaving the block normally finishes the file and puts it at `path`, if nobody is there by
+    then. Leaving it by an exception, an interrupt included, leaves nothing. Until then the data is in a hidden
     file beside `path`. Memory does not grow with the number of frames.
 
         with Mp4Writer(path, Size(1280, 720), metadata={"workflow": json.dumps(workflow)}) as video:
@@ -44,66 +45,79 @@ class Mp4Writer:
     whatever makes the frames, does not wait for the encoder. An error of the encoder surfaces a few frames later.
 
     Args:
-        path: Of the finished file. Its folder must exist.
+        path: Of the finished file, or a place whose name shows then. Its folder must exist.
         size: Of every frame; both sides even and at least the codec's least, 16 to 64.
         fps: Frames per second, constant; see `frame_rate`.
         codec: A key of `CODECS`.
         crf: Constant rate factor in the codec's range; lower is better and larger.
         metadata: Text by key, stored in the file under these very keys.
-        audio: Encoded as AAC. It is cut where the video ends; a shorter one ends early.
+        audio: Encoded as AAC, or tracks of another file. Samples are cut where the video ends, unless they are
+            `whole`; a shorter sound ends early.
         encoder: One of `ENCODERS`.
+        aspect: Width of a pixel by its height.
+        tick: Seconds; the unit of the times of frames, if they have times of their own. `fps` is their mean then.
 
     Raises:
         ValueError: One of the above does not hold, or the block ends without a frame.
         RuntimeError: The local FFmpeg libraries or the card lack the encoder, or it refuses the size.
-        OSError: The folder cannot be written to, or the disk is full.
+        OSError: The folder cannot be written to, the disk is full, or there is such a file.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Place,
         size: Size,
         fps: Fraction | float = FPS,
         codec: str = "h264",
         crf: int = 18,
         metadata: Mapping[str, str] | None = None,
-        audio: Audio | None = None,
+        audio: Sound | Sequence[Sound] | None = None,
         encoder: str = "cpu",
+        aspect: Fraction | int = 1,
+        tick: Fraction | None = None,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.place = path if isinstance(path, Place) else Place(path)
         self.codec = check_codec(codec, crf, encoder)
         self.size = _check_size(Size(*size), self.codec)
         self.fps = frame_rate(fps)
         self.encoder = self.codec.encoder(encoder)
         self.crf = crf
         self.metadata = dict(metadata or {})
-        self.audio = clean_audio(audio) if audio else None
+        self.aspect = Fraction(aspect)
+        self.tick = tick or 1 / self.fps
+        self.own_times = tick is not None
+        sounds = [audio] if isinstance(audio, Audio | Copied) else audio or ()
+        self.sounds = [clean_audio(sound) if isinstance(sound, Audio) else sound for sound in sounds]
         self.frames = 0
+        self._durations: dict[int, int] = {}  # of the frames that the encoder holds, by their times
         self._pending: deque[Future[None]] = deque()
         # Used in turn, those that wait and the one being made: to map new memory for each takes a tenth of its time.
         self._pictures = cycle([av.VideoFrame(*self.size, "yuv420p") for _ in range(WAITING + 1)])
 
     def __enter__(self) -> "Mp4Writer":
         with ExitStack() as stack:
-            self._container = stack.enter_context(open_mp4(self.path, self.fps))
+            self._container = stack.enter_context(open_mp4(self.place, 1 / self.tick))
             self._container.metadata.update(self.metadata)
             self._video = self._add_video()
-            self._sound = Soundtrack(self._container, self.audio) if self.audio else None
+            self._tracks = [sound.track(self._container) for sound in self.sounds]
             self._open_encoders()
             self._thread = ThreadPoolExecutor(1, "mp4")
             stack.callback(self._thread.shutdown, cancel_futures=True)  # before the container closes
             self._stack = stack.pop_all()
         return self
 
-    def write(self, frame: Any) -> None:
+    def write(self, frame: Any, time: int | None = None, duration: int = 1) -> None:
         """Hands over the next frame.
 
         Args:
             frame: float[H, W, 3], RGB in [0, 1]: an array, or anything that NumPy takes for one (a CPU tensor).
                 It is read before this returns.
+            time: In ticks from the beginning of the file, later than that of the frame before; None of even frames.
+            duration: In ticks; it counts for the last frame, the others end where the next one begins.
 
         Raises:
             ValueError: The frame is not of the video's size.
+            NotFiniteError: It holds NaN or infinity.
             OSError: The disk is full.
         """
         pixels = np.asarray(frame)
@@ -111,11 +125,19 @@ class Mp4Writer:
         if got != self.size:
             raise ValueError(f"Every frame of this video is {self.size}, got {got}. Resize the frames first.")
         picture = next(self._pictures)
-        _fill(picture, pixels)
-        picture.pts = self.frames
-        picture.time_base = 1 / self.fps
+        try:
+            _fill(picture, pixels)
+        except NotFiniteError as err:
+            place = f"frame {self.frames + 1}, {err.place}"
+            text = f"There is {err.value} in {place}, which no video shows. No clip was written. {REMEDY}"
+            raise NotFiniteError(text, err.value, place) from None
+        picture.pts = self.frames if time is None else time
+        picture.time_base = self.tick
         self.frames += 1
-        self._pending.append(self._thread.submit(self._encode, picture, self.frames))
+        self._end = (picture.pts + duration) * self.tick
+        if self.own_times:
+            self._durations[picture.pts] = duration
+        self._pending.append(self._thread.submit(self._encode, picture, self._end))
         self._wait_for_all_but(WAITING)
 
     def discard(self) -> None:
@@ -133,19 +155,21 @@ class Mp4Writer:
             if not self.frames:
                 raise ValueError("A video needs at least one frame, got none. Check what feeds it.")
             self._wait_for_all_but(0)
-            self._encode(None, self.frames)
-            if self._sound:
-                self._sound.finish()
+            self._encode(None, self._end)
+            for track in self._tracks:
+                track.finish()
 
     def _wait_for_all_but(self, waiting: int) -> None:
         while len(self._pending) > waiting:
             self._pending.popleft().result()  # raises what the encoder raised
 
-    def _encode(self, picture: av.VideoFrame | None, frames: int) -> None:
+    def _encode(self, picture: av.VideoFrame | None, end: Fraction) -> None:
         for packet in self._video.encode(picture):
+            if self.own_times:
+                packet.duration = self._durations.pop(packet.pts, 1)
             self._container.mux(packet)
-        if self._sound:
-            self._sound.catch_up(frames / self.fps)
+        for track in self._tracks:
+            track.catch_up(end)
 
     def _open_encoders(self) -> None:
         """Shows what an encoder refuses now, not when its first packet is due 40 frames later."""
@@ -165,7 +189,13 @@ class Mp4Writer:
         stream.width, stream.height = self.size
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 0  # or PyAV asks for 1 Mbit/s, which an encoder on a card would hold to
-        stream.codec_context.time_base = 1 / self.fps
+        stream.codec_context.time_base = self.tick
+        if (
+            self.own_times
+        ):  # in an MP4 a frame lasts until the next one in order of decoding, which must be that of time
+            stream.codec_context.max_b_frames = 0
+        if self.aspect != 1:
+            stream.codec_context.sample_aspect_ratio = self.aspect
         stream.codec_context.thread_count = 0  # all cores
         stream.codec_context.codec_tag = self.codec.tag
         stream.options = {**self.encoder.options, **TAGS, self.encoder.quality: str(self.crf)}
@@ -179,17 +209,24 @@ class _Discarded(BaseException):
 def frame_rate(fps: Fraction | float) -> Fraction:
     """Returns frames per second as the fraction that a video holds: the nearest with a denominator up to 1001.
 
+    A rounded rate of television means that rate: 23.976 and 23.98 are 24000/1001, 29.97 is 30000/1001.
+
     Raises:
         ValueError: It is outside of 1 to 240.
     """
     slowest, fastest = FPS_RANGE
     if not slowest <= fps <= fastest:  # NaN fails every comparison
         raise ValueError(f"A video has {slowest} to {fastest} frames per second, got {fps}. Wan 2.2 makes {FPS}.")
-    return Fraction(fps).limit_denominator(1001)  # 24000/1001 and its like are the finest in use
+    rate = Fraction(fps)
+    if rate.denominator > FINEST:  # typed, or rounded by somebody
+        television = Fraction(1000 * round(rate * 1001 / 1000), FINEST)
+        if any(round(float(television), decimals) == float(fps) for decimals in range(2, 7)):
+            return television
+    return rate.limit_denominator(FINEST)
 
 
 @contextmanager
-def open_mp4(path: Path, fps: Fraction) -> Iterator[OutputContainer]:
+def open_mp4(path: str | os.PathLike[str] | Place, fps: Fraction) -> Iterator[OutputContainer]:
     """Opens an MP4 that becomes `path` when the block ends normally, and vanishes when it does not.
 
     Raises:

@@ -1,7 +1,11 @@
-"""Files that are whole or absent: written under a temporary name, and given their own when they are on the disk."""
+"""Files that are whole or absent: written under a temporary name, and given their own when they are on the disk.
+
+A name is taken, not looked up: no finished file is ever replaced, whichever process or machine writes beside this one.
+"""
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,39 +18,144 @@ except ImportError:  # Windows, where a file that somebody writes cannot be remo
     fcntl = None
 
 PREFIX, SUFFIX = ".wan22-turbo-", ".part"  # hidden, and no gallery lists the ending
+LATENT = ".latent"
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
+class Place:
+    """Where a finished file goes: one name, if nobody has it.
+
+    Attributes:
+        path: The file's name; of a `NextName` when `publish` has ended.
+        warning: What a person must know about the finished file, or "".
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self.warning = ""
+
+    def take(self, file: Path) -> None:
+        """Gives a finished file its name.
+
+        Raises:
+            FileExistsError: The name is taken.
+        """
+        move(file, self.path)
+
+
+class NextName(Place):
+    """The next free name of a series: `clip_00001_.mp4`, `clip_00002_.mp4`.
+
+    Which number that is shows when the file is finished: a clip takes minutes, and somebody else may be faster.
+
+    Args:
+        folder: Where the series is.
+        stem: The beginning of each name.
+        suffix: The end of each name, with its dot.
+        latent: A file of another such series that belongs to this one. It brings its number, and where that is taken
+            by now, it goes along to the next one.
+    """
+
+    def __init__(self, folder: Path, stem: str, suffix: str, latent: Path | None = None) -> None:
+        super().__init__(folder / f"{stem}{suffix}")
+        self.stem, self.suffix, self.latent = stem, suffix, latent
+
+    def take(self, file: Path) -> None:
+        """Gives a finished file the next free name."""
+        folder = self.path.parent
+        number = number_of(self.latent.name, self.stem) if self.latent else next_number(folder, self.stem)
+        while True:
+            name = f"{self.stem}_{number:05}_"
+            with suppress(FileExistsError):
+                self._bring_latent(folder / (name + LATENT))
+                move(file, folder / (name + self.suffix))
+                self.path = folder / (name + self.suffix)
+                return
+            number += 1
+
+    def _bring_latent(self, path: Path) -> None:
+        if self.latent and self.latent.name != path.name:
+            with suppress(FileNotFoundError):  # somebody removed it, which is no reason to lose the clip
+                move(self.latent, path)
+            self.latent = path
+
+
 @contextmanager
-def publish(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path`, which becomes `path` when the block ends normally.
+def publish(path: str | os.PathLike[str] | Place) -> Iterator[Path]:
+    """Yields a temporary name in the same folder; what lies there gets its own name when the block ends normally.
 
     Leaving the block by an exception, an interrupt included, leaves nothing. What a killed process left behind in this
     folder goes first.
 
     Raises:
-        OSError: The folder is missing or cannot be written to, or there is no room; the text says which.
+        FileExistsError: Somebody has the name; never for a `NextName`.
+        OSError: The folder is missing or cannot be written to, or there is no room; the text says which, and names
+            neither the folder's path nor the temporary file.
     """
-    remove_leftovers(path.parent)
-    temporary = path.with_name(f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}")
+    place = path if isinstance(path, Place) else Place(path)
+    remove_leftovers(place.path.parent)
+    temporary = place.path.with_name(f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}")
     try:
-        with _create(temporary) as file:  # a missing or read-only folder shows here, by name
+        with _create(temporary) as file:  # a missing or read-only folder shows here
             yield temporary
-            os.fsync(file.fileno())  # on the disk before it has its name, or a power cut leaves an empty file
+            unsure = _flush(file)
             if fcntl:
-                temporary.replace(path)
+                place.take(temporary)
         if not fcntl:
-            temporary.replace(path)  # Windows renames closed files only
-    except OSError as err:
-        if err.errno not in NO_ROOM:
-            raise
-        raise OSError(
-            err.errno,
-            f"'{path.name}' could not be written: {os.strerror(err.errno)}. "
-            "Make room on the disk, or save to another one. Nothing half-written was left",
-        ) from err
+            place.take(temporary)  # Windows renames closed files only
+        if unsure:
+            place.warning = (
+                f"The disk did not confirm that '{place.path.name}' is stored for good ({unsure}). "
+                "The file is there; copy it to another disk if you need it."
+            )
+    except Exception as err:
+        if getattr(err, "errno", None) in NO_ROOM or temporary.name in str(err):  # FFmpeg's errors are not all OSErrors
+            raise plain(err, place.path) from err
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Renames a file, but never onto something: a file, a folder, or a link even if that leads nowhere.
+
+    Raises:
+        FileExistsError: The new name is taken.
+        OSError: The folder cannot be written to.
+    """
+    if os.name == "nt":  # where renaming refuses by itself
+        source.rename(target)
+        return
+    try:
+        os.link(source, target)  # the one step that takes a name and cannot replace
+    except FileExistsError:
+        if not _same(source, target):  # NFS may do what it is told, and lose the answer
+            raise
+    except FileNotFoundError:
+        raise
+    except OSError:  # a disk without hard links, such as FAT and some network drives
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            source.replace(target)
+        except OSError:
+            if source.exists():
+                target.unlink()
+            raise
+        return
+    source.unlink()
+
+
+def next_number(folder: Path, stem: str) -> int:
+    """Returns one more than the highest number of a series, whatever ends the names in it."""
+    return max((number_of(name, stem) for name in os.listdir(folder)), default=0) + 1
+
+
+def number_of(name: str, stem: str) -> int:
+    """Returns the number that follows a stem in a name, `clip_00012_.mp4` or `clip_00012.png`; else 0."""
+    start, rest = os.path.normcase(name[: len(stem)]), name[len(stem) :]
+    # Longer ones are no counters but dates and the like, and a counter that followed them would be as long.
+    found = re.match(r"_([0-9]{1,12})(?:[_.]|$)", rest) if start == os.path.normcase(stem) else None
+    return int(found[1]) if found else 0
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -59,6 +168,50 @@ def remove_leftovers(folder: Path) -> None:
         if not fcntl:
             with suppress(OSError):
                 path.unlink()
+
+
+def check_writable(folder: Path) -> None:
+    """Creates a file and removes it.
+
+    Raises:
+        OSError: The folder takes none.
+    """
+    path = folder / f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
+    _create(path).close()
+    path.unlink()
+
+
+def plain(err: Exception, path: Path) -> OSError:
+    """Returns an error that says why a file could not be written, without the folders above its own.
+
+    It is of the kind of Python's that belongs to the number of `err`.
+    """
+    number = getattr(err, "errno", None) or errno.EIO
+    reason = getattr(err, "strerror", None) or os.strerror(number)
+    if number in NO_ROOM:
+        text = f"'{path.name}' could not be written: {reason}. Make room on the disk, or save to another one. "
+        return OSError(number, f"{text}Nothing half-written was left")
+    text = f"'{path.name}' could not be written into the folder '{path.parent.name}': {reason}. "
+    remedy = "Choose another name" if number == errno.EEXIST else "See that it exists and that ComfyUI may write there"
+    return OSError(number, text + remedy)
+
+
+def _flush(file: BinaryIO) -> str:
+    """Waits until a file is on the disk, or a power cut leaves an empty one; returns what the disk says against it."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as err:
+        if err.errno in NO_ROOM:  # some disks notice only now
+            raise
+        return os.strerror(err.errno or errno.EIO)
+    return ""
+
+
+def _same(source: Path, target: Path) -> bool:
+    try:
+        return os.path.samestat(source.lstat(), target.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _create(path: Path) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .finite import check_pictures
 from .opencv import cv2
 from .resolution import FITS, Size, crop_box, pad_box
 
@@ -26,6 +27,7 @@ def resize_frames(frames: np.ndarray, size: Size, fit: str = "crop") -> np.ndarr
 
     Raises:
         ValueError: `fit` is unknown or `frames` is none of the above.
+        NotFiniteError: A frame holds NaN or infinity.
         ImportError: OpenCV is not available.
     """
     if fit not in FITS:
@@ -49,6 +51,7 @@ def _check_frames(frames: np.ndarray) -> None:
         raise ValueError(f"Frames have the shape [F, H, W, C] with 1, 3 or 4 channels, got {list(frames.shape)}.")
     if not np.issubdtype(frames.dtype, np.floating):
         raise ValueError(f"Frames are floating point in 0..1, got {frames.dtype}. Convert and scale them first.")
+    check_pictures(frames, "The image")
 
 
 def _cut(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:

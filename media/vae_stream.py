@@ -15,6 +15,7 @@ import comfy.ldm.wan.vae
 import comfy.ldm.wan.vae2_2
 import torch
 
+from .finite import NotFiniteError, name_of
 from .resolution import FRAME_STEP
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,9 @@ def decode(vae: Any, latent: torch.Tensor, on_frames: Frames, on_restart: Callab
         latent: Tensor[B, C, T, H, W], or [B, C, H, W] of an image model.
         on_frames: Called with Tensor[F, H, W, C] in [0, 1], the next frames. What it raises ends the decoding.
         on_restart: Called when the frames so far are void, because decoding begins again from the first.
+
+    Raises:
+        NotFiniteError: A piece holds infinity, which ComfyUI would make black or white.
     """
     if not can_stream(vae, latent):
         logger.warning(
@@ -63,6 +67,29 @@ def can_stream(vae: Any, latent: torch.Tensor) -> bool:
     return latent.ndim == 5 and type(getattr(vae, "first_stage_model", None)) in LAST_STEPS
 
 
+def check_latent(latent: torch.Tensor) -> None:
+    """Refuses a latent, Tensor[B, C, T, H, W] or [B, C, H, W], that holds NaN or infinity.
+
+    Raises:
+        NotFiniteError: It does; the text says in which of its frames first.
+    """
+    if torch.isfinite(latent).all():
+        return
+    frames = latent.movedim(2, 1).flatten(0, 1) if latent.ndim == 5 else latent
+    number, frame = next((n, frame) for n, frame in enumerate(frames) if not torch.isfinite(frame).all())
+    value, place = _name_of_first(frame), f"frame {number + 1} of {len(frames)}"
+    raise NotFiniteError(
+        f"The latent holds {value}, first in its {place}, so it was there before decoding. Sample again with "
+        "weights in a higher precision (weight_dtype), and look at LoRAs and patches on the way.",
+        value,
+        place,
+    )
+
+
+def _name_of_first(values: torch.Tensor) -> str:
+    return name_of(values[~torch.isfinite(values)][0].item())
+
+
 def frame_count(latent: torch.Tensor) -> int:
     """Returns how many frames a Wan VAE makes of a latent: 1 of the first latent frame, 4 of each further one."""
     times = latent.shape[2] if latent.ndim == 5 else 1
@@ -85,7 +112,7 @@ class _Stream:
         self.vae = vae
         self.model = vae.first_stage_model
         self.on_frames = on_frames
-        self.decodes = 0
+        self.decodes = self.frames = 0
         self.shape = torch.Size()
         self.corners: list[torch.Tensor] = []
 
@@ -116,10 +143,20 @@ class _Stream:
         """Takes Tensor[1, C, f, H, W] out of the model, and puts its top left pixel in its place."""
         if self.decodes != 1:
             return None
+        self._check(piece)
         corner = piece[..., :1, :1].clone()
         self.corners.append(self._to_frames(corner))
         self.on_frames(self._to_frames(piece))
+        self.frames += piece.shape[2]
         return corner
+
+    def _check(self, piece: torch.Tensor) -> None:
+        """Looks for infinity before ComfyUI makes black or white of it; NaN stays NaN, and the writer finds it."""
+        if not torch.isinf(piece).any():
+            return
+        number, frame = next((n, frame) for n, frame in enumerate(piece.unbind(2)) if torch.isinf(frame).any())
+        value, place = name_of(frame[torch.isinf(frame)][0].item()), f"frame {self.frames + number + 1}"
+        raise NotFiniteError(f"The VAE made {value} in {place}.", value, place)
 
     def _to_frames(self, piece: torch.Tensor) -> torch.Tensor:
         """Converts as `VAE.decode` does after the model: Tensor[1, C, f, H, W] -> Tensor[f, H', W', C']."""

@@ -14,28 +14,38 @@ from comfy_api.latest import io
 from safetensors.torch import save
 
 from ..media import vae_stream
-from ..media.mp4 import Mp4Writer
-from ..media.publish import publish
+from ..media.codecs import check_available
+from ..media.finite import NotFiniteError
+from ..media.mp4 import Mp4Writer, frame_rate
+from ..media.publish import LATENT, publish
 from ..media.resolution import Size
+from .door import Node
+from .meta_batch import check_batches
 from .metadata import notes
 from .progress import say
 from .saving import (
+    DEFAULT_PREFIX,
     Settings,
     Target,
     as_audio,
-    check_encoder,
+    check_settings,
     encoder_input,
     even_size,
     next_target,
+    notes_on_audio,
+    notes_on_frames,
     open_writer,
+    refused,
     saving_inputs,
+    size_of,
+    unevaluated,
     write_frames,
 )
 
 logger = logging.getLogger(__name__)
 
 
-class DecodeMp4(io.ComfyNode):
+class DecodeMp4(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -45,8 +55,8 @@ class DecodeMp4(io.ComfyNode):
             description="Decodes a latent straight into an MP4, a few frames at a time, so memory limits no clip.",
             search_aliases=["vae decode", "latent to video", "decode video", "save video", "mp4"],
             inputs=[
-                io.Latent.Input("latent"),
-                io.Vae.Input("vae", tooltip="Wan VAEs decode a few frames at a time; others all at once."),
+                io.Latent.Input("latent", lazy=True),
+                io.Vae.Input("vae", lazy=True, tooltip="Wan VAEs decode a few frames at a time; others all at once."),
                 *saving_inputs(),
                 encoder_input(),
                 io.Boolean.Input(
@@ -63,9 +73,32 @@ class DecodeMp4(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, codec: str | None = None, encoder: str | None = "cpu") -> bool | str:
+    def validate_inputs(
+        cls, codec: str | None = None, encoder: str | None = "cpu", filename_prefix: str | None = None
+    ) -> bool | str:
         # Before a clip is sampled, not after. Naming these takes their checks over from ComfyUI.
-        return check_encoder(codec, encoder)
+        return refused(filename_prefix, codec, encoder)
+
+    @classmethod
+    def check_lazy_status(
+        cls,
+        fps: float,
+        filename_prefix: str,
+        codec: str,
+        crf: int,
+        metadata: str,
+        latent: dict[str, Any] | None = None,
+        vae: Any = None,
+        audio: dict[str, Any] | None = None,
+        encoder: str = "cpu",
+        **_: Any,
+    ) -> list[str]:
+        # Linked settings have their values by now, and no model has been loaded for this node.
+        missing = unevaluated(cls.hidden.unique_id, latent=latent, vae=vae)
+        if missing:
+            check(fps, filename_prefix, Settings(codec, crf, metadata, encoder), audio, cls.hidden)
+            check_available(codec, encoder)
+        return missing
 
     @classmethod
     def execute(
@@ -83,21 +116,36 @@ class DecodeMp4(io.ComfyNode):
     ) -> io.NodeOutput:
         samples = latent["samples"]
         samples = samples.unbind()[0] if samples.is_nested else samples  # as ComfyUI's VAE Decode does
-        target = next_target(filename_prefix, expected_size(vae, samples))
-        saved = target.path.with_suffix(".latent")
-        settings, sound = Settings(codec, crf, metadata, encoder), as_audio(audio)
-        # A recipe hashes files, which takes time and may fail: the latent comes first.
-        save_latent(saved, samples, notes(metadata, cls.hidden, {}) if metadata == "workflow" else {})
+        check_sampled(samples)
+        settings = Settings(codec, crf, metadata, encoder)
+        # The latent comes first: whatever fails from here on, it is on the disk.
+        target, kept, problem = keep(samples, vae, filename_prefix, latent_notes(metadata, cls.hidden))
+        clip = target.next_name(".mp4", kept)
         try:
-            with _Clip(lambda size: open_writer(target, size, fps, settings, sound, cls.hidden), samples) as clip:
-                vae_stream.decode(vae, samples, clip.add, clip.restart)
+            if problem:
+                raise problem
+            remark = check(fps, filename_prefix, settings, audio, cls.hidden)
+            sound = as_audio(audio)
+            with _Clip(lambda size: open_writer(clip, size, fps, settings, sound, cls.hidden), samples) as frames:
+                decode(vae, samples, frames)
         except BaseException as err:
-            tell_where(err, target, cls.hidden.unique_id)
+            tell_where(err, target.shown(kept), cls.hidden.unique_id)
             raise
-        if not keep_latent:
+        if clip.latent and not keep_latent:
             with suppress(OSError):  # somebody has it open; the clip is there all the same
-                saved.unlink(missing_ok=True)
-        return target.output()
+                clip.latent.unlink(missing_ok=True)
+        return target.output(clip, [remark, *frames.remarks, *notes_on_audio(audio)])
+
+
+def check(fps: float, prefix: str, settings: Settings, audio: Any, hidden: Any) -> str:
+    """Checks everything but latent and VAE, and returns what to say about the clip, or "".
+
+    Raises:
+        ValueError: Something cannot be used; the text says what.
+    """
+    frame_rate(fps)
+    check_settings(prefix, settings, audio)
+    return check_batches(hidden)
 
 
 class _Clip:
@@ -106,11 +154,13 @@ class _Clip:
     def __init__(self, open_for: Callable[[Size], Mp4Writer], samples: torch.Tensor) -> None:
         self.open_for = open_for
         self.writer: Mp4Writer | None = None
+        self.remarks: list[str] = []  # what a video does not hold of the frames
         self.bar = comfy.utils.ProgressBar(vae_stream.frame_count(samples))
 
     def add(self, frames: torch.Tensor) -> None:
         if self.writer is None:
-            self.writer = self.open_for(even_size(frames)).__enter__()
+            self.remarks = notes_on_frames(frames)
+            self.writer = self.open_for(even_size(size_of(frames))).__enter__()
         write_frames(self.writer, frames, self.bar)
 
     def restart(self) -> None:
@@ -131,22 +181,87 @@ class _Clip:
             raise ValueError("A video needs at least one frame, and the VAE made none. Check the latent.")
 
 
+def check_sampled(samples: torch.Tensor) -> None:
+    """Refuses a latent that is as empty as it was made.
+
+    Raises:
+        ValueError: Every number in it is zero.
+    """
+    if not samples.any():
+        raise ValueError(
+            "The latent must come from a sampler, and nothing has sampled this one: every number in it is 0. "
+            "If the sampler is bypassed, select it and press Ctrl+B; else connect the sampler's latent here."
+        )
+
+
+def decode(vae: Any, samples: torch.Tensor, clip: _Clip) -> None:
+    """Decodes a latent into a clip.
+
+    Raises:
+        NotFiniteError: There is NaN or infinity in the latent, or the VAE made it; the text says which, and where.
+    """
+    vae_stream.check_latent(samples)
+    try:
+        vae_stream.decode(vae, samples, clip.add, clip.restart)
+    except NotFiniteError as err:
+        raise NotFiniteError(
+            f"The VAE made {err.value} of a latent that has none, first in {err.place}. No clip was written. "
+            "Start ComfyUI with --fp32-vae, or choose another VAE.",
+            err.value,
+            err.place,
+        ) from None
+
+
 def expected_size(vae: Any, samples: torch.Tensor) -> Size:
     """Returns the size that frames will have, for the %width% and %height% of file names."""
     scale = vae.spacial_compression_decode()
     return Size(samples.shape[-1] * scale, samples.shape[-2] * scale)
 
 
-def save_latent(path: Path, samples: torch.Tensor, metadata: dict[str, str]) -> None:
-    """Writes a latent in the form that ComfyUI's Load Latent reads."""
+def keep(
+    samples: torch.Tensor, vae: Any, prefix: str, metadata: dict[str, str]
+) -> tuple[Target, Path, Exception | None]:
+    """Writes the latent to where its clip will be, or to the usual folder if it cannot be there.
+
+    Returns:
+        The series that it is the next of, its file, and why the clip cannot be saved as it was asked for.
+
+    Raises:
+        OSError: The disk takes it nowhere.
+        ValueError: The same, because of names.
+    """
+    try:
+        target = next_target(prefix, expected_size(vae, samples))
+        return target, save_latent(target, samples, metadata), None
+    except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as err:  # the size is the VAE's word
+        try:
+            target = next_target(DEFAULT_PREFIX, Size(0, 0))
+            return target, save_latent(target, samples, metadata), err
+        except (OSError, ValueError):
+            raise err from None
+
+
+def latent_notes(level: str, hidden: Any) -> dict[str, str]:
+    """Returns the text that goes with a latent. A recipe hashes files, which takes time, so there is none."""
+    try:
+        return notes(level, hidden, {}) if level == "workflow" else {}
+    except (AttributeError, TypeError, ValueError):  # of a graph that nobody can write; the clip's writer says so
+        return {}
+
+
+def save_latent(target: Target, samples: torch.Tensor, metadata: dict[str, str]) -> Path:
+    """Writes a latent in the form that ComfyUI's Load Latent reads, and returns its path."""
     tensors = {"latent_tensor": samples.cpu().contiguous(), "latent_format_version_0": torch.tensor([])}
-    with publish(path) as temporary:
+    place = target.next_name(LATENT)
+    with publish(place) as temporary:
         temporary.write_bytes(save(tensors, metadata))
+    if place.warning:
+        logger.warning(place.warning)
+    return place.path
 
 
-def tell_where(err: BaseException, target: Target, node_id: str | None) -> None:
+def tell_where(err: BaseException, name: str, node_id: str | None) -> None:
     """Says where the latent is: in the log, on the node, and in the error unless ComfyUI must recognise its text."""
-    name = target.sibling(".latent")
     where = f"The latent is kept: '{name}' in ComfyUI's output folder. Load Latent reads it from the input folder."
     logger.warning(where)
     say(where, node_id)

@@ -1,14 +1,9 @@
 """Hosted Wan 2.2 I2V and Hosted LoRA: the clip is made by a provider, the graph stays the same."""
 
-import asyncio
-import logging
 import os
-import time
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management
 import folder_paths
 import numpy as np
 import torch
@@ -19,26 +14,24 @@ from comfy_execution.utils import get_executing_context
 from ..hosted import credentials, request
 from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
+from ..hosted.foreign import quoted
 from ..hosted.job import Status
 from ..hosted.ledger import Ledger
 from ..hosted.models import DURATIONS, RESOLUTIONS
 from ..hosted.providers import OFFERS
-from ..hosted.report import Clip
 from ..hosted.settings import Settings
 from ..media import resize
+from ..media.finite import NotFiniteError, check_pictures
 from ..weights import triggers
-from .progress import duration as spoken
-from .progress import say
-
-logger = logging.getLogger(__name__)
+from .door import Node
+from .hosted_wait import Teller, attended
 
 KEEP, STOP = "keep", "stop"
 SHORT, LONG = DURATIONS
-LOOK = 0.2  # seconds between two looks at ComfyUI's interrupt
 Loras = io.Custom("WAN22TURBO_HOSTED_LORAS")
 
 
-class HostedLora(io.ComfyNode):
+class HostedLora(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -78,12 +71,20 @@ class HostedLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, url: str | None = None, scale: float | None = None) -> bool | str:
+    def validate_inputs(
+        cls,
+        url: str | None = None,
+        scale: float | None = None,
+        trigger_words: str | None = None,
+        loras: object = None,
+    ) -> bool | str:
         # Checked before the run, since the report of a failed node would show the address with its token.
-        if url is None:
-            return True
         try:
-            request.Lora(url.strip(), 1.0 if scale is None else scale, "both").check()
+            if loras is not None:
+                checked(loras)  # a plain value: what comes by a link is not known yet
+            if url is None:
+                return True
+            request.Lora(url.strip(), 1.0 if scale is None else scale, "both", trigger_words or "").check()
         except RequestError as error:
             return str(error)
         return True
@@ -92,10 +93,11 @@ class HostedLora(io.ComfyNode):
     def execute(
         cls, url: str, scale: float, expert: request.Expert, trigger_words: str, loras: Any = ()
     ) -> io.NodeOutput:
-        return io.NodeOutput((*loras, request.Lora(url.strip(), scale, expert, trigger_words)))
+        earlier = loras if isinstance(loras, tuple) else (loras,)  # refused by the next node, which shows no address
+        return io.NodeOutput((*earlier, request.Lora(url.strip(), scale, expert, trigger_words)))
 
 
-class Hosted(io.ComfyNode):
+class Hosted(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -195,6 +197,7 @@ class Hosted(io.ComfyNode):
         last_image: torch.Tensor | None = None,
         loras: tuple[request.Lora, ...] = (),
     ) -> io.NodeOutput:
+        loras = checked(loras)
         words = [word for lora in loras for word in triggers.choose(lora.trigger_words, {}, None)]
         asked = request.Request(
             offer=model,
@@ -205,7 +208,7 @@ class Hosted(io.ComfyNode):
             seed=seed,
             negative_prompt=negative_prompt,
             last_image=None if last_image is None else to_picture(last_image, "last_image"),
-            loras=tuple(loras),
+            loras=loras,
         )
         asked.check()
         context, status = get_executing_context(), Status()
@@ -217,6 +220,17 @@ class Hosted(io.ComfyNode):
         return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=ui.PreviewText(report))
 
 
+def checked(loras: Any) -> tuple[request.Lora, ...]:
+    """Returns what came in as `loras`: a prompt may hold a plain value where only a link makes sense.
+
+    Raises:
+        RequestError: It is something else.
+    """
+    if not isinstance(loras, tuple) or not all(isinstance(lora, request.Lora) for lora in loras):
+        raise RequestError(f"A hosted node takes loras from Hosted LoRA, got {quoted(loras)}. Connect one.")
+    return loras
+
+
 def to_picture(image: torch.Tensor, name: str) -> request.Picture:
     """Converts an IMAGE of one picture.
 
@@ -224,11 +238,17 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
         image: Tensor[1, H, W, C], in [0, 1]; grey (C = 1), RGB (3) or RGB with straight alpha (4).
 
     Raises:
-        RequestError: It holds none, or several.
+        RequestError: It holds none, or several, or the picture holds NaN or infinity.
     """
+    if not isinstance(image, torch.Tensor):
+        raise RequestError(f"A hosted model takes pictures as {name}, got {quoted(image)}. Connect one.")
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
-    pixels = resize.to_rgb(image[0].float().nan_to_num().clamp(0, 1).cpu().numpy())
+    try:
+        check_pictures(image, f"The picture for {name}")
+    except NotFiniteError as error:  # it would be paid for
+        raise RequestError(str(error)) from None
+    pixels = resize.to_rgb(image[0].float().clamp(0, 1).cpu().numpy())
     return request.Picture((pixels * 255).round().astype(np.uint8))
 
 
@@ -254,49 +274,3 @@ def make_client(model: str) -> Client:
 def private_folder() -> Path:
     """Returns this pack's folder in ComfyUI's user directory, which ComfyUI serves to nobody."""
     return Path(folder_paths.get_user_directory()) / credentials.FOLDER
-
-
-async def attended(work: Coroutine[Any, Any, Clip], teller: "Teller") -> Clip:
-    """Waits for a clip, says where it is, and hands ComfyUI's interrupt on."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=LOOK)
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            teller.tell()
-        return task.result()
-    except BaseException as error:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=LOOK)
-        teller.part(error)
-        raise
-
-
-class Teller:
-    """Shows on the node what its job does."""
-
-    def __init__(self, asked: request.Request, status: Status, node_id: str | None):
-        self.asked = asked
-        self.title = asked.provider.title
-        self.status = status
-        self.node_id = node_id
-        self.said = ""
-
-    def tell(self) -> None:
-        """Says provider, state and time, when they have changed."""
-        self.say(f"{self.title}: {self.status.words}, {spoken(time.monotonic() - self.status.began)}")
-
-    def part(self, error: BaseException) -> None:
-        """Says what goes on although the node has stopped."""
-        ours = isinstance(error, HostedError)  # those say it themselves
-        farewell = None if ours else self.status.farewell(self.asked)
-        if farewell:
-            logger.warning(farewell)
-        self.say(farewell or f"{self.title}: stopped before the end")
-
-    def say(self, text: str) -> None:
-        """Shows a few words to whoever runs the graph."""
-        if text != self.said:
-            say(text, self.node_id)
-        self.said = text

@@ -4,9 +4,10 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..media import join
+from .door import Node
 
 
-class JoinClips(io.ComfyNode):
+class JoinClips(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -34,4 +35,6 @@ class JoinClips(io.ComfyNode):
     def execute(cls, first: torch.Tensor, second: torch.Tensor, match_colours: bool) -> io.NodeOutput:
         frames, seam = join.join(first, second, match_colours)
         report = join.describe(len(first), len(second), seam, match_colours)
+        note = join.note_on_channels(first, second)
+        report = f"{report}\n{note}" if note else report
         return io.NodeOutput(frames, report, ui=ui.PreviewText(report))

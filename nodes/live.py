@@ -24,6 +24,7 @@ from . import lora as lora_node
 from .sampling import Sampler
 
 MAX_SIDE = 100_000  # pixels; no picture is larger
+MAX_VALUE = 4_000  # characters of a value, as at the door of the nodes
 MODEL_FOLDERS = {**loader.FOLDERS, "lora_high": "loras", "lora_low": "loras"}  # input -> ComfyUI's model folder
 EXPERTS = loader.EXPERTS | lora_node.EXPERTS
 
@@ -138,8 +139,15 @@ def text_of(query: Query, name: str) -> str:
     """Returns a value of the question.
 
     Raises:
-        QueryError: It is not in it.
+        QueryError: It is not in it, or too long for any name.
     """
+    text = _value(query, name)
+    if len(text) > MAX_VALUE:
+        raise QueryError(f"{name} takes at most {MAX_VALUE} characters, got {len(text)}. Shorten it.")
+    return text
+
+
+def _value(query: Query, name: str) -> str:
     if not query.get(name):
         raise QueryError(f"{name} is missing in the question. Add &{name}=VALUE.")
     return query[name]
@@ -151,9 +159,9 @@ def number(query: Query, name: str) -> float:
     Raises:
         QueryError: There is none.
     """
-    text = text_of(query, name)
+    text = _value(query, name)
     try:
-        value = float(text)
+        value = float(text[:MAX_VALUE])
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -6,6 +6,7 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ..weights import inspect, loading, pairing
+from .door import Node
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,9 @@ FOLDERS = {
 }
 EXPERTS: dict[str, pairing.Expert] = {"high_noise": "high", "low_noise": "low"}
 
-_LOAD_GGUF = "Load it with a GGUF loader node, and connect its MODEL to the sampler."
+_LOAD_GGUF = (
+    "Load it with a GGUF loader node, and connect its MODEL where this node's went: to Load LoRA, else the sampler."
+)
 _INSTEAD_OF_GGUF = {
     "high_noise": _LOAD_GGUF,
     "low_noise": _LOAD_GGUF,
@@ -27,7 +30,7 @@ _INSTEAD_OF_GGUF = {
 }
 
 
-class Loader(io.ComfyNode):
+class Loader(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -93,6 +96,8 @@ class Loader(io.ComfyNode):
         notes = inspect.check_files(high_path, low_path, clip_path, vae_path)
         for note in notes:
             logger.warning(note)
+        for path in dict.fromkeys((high_path, low_path, clip_path)):  # before the first of them takes its minutes
+            loading.check_numbers(path)
         high = loading.load_expert(high_path, weight_dtype)
         low = high if low_path == high_path else loading.load_expert(low_path, weight_dtype)
         loaded = high, low, loading.load_text_encoder(clip_path), loading.load_vae(vae_path)

@@ -11,6 +11,7 @@ from comfy_api.latest import io, ui
 
 from ..weights import inspect, loading, lora, lora_facts, pairing, peft, triggers
 from . import loader
+from .door import Node
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ EXPERTS: dict[str, pairing.Expert] = {"lora_high": "high", "lora_low": "low"}
 EMPTY_PROMPT = "Warning: The prompt is empty. Say in a sentence or two what should move, and how."
 
 
-class Lora(io.ComfyNode):
+class Lora(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         files = folder_paths.get_filename_list("loras")
@@ -89,7 +90,7 @@ class Lora(io.ComfyNode):
         if lora_high is None or lora_low is None:
             return None
         files = [path_of(file) for file in choose_files(lora_high, lora_low)[:2] if file]
-        settings = {Path(path).with_name(peft.CONFIG) for path in files}
+        settings = {Path(path).with_name(peft.CONFIG) for path in files if peft.belongs(path)}
         beside = [sidecar for path in files for sidecar in triggers.sidecars_of(path)]
         beside += sorted(path for path in settings if path.is_file())
         seen = [(Path(path).name, os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
@@ -112,8 +113,9 @@ class Lora(io.ComfyNode):
         high_file, low_file, source = choose_files(lora_high, lora_low)
         named_high, named_low = pairing.experts_of(high_file, low_file)
         shared = source is lora.Source.SHARED
-        high, for_high = apply(high, "high", high_file, strength_high, named_high, shared)
-        low, for_low = apply(low, "low", low_file, strength_low, named_low, shared)
+        alone = high_file != low_file
+        high, for_high = apply(high, "high", high_file, strength_high, named_high, shared, alone)
+        low, for_low = apply(low, "low", low_file, strength_low, named_low, shared, alone)
         at_work = (high_file if strength_high else None, low_file if strength_low else None)
         words = words_of(at_work, trigger_words)
         prompt = triggers.merge(prompt, words, trigger_position)
@@ -160,6 +162,7 @@ def apply(
     strength: float,
     named: pairing.Expert | None = None,
     shared: bool = False,
+    alone: bool = False,
 ) -> tuple[Any, list[tuple[lora.Match, lora_facts.LoraFacts]]]:
     """Applies one file to one expert. At strength 0 the file's tensors are not even read.
 
@@ -178,6 +181,7 @@ def apply(
     match = lora.Match(
         expert, name, applied.layers, applied.keys, tuple(rest.unmatched), strength,
         tuple(rest.ignored), tuple(rest.other_expert), applied.unread, named, shared, applied.assumed,
+        applied.in_doubt, len(rest.zeros), alone,
     )  # fmt: skip
     if not applied.layers:
         raise ValueError(lora.no_match_message(match, facts))

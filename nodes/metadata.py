@@ -1,6 +1,7 @@
 """What goes into a saved clip beside picture and sound, where ComfyUI's own reader of MP4 looks for it."""
 
 import json
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from . import lora
 
 LEVELS = ("workflow", "recipe", "none")
 SCHEDULED = ("steps", "schedule", "sigma_max", "shift")
+
+logger = logging.getLogger(__name__)
 
 Prompt = Mapping[str, Mapping[str, Any]]
 
@@ -42,6 +45,9 @@ def notes(level: str, hidden: Any, clip: Mapping[str, Any]) -> dict[str, str]:
         clip: Facts for the recipe: sizes and settings of the file itself.
     """
     prompt, extra = hidden.prompt, hidden.extra_pnginfo or {}
+    if not isinstance(extra, dict):  # whoever posts a prompt may add anything; that is no reason to lose a clip
+        logger.warning("The clip does not carry the graph: what was posted in extra_pnginfo is no object.")
+        extra = {}
     if args.disable_metadata:
         return {}
     if level == "workflow":
@@ -61,8 +67,9 @@ def as_posted(prompt: Prompt) -> dict[str, dict[str, Any]]:
 def spelled_out(prompt: Prompt) -> dict[str, dict[str, Any]]:
     """Returns the prompt with what some settings stand for: the sigmas of a schedule, the file that "auto" found."""
     return {
-        node_id: {**node, "inputs": {**node["inputs"], **_meaning(node["class_type"], node["inputs"])}}
+        node_id: {**node, "inputs": {**inputs, **_meaning(node["class_type"], inputs)}}
         for node_id, node in prompt.items()
+        for inputs in [node.get("inputs", {})]  # ComfyUI takes a node without any where no output needs it
     }
 
 

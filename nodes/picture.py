@@ -9,14 +9,16 @@ from comfy_api.latest import io, ui
 from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 
 from ..media import quality, resize, resolution
+from ..media.finite import check_pictures
 from ..media.vae_encode import skip_settled
+from .door import Node
 
 logger = logging.getLogger(__name__)
 
 LATENT_CHANNELS = 16  # of the Wan 2.1 VAE
 
 
-class Resolution(io.ComfyNode):
+class Resolution(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -67,7 +69,7 @@ class Resolution(io.ComfyNode):
         return io.NodeOutput(torch.from_numpy(fitted), *target, report, ui=ui.PreviewText(report))
 
 
-class ImageToVideo(io.ComfyNode):
+class ImageToVideo(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -115,7 +117,7 @@ class ImageToVideo(io.ComfyNode):
         end_image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         check_vae(vae)
-        start_image = one_rgb(start_image)
+        start_image = one_rgb(start_image, "The start image")
         size = resolution.Size(start_image.shape[2], start_image.shape[1])
         check_sides(*size)
         frames = resolution.frame_count(seconds)
@@ -124,7 +126,7 @@ class ImageToVideo(io.ComfyNode):
             if end_image is None:
                 made = WanImageToVideo.execute(*place, start_image=start_image)
             else:
-                end_image = of_size(one_rgb(end_image), size)
+                end_image = of_size(one_rgb(end_image, "The end image"), size)
                 made = WanFirstLastFrameToVideo.execute(*place, start_image=start_image, end_image=end_image)
         if watch.skipped:
             logger.info("The VAE had settled on grey: %d of %d frames were not encoded.", watch.skipped, frames)
@@ -146,10 +148,15 @@ def check_not_empty(image: torch.Tensor) -> None:
         raise ValueError("A picture is needed, got an empty batch. Check the node that it comes from.")
 
 
-def one_rgb(image: torch.Tensor) -> torch.Tensor:
-    """Returns the first picture of a batch, since more would be taken for frames that are given, in three channels."""
+def one_rgb(image: torch.Tensor, what: str) -> torch.Tensor:
+    """Returns the first picture of a batch, since more would be taken for frames that are given, in three channels.
+
+    Raises:
+        ValueError: There is none, or it holds NaN or infinity, which the VAE would spread over the whole clip.
+    """
     check_not_empty(image)
     image = image[:1]
+    check_pictures(image, what)
     if image.shape[3] == 3:
         return image
     return cropped(image, resolution.Size(image.shape[2], image.shape[1]))

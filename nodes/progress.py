@@ -7,6 +7,7 @@ from typing import Any
 import comfy.utils
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
+from comfy_execution.progress import get_progress_state
 from server import PromptServer
 
 from ..media import preview
@@ -66,6 +67,15 @@ def say(text: str, node_id: str | None) -> None:
     server = getattr(PromptServer, "instance", None)
     if server is not None and server.client_id is not None and node_id is not None:
         server.send_progress_text(text, node_id, server.client_id)  # to whom the bar goes, and nobody else
+
+
+def not_begun(node_id: str | None) -> None:
+    """Takes back that a node runs: ComfyUI says so from the first look at its inputs, however long they take to come.
+
+    Else the frontend would show the bar of that node in place of the sampler's.
+    """
+    if node_id is not None:
+        get_progress_state().finish_progress(node_id)
 
 
 def duration(seconds: float) -> str:

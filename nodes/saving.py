@@ -1,8 +1,8 @@
-"""What Save MP4 and Decode to MP4 share: their settings, the next free name, frames into a writer."""
+"""What Save MP4 and Decode to MP4 share: settings and their checks, where clips go, frames into a writer."""
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +14,18 @@ import torch
 from comfy_api.latest import InputImpl, io, ui
 
 from ..media import codecs, resolution
-from ..media.audio import Audio
+from ..media.audio import Audio, Sound, clean_audio, note_on_sound
+from ..media.brought import ALPHA
+from ..media.filenames import check_folder, check_prefix, shown
 from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
+from ..media.publish import NextName, Place
 from ..media.resolution import Size
 from .metadata import level_input, notes
+from .progress import not_begun
 
 logger = logging.getLogger(__name__)
+
+DEFAULT_PREFIX = "video/wan22-turbo"
 
 
 class Settings(NamedTuple):
@@ -32,19 +38,40 @@ class Settings(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where the next clip goes: on the disk, and below ComfyUI's output folder."""
+    """Where the next clip goes: a series of names on the disk, and its folder below ComfyUI's output folder."""
 
-    path: Path
+    folder: Path
+    stem: str
     subfolder: str
 
-    def sibling(self, ending: str) -> str:
-        """Names a file beside the clip as people see it: below the output folder."""
-        return (Path(self.subfolder) / self.path.with_suffix(ending).name).as_posix()
+    def next_name(self, suffix: str, latent: Path | None = None) -> NextName:
+        """Returns the place of a file of this series; a clip has the number of its latent."""
+        return NextName(self.folder, self.stem, suffix, latent)
 
-    def output(self) -> io.NodeOutput:
-        """Returns the finished clip as ComfyUI's own node does."""
-        saved = ui.SavedResult(self.path.name, self.subfolder, io.FolderType.output)
-        return io.NodeOutput(InputImpl.VideoFromFile(str(self.path)), ui=ui.PreviewVideo([saved]))
+    def shown(self, path: Path) -> str:
+        """Names a file of this series as people see it: below the output folder."""
+        return (Path(self.subfolder) / path.name).as_posix()
+
+    def output(self, clip: Place, remarks: Iterable[str] = ()) -> io.NodeOutput:
+        """Returns the finished clip as ComfyUI's own node does, and says in the log and on the node what it is like."""
+        words = [word for word in (clip.warning, *remarks) if word]
+        for word in words:
+            logger.warning(word)
+        saved = ui.SavedResult(clip.path.name, self.subfolder, io.FolderType.output)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), ui=SavedClip(saved, words))
+
+
+class SavedClip(ui.PreviewVideo):
+    """A clip in ComfyUI's own shape, and beneath it what there is to say about it, if anything."""
+
+    def __init__(self, saved: ui.SavedResult, words: list[str]) -> None:
+        super().__init__([saved])
+        self.words = words
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what the frontend and the API are told."""
+        shown = super().as_dict()
+        return {**shown, **ui.PreviewText("\n".join(self.words)).as_dict()} if self.words else shown
 
 
 def saving_inputs() -> list[io.Input]:
@@ -60,7 +87,7 @@ def saving_inputs() -> list[io.Input]:
             round=0.001,
             tooltip="Wan 2.2 A14B makes 16 frames a second. A video keeps its own rate.",
         ),
-        io.String.Input("filename_prefix", default="video/wan22-turbo", tooltip="Below ComfyUI's output folder."),
+        io.String.Input("filename_prefix", default=DEFAULT_PREFIX, tooltip="Below ComfyUI's output folder."),
         io.Combo.Input(
             "codec",
             options=list(codecs.CODECS),
@@ -90,53 +117,108 @@ def encoder_input() -> io.Input:
     )
 
 
-def check_encoder(codec: str | None, encoder: str | None) -> bool | str:
-    """Says before anything runs whether this machine can encode so. A linked input has no value yet."""
-    if codec is None or encoder is None:
-        return True
+def refused(prefix: str | None, codec: str | None, encoder: str | None) -> bool | str:
+    """Says before anything runs what cannot be saved, or True. A linked input has no value yet."""
     try:
-        codecs.check_available(codec, encoder)
+        if codec is not None and encoder is not None:
+            codecs.check_available(codec, encoder)
+        if prefix is not None:
+            check_place(prefix)
     except (RuntimeError, ValueError) as error:
         return str(error)
     return True
 
 
-def next_target(prefix: str, size: Size) -> Target:
-    """Finds the next free name for a clip.
+def check_place(prefix: str) -> str:
+    """Checks that clips can be saved under a prefix, and returns its shortest form.
 
     Raises:
-        ValueError: The prefix leads out of ComfyUI's output folder.
+        ValueError: The name, the folder or the disk cannot be used; the text says which and why.
     """
-    output = os.path.abspath(folder_paths.get_output_directory())
-    if not Path(os.path.abspath(os.path.join(output, prefix))).is_relative_to(output):
+    output = folder_paths.get_output_directory()
+    checked = check_prefix(prefix, output)
+    folder = os.path.join(output, os.path.dirname(checked))
+    if not is_within_directory(output, folder):
         raise ValueError(
-            f"Clips are saved below ComfyUI's output folder, and '{prefix}' leads out of it. Remove the ../."
+            f"Clips are saved below ComfyUI's output folder, and '{shown(prefix)}' goes through a link that leads out "
+            "of it. Choose another folder, or start ComfyUI with --output-directory."
         )
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, folder_paths.get_output_directory(), size.width, size.height
-    )
-    return Target(Path(folder) / f"{name}_{counter:05}_.mp4", subfolder)
+    check_folder(prefix, folder)
+    return checked
+
+
+def is_within_directory(directory: str, target: str) -> bool:
+    """Says what ComfyUI says of a folder; before 0.30 it let links lead anywhere."""
+    check = getattr(folder_paths, "is_within_directory", None)
+    return check is None or check(directory, target)
+
+
+def check_settings(prefix: str, settings: Settings, audio: Any) -> None:
+    """Checks what is not a picture, linked inputs too.
+
+    Raises:
+        ValueError: The prefix, codec, CRF or sound cannot be used.
+    """
+    check_place(prefix)
+    codecs.check_codec(settings.codec, settings.crf, settings.encoder)
+    sound = as_audio(audio)
+    if sound:
+        clean_audio(sound)
+
+
+def unevaluated(node_id: str | None, **inputs: Any) -> list[str]:
+    """Returns the names of the inputs that ComfyUI has still to compute: those that come from a model."""
+    missing = [name for name, value in inputs.items() if value is None]
+    if missing:
+        not_begun(node_id)
+    return missing
+
+
+def next_target(prefix: str, size: Size) -> Target:
+    """Creates the folder of a series of clips.
+
+    Raises:
+        ValueError: Nothing can be saved there.
+    """
+    checked = check_place(prefix)
+    try:
+        folder, stem, _, subfolder, _ = folder_paths.get_save_image_path(
+            checked, folder_paths.get_output_directory(), size.width, size.height
+        )
+    except OSError as err:
+        raise ValueError(f"The folder of '{shown(prefix)}' cannot be used: {err.strerror}. Choose another.") from err
+    return Target(Path(folder), stem, subfolder)
 
 
 def open_writer(
-    target: Target, size: Size, fps: Fraction | float, settings: Settings, sound: Audio | None, hidden: Any
+    clip: Place,
+    size: Size,
+    fps: Fraction | float,
+    settings: Settings,
+    sound: Sound | Sequence[Sound] | None,
+    hidden: Any,
+    **shape: Any,
 ) -> Mp4Writer:
     """Prepares the MP4 with its metadata.
+
+    Args:
+        shape: The writer's `aspect` and `tick`.
 
     Raises:
         ValueError: A video has no such frame rate, size, CRF or sound.
     """
     rate = frame_rate(fps)
-    clip = {"width": size.width, "height": size.height, "fps": float(rate), "codec": settings.codec}
-    text = notes(settings.metadata, hidden, {**clip, "crf": settings.crf})
-    return Mp4Writer(target.path, size, rate, settings.codec, settings.crf, text, sound, settings.encoder)
+    facts = {"width": size.width, "height": size.height, "fps": float(rate), "codec": settings.codec}
+    text = notes(settings.metadata, hidden, {**facts, "crf": settings.crf})
+    return Mp4Writer(clip, size, rate, settings.codec, settings.crf, text, sound, settings.encoder, **shape)
 
 
 def write_frames(writer: Mp4Writer, frames: Iterable[torch.Tensor], bar: comfy.utils.ProgressBar) -> None:
-    """Writes frames, Tensor[H, W, 3 or 4] on any device and of any precision, without their alpha."""
+    """Writes frames, Tensor[H, W, 1, 3 or 4] on any device and of any precision, without their alpha."""
     width, height = writer.size
     for frame in frames:
-        writer.write(frame[:height, :width, :3].float().cpu().numpy())
+        colours = frame[:height, :width, :3].float()
+        writer.write((colours.expand(-1, -1, 3) if colours.shape[2] == 1 else colours).cpu().numpy())
         step(bar)
 
 
@@ -146,13 +228,35 @@ def step(bar: comfy.utils.ProgressBar) -> None:
     bar.update(1)
 
 
-def even_size(frames: torch.Tensor) -> Size:
-    """Returns the size to save: 4:2:0 video has no odd sides, so an odd row or column goes, with a word in the log."""
-    height, width = frames.shape[1:3]
-    size = Size(width - width % 2, height - height % 2)
-    if size != (width, height):
-        logger.warning("MP4 needs even sides; %dx%d is saved as %s.", width, height, size)
-    return size
+def size_of(frames: torch.Tensor) -> Size:
+    """Returns the size of frames, Tensor[F, H, W, C]."""
+    return Size(frames.shape[2], frames.shape[1])
+
+
+def even_size(size: Size) -> Size:
+    """Returns the size to save: 4:2:0 video has no odd sides, so an odd row or column goes."""
+    return Size(size.width - size.width % 2, size.height - size.height % 2)
+
+
+def note_on_size(size: Size) -> list[str]:
+    """Says what `even_size` takes away."""
+    saved = even_size(size)
+    return [] if saved == size else [f"MP4 needs even sides; {size} is saved as {saved}."]
+
+
+def notes_on_frames(frames: torch.Tensor) -> list[str]:
+    """Says what a video does not hold of frames, Tensor[F, H, W, C]."""
+    return note_on_size(size_of(frames)) + [ALPHA] * (frames.shape[3] == 4)
+
+
+def notes_on_audio(audio: Any) -> list[str]:
+    """Says what a video does not hold of ComfyUI's AUDIO."""
+    sound = as_audio(audio)
+    if not sound:
+        return []
+    count = len(audio["waveform"])
+    batch = [f"There are {count} sounds in a batch: the first is saved."] * (count > 1)
+    return batch + list(filter(None, [note_on_sound(sound)]))
 
 
 def as_audio(audio: Any) -> Audio | None:

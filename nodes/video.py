@@ -1,36 +1,35 @@
 """Save MP4: frames are encoded; a video that already is such an MP4 is copied."""
 
-import logging
 from fractions import Fraction
-from io import BytesIO
 from typing import Any
 
 import comfy.utils
 import torch
-from comfy_api.latest import InputImpl, io
+from comfy_api.latest import io
 
-from ..media import remux
-from ..media.audio import Audio
-from ..media.resolution import Size
-from .metadata import notes
+from ..media.codecs import check_available
+from .door import Node
+from .meta_batch import check_batches
 from .saving import (
     Settings,
-    Target,
     as_audio,
-    check_encoder,
+    check_settings,
     encoder_input,
     even_size,
     next_target,
+    notes_on_audio,
+    notes_on_frames,
     open_writer,
+    refused,
     saving_inputs,
-    step,
+    size_of,
+    unevaluated,
     write_frames,
 )
+from .video_file import file_of, save_file
 
-logger = logging.getLogger(__name__)
 
-
-class SaveMp4(io.ComfyNode):
+class SaveMp4(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -40,7 +39,9 @@ class SaveMp4(io.ComfyNode):
             description="Saves frames as an MP4 that plays everywhere, with the colours that they have.",
             search_aliases=["save video", "export video", "video combine", "mp4"],
             inputs=[
-                io.MultiType.Input("video", types=[io.Image, io.Video], tooltip="Decoded frames, or a video."),
+                io.MultiType.Input(
+                    "video", types=[io.Image, io.Video], lazy=True, tooltip="Decoded frames, or a video."
+                ),
                 *saving_inputs(),
                 encoder_input(),
                 io.Boolean.Input(
@@ -52,14 +53,35 @@ class SaveMp4(io.ComfyNode):
                 ),
             ],
             outputs=[io.Video.Output("video", display_name="video")],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
         )
 
     @classmethod
-    def validate_inputs(cls, codec: str | None = None, encoder: str | None = "cpu") -> bool | str:
+    def validate_inputs(
+        cls, codec: str | None = None, encoder: str | None = "cpu", filename_prefix: str | None = None
+    ) -> bool | str:
         # Before a clip is sampled, not after. Naming these takes their checks over from ComfyUI.
-        return check_encoder(codec, encoder)
+        return refused(filename_prefix, codec, encoder)
+
+    @classmethod
+    def check_lazy_status(
+        cls,
+        filename_prefix: str,
+        codec: str,
+        crf: int,
+        metadata: str,
+        video: Any = None,
+        audio: dict[str, Any] | None = None,
+        encoder: str = "cpu",
+        **_: Any,
+    ) -> list[str]:
+        # Linked settings have their values by now, and no model has been loaded for this node.
+        if video is None:
+            check_settings(filename_prefix, Settings(codec, crf, metadata, encoder), audio)
+            check_available(codec, encoder)
+            check_batches(cls.hidden)
+        return unevaluated(cls.hidden.unique_id, video=video)
 
     @classmethod
     def execute(
@@ -74,56 +96,37 @@ class SaveMp4(io.ComfyNode):
         encoder: str = "cpu",
         always_encode: bool = False,
     ) -> io.NodeOutput:
-        source = None if always_encode else fitting_file(video, codec, keep_sound=not audio)
-        if source is not None:
-            return copy(source, filename_prefix, metadata, as_audio(audio), cls.hidden)
-        frames, rate, sound = open_video(video, fps, audio)
-        size = even_size(frames)
-        target = next_target(filename_prefix, size)
-        bar = comfy.utils.ProgressBar(len(frames))
         settings = Settings(codec, crf, metadata, encoder)
-        with open_writer(target, size, rate, settings, sound, cls.hidden) as writer:
+        check_settings(filename_prefix, settings, audio)
+        remarks = [check_batches(cls.hidden)]
+        file = file_of(video)
+        if file:
+            remarks += notes_on_audio(audio)
+            return save_file(file, filename_prefix, settings, as_audio(audio), always_encode, remarks, cls.hidden)
+        frames, rate, audio = open_video(video, fps, audio)
+        remarks += notes_on_video(video) + notes_on_frames(frames) + notes_on_audio(audio)
+        size = even_size(size_of(frames))
+        target = next_target(filename_prefix, size)
+        clip = target.next_name(".mp4")
+        bar = comfy.utils.ProgressBar(len(frames))
+        with open_writer(clip, size, rate, settings, as_audio(audio), cls.hidden) as writer:
             write_frames(writer, frames, bar)
-        return target.output()
-
-
-def fitting_file(video: Any, codec: str, keep_sound: bool) -> str | BytesIO | None:
-    """Returns the file behind a VIDEO if copying it gives what encoding it would, and says in the log why not."""
-    if not isinstance(video, InputImpl.VideoFromFile):
-        return None
-    source = video.get_stream_source()
-    reason = "a part of it was chosen" if is_trimmed(video, source) else remux.misfit(source, codec, keep_sound)
-    if reason:
-        logger.info("The video is encoded again: %s.", reason)
-        return None
-    logger.info("The video is copied without encoding it again; its quality stays, crf is not used.")
-    return source
-
-
-def is_trimmed(video: Any, source: str | BytesIO) -> bool:
-    """Says whether a VIDEO shows less than its file; ComfyUI before 0.26 does not tell."""
-    try:
-        return video.get_duration() != InputImpl.VideoFromFile(source).get_duration()
-    except ValueError:  # the file does not say how long it is
-        return True
-
-
-def copy(source: str | BytesIO, prefix: str, metadata: str, sound: Audio | None, hidden: Any) -> io.NodeOutput:
-    """Saves a file under a new name with this graph's metadata, its pictures as they are."""
-    video = InputImpl.VideoFromFile(source)
-    size, frames = Size(*video.get_dimensions()), remux.frame_count(source)
-    target: Target = next_target(prefix, size)
-    text = notes(metadata, hidden, {"width": size.width, "height": size.height, "copied": True})
-    bar = comfy.utils.ProgressBar(frames)
-    remux.copy_mp4(source, target.path, text, sound, on_frame=lambda: step(bar))
-    return target.output()
+        return target.output(clip, remarks)
 
 
 def open_video(
     video: Any, fps: float, audio: dict[str, Any] | None
-) -> tuple[torch.Tensor, Fraction | float, Audio | None]:
+) -> tuple[torch.Tensor, Fraction | float, dict[str, Any] | None]:
     """Returns frames, frame rate and sound of an IMAGE or a VIDEO; a connected AUDIO replaces the video's own."""
     if not isinstance(video, torch.Tensor):
         parts = video.get_components()
         video, fps, audio = parts.images, parts.frame_rate, audio or parts.audio
-    return video, fps, as_audio(audio)
+    return video, fps, audio
+
+
+def notes_on_video(video: Any) -> list[str]:
+    """Says what a video does not hold of a VIDEO of frames."""
+    if isinstance(video, torch.Tensor) or not hasattr(video, "get_bit_depth"):  # ComfyUI before 0.30
+        return []
+    bits = video.get_bit_depth()
+    return [f"{bits} bits per colour became 8."] if bits > 8 else []

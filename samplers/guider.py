@@ -18,10 +18,11 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
+from . import conditioning
 from .routing import I2V_BOUNDARY, Expert, expert_at, experts
 
-LATENT_CHANNELS = 16
 SIZES = ("dim", "num_layers")
+PICTURE_HOOKS = ("concat_cond", "extra_conds")  # a patch of another pack that brings the picture in its own way
 IN_CHANNELS = 36  # 16 of noise, 4 of mask, 16 of the encoded start image
 
 
@@ -182,9 +183,10 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
             Tensor like `noise`, the denoised latent.
 
         Raises:
-            ValueError: The latent is not Wan's.
+            ValueError: The latent is not Wan's, or the conditioning does not fit it or the model.
         """
-        check_latent(latent_image)
+        conditioning.check_latent(latent_image)
+        self.check_conditioning(latent_image)
         sampler = with_noise_stream(sampler, noise, seed)
         rest = (denoise_mask, callback, disable_pbar, seed)
         self.turn = "high"
@@ -198,6 +200,18 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
             return self.low.sample(noise, latent_image, sampler, sigmas, *rest)
         finally:
             self.low.forget()  # ComfyUI may keep this guider for another run
+
+    def check_conditioning(self, latent_image: torch.Tensor) -> None:
+        """Refuses conditioning that makes no clip of the start picture, of each input that will be evaluated."""
+        options = (self.model_options, self.low.model_options)
+        one_pass = self.cfg == 1.0 and not any(each.get("disable_cfg1_optimization") for each in options)
+        patchers = (self.model_patcher, self.low.model_patcher)
+        network = self.model_patcher.model.diffusion_model
+        for name, conds in self.original_conds.items():
+            if name == "positive" or not one_pass:
+                conditioning.check_text(name, conds, getattr(network, "text_dim", None))
+                if not any(key.startswith(PICTURE_HOOKS) for each in patchers for key in each.object_patches):
+                    conditioning.check_picture(name, conds, latent_image)
 
     def outer_predict_noise(
         self,
@@ -270,7 +284,7 @@ def check_expert(slot: Expert, patcher: comfy.model_patcher.ModelPatcher) -> Non
     if channels != IN_CHANNELS:
         raise ValueError(
             f"The {slot}-noise expert must take {IN_CHANNELS} channels (Wan 2.2 I2V A14B), this model takes {channels}"
-            f"{', as the text-to-video files do' if channels == LATENT_CHANNELS else ''}. Choose the I2V files."
+            f"{', as the text-to-video files do' if channels == conditioning.CHANNELS else ''}. Choose the I2V files."
         )
 
 
@@ -285,18 +299,4 @@ def check_pair(high: comfy.model_patcher.ModelPatcher, low: comfy.model_patcher.
         raise ValueError(
             f"Both experts must have one size, got width, depth {sizes[0]} high and {sizes[1]} low. "
             "Choose the two files of one model."
-        )
-
-
-def check_latent(latent_image: torch.Tensor) -> None:
-    """Refuses a latent that is not Wan 2.1's.
-
-    Raises:
-        ValueError: It has another number of channels, or no time axis.
-    """
-    shape = tuple(latent_image.shape)
-    if len(shape) != 5 or shape[1] != LATENT_CHANNELS:
-        raise ValueError(
-            f"Wan 2.2 I2V takes a video latent [B, {LATENT_CHANNELS}, T, H, W], got {shape}. "
-            "Connect the latent of Image to Video Latent."
         )

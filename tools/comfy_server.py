@@ -64,7 +64,7 @@ class ComfyServer:
         command = [
             sys.executable, str(ROOT / "tools" / "launch.py"), "--listen", "127.0.0.1", "--port", str(self.port),
             "--base-directory", str(self.base), "--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}",
-            *self.arguments,
+            *other_frontend(self.environment), *self.arguments,
         ]  # fmt: skip
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -133,6 +133,12 @@ class ComfyServer:
     def log_tail(self, lines: int = 30) -> str:
         """Returns the end of the server's log."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def other_frontend(environment: Mapping[str, str]) -> list[str]:
+    """Returns the arguments for a frontend in place of ComfyUI's own, as a newer ComfyUI will have it."""
+    folder = environment.get("COMFYUI_FRONTEND")
+    return ["--front-end-root", folder] if folder else []
 
 
 def make_base(base: Path) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from comfy_server import ROOT, ComfyServer, place_photograph, tiny_models
 from find_browser import ARGUMENTS, ensure_browser, frontend, settle
+from graph_cards import SIDE, page_of
 from PIL import Image
 
 GRAPHS = ROOT / "workflows"
-WIDTH = 800  # of a thumbnail, in pixels
 README_PICTURE = ("wan22_turbo_i2v", ROOT / "docs" / "images" / "graph.jpg", 1800)
 WINDOW = 2700, 1700  # large enough that ComfyUI draws the text of every graph
 FIT = """() => {
@@ -45,13 +45,14 @@ def main(prefix: str = "") -> None:
             browser = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)
             with frontend(browser, server) as page:
                 page.set_viewport_size({"width": WINDOW[0], "height": WINDOW[1]})
+                easel = browser.new_page(viewport={"width": SIDE, "height": SIDE})
                 for path in sorted(GRAPHS.glob(f"{prefix}*.json")):
-                    write_files(page, path)
+                    write_files(page, easel, path)
             browser.close()
 
 
-def write_files(page, path: Path) -> None:
-    """Writes the twin and the thumbnail of one graph."""
+def write_files(page, easel, path: Path) -> None:
+    """Writes the twin and the thumbnail of one graph, which an empty page draws."""
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
     settle(page)  # the frontend lays widgets out and loads the picture
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
@@ -59,8 +60,11 @@ def write_files(page, path: Path) -> None:
     twin.write_text(json.dumps(prompt, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     clip = page.evaluate(FIT)
     settle(page)
-    shown = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
-    save_at(path.with_suffix(".jpg"), shown, WIDTH)
+    shot = page.screenshot(clip=clip)
+    shown = Image.open(io.BytesIO(shot)).convert("RGB")
+    easel.set_content(page_of(path.stem, shot))
+    card = Image.open(io.BytesIO(easel.screenshot())).convert("RGB")
+    save_at(path.with_suffix(".jpg"), card, SIDE)
     name, picture, width = README_PICTURE
     if path.stem == name:
         save_at(picture, shown, width)

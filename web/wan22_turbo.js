@@ -1,5 +1,6 @@
 // Shows on the pack's nodes what a run will do, in the server's own words, and after a run what it reported.
 import { app } from "../../scripts/app.js";
+import { after, BYPASSED, everyNode, findNode, isLinked, widgetOf } from "./graph.js";
 import { matchNames } from "./model_names.js";
 import { sizeOf, pictureOf } from "./picture.js";
 
@@ -20,6 +21,13 @@ const LIVE = {
   Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 4 },
 };
 
+// What a run is without a node that is bypassed, where ComfyUI reports success all the same.
+const WITHOUT = {
+  Wan22Turbo_Sampler: "Bypassed: the latent goes on as it came, and nothing samples it.",
+  Wan22Turbo_JoinClips: "Bypassed: only the first clip goes on.",
+  Wan22Turbo_Resolution: "Bypassed: the picture goes on in its own size.",
+};
+
 const CLIPS = ["Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"];
 
 const panels = new WeakMap(); // node -> its panel
@@ -31,6 +39,7 @@ class Panel {
     this.node = node;
     this.live = { text: "" }; // the server's last answer
     this.report = null; // text and question of the last run
+    this.without = null; // what the run that was last asked for is without this node
     this.query = undefined; // the question that the widgets stand for now
     this.timer = 0;
     this.room = Infinity; // pixels that a report may take
@@ -77,7 +86,7 @@ class Panel {
 
   show() {
     const report = this.valid();
-    this.field.value = report?.text ?? this.live.text;
+    this.field.value = this.without ?? report?.text ?? this.live.text;
     this.field.setAttribute("aria-label", report ? "report of the last run" : "what a run will do");
     this.field.style.color = !report && this.live.refused ? "var(--error-text, #ff6b6b)" : "";
     const words = this.live.trigger_words ?? [];
@@ -88,6 +97,15 @@ class Panel {
     this.element.style.minHeight = `${this.height() - FRAME + 8}px`; // Nodes 2.0 asks the element
     if (report) fit(this.node);
     this.node.setDirtyCanvas?.(true, true);
+  }
+
+  // Says what a run is without this node, if it is bypassed.
+  tellOfBypass() {
+    const { mode, comfyClass } = this.node;
+    const words = mode === BYPASSED ? WITHOUT[comfyClass] : null;
+    if (words === this.without) return;
+    this.without = words;
+    this.show();
   }
 
   tell(text, query) {
@@ -189,8 +207,6 @@ function heightBeside(panel) {
 
 const widthOf = (line) => line.length * FONT.letter + (line.match(WIDE)?.length ?? 0) * (FONT.wide - FONT.letter);
 const textOf = (output) => [output?.text ?? []].flat().join("\n");
-const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
-const isLinked = (node, name) => node.inputs?.find((input) => input.widget?.name === name)?.link != null;
 
 // The question that a node's widgets stand for, or why it cannot be asked before the run.
 async function question(node, live) {
@@ -220,16 +236,6 @@ function panelOf(node) {
   return panels.get(node);
 }
 
-// Calls `act` after a method of `object`, as which other extensions may have put their own there.
-function after(object, method, act) {
-  const before = object[method];
-  object[method] = function (...parameters) {
-    const result = before?.apply(this, parameters);
-    act(...parameters);
-    return result;
-  };
-}
-
 function attend(node) {
   after(node, "onExecuted", (output) => {
     if (textOf(output)) void panelOf(node).tellOfRun(textOf(output));
@@ -245,17 +251,6 @@ function attend(node) {
   for (const method of ["onConfigure", "onConnectionsChange"]) after(node, method, later);
 }
 
-// A node by its id in messages, which names the subgraphs that it is in: "7", or "3:7".
-function findNode(id) {
-  let graph = app.rootGraph ?? app.graph;
-  let node = null;
-  for (const part of String(id).split(":")) {
-    node = graph?.getNodeById(part) ?? null;
-    graph = node?.subgraph;
-  }
-  return node;
-}
-
 // The key under which ComfyUI keeps a node's outputs.
 const locatorOf = ({ id, graph }) => (graph && graph !== graph.rootGraph ? `${graph.id}:${id}` : String(id));
 
@@ -268,6 +263,12 @@ app.registerExtension({
       if (!panel?.report) return;
       panel.report = null;
       panel.show();
+    });
+    app.api.addEventListener("promptQueued", () => {
+      for (const node of everyNode()) {
+        const said = WITHOUT[node.comfyClass] && (panels.has(node) || node.mode === BYPASSED);
+        if (said) panelOf(node).tellOfBypass();
+      }
     });
   },
   beforeConfigureGraph: matchNames,

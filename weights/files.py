@@ -52,6 +52,7 @@ class Header:
 
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str]
+    spare: int = 0  # bytes after the last tensor, which some tools leave and safetensors' own reader refuses
 
     def size(self, name: str, axis: int) -> int | None:
         """Returns the length of one axis of a tensor, None where the file has no such tensor or axis."""
@@ -118,9 +119,9 @@ def read_small(path: Path) -> str:
         return ""
 
 
-def printable(text: str) -> str:
-    """Makes a text from a file fit for a message."""
-    return "".join(letter for letter in text if letter.isprintable())[:40]
+def printable(text: str, most: int = 40) -> str:
+    """Makes a text from a file fit for a message, of at most so many characters."""
+    return "".join(letter for letter in text if letter.isprintable())[:most]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -89,8 +89,7 @@ def _parse(raw: bytes, total: int) -> Header:
             raise DamageError(f"it lists more than {MAX_TENSORS} tensors")
         tensors[key] = _tensor(walk.short_object(), data)
     walk.end()
-    _check_layout(tensors, data, total)
-    return Header(tensors, metadata or {})
+    return Header(tensors, metadata or {}, _spare(tensors, data, total))
 
 
 class _Walk:
@@ -233,11 +232,13 @@ def _tensor(entry: Any, data: int) -> TensorInfo:
     raise DamageError("an entry of its header is not the type, shape and place of a tensor")
 
 
-def _check_layout(tensors: dict[str, TensorInfo], data: int, total: int) -> None:
+def _spare(tensors: dict[str, TensorInfo], data: int, total: int) -> int:
+    """Returns how many bytes follow the last tensor, of a file whose tensors lie one after the other."""
     spans = sorted((info.begin or 0, (info.begin or 0) + info.length) for info in tensors.values())
     needed = max((end for _, end in spans), default=data)
     if needed > total:
         raise DamageError(f"it holds {total - data} of the {needed - data} bytes that its header lists")
-    edges = [(data, data), *spans, (total, total)]
+    edges = [(data, data), *spans]
     if any(begin != last for (_, last), (begin, _) in pairwise(edges)):
         raise DamageError("its tensors overlap or leave gaps")
+    return total - needed

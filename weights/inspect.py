@@ -13,6 +13,7 @@ from .files import Header, TensorInfo, listed
 from .header import has_header, read_header
 from .kinds import Kind, Storage, described, identify, storage_of
 from .pairing import Expert, experts_of, words
+from .scales import SCALE
 from .torch_file import read_torch_header
 from .vae import tensors as vae_tensors
 
@@ -236,4 +237,8 @@ def _vae_problem(header: Header, file_name: str) -> str | None:
         return "is the VAE of another model"
     if header.size("decoder.head.2.weight", 0) not in (None, 3):
         return "is a VAE of Wan whose decoder does not give the three colours of a picture"
+    if any(SCALE.search(name) for name in header.tensors) or any(
+        info.dtype == "I8" for info in header.tensors.values()
+    ):
+        return "is a VAE whose weights are numbers with scales, which ComfyUI does not apply"
     return None

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import torch
 
-from .files import TensorInfo, open_file
+from .files import Header, TensorInfo, open_file
 
 DTYPES = {  # safetensors' names of the types that models are stored in
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I8": torch.int8,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
 }  # fmt: skip
+_OTHERS = {"U8": torch.uint8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64, "BOOL": torch.bool}
 
 
 class LazyTensor:
@@ -62,3 +63,32 @@ def _read(file: io.BufferedReader[io.FileIO], info: TensorInfo) -> torch.Tensor:
         name = Path(file.name).name
         raise RuntimeError(f"'{name}' became shorter while it was read. Load it again.")
     return tensor
+
+
+def mapped(path: Path, header: Header) -> dict[str, torch.Tensor]:
+    """Returns all tensors of a safetensors file, which the system reads from it as they are used.
+
+    safetensors' own reader does the same, and refuses a file with bytes after its last tensor.
+
+    Raises:
+        ValueError: A tensor has a type that models are not stored in.
+    """
+    types = DTYPES | _OTHERS
+    strange = next((info.dtype for info in header.tensors.values() if info.dtype not in types), None)
+    if strange:
+        raise ValueError(
+            f"'{path.name}' has {header.spare} bytes after its last tensor, and stores some as {strange}, which is not "
+            "read here in such a file. Choose another version."
+        )
+    whole = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
+    return {name: _piece(whole, info, types[info.dtype]) for name, info in header.tensors.items()}
+
+
+def _piece(whole: torch.Tensor, info: TensorInfo, dtype: torch.dtype) -> torch.Tensor:
+    if not info.length:
+        return torch.empty(info.shape, dtype=dtype)
+    begin = info.begin or 0
+    piece = whole[begin : begin + info.length]
+    if begin % dtype.itemsize:  # a number may only begin where its type allows
+        piece = piece.clone()
+    return piece.view(dtype).view(info.shape)

@@ -8,6 +8,7 @@ import comfy.lora
 import comfy.lora_convert
 import comfy.memory_management
 import comfy.model_patcher
+import comfy.patcher_extension
 import comfy.quant_ops
 import comfy.sd
 import comfy.utils
@@ -15,7 +16,21 @@ import folder_paths
 import torch
 from comfy.text_encoders import wan
 
-from . import inspect, kinds, lora_format, lora_keys, pairing, peft, quantised, turbodiffusion
+from . import (
+    finite,
+    inspect,
+    kinds,
+    lazy,
+    lora_format,
+    lora_keys,
+    lora_numbers,
+    pairing,
+    passed_over,
+    peft,
+    quantised,
+    turbodiffusion,
+)
+from .files import DamageError
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -42,18 +57,33 @@ def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> 
         ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
     header = inspect.read_listing(path)
+    check_numbers(path)
     if turbodiffusion.is_turbodiffusion(header):
         return _load_turbodiffusion(header, path, weight_dtype, disable_dynamic)
-    quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS))
     prefix = kinds.wan_prefix(header) or ""
     # The one prefix that ComfyUI does not read; older versions read no metadata that names layers with any.
     renamed = prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata)
-    if renamed or not inspect.has_header(path):
+    misread = quantised.is_misread(header)
+    if renamed or misread or header.spare or not inspect.has_header(path):
         state, metadata = read_tensors(path)
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        if misread:
+            state, metadata = quantised.in_new_names(state, metadata, header)
         return _load_state(state, quantised.without_prefix(metadata, prefix), path, weight_dtype, disable_dynamic)
     options = dict(WEIGHT_DTYPES[weight_dtype])
     return comfy.sd.load_diffusion_model(path, model_options=options, disable_dynamic=disable_dynamic)
+
+
+def check_numbers(path: str) -> None:
+    """Refuses an expert or a text encoder whose numbers cannot be computed with, before any of it is loaded.
+
+    Raises:
+        ValueError: This ComfyUI does not compute with the way that the file stores its weights, or they are damaged.
+    """
+    header = inspect.read_listing(path)
+    if not turbodiffusion.is_turbodiffusion(header):
+        finite.check_scales(quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS)), Path(path))
+    finite.check_small(header, Path(path))
 
 
 def _load_turbodiffusion(
@@ -89,13 +119,19 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
     embeddings = folder_paths.get_folder_paths("embeddings")
     header = inspect.read_listing(path)
     sizes = inspect.text_encoder_sizes(header)
-    quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS))
-    if sizes == XXL:
+    check_numbers(path)
+    misread = quantised.is_misread(header)
+    if sizes == XXL and not misread and not header.spare:
         return comfy.sd.load_clip(ckpt_paths=[path], embedding_directory=embeddings, clip_type=comfy.sd.CLIPType.WAN)
     state, metadata = read_tensors(path)
+    if misread:
+        state, metadata = quantised.in_new_names(state, metadata, header)
     state, _ = comfy.utils.convert_old_quants(state, metadata=metadata or {})
+    if sizes == XXL:
+        return comfy.sd.load_text_encoder_state_dicts([state], embeddings, comfy.sd.CLIPType.WAN)
+    quantisation = comfy.utils.detect_layer_quantization(state, "")
     return comfy.sd.CLIP(
-        SimpleNamespace(params={}, clip=wan.te(), tokenizer=wan.WanT5Tokenizer),
+        SimpleNamespace(params={}, clip=wan.te(t5_quantization_metadata=quantisation), tokenizer=wan.WanT5Tokenizer),
         embedding_directory=embeddings,
         tokenizer_data={"spiece_model": state.pop("spiece_model")},
         state_dict=[state],
@@ -104,8 +140,13 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
 
 
 def load_vae(path: str) -> comfy.sd.VAE:
-    """Loads a VAE."""
+    """Loads a VAE.
+
+    Raises:
+        ValueError: It holds NaN or infinity.
+    """
     state, metadata = read_tensors(path)
+    finite.check_all(state, Path(path))
     vae = comfy.sd.VAE(sd=state, metadata=metadata)
     vae.throw_exception_if_invalid()
     if hasattr(comfy.sd, "load_vae_patcher"):  # how ComfyUI makes a copy for another device
@@ -123,6 +164,7 @@ class Applied(NamedTuple):
         lora: The file's other keys, by why they do not.
         unread: Patterns in PEFT's settings that are not understood, so that the strength of some layers may be wrong.
         assumed: PEFT wrote the file, and its alpha is not known, so that it is taken as the rank.
+        in_doubt: Settings that could hold it are in its folder, and may be another file's.
     """
 
     model: comfy.model_patcher.ModelPatcher
@@ -131,6 +173,7 @@ class Applied(NamedTuple):
     lora: lora_format.Conformed
     unread: tuple[str, ...]
     assumed: bool
+    in_doubt: bool
 
 
 def apply_lora(
@@ -143,6 +186,9 @@ def apply_lora(
         path: The LoRA file.
         strength: Multiplies its effect; may be negative.
         expert: Which one it is, for files that hold both.
+
+    Raises:
+        ValueError: The file's numbers are damaged, stored in a way that is not read, or for experts that Wan has not.
     """
     tensors, metadata = read_tensors(path)
     scaling = peft.Scaling.of(metadata or {}, peft.COMPONENTS[expert])
@@ -151,19 +197,39 @@ def apply_lora(
         ranks = {len(each) for key, each in tensors.items() if lora_keys.split(key).part == "lora_down.weight"}
         scaling = peft.Scaling.beside(path, ranks)
         assumed = scaling is None
-    lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), scaling, expert)
+    try:
+        lora_numbers.check_types(tensors)
+        lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), scaling, expert)
+        lora.zeros = lora_numbers.check(lora.passes, lora.origin)
+    except DamageError as err:
+        raise ValueError(f"LoRA '{Path(path).name}' {err}") from err
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
     patched = model.clone()
     layers: set[str] = set()
     keys = 0
     for named, origin in zip(lora.passes, lora.origin, strict=True):
         patches = comfy.lora.load_lora(named, key_map, log_missing=False)
-        changed = {weight_name(name) for name in patched.add_patches(patches, strength)}
+        changed = add_patches(patched, patches, strength)
         layers |= {parameter.rpartition(".")[0] for parameter in changed}
         applied = {name for name in origin if not changed.isdisjoint(parameters_of(name))}
         keys += len(applied)
         lora.unmatched += [key for name, key in origin.items() if name not in applied]
-    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else (), assumed)
+    in_doubt = assumed and peft.are_in_doubt(path)
+    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else (), assumed, in_doubt)
+
+
+def add_patches(patched: comfy.model_patcher.ModelPatcher, patches: Any, strength: float) -> set[str]:
+    """Adds patches to a clone, and returns the parameters that they will have changed when it is sampled with."""
+    changed = {weight_name(name) for name in patched.add_patches(patches, strength)}
+    beside = {name for name in changed if passed_over.is_passed_over(patched.model, name)}
+    if not passed_over.can_patch(patched):
+        for name in beside:
+            patched.patches[name] = patched.patches[name][:-1]
+        return changed - beside
+    loaded = comfy.patcher_extension.CallbacksMP.ON_LOAD
+    if beside and not patched.get_callbacks(loaded, passed_over.KEY):
+        patched.add_callback_with_key(loaded, passed_over.KEY, passed_over.patch)
+    return changed
 
 
 def shapes_of(model: comfy.model_patcher.ModelPatcher) -> dict[str, tuple[int, ...] | None]:
@@ -202,7 +268,9 @@ def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:
         RuntimeError: The system does not let us read it.
         ValueError: It is no whole file of tensors.
     """
-    listed = inspect.read_listing(path).tensors  # ComfyUI's own errors hold the whole path, and not what to do
+    header = inspect.read_listing(path)  # ComfyUI's own errors hold the whole path, and not what to do
+    if header.spare:
+        return lazy.mapped(Path(path), header), header.metadata
     state, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
     # A PyTorch file may hold more than tensors, under names that are no text, at which ComfyUI would stumble.
-    return {name: value for name, value in cast(dict[str, Any], state).items() if name in listed}, metadata
+    return {name: value for name, value in cast(dict[str, Any], state).items() if name in header.tensors}, metadata

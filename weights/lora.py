@@ -43,6 +43,9 @@ class Match:
         named: The expert that names say it is for, if they do.
         shared: It serves both experts, because no partner was found.
         assumed: Its alpha is not known, and taken as the rank.
+        in_doubt: Settings in its folder may hold it, or another file's.
+        zeros: How many layers it gives a change of zero.
+        alone: It is chosen for this expert only.
     """
 
     expert: Expert
@@ -57,6 +60,9 @@ class Match:
     named: Expert | None = None
     shared: bool = False
     assumed: bool = False
+    in_doubt: bool = False
+    zeros: int = 0
+    alone: bool = False
 
     @property
     def missed(self) -> list[str]:
@@ -96,7 +102,8 @@ def layers(names: Iterable[str]) -> list[str]:
 
 def warnings(match: Match, facts: LoraFacts) -> list[str]:
     """Returns what may be wrong with a LoRA that does apply, in full sentences."""
-    found = _about_name(match.expert, match.file_name, match.named, match.shared)
+    both = bool(match.other_expert and match.matched)
+    found = [] if both else _about_name(match.expert, match.file_name, match.named, match.shared)
     if match.strength == 0:
         found.append(f"The strength of '{match.file_name}' is 0, so it does nothing.")
     if match.unread:
@@ -105,11 +112,28 @@ def warnings(match: Match, facts: LoraFacts) -> list[str]:
             f"({_listed(match.unread)}). Those layers may act too much or too little."
         )
     if match.assumed:
+        found.append(f"The alpha of '{match.file_name}' is not given, and taken as the rank. {_where_alpha_is(match)}")
+    if match.matched and match.zeros == match.matched:
         found.append(
-            f"The alpha of '{match.file_name}' is not given, and taken as the rank. PEFT writes it into {CONFIG}: "
-            "put that file beside it."
+            f"All layers of '{match.file_name}' hold zeros, so it does nothing, as a LoRA before its training. "
+            "Choose another version of it."
+        )
+    if match.other_expert and match.matched and match.alone:
+        other = "low" if match.expert == "high" else "high"
+        found.append(
+            f"'{match.file_name}' holds a half for the {other}-noise expert, too, which is not applied. Choose it in "
+            f"lora_{other} as well."
         )
     return found + _about_base(match.file_name, facts)
+
+
+def _where_alpha_is(match: Match) -> str:
+    if match.in_doubt:
+        return (
+            f"The {CONFIG} in its folder may be that of another file there: put the two that belong together into a "
+            "folder of their own."
+        )
+    return f"PEFT writes it into {CONFIG}: put that file beside it."
 
 
 def _about_name(expert: Expert, file_name: str, named: Expert | None, shared: bool) -> list[str]:
@@ -199,7 +223,9 @@ def _lines(match: Match, facts: LoraFacts, source: Source) -> list[str]:
     if match.ignored:
         lines.append(f"  tensors without a use: {_listed(match.ignored)}")
     if match.other_expert:
-        lines.append(f"  for the other expert: {len(match.other_expert)} keys")
+        lines.append(f"  for the other expert: {len(match.other_expert)} keys, as the file holds both")
+    if match.zeros:
+        lines.append(f"  layers of zeros, which change nothing: {match.zeros}")
     if match.leftovers:
         lines.append(f"  layers of Wan 2.1's image encoder left out, as Wan 2.2 has none: {len(match.leftovers)}")
     lines += [f"  Warning: {text}" for text in warnings(match, facts)]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from .files import Header, small_json
 from .kinds import Kind, identify
-from .lora_keys import split
+from .lora_experts import without_component
+from .lora_keys import split, unwrapped
 from .triggers import tidy
 
 MAX_RANK = 100_000  # no layer is as wide
@@ -78,10 +79,11 @@ def facts(header: Header) -> LoraFacts:
 
 def _made_for(header: Header) -> str:
     for name in header.tensors:
-        if _WAN_ATTENTION.search(split(name).layer) and split(name).part in ("lora_down.weight", "hada_w1_b"):
+        layer, part, _ = split(name)
+        if part in ("lora_down.weight", "hada_w1_b") and _WAN_ATTENTION.search(without_component(unwrapped(layer))):
             width = header.size(name, 1) or 0
             return WAN_WIDTHS.get(width, f"a Wan model of width {width}")
-    names = "\n".join(header.tensors)
+    names = "\n".join(without_component(unwrapped(name)) for name in header.tensors)
     return next((family for pattern, family in _FAMILIES if re.search(pattern, names, re.MULTILINE)), "")
 
 

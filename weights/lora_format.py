@@ -8,13 +8,14 @@ named before the patcher sees it, and a second kind of change goes in a pass of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, tensor
 
+from .files import DamageError, listed
+from .lora_experts import experts_of
 from .lora_keys import UP_BIAS, Key, Layers, split
 from .lora_sizes import Shape, adapter_fits
 from .pairing import Expert
@@ -35,6 +36,7 @@ _KINDS = {  # the parts that make one change of a weight together
     "norm's bias": ("b_norm",),
 }
 OF_BIAS = ("diff_b", "b_norm")
+_KNOWN = {"diffusion_model", "transformer", "unet", "model", "base_model", "dit", "net", "pipe"}  # wrappers
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Conformed:
         unmatched: The file's keys whose layers change nothing, in the file's order.
         ignored: Keys that say nothing to a layer which other keys change.
         other_expert: Keys that the file itself gives to the other expert.
+        zeros: Layers whose change is zero, whatever the strength.
     """
 
     passes: list[dict[str, Tensor]] = field(default_factory=list)
@@ -54,6 +57,7 @@ class Conformed:
     unmatched: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     other_expert: list[str] = field(default_factory=list)
+    zeros: set[str] = field(default_factory=set)
 
     def add(self, number: int, name: str, value: Tensor, key: str | None) -> None:
         """Puts a tensor into a pass."""
@@ -78,15 +82,20 @@ def conform(
         shapes: The model's parameters, weights by their layer, biases as `<layer>.bias`; None where one is not known.
         scaling: PEFT's settings, where the file has them.
         expert: Some files hold both experts under two names.
+
+    Raises:
+        DamageError: It names parts of a model that are not known, so that nobody can tell what is for which expert.
     """
     layers = Layers(name for name in shapes if not name.endswith(".bias"))
-    result = Conformed(other_expert=keys_of_other(tensors, expert))
+    for_one = experts_of(tensors, layers.find)
+    result = Conformed(other_expert=[key for key, named in for_one.items() if named != expert])
     others = set(result.other_expert)
     groups = _grouped({key: value for key, value in tensors.items() if key not in others}, layers)
     used: set[str | None] = set()
-    changed: set[str] = set()
+    chosen: dict[str, str] = {}
     for (layer, written), parts in groups.items():
-        if layer in changed:  # a second spelling or adapter of the same layer
+        if layer in chosen:  # a second spelling or adapter of the same layer
+            _refuse_rivals(layers, chosen[layer], written, any(_fits(kind, parts, layer, shapes) for kind in _KINDS))
             continue
         if _fits("lora", parts, layer, shapes):
             _complete(parts, written, scaling)
@@ -98,24 +107,23 @@ def conform(
                     result.add(number, f"{PREFIX}{layer}.{part}", value, key)
                     used.add(key)
         if kinds:
-            changed.add(layer)
-    for key in tensors:
-        if key not in used and key not in others:
-            place = layers.find(key)
-            (result.ignored if place and place.layer in changed else result.unmatched).append(key)
+            chosen[layer] = written
+    for key in (key for key in tensors if key not in used and key not in others):
+        place = layers.find(key)
+        (result.ignored if place and place.layer in chosen else result.unmatched).append(key)
     return result
 
 
-def keys_of_other(tensors: Mapping[str, Any], expert: Expert) -> list[str]:
-    """Returns the keys that a file with both experts gives to the other one.
-
-    diffusers calls Wan 2.2's low-noise expert `transformer_2`, and the high-noise one `transformer` beside it.
-    """
-    low = [key for key in tensors if set(key.split(".")[:-1]) & {"transformer_2", "low_noise_model"}]
-    if expert == "high":
-        return low
-    high = {"high_noise_model"} | ({"transformer"} if low else set())
-    return [key for key in tensors if set(key.split(".")[:-1]) & high]
+def _refuse_rivals(layers: Layers, first: str, second: str, complete: bool) -> None:
+    """Refuses two whole changes of one layer under wrappers of which one is not known: they may be of two experts."""
+    wrappers = [layers.wrappers(name) for name in (first, second)]
+    strange = [part for part in set(wrappers[0]) ^ set(wrappers[1]) if part not in _KNOWN]
+    if complete and strange:
+        raise DamageError(
+            f"holds the same layers twice, under names that are not known here, such as {listed(sorted(strange))}. "
+            "Which of them are for which expert cannot be told. Choose its version for ComfyUI, one file for each "
+            "expert."
+        )
 
 
 def _grouped(tensors: Mapping[str, Any], layers: Layers) -> dict[tuple[str, str], Parts]:
@@ -172,7 +180,7 @@ def _fits(kind: str, parts: Parts, layer: str, shapes: Mapping[str, Shape | None
 
 
 def _is_scalar(value: Tensor) -> bool:
-    return value.numel() == 1 and math.isfinite(value.item())
+    return value.numel() == 1
 
 
 def _passes(kinds: list[str]) -> list[tuple[int, str]]:

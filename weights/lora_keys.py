@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .lora_experts import without_component
+
 
 class Key(NamedTuple):
     """A tensor's place: `layer` as the model names it, `part` as ComfyUI's adapters do, `adapter` as PEFT named it."""
@@ -42,6 +44,10 @@ _FACTORS = {  # what the factor's name ends in, and ComfyUI's name of it; `down`
     "vector": "dora_scale",  # PEFT's DoRA
 }
 _FLAT_PREFIX = re.compile(r"^(?:lora_unet_+|lycoris_|lora_transformer_|lora_)")
+_WRAPPERS = re.compile(  # what torch.compile, DDP, FSDP, checkpointing and PEFT put into a name, wherever they stand
+    r"(?:^|(?<=[._]))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|base_layer"
+    r"|base_model[._]model|module)(?:[._]|$)"
+)
 _DIFFUSERS = (  # (ComfyUI's name, diffusers' name), for whole components of a dotted name
     ("self_attn.o", "attn1.to_out.0"),
     ("cross_attn.o", "attn2.to_out.0"),
@@ -79,6 +85,11 @@ def split(key: str) -> Key:
     return Key(found["layer"], part, found["adapter"] or "")
 
 
+def unwrapped(name: str) -> str:
+    """Returns a layer's name without the names of what a trainer had wrapped it or its parents in."""
+    return _WRAPPERS.sub("", name).rstrip("._")
+
+
 class Layers:
     """The layers of one model under all their names.
 
@@ -96,10 +107,17 @@ class Layers:
         written, part, _ = split(key)
         if not part:
             return None
+        written = without_component(unwrapped(written))
         if part == "diff_m":  # lightx2v's name for the change of a block's modulation, which ComfyUI does not read
             written, part = f"{written}.modulation", "diff"
         layer = self._dotted_layer(written) or self._flat.get(_FLAT_PREFIX.sub("", written, count=1).replace(".", "_"))
         return Key(layer, part) if layer else None
+
+    def wrappers(self, written: str) -> list[str]:
+        """Returns the components that a file's dotted name of a layer has before the layer's own."""
+        parts = unwrapped(written).split(".")
+        count = next((n for n in range(len(parts)) if ".".join(parts[n:]) in self._dotted), 0)
+        return parts[:count]
 
     def _dotted_layer(self, written: str) -> str | None:
         # Whatever wraps the transformer puts a prefix of its own before the name: transformer., base_model.model., dit.

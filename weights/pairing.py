@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from heapq import nlargest
 from pathlib import PurePosixPath
 from typing import Literal
 
+from .noise_words import in_english, spaced
+
 Expert = Literal["high", "low"]
+
+MAX_NAME = 400  # characters of a file's name with its folders, as a stranger's graph spells it
+_COMPARED = 20  # names that are compared with a missing one letter by letter, which is slow
 
 _PARTNERS = {"high": "low", "hn": "ln", "h": "l"}  # the words that tell a pair apart, as its two names spell them
 _EXPERT_WORDS: dict[str, Expert] = {"high": "high", "hn": "high", "low": "low", "ln": "low"}
@@ -23,21 +29,25 @@ _AFTER_EXPERT = {
 
 
 def words(text: str) -> list[str]:
-    """Splits a name into lower-case words and numbers: "HighNoise-v2" gives high, noise, v, 2."""
-    return list(_words(text))
+    """Splits a name into lower-case words and numbers: "HighNoise-v2" gives high, noise, v, 2.
+
+    The words for high and low noise are given in English, whatever language of ours they are in.
+    """
+    if not text.isascii():
+        text = spaced(unicodedata.normalize("NFC", text))  # a Mac may list an accent as a letter of its own
+    text = _CAMEL.sub(" ", text).casefold()
+    return in_english(_WORD.findall(_JOINED.sub(r"\1 ", text)))
 
 
-@lru_cache(maxsize=50_000)  # whoever looks for a partner asks again and again for the names of a whole folder
-def _words(text: str) -> tuple[str, ...]:
-    text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)", " ", text).casefold()
-    text = re.sub(r"(high|low)(?=noise|v\d)", r"\1 ", text)
-    return tuple(re.findall(r"[^\W\d_]+|\d+", text))
+_CAMEL = re.compile("(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)")
+_JOINED = re.compile(r"(high|low)(?=noise|v\d)")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
 
 
 def expert_of(name: str) -> Expert | None:
     """Tells which expert a file is for by its name, else by its folders; None where neither says it clearly."""
     path = _path(name)
-    for part in (path.stem, *(folder.name for folder in path.parents)):
+    for part in (path.stem, *reversed(path.parts[:-1])):
         expert = _expert_in(words(part))
         if expert:
             return expert
@@ -90,10 +100,14 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
     """
     if wanted in available:
         return wanted
+    if len(wanted) > MAX_NAME:
+        raise ValueError(
+            f"The name of a file has at most {MAX_NAME} characters, got {len(wanted)}. Choose a file of '{folder}'."
+        )
     expert = expert_of(wanted) or expert
-    allowed = [name for name in available if expert is None or expert_of(name) in (expert, None)]
-    for form in _FORMS:
-        fitting = [name for name in allowed if form(name) == form(wanted)]
+    listing = _listing(tuple(available))
+    for form, table in zip(_forms(wanted), listing.forms, strict=True):
+        fitting = [name for name in table.get(form, ()) if expert is None or expert_of(name) in (expert, None)]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
@@ -101,7 +115,7 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
                 f"'{_path(wanted).name}' is in '{folder}' {len(fitting)} times: {_listed(sorted(fitting))}. "
                 "Choose one of them in the list."
             )
-    raise FileNotFoundError(_not_found(_path(wanted).name, allowed, folder))
+    raise FileNotFoundError(_not_found(_path(wanted).name, listing.nearest(wanted, expert), folder))
 
 
 def base_name(name: str) -> str:
@@ -109,7 +123,6 @@ def base_name(name: str) -> str:
     return _path(name).name
 
 
-@lru_cache(maxsize=50_000)
 def _path(name: str) -> PurePosixPath:
     return PurePosixPath(name.replace("\\", "/"))
 
@@ -118,12 +131,70 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name.casefold())  # a Mac may list an accent as a letter of its own
 
 
-_FORMS: tuple[Callable[[str], str], ...] = (  # what two names must share to mean one file, strictest first
-    lambda name: str(_path(name)),
-    lambda name: _folded(str(_path(name))),
-    lambda name: _path(name).name,
-    lambda name: _folded(_path(name).name),
-)
+def _forms(name: str) -> tuple[str, ...]:
+    """Returns what two names must share one of to mean one file, strictest first."""
+    path = _path(name)
+    return str(path), _folded(str(path)), path.name, _folded(path.name)
+
+
+class _Parts:
+    """The words of a name that tell a pair apart.
+
+    Args:
+        name: With its folders.
+    """
+
+    __slots__ = ("folder", "plain", "stem", "suffix")
+
+    def __init__(self, name: str):
+        path = _path(name)
+        self.stem = words(path.stem)
+        plain = _RCM.sub(r"\1", path.stem)
+        self.plain = self.stem if plain == path.stem else words(plain)
+        self.folder = words(str(path.parent))
+        self.suffix = path.suffix.casefold()
+
+
+_RCM = re.compile(r"(rcm)\d+(?:[._]\d+)?", re.IGNORECASE)
+
+
+class _Listing:
+    """The files of a folder, prepared once for all the names that are looked for in it."""
+
+    def __init__(self, names: tuple[str, ...]):
+        self.names = names
+
+    @cached_property
+    def forms(self) -> list[dict[str, list[str]]]:
+        """The names by each of their forms."""
+        tables: list[dict[str, list[str]]] = [{}, {}, {}, {}]
+        for name in self.names:
+            for table, form in zip(tables, _forms(name), strict=True):
+                table.setdefault(form, []).append(name)
+        return tables
+
+    @cached_property
+    def parts(self) -> dict[str, _Parts]:
+        """The words of each name."""
+        return {name: _Parts(name) for name in self.names}
+
+    @cached_property
+    def stems(self) -> dict[str, list[str]]:
+        """The words of each name without its folders."""
+        return {name: words(_path(name).stem) for name in self.names}
+
+    def nearest(self, wanted: str, expert: Expert | None) -> list[str]:
+        """Returns the few names that share the most words with one that is none of them."""
+        asked = set(words(_path(wanted).stem))
+        shared = {name: len(asked.intersection(stem)) for name, stem in self.stems.items()}
+        close = nlargest(2 * _COMPARED, self.names, key=shared.__getitem__)
+        return [name for name in close if expert is None or expert_of(name) in (expert, None)][:_COMPARED]
+
+
+# What is kept comes from ComfyUI's own lists of files, never from a name that somebody asks for.
+@lru_cache(maxsize=8)
+def _listing(names: tuple[str, ...]) -> _Listing:
+    return _Listing(names)
 
 
 def _not_found(name: str, available: Sequence[str], folder: str) -> str:
@@ -144,33 +215,32 @@ def partner(name: str, available: Iterable[str]) -> str | None:
     the strengths after "rCM" may differ too, because the two experts were merged with different ones. The same or the
     mirrored folder comes before any other.
     """
-    others = [other for other in available if other != name]
-    for simplify in (words, _without_rcm_strength):
+    high, others = _Parts(name), _listing(tuple(available)).parts
+    for without_strength in (False, True):
         for base_only in (False, True):
-            fitting = [other for other in others if _is_pair(name, other, base_only, simplify)]
+            fitting = [
+                other
+                for other, low in others.items()
+                if other != name and _is_pair(high, low, base_only, without_strength)
+            ]
             if fitting:
                 return fitting[0] if len(fitting) == 1 else None
     return None
 
 
-def _is_pair(high: str, low: str, base_only: bool, simplify: Callable[[str], list[str]]) -> bool:
-    high_path, low_path = _path(high), _path(low)
-    swaps = _swaps(simplify(high_path.stem), simplify(low_path.stem))
-    if swaps is None or high_path.suffix.casefold() != low_path.suffix.casefold():
+def _is_pair(high: _Parts, low: _Parts, base_only: bool, without_strength: bool) -> bool:
+    swaps = _swaps(high.plain, low.plain) if without_strength else _swaps(high.stem, low.stem)
+    if swaps is None or high.suffix != low.suffix:
         return False
     if base_only:  # a bare name without the expert's word would fit in any folder
         return swaps > 0
-    above = _swaps(words(str(high_path.parent)), words(str(low_path.parent)))
+    above = _swaps(high.folder, low.folder)
     return above is not None and swaps + above > 0
 
 
-def _swaps(high: list[str], low: list[str]) -> int | None:
+def _swaps(high: Sequence[str], low: Sequence[str]) -> int | None:
     """Counts the places where one name has the high word and the other the low one; None if they differ elsewhere."""
     if len(high) != len(low):
         return None
     differing = [(a, b) for a, b in zip(high, low, strict=True) if a != b]
     return len(differing) if all(_PARTNERS.get(a) == b for a, b in differing) else None
-
-
-def _without_rcm_strength(name: str) -> list[str]:
-    return words(re.sub(r"(rcm)\d+(?:[._]\d+)?", r"\1", name, flags=re.IGNORECASE))

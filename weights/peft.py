@@ -17,6 +17,8 @@ from .pairing import Expert
 
 COMPONENTS: dict[Expert, str] = {"high": "transformer", "low": "transformer_2"}  # diffusers' names of the experts
 CONFIG = "adapter_config.json"
+_ADAPTER = "adapter_model"  # how PEFT names the file that the settings are for, without its suffix
+_MODELS = (".safetensors", ".sft", ".bin", ".pt", ".pth", ".ckpt")
 _KEY = "lora_adapter_metadata"
 LARGEST = 1e6  # nobody trains with more; a larger number in a file is damage
 
@@ -57,7 +59,9 @@ class Scaling:
 
     @classmethod
     def beside(cls, path: str | Path, ranks: Collection[int]) -> Scaling | None:
-        """Reads the settings that PEFT saves beside a file; None where there are none for a file of such ranks."""
+        """Reads the settings that PEFT saves beside a file; None where there are none for this file of such ranks."""
+        if not belongs(path):
+            return None
         text = read_small(Path(path).with_name(CONFIG))
         return cls.of({_KEY: text}) if _settings(text, "transformer").get("r") in ranks else None
 
@@ -66,6 +70,19 @@ class Scaling:
         own = (value for name, value in self.by_layer.items() if f".{layer}".endswith(f".{name}"))
         alpha = next(own, self.lora_alpha)
         return alpha * math.sqrt(rank) if self.rank_stabilised else alpha
+
+
+def belongs(path: str | Path) -> bool:
+    """Says whether the settings in a folder are this file's: it has PEFT's name, or no other file could be meant."""
+    path = Path(path)
+    if path.stem.casefold() == _ADAPTER:
+        return True
+    return not any(file.suffix.casefold() in _MODELS and file.name != path.name for file in path.parent.iterdir())
+
+
+def are_in_doubt(path: str | Path) -> bool:
+    """Says whether there are settings in a file's folder that may be another file's."""
+    return Path(path).with_name(CONFIG).is_file() and not belongs(path)
 
 
 def keeps_alpha_beside(names: Collection[str]) -> bool:
@@ -90,9 +107,11 @@ def _settings(text: str, component: str) -> dict[str, Any]:
         return {}
     # diffusers puts the component's name before each setting: `transformer.lora_alpha`.
     # A file for the low-noise expert alone calls it `transformer` all the same.
-    named = {prefix: {name.removeprefix(prefix): value for name, value in parsed.items() if name.startswith(prefix)}
-             for prefix in ("", "transformer.", f"{component}.")}  # fmt: skip
-    return {**named[""], **named["transformer."], **named[f"{component}."]}
+    first = ("", "transformer.", "transformer_1.") if component == COMPONENTS["high"] else ("", "transformer.")
+    settings: dict[str, Any] = {}
+    for prefix in (*first, f"{component}."):
+        settings |= {name.removeprefix(prefix): value for name, value in parsed.items() if name.startswith(prefix)}
+    return settings
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

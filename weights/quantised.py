@@ -7,20 +7,22 @@ the metadata `_quantization_metadata`, names the layer's format, or where the ol
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import Header, explained, open_file, printable, small_json
-from .kinds import SCALES, Storage, storage_of, wan_prefix
+from . import scales
+from .files import Header, TensorInfo, explained, open_file, printable, small_json
+from .kinds import Storage, storage_of, wan_prefix
+from .scales import OLD, QUANTISED, SCALE, Layer
 
 METADATA = "_quantization_metadata"
 MAX_TEXT = 10_000  # bytes of a `comfy_quant` tensor; a usual one has a hundred
 _LAYOUTS = (Storage.MXFP8, Storage.NVFP4, Storage.INT8_TENSORWISE)
-_QUANTISED = ("F8_E4M3", "F8_E5M2", "I8", "U8", "F4")  # types of weights that mean nothing without their scale
+MARK = "scaled_fp8"  # the older mark of a file whose scales are named `scale_weight`
 
 
-def check_storage(header: Header, path: str | Path, known: Collection[str]) -> None:
+def check_storage(header: Header, path: str | Path, known: Collection[str]) -> list[Layer]:
     """Refuses a quantised file that the running ComfyUI does not compute with.
 
     Args:
@@ -28,10 +30,13 @@ def check_storage(header: Header, path: str | Path, known: Collection[str]) -> N
         path: The file, of which the formats of its layers are read.
         known: The quantised formats that ComfyUI knows, by its own names.
 
+    Returns:
+        Its quantised layers, of which the numbers are not looked at yet.
+
     Raises:
         FileNotFoundError: It is gone meanwhile.
         RuntimeError: The system does not let us read it.
-        ValueError: ComfyUI does not know a format in it, or does not apply its scales.
+        ValueError: ComfyUI does not know a format in it, does not apply its scales, or would read them otherwise.
     """
     path, storage = Path(path), storage_of(header)
     formats = _formats(header, path)
@@ -43,12 +48,71 @@ def check_storage(header: Header, path: str | Path, known: Collection[str]) -> N
             f"'{path.name}' stores its weights as {unknown[0]}, which this version of ComfyUI does not compute "
             "with. Update ComfyUI, or choose the file's fp8_scaled version."
         )
-    lost = _scaled_layers(header) - formats.keys()
-    if lost:
-        raise ValueError(
-            f"'{path.name}' stores scales in a way that ComfyUI does not apply, for example of the layer "
-            f"{min(lost)[:200]}. Choose the file's ComfyUI version, or an fp8_scaled file."
-        )
+    layers = layers_of(header, formats)
+    scaled = (
+        any(layer.format or layer.scales for layer in layers) or f"{wan_prefix(header) or ''}{MARK}" in header.tensors
+    )
+    for layer in layers:
+        problem = scales.problem(layer, scaled)
+        if problem:
+            raise ValueError(f"'{path.name}' {problem}")
+    return layers
+
+
+def layers_of(header: Header, formats: Mapping[str, str]) -> list[Layer]:
+    """Returns the layers whose weight is said to be quantised or looks so, with all that may be a scale of it.
+
+    Args:
+        header: The file's header.
+        formats: By layer without prefix.
+    """
+    prefix = wan_prefix(header) or ""
+    tensors = {name.removeprefix(prefix): info for name, info in header.tensors.items()}
+    weights = {name.removesuffix(".weight"): info for name, info in tensors.items() if name.endswith(".weight")}
+    weights = {name: info for name, info in weights.items() if name in formats or info.dtype in QUANTISED}
+    beside: dict[str, dict[str, TensorInfo]] = {name: {} for name in weights}
+    for name, info in tensors.items():
+        layer, _, part = name.rpartition(".")
+        if layer.endswith(".weight"):  # as bitsandbytes and quanto name what belongs to one
+            layer, part = layer.removesuffix(".weight"), f"weight.{part}"
+        if layer in beside and SCALE.search(part):
+            beside[layer][part] = info
+    old = MARK in tensors and METADATA not in header.metadata
+    return [
+        Layer(name, info, beside[name], formats.get(name) or (_old_format(info) if old and OLD in beside[name] else ""))
+        for name, info in weights.items()
+    ]
+
+
+def _old_format(weight: TensorInfo) -> str:
+    return "float8_e5m2" if weight.dtype == "F8_E5M2" else "float8_e4m3fn"
+
+
+def is_misread(header: Header) -> bool:
+    """Says whether ComfyUI takes a file's fp8_e5m2 for fp8_e4m3, as it does where the older mark tells of scales."""
+    return any(layer.format == "float8_e5m2" and OLD in layer.scales for layer in layers_of(header, {}))
+
+
+def in_new_names(
+    state: dict[str, Any], metadata: Mapping[str, str] | None, header: Header
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns a file that `is_misread` with today's names and metadata, which say the format of each layer.
+
+    Such layers are multiplied in full precision: a product of two e5m2 matrices is none that a GPU computes.
+
+    Args:
+        state: Its tensors, without the model's prefix.
+        metadata: Its metadata.
+        header: Its header.
+    """
+    found = {layer.name: layer.format for layer in layers_of(header, {}) if layer.format}
+    settings = {name: {"format": form, "full_precision_matrix_mult": True} for name, form in found.items()}
+    renamed = {
+        name.replace(f".{OLD}", ".weight_scale").replace(".scale_input", ".input_scale"): tensor
+        for name, tensor in state.items()
+        if name != MARK
+    }
+    return renamed, {**(metadata or {}), METADATA: json.dumps({"layers": settings})}
 
 
 def without_prefix(metadata: dict[str, str] | None, prefix: str) -> dict[str, str] | None:
@@ -58,19 +122,6 @@ def without_prefix(metadata: dict[str, str] | None, prefix: str) -> dict[str, st
     listed = small_json(metadata[METADATA])
     layers = {name.removeprefix(prefix): settings for name, settings in listed["layers"].items()}
     return metadata | {METADATA: json.dumps(listed | {"layers": layers})}
-
-
-def _scaled_layers(header: Header) -> set[str]:
-    """Returns the layers, without prefix, with a scale that ComfyUI needs to be told of."""
-    prefix = wan_prefix(header) or ""
-    layers = set()
-    for name in header.tensors:
-        layer, _, part = name.rpartition(".")
-        weight = header.tensors.get(f"{layer}.weight")
-        marked = part == "scale_weight" and f"{prefix}scaled_fp8" in header.tensors and METADATA not in header.metadata
-        if part in SCALES and weight and weight.dtype in _QUANTISED and not marked:
-            layers.add(layer.removeprefix(prefix))
-    return layers
 
 
 def _formats(header: Header, path: Path) -> dict[str, str]:

@@ -1,19 +1,24 @@
 """Trigger words of a LoRA: where they are written down, and how they come into the prompt.
 
-Keys: `modelspec.trigger_phrase` of Stability-AI/ModelSpec, `ss_tag_frequency` of kohya-ss/sd-scripts, side-car files as
-Civitai's helpers and the web UIs write them.
+In the header: `modelspec.trigger_phrase` of Stability-AI/ModelSpec, lists under the names that trainers use, and
+`ss_tag_frequency` of kohya-ss/sd-scripts, which counts the words of captions and is asked last. Beside the LoRA: the
+files of Civitai's helpers, the web UIs, Lora-Manager, rgthree, Stability Matrix, Civicomfy and SwarmUI.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from .files import read_small, small_json
+from .phrases import find, folded, split, tidy, tree_of, units
+
+__all__ = [
+    "POSITIONS", "Position", "choose", "find_sidecar_words", "literal", "merge", "sidecars_of", "tidy", "trigger_words",
+]  # fmt: skip
 
 Position = Literal["prepend", "append", "off"]
 POSITIONS: tuple[Position, ...] = ("prepend", "append", "off")
@@ -21,8 +26,22 @@ POSITIONS: tuple[Position, ...] = ("prepend", "append", "off")
 MAX_TAGS = 8  # a data set has hundreds; beyond the most frequent few they describe pictures, not the subject
 MAX_TAG_LENGTH = 60  # characters; a longer "tag" is a sentence of a caption
 MAX_WORDS = 32
-MAX_WORD_LENGTH = 500  # characters; a file must not flood the prompt
-_JOINERS = "\u200c\u200d"  # invisible, but part of the spelling in Persian, Hindi and emoji
+MAX_WORD_LENGTH = 500  # characters; a file must not flood the prompt, and a longer "word" is a text
+MAX_TYPED = 100_000  # characters, all words together: some ten thousand words
+
+# An explicit list, by the name of its key without prefix, case and punctuation.
+_LISTS = {"trainedwords", "triggerwords", "triggerword", "triggerphrase", "triggerphrases", "activationtext"}
+_BESIDE = (
+    ".json", ".civitai.info", ".metadata.json", ".safetensors.rgthree-info.json", ".cm-info.json", ".cminfo.json",
+    ".swarm.json", ".txt",
+)  # fmt: skip
+_LORA_TAG = re.compile(r"<[a-z_]+:[^<>]*>", re.IGNORECASE)  # loads a LoRA in the web UIs, and is no word
+_ADDRESS = re.compile(r"https?://|\bwww\.|\w@\w[\w-]*\.\w|\w\.(?:com|net|org)\b", re.IGNORECASE)
+# Headings, bullets, "Strength: 0.8", or one sentence after another: somebody wrote to people, not to a model.
+_NOTES = re.compile(
+    "^[^\\S\n]*(?:#|[-*\u2022] |\\w[\\w ]{0,30}(?::\\s|:$|\uff1a))|[.!?]\\s+\\S|[\u3002\uff01\uff1f]\\s*\\S",
+    re.MULTILINE,
+)
 
 
 def choose(widget: str, metadata: Mapping[str, str], path: str | Path | None) -> list[str]:
@@ -32,29 +51,45 @@ def choose(widget: str, metadata: Mapping[str, str], path: str | Path | None) ->
         widget: What the user typed, separated by commas or lines; blank for the file's own.
         metadata: Of the LoRA's header.
         path: The LoRA file, for its side-car files.
+
+    Raises:
+        ValueError: The widget holds more than words.
     """
-    typed = tidy(_split(widget))
-    return typed or trigger_words(metadata, find_sidecar_words(path) if path else [])
+    return _typed(widget) or trigger_words(metadata, find_sidecar_words(path) if path else [])
+
+
+def _typed(widget: str) -> list[str]:
+    if len(widget) > MAX_TYPED:
+        raise ValueError(
+            f"trigger_words takes at most {MAX_TYPED} characters, got {len(widget)}. Put longer text in the prompt."
+        )
+    words = tidy(split(widget))
+    longest = max(map(len, words), default=0)
+    if longest > MAX_WORD_LENGTH:
+        raise ValueError(
+            f"A trigger word has at most {MAX_WORD_LENGTH} characters, got one of {longest}. Separate words by commas, "
+            "and put longer text in the prompt."
+        )
+    return words
 
 
 def trigger_words(metadata: Mapping[str, str], sidecars: Iterable[str]) -> list[str]:
-    """Returns a LoRA's own trigger words, from the first source that has any.
+    """Returns a LoRA's own trigger words, from the first source that has any; tags of captions are the last.
 
     Args:
         metadata: Of the LoRA's header.
         sidecars: Words from its side-car files.
     """
-    phrases = tidy(_split(metadata.get("modelspec.trigger_phrase", "")))
-    tags = _frequent_tags(metadata.get("ss_tag_frequency", ""))
-    words = phrases or tags or tidy(sidecars)
-    return [word for word in words if len(word) <= MAX_WORD_LENGTH][:MAX_WORDS]
+    named = (_words_in(_parsed(text)) for key, text in metadata.items() if _is_list(key))
+    words = _words_only(word for words in named for word in words)
+    return words or _words_only(sidecars) or _words_only(_frequent_tags(metadata.get("ss_tag_frequency", "")))
 
 
 def find_sidecar_words(lora_path: str | Path) -> list[str]:
     """Reads trained words from the files beside a LoRA that bear its name; a damaged one counts as absent."""
     for sidecar in sidecars_of(lora_path):
-        parse = _split if sidecar.suffix == ".txt" else _json_words
-        words = tidy(parse(read_small(sidecar)))
+        parse = _listed_words if sidecar.suffix == ".txt" else _json_words
+        words = _words_only(parse(read_small(sidecar)))
         if words:
             return words
     return []
@@ -62,7 +97,7 @@ def find_sidecar_words(lora_path: str | Path) -> list[str]:
 
 def sidecars_of(lora_path: str | Path) -> list[Path]:
     """Returns the files beside a LoRA that may name its words, those that exist, the most telling first."""
-    named = (Path(lora_path).with_suffix(suffix) for suffix in (".json", ".civitai.info", ".txt"))
+    named = (Path(lora_path).with_suffix(suffix) for suffix in _BESIDE)
     return [path for path in named if path.is_file()]
 
 
@@ -83,8 +118,12 @@ def merge(prompt: str, words: Iterable[str], position: str) -> str:
         raise ValueError(f"Trigger words go to one of {', '.join(POSITIONS)}, got '{position}'.")
     if position == "off":
         return prompt
-    absent = [word for word in tidy(words) if not _holds(prompt, word)]
-    added = ", ".join(word for word in absent if not any(word != other and _holds(other, word) for other in absent))
+    phrases = {units(word): word for word in reversed(tidy(words))}  # the first of two that differ in `\(` alone
+    tree = tree_of(phrases)
+    held = set(find(tree, units(prompt)))
+    absent = [phrase for phrase in reversed(phrases) if phrase not in held]
+    within = {part for phrase in absent for part in find(tree, phrase) if part != phrase}
+    added = ", ".join(phrases[phrase] for phrase in absent if phrase not in within)
     if not added:
         return prompt
     if not prompt.strip():
@@ -97,40 +136,58 @@ def literal(words: Iterable[str]) -> list[str]:
     return [re.sub(r"(?<!\\)([()])", r"\\\1", word) for word in words]
 
 
-def tidy(words: Iterable[str]) -> list[str]:
-    """Makes words printable and drops empty ones and repetitions in another letter case."""
-    unique: dict[str, str] = {}
-    for word in map(_printable, words):
-        unique.setdefault(_folded(word), word)
-    unique.pop("", None)
-    return list(unique.values())
+def _words_only(words: Iterable[str]) -> list[str]:
+    """Returns what of a file's words may go into a prompt."""
+    meant = tidy(word for word in words if not _ADDRESS.search(word))
+    return [word for word in meant if len(word) <= MAX_WORD_LENGTH][:MAX_WORDS]
 
 
-def _printable(word: str) -> str:
-    kept = (char for char in word if char.isspace() or char in _JOINERS or unicodedata.category(char) not in _HIDDEN)
-    return unicodedata.normalize("NFC", " ".join("".join(kept).split()).strip(_JOINERS))
+def _is_list(key: str) -> bool:
+    name = key.lower().removeprefix("modelspec.").removeprefix("ss_")
+    return re.sub("[^a-z]", "", name) in _LISTS
 
 
-_HIDDEN = ("Cc", "Cf", "Cs")  # control, format (byte order mark, text direction), half characters
+def _words_in(value: Any) -> list[str]:
+    """Returns the words of a list as people's programs write it: a text, or a list of texts or of rgthree's entries."""
+    if isinstance(value, str):
+        return split(_LORA_TAG.sub("", value))
+    if isinstance(value, dict):  # rgthree's; those of captions are marked, and are no explicit list
+        of_captions = value.get("metadata") and not (value.get("civitai") or value.get("user"))
+        return [] if of_captions or not isinstance(value.get("word"), str) else _words_in(value["word"])
+    return [word for entry in value for word in _words_in(entry)] if isinstance(value, list) else []
 
 
-def _split(text: str) -> list[str]:
-    return re.split(r"[,\n\r]", text)
+def _parsed(text: str) -> Any:
+    """Returns what a header's text stands for: all its values are texts, also where they hold a list."""
+    parsed = _json(text) if text.lstrip().startswith("[") else text
+    return parsed if isinstance(parsed, list) else text
+
+
+def _listed_words(text: str) -> list[str]:
+    """Returns the words of a text file, none where it is notes for people."""
+    return [] if _ADDRESS.search(text) or _NOTES.search(text) else _words_in(text)
+
+
+def _json_words(text: str) -> list[str]:
+    parsed = _json(text)
+    places = [place for place in (parsed, _entry(parsed, "civitai")) if isinstance(place, dict)]
+    return [word for place in places for key, value in place.items() if _is_list(key) for word in _words_in(value)]
+
+
+def _entry(parsed: Any, key: str) -> Any:
+    return parsed.get(key) if isinstance(parsed, dict) else None
 
 
 def _frequent_tags(text: str) -> list[str]:
     counts: Counter[str] = Counter()
     spelling: dict[str, str] = {}
-    for data_set in _values(_json(text)):
+    data_sets = _json(text)
+    for data_set in data_sets.values() if isinstance(data_sets, dict) else ():
         for tag, count in data_set.items() if isinstance(data_set, dict) else ():
             if type(count) is int and len(tag) <= MAX_TAG_LENGTH:
-                counts[_folded(tag)] += count
-                spelling.setdefault(_folded(tag), tag)
-    return tidy(spelling[folded] for folded, _ in counts.most_common())[:MAX_TAGS]
-
-
-def _values(parsed: Any) -> list[Any]:
-    return list(parsed.values()) if isinstance(parsed, dict) else []
+                counts[folded(tag)] += count
+                spelling.setdefault(folded(tag), tag)
+    return tidy(spelling[tag] for tag, _ in counts.most_common())[:MAX_TAGS]
 
 
 def _json(text: str) -> Any:
@@ -138,49 +195,6 @@ def _json(text: str) -> Any:
         return small_json(text)
     except ValueError:
         return None
-
-
-def _json_words(text: str) -> list[str]:
-    parsed = _json(text)
-    if not isinstance(parsed, dict):
-        return []
-    trained = parsed.get("trainedWords")
-    phrases = [*(trained if isinstance(trained, list) else []), parsed.get("activation text")]
-    return [word for phrase in phrases if isinstance(phrase, str) for word in _split(phrase)]
-
-
-def _folded(text: str) -> str:
-    # Unicode's canonical caseless match (D145), composed at the end, so that an accent is no character of its own.
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", " ".join(text.split())).casefold())
-
-
-def _holds(text: str, phrase: str) -> bool:
-    text, phrase = (re.sub(r"\\([()])", r"\1", _folded(each)) for each in (text, phrase))
-    start = text.find(phrase)
-    while start >= 0:
-        end = start + len(phrase)
-        if not _joined(text[:start][-1:], phrase[0]) and not _joined(phrase[-1], text[end : end + 1]):
-            return True
-        start = text.find(phrase, start + 1)
-    return False
-
-
-def _joined(left: str, right: str) -> bool:
-    """Says whether two neighbours are inside one word."""
-    if not (left and right):
-        return False
-    if unicodedata.category(right).startswith("M"):  # an accent belongs to what stands before it
-        return not left.isspace()
-    return _in_word(left) and _in_word(right)
-
-
-def _in_word(char: str) -> bool:
-    # Chinese and Japanese are written without spaces: there, any place may be the edge of a word.
-    is_part = char == "_" or char.isalnum() or unicodedata.category(char).startswith("M")
-    return is_part and not _UNSPACED.match(char)
-
-
-_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 _CLOSING = ".,;:!?\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"  # with their Chinese and Japanese forms

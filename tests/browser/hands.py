@@ -9,7 +9,9 @@ ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "workflows"
 PICTURES = ROOT / "output" / "screenshots"
 LOCAL, HOSTED = "wan22_turbo_i2v", "wan22_hosted_i2v"
-POSTED = "async () => (await app.graphToPrompt()).output"
+# Without what a newer frontend tells the server of the packs that the nodes are from.
+POSTED = """async () => Object.fromEntries(Object.entries((await app.graphToPrompt()).output)
+    .map(([id, {_meta, ...node}]) => [id, {...node, _meta: {title: _meta.title}}]))"""
 MISSING_MODEL = ", ".join([
     "[data-testid=missing-model-importable-rows] > div",  # 0.30
     "div:has(> div > [data-testid=missing-model-copy-url])",  # 0.26

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from find_browser import frontend, settle
 from pack.tests.browser.conftest import listen
+from pack.tests.browser.hands import POSTED
 
 pytestmark = pytest.mark.browser
 
@@ -106,7 +107,7 @@ def opened(request, tab):
         path=request.param,
         missing=tab.evaluate(MISSING),
         errors=list(tab.page_errors),
-        posted=tab.evaluate("async () => (await app.graphToPrompt()).output"),
+        posted=tab.evaluate(POSTED),
         nodes=tab.evaluate(ELEMENTS, TITLE_HEIGHT) if drawn else tab.evaluate(NODES),
         groups=tab.evaluate(GROUPS),
         said=tab.locator("body").inner_text(),
@@ -234,7 +235,7 @@ def test_every_graph_ever_shipped_still_opens_and_posts_what_it_posted(tab):
         tab.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
         tab.wait_for_function("count => app.graph.nodes.length === count", arg=len(nodes_in(path)))
         assert tab.evaluate(MISSING) == [], path
-        posted = tab.evaluate("async () => (await app.graphToPrompt()).output")
+        posted = tab.evaluate(POSTED)
         then = json.loads((path.parent / "api" / path.name).read_text(encoding="utf-8"))
         assert {node: posted[node]["inputs"] | then[node]["inputs"] for node in then} == {
             node: posted[node]["inputs"] for node in then

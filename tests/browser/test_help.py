@@ -283,7 +283,6 @@ def sketch(node_id):
     graph, node = next((each for each in alike if WORDS in each[1]["widgets_values"]), alike[0])
     source = next(each for each in graph["nodes"] if each["type"] == "LoadImage")
     source["widgets_values"][0] = PICTURE
-    node["widgets_values"] = ["fixed" if value == "randomize" else value for value in node["widgets_values"]]
     links = [link for link in graph["links"] if link[1] == source["id"] and link[3] == node["id"]]
     for each in (node, source):
         each.pop("title", None)  # the node's own, in the language

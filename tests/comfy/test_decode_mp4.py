@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import io
+from pack.media.finite import NotFiniteError
 from pack.media.mp4 import Mp4Writer
 from pack.nodes.decode import DecodeMp4
 from pack.nodes.video import SaveMp4
@@ -189,6 +190,61 @@ def test_a_resumed_clip_is_the_one_that_failed(wan, prefix, handed_over):
     np.testing.assert_array_equal(resumed, whole)
     first, second = sorted(folder_of(prefix).glob("*.mp4"))
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [(torch.nan, "NaN"), (torch.inf, "infinity"), (-torch.inf, "minus infinity")]
+)
+@pytest.mark.parametrize("keep_latent", [True, False])
+def test_a_latent_without_numbers_is_no_black_clip(wan, prefix, value, name, keep_latent):
+    samples = latent()
+    samples["samples"][0, 3, 1, 2, 2] = value
+    with pytest.raises(NotFiniteError) as failure:
+        decode(wan, prefix, samples=samples, keep_latent=keep_latent)
+    assert str(failure.value).startswith(
+        f"The latent holds {name}, first in its frame 2 of 3, so it was there before decoding. "
+    )
+    assert "The latent is kept: 'test_a_latent" in str(failure.value)
+    assert [path.suffix for path in folder_of(prefix).iterdir()] == [".latent"]
+    for path in folder_of(prefix).iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [(torch.nan, "NaN"), (torch.inf, "infinity"), (-torch.inf, "minus infinity")]
+)
+def test_a_vae_that_overflows_is_said_and_the_latent_is_kept(wan, prefix, value, name):
+    calls = []
+
+    def overflow(_module, _inputs, piece):
+        calls.append(piece)
+        if len(calls) == 2:
+            piece = piece.clone()
+            piece[0, 1, -1, 5, 7] = value
+            return piece
+        return None
+
+    hook = wan.first_stage_model.decoder.head[-1].register_forward_hook(overflow)
+    try:
+        with pytest.raises(NotFiniteError) as failure:
+            decode(wan, prefix)
+    finally:
+        hook.remove()
+    frame = sum(piece.shape[2] for piece in calls[:2])  # the last one of the second piece
+    assert f"The VAE made {name} of a latent that has none, first in frame {frame}" in str(failure.value)
+    assert "--fp32-vae" in str(failure.value)
+    assert [path.name for path in folder_of(prefix).iterdir()] == ["clip_00001_.latent"]
+    assert torch.equal(load_kept(prefix)["samples"], latent()["samples"])
+    for path in folder_of(prefix).iterdir():
+        path.unlink()
+
+
+def test_an_image_model_that_makes_nan_is_said(prefix):
+    image_vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
+    samples = torch.rand(3, 3, 32, 48)
+    samples[2, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="The latent holds NaN, first in its frame 3 of 3"):
+        decode(image_vae, prefix, samples={"samples": samples})
 
 
 def test_an_interrupt_ends_between_two_pieces_and_keeps_the_latent(wan, prefix):

@@ -133,3 +133,69 @@ def test_refuses_a_text_to_video_expert(high, tmp_path, slot):
         ValueError, match=f"The {slot}-noise expert must take 36 channels .* takes 16, as the text-to-vid"
     ):
         TwoExpertGuider(*pair)
+
+
+def text_alone(width=4096):
+    """Conditioning as CLIP Text Encode gives it."""
+    return [[torch.randn(1, 77, width), {}]]
+
+
+def untouchable(patcher):
+    """Returns a clone of an expert that must not be evaluated."""
+
+    def refuse(*_):
+        raise AssertionError("The expert was evaluated.")
+
+    clone = patcher.clone()
+    clone.set_model_unet_function_wrapper(refuse)
+    return clone
+
+
+@pytest.mark.parametrize(
+    ("positive", "changes", "sentence"),
+    [
+        (text_alone(), {}, "Wan 2.2 I2V makes a clip of a start picture, and positive holds none"),
+        (text_alone(768), {}, "positive must come from the text encoder umT5-XXL, .* have 768, as CLIP-L gives"),
+        (conditioning(1), {"cfg": 3.5, "negative": text_alone()}, "and negative holds none"),
+        (
+            conditioning(1),
+            {"cfg": 3.5, "negative": text_alone(768)},
+            "negative must come from the text encoder umT5-XXL",
+        ),
+        (conditioning(1, (1, 16, 5, 8, 8)), {}, "The latent is 9 frames of 64x64, .* prepared for 17 frames of 64x64"),
+        (conditioning(1, (1, 16, 3, 8, 16)), {}, "The latent is 9 frames of 64x64, .* prepared for 9 frames of 128x64"),
+        ([], {}, "positive holds no conditioning"),
+    ],
+)
+def test_conditioning_that_gives_no_clip_of_the_picture_is_refused_before_sampling(
+    high, low, positive, changes, sentence
+):
+    with pytest.raises(ValueError, match=sentence):
+        sample(untouchable(high), untouchable(low), positive, **changes)
+
+
+def test_the_guider_refuses_the_same_behind_comfyuis_sampler(high, low, positive):
+    from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
+
+    def run(conditioned, latent):
+        guider = ExpertGuider.execute(untouchable(high), untouchable(low), conditioned, cfg=1.0, boundary=0.9)[0]
+        euler = comfy.samplers.sampler_object("euler")
+        SamplerCustomAdvanced.execute(Noise_RandomNoise(1), guider, euler, rcm.rcm_sigmas(4), {"samples": latent})
+
+    with pytest.raises(ValueError, match="positive holds none"):
+        run(text_alone(), torch.zeros(SHAPE))
+    with pytest.raises(ValueError, match="The latent is 1 frame of 64x64"):  # what Empty Latent Image gives
+        run(positive, torch.zeros(1, 4, 8, 8))
+
+
+def test_a_negative_that_is_not_evaluated_may_be_anything(high, low, positive):
+    assert sample(high, low, positive, negative=text_alone(768)).equal(sample(high, low, positive))
+
+
+def test_a_pack_that_brings_the_picture_in_its_own_way_is_left_alone(high, low):
+    def with_picture(patcher):
+        clone = patcher.clone()
+        clone.add_object_patch("concat_cond", lambda **given: torch.zeros(1, 20, *given["noise"].shape[2:]))
+        return clone
+
+    assert sample(with_picture(high), with_picture(low), text_alone()).isfinite().all()

@@ -48,7 +48,7 @@ def translated(node_id, language):
 
 
 def sentences():
-    """Returns the texts in the pack's code, `#` for what a text takes in."""
+    """Returns the texts in the pack's code, those in the browser too, `#` for what a text takes in."""
     found = []
     for room in ("nodes", "samplers", "weights", "media", "hosted"):
         for path in (ROOT / room).glob("*.py"):
@@ -58,6 +58,11 @@ def sentences():
                     found.append(plain("".join(map(str, parts))))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.append(plain(node.value))
+    found += [
+        plain(text)
+        for path in (ROOT / "web").glob("*.js")
+        for text in re.findall('"([^"\\n]+)"', path.read_text("utf-8"))
+    ]
     return "\n".join(found)
 
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.comfy
 from pack.hosted.errors import RequestError  # noqa: E402
 from pack.media.resize import resize_frames  # noqa: E402
 from pack.media.resolution import Size  # noqa: E402
-from pack.nodes.hosted import Hosted, HostedLora, to_picture  # noqa: E402
+from pack.nodes.hosted import Hosted, HostedLora, checked, to_picture  # noqa: E402
 
 
 @pytest.mark.parametrize("count", [0, 2, 81])
@@ -23,12 +23,18 @@ def test_one_picture_and_no_other_number_is_sent(count):
 @pytest.mark.parametrize(("channels", "half"), [(1, 128), (3, 128), (4, 64)])
 def test_a_picture_has_three_channels_and_rounded_values(channels, half):
     image = torch.full((1, 4, 6, channels), 0.5)
-    image[0, 0, 0] = torch.tensor(float("nan"))
     image[0, 0, 1] = 2.0
     image[0, 0, 2] = -1.0
     pixels = to_picture(image, "image").pixels
     assert pixels.shape == (4, 6, 3)
-    assert pixels[0, :4, 0].tolist() == [0, 255, 0, half]
+    assert pixels[0, 1:4, 0].tolist() == [255, 0, half]
+
+
+def test_a_picture_without_numbers_is_not_paid_for():
+    image = torch.rand(1, 4, 6, 3)
+    image[0, 0, 0] = torch.nan
+    with pytest.raises(RequestError, match="The picture for last_image holds NaN in row 1, column 1"):
+        to_picture(image, "last_image")
 
 
 def test_colours_under_transparent_pixels_stay_here_as_they_do_on_the_local_path():
@@ -58,3 +64,21 @@ def test_a_linked_value_is_checked_when_it_is_there():
 def test_a_hosted_node_runs_beside_others_and_asks_for_no_login():
     assert inspect.iscoroutinefunction(Hosted.execute)
     assert not Hosted.define_schema().is_api_node
+
+
+def test_what_a_prompt_may_hold_instead_of_a_link_ends_in_a_sentence():
+    """ComfyUI passes a plain value on to an input that only takes links."""
+    for value in (5, "x", {}, [1], None):
+        with pytest.raises(RequestError, match=r"takes pictures as image, got .+\. Connect one"):
+            to_picture(value, "image")
+    for value in (5, "owner/repository", {"a": 1}, [1]):
+        passed_on = HostedLora.execute("https://lora.example/a?secret-1", 0.5, "high", "", value).args[0]
+        with pytest.raises(RequestError, match=r"takes loras from Hosted LoRA, got .+\. Connect one") as refused:
+            checked(passed_on)
+        assert "secret-1" not in f"{refused.value} {passed_on}"
+        assert "takes loras from Hosted LoRA" in str(HostedLora.validate_inputs(None, None, None, value))
+
+
+def test_trigger_words_without_an_end_are_refused_before_the_run():
+    assert "may have 5000 letters" in str(HostedLora.validate_inputs("owner/second", 1.0, "a, " * 5000))
+    assert "may have 4096 letters" in str(HostedLora.validate_inputs("https://lora.example/" + "a" * 10**6, 1.0, ""))

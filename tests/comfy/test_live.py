@@ -73,6 +73,7 @@ def test_values_that_the_sampler_refuses_are_a_sentence(changes, sentence):
         ({**PLAN, "steps": "4.5"}, "steps must be a whole number from 0 to 9007199254740992, got '4.5'."),
         ({**PLAN, "steps": "9" * 5000}, "steps must be a number, got '" + "9" * 40 + "'."),
         ({**PLAN, "shift": "nan"}, "shift must be a number, got 'nan'."),
+        ({**PLAN, "schedule": "a/" * 4000}, "schedule takes at most 4000 characters, got 8000. Shorten it."),
     ],
 )
 def test_what_the_frontend_never_asks_is_an_error(query, sentence):
@@ -179,6 +180,18 @@ def test_a_model_that_is_switched_off_or_does_not_take_the_size_is_a_sentence(wi
 )
 def test_a_name_of_a_foreign_graph_is_matched_in_its_own_folder(models, slot, name, file):
     assert live.model({"input": slot, "name": name})["file"] == file
+
+
+def test_a_name_longer_than_any_files_is_refused_before_a_look_at_it(models):
+    long = "a/" * 1000 + "x.safetensors"
+    refused = {
+        "refused": True,
+        "text": "The name of a file has at most 400 characters, got 2013. Choose a file of 'vae'.",
+    }
+    assert live.model({"input": "vae", "name": long}) == {**refused, "file": None}
+    assert live.loras({"lora_high": long, "lora_low": "auto"})["text"].startswith("lora_high: The name of a file has")
+    answer = asyncio.run(routes.answer_lora(make_mocked_request("GET", f"/?name={long}")))
+    assert answer.status == 404
 
 
 def test_no_other_folder_is_looked_into(models):

@@ -225,7 +225,7 @@ def test_a_gguf_file_is_named_with_the_node_for_it(models):
     answer = Loader.validate_inputs(**{**FILES, "high_noise": "wan\\Wan2.2-I2V-A14B-HighNoise-Q4_K_M.GGUF"})
     assert answer == (
         "high_noise: 'Wan2.2-I2V-A14B-HighNoise-Q4_K_M.GGUF' is a GGUF file, which this node does not read. "
-        "Load it with a GGUF loader node, and connect its MODEL to the sampler."
+        "Load it with a GGUF loader node, and connect its MODEL where this node's went: to Load LoRA, else the sampler."
     )
 
 
@@ -299,3 +299,89 @@ def test_a_vae_that_runs_on_another_device_can_be_copied(models):
     if hasattr(comfy.sd, "load_vae_patcher"):
         factory, arguments = patcher.cached_patcher_init
         assert factory(*arguments).model.state_dict().keys() == patcher.model.state_dict().keys()
+
+
+def add_bytes(path):
+    with path.open("ab") as file:
+        file.write(b"\0" * 16)
+
+
+def test_files_with_bytes_after_their_last_tensor_load(models, add_file):
+    names = {
+        "high_noise": add_file("diffusion_models", "spare_high_noise.safetensors", toy.expert(1)),
+        "text_encoder": add_file("text_encoders", "spare_umt5.safetensors", toy.text_encoder(3)),
+        "vae": add_file("vae", "spare_vae.safetensors", toy.vae(4)),
+    }
+    for slot, folder in (("high_noise", "diffusion_models"), ("text_encoder", "text_encoders"), ("vae", "vae")):
+        add_bytes(models / folder / names[slot])
+    high, _, clip, vae = load(**names).args
+    whole = load().args
+    for ours, theirs in ((high.model, whole[0].model), (clip.patcher.model, whole[2].patcher.model)):
+        weights = theirs.state_dict()
+        assert all(value.equal(weights[name]) for name, value in ours.state_dict().items())
+    assert vae.patcher.model.state_dict()["conv1.weight"].equal(whole[3].patcher.model.state_dict()["conv1.weight"])
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model."])
+def test_e5m2_with_the_older_mark_is_read_as_it_is_stored(tmp_path, prefix):
+    state = toy.expert(1, dtype=torch.bfloat16)
+    path = tmp_path / "e5m2_high.safetensors"
+    scaled = quantised.fp8_scaled(state, torch.float8_e5m2)
+    save_file({prefix + name: tensor for name, tensor in scaled.items()}, path)
+    weights = loading.load_expert(str(path), "default").model.diffusion_model.blocks
+    for module, name in ((weights[0].ffn[0], "blocks.0.ffn.0"), (weights[1].self_attn.q, "blocks.1.self_attn.q")):
+        stored, wanted = module.weight.data.dequantize().float(), state[f"{name}.weight"].float()
+        assert torch.allclose(stored, wanted, rtol=2**-3 * 1.05, atol=1e-4)
+
+
+def test_a_text_encoder_with_scales_is_read_with_them(tmp_path):
+    state = toy.text_encoder(3)
+    name = "encoder.block.0.layer.1.DenseReluDense.wi_0"
+    for dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
+        scale = state[f"{name}.weight"].float().abs().max() / torch.finfo(dtype).max
+        scaled = {f"{name}.weight": (state[f"{name}.weight"].float() / scale).to(dtype), f"{name}.scale_weight": scale}
+        save_file(state | scaled | {"scaled_fp8": torch.zeros(2, dtype=dtype)}, tmp_path / "umt5.safetensors")
+        clip = loading.load_text_encoder(str(tmp_path / "umt5.safetensors"))
+        block = clip.cond_stage_model.umt5xxl.transformer.encoder.block[0]
+        stored = block.layer[1].DenseReluDense.wi_0.weight.data.dequantize().float()
+        assert torch.allclose(stored, state[f"{name}.weight"].float(), rtol=2**-3 * 1.05, atol=1e-3)
+
+
+def low_file(models, add_file, changes, metadata=None):
+    return add_file("diffusion_models", "odd_low_noise.safetensors", toy.expert(2) | changes, metadata)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"blocks.1.norm3.bias": torch.full((toy.DIM,), torch.nan)}, "holds NaN or infinity in blocks.1.norm3.bias"),
+        (
+            {"blocks.1.ffn.0.weight_scale_inv": torch.ones(2, 1)}
+            | {"blocks.1.ffn.0.weight": torch.ones(toy.FFN_DIM, toy.DIM).to(torch.float8_e4m3fn)},
+            "stores scales in a way that ComfyUI does not apply, for example of the layer blocks.1.ffn.0",
+        ),
+    ],
+)
+def test_a_damaged_low_noise_file_is_refused_before_the_high_noise_file_is_loaded(
+    models, add_file, monkeypatch, changes, message
+):
+    loaded = []
+    original = loading.load_expert
+    monkeypatch.setattr(loading, "load_expert", lambda path, *rest: loaded.append(path) or original(path, *rest))
+    with pytest.raises(ValueError, match=f"'odd_low_noise.safetensors' {message}"):
+        load(low_noise=low_file(models, add_file, changes))
+    assert loaded == []
+
+
+def test_a_vae_with_one_nan_is_refused(add_file):
+    state = toy.vae(4)
+    state["decoder.head.2.weight"] = state["decoder.head.2.weight"].clone()
+    state["decoder.head.2.weight"][0, 0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"'x.safetensors' holds NaN or infinity in decoder\.head\.2\.weight"):
+        load(vae=add_file("vae", "x.safetensors", state))
+
+
+def test_a_vae_with_scales_is_refused(add_file):
+    name = add_file("vae", "x.safetensors", toy.vae(4) | {"decoder.conv1.weight_scale": torch.ones(())})
+    with pytest.raises(ValueError, match=r"'x.safetensors' is a VAE whose weights are numbers with scales"):
+        load(vae=name)

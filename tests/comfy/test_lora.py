@@ -187,3 +187,102 @@ def test_the_shapes_of_packed_weights_are_not_known(high):
     assert shapes_of(packed) == {"weight": None}
     assert shapes_of(high)["blocks.0.self_attn.q"] == (128, 128)
     assert shapes_of(high)["blocks.0.modulation"] == (1, 6, 128)
+
+
+@pytest.mark.parametrize("slots", ["high and auto", "high", "low", "both"])
+@pytest.mark.parametrize(
+    ("high_name", "low_name"),
+    [("diffusion_model.transformer_1.", "diffusion_model.transformer_2."), ("high_noise.", "low_noise.")],
+)
+def test_a_file_for_both_experts_gives_each_its_half_whichever_slot_it_is_in(
+    high, low, add_lora, high_name, low_name, slots
+):
+    state = {
+        name.replace("diffusion_model.", prefix): value
+        for seed, prefix in ((5, high_name), (6, low_name))
+        for name, value in toy.lora(seed).items()
+    }
+    name = add_lora("both.safetensors", state)
+    chosen = {
+        "high and auto": {"lora_high": name, "lora_low": "auto"},
+        "high": {"lora_high": name, "lora_low": "none"},
+        "low": {"lora_high": "none", "lora_low": name},
+        "both": {"lora_high": name, "lora_low": name},
+    }[slots]
+    patched_high, patched_low, *_, report = apply(high, low, **chosen)
+    for patched, original, seed, slot in ((patched_high, high, 5, "lora_high"), (patched_low, low, 6, "lora_low")):
+        if chosen[slot] == "none":
+            assert patched is original
+        else:
+            assert torch.allclose(effect(patched, original), expected_effect(toy.lora(seed), 1.0), atol=1e-5)
+    alone = slots in ("high", "low")
+    assert report.count("for the other expert: 24 keys, as the file holds both") == (1 if alone else 2)
+    assert ("which is not applied. Choose it in lora_" in report) == alone
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"lora_up.weight": torch.nan},
+            "holds NaN in diffusion_model.blocks.1.self_attn.k.lora_up.weight, which would",
+        ),
+        ({"lora_down.weight": torch.inf}, "holds infinity in diffusion_model.blocks.1.self_attn.k.lora_down.weight"),
+        ({"alpha": torch.inf}, "holds infinity in diffusion_model.blocks.1.self_attn.k.alpha"),
+        ({"alpha": torch.nan}, "holds NaN in diffusion_model.blocks.1.self_attn.k.alpha"),
+    ],
+)
+def test_numbers_that_are_none_are_refused_with_their_layer(high, low, add_lora, change, message):
+    state = toy.lora(8)
+    for part, bad in change.items():
+        state[f"diffusion_model.blocks.1.self_attn.k.{part}"].view(-1)[0] = bad
+    with pytest.raises(ValueError, match=f"^LoRA 'bad.safetensors' {message}"):
+        apply(high, low, lora_high=add_lora("bad.safetensors", state))
+
+
+def test_a_lora_in_int8_is_refused_with_the_reason(high, low, add_lora):
+    state = {name.replace(".weight", ".weight._data"): value.char() for name, value in toy.lora(8).items()}
+    with pytest.raises(ValueError, match=r"^LoRA 'int8.safetensors' stores its factors as int8, as quanto does"):
+        apply(high, low, lora_high=add_lora("int8.safetensors", state))
+
+
+def test_a_lora_of_zeros_applies_with_a_warning(high, low, add_lora):
+    state = {name: value * 0 if "lora_up" in name else value for name, value in toy.lora(8).items()}
+    *_, report = apply(high, low, lora_high=add_lora("untrained.safetensors", state), lora_low="none")
+    assert "  layers of zeros, which change nothing: 8" in report.splitlines()
+    assert "Warning: All layers of 'untrained.safetensors' hold zeros, so it does nothing" in report
+
+
+def test_a_lora_with_bytes_after_its_last_tensor_applies(high, low, add_lora, models):
+    name = add_lora("spare.safetensors", toy.lora(8))
+    with (models / "loras" / name).open("ab") as file:
+        file.write(b"\0" * 16)
+    patched, *_, report = apply(high, low, lora_high=name, lora_low="none")
+    assert torch.allclose(effect(patched, high), expected_effect(toy.lora(8), 1.0), atol=1e-5)
+    assert "8 of 8 layers (24 keys)" in report
+
+
+def test_a_lora_of_a_compiled_model_applies(high, low, add_lora):
+    state = {
+        name.replace("diffusion_model.blocks.", "_orig_mod.blocks.").replace(
+            ".self_attn.", "._orig_mod.self_attn."
+        ): value
+        for name, value in toy.lora(8).items()
+    }
+    patched, *_, report = apply(high, low, lora_high=add_lora("compiled.safetensors", state), lora_low="none")
+    assert torch.allclose(effect(patched, high), expected_effect(toy.lora(8), 1.0), atol=1e-5)
+    assert "8 of 8 layers (24 keys)" in report
+
+
+def test_settings_beside_two_files_are_for_the_one_they_belong_to(high, low, add_lora, models):
+    state, change = peft_lora()
+    names = [add_lora(f"pair/{stem}.safetensors", state) for stem in ("adapter_model", "other")]
+    config = models / "loras" / "pair" / "adapter_config.json"
+    config.write_text(json.dumps({"peft_type": "LORA", "r": toy.RANK, "lora_alpha": 2 * toy.RANK}), encoding="utf-8")
+    try:
+        for name, times, doubt in zip(names, (2, 1), (False, True), strict=True):
+            patched, *_, report = apply(high, low, lora_high=name, lora_low="none")
+            assert torch.allclose(effect(patched, high), times * change, atol=1e-5)
+            assert ("The adapter_config.json in its folder may be that of another file" in report) == doubt
+    finally:
+        config.unlink()

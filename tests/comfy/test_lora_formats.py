@@ -1,17 +1,19 @@
 """Every LoRA format on the tiny experts: what it does to the weights equals the format's own formula."""
 
-import comfy.model_patcher
 import comfy.sd
 import pytest
 import torch
+from comfy.model_management import load_models_gpu
 from pack.tests.toy import lora_formats
 from pack.tests.toy import models as toy
+from pack.tests.toy.changed import changed, distance, latent, own, value
 from pack.tests.toy.quantised import fp8_scaled
 from pack.weights.loading import apply_lora
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
 
+NEAR = 1e-4  # of a latent's size
 DTYPES = {
     "fp32": torch.float32,
     "fp16": torch.float16,
@@ -33,38 +35,44 @@ def experts(models, tmp_path_factory):
     for kind, (state, options) in states.items():
         save_file(state, folder / f"{kind}.safetensors")
         loaded[kind] = comfy.sd.load_diffusion_model(str(folder / f"{kind}.safetensors"), model_options=options)
-    assert stored(loaded["fp16"], "blocks.0.ffn.0.weight").dtype == torch.float16
-    assert "Quantized" in type(stored(loaded["fp8 scaled"], "blocks.0.ffn.0.weight")).__name__
+    stored = {kind: getattr(*own(model, "blocks.0.ffn.0.weight")) for kind, model in loaded.items()}
+    assert stored["fp16"].dtype == torch.float16
+    assert "Quantized" in type(stored["fp8 scaled"]).__name__
     return loaded
 
 
-def stored(model, name):
-    return comfy.model_patcher.get_key_weight(model.model, f"diffusion_model.{name}")[0]
+@pytest.fixture(scope="module")
+def plain(experts):
+    """What the sampler makes of each expert without a LoRA."""
+    return {model: latent(model) for model in experts.values()}
 
 
-def value(model, name):
-    """Returns a weight in float32, as the layer multiplies with it."""
-    weight, _, convert = comfy.model_patcher.get_key_weight(model.model, name)
-    return (convert(weight.detach()) if convert else weight.detach()).float()
+def check_sampled(model, patched, changes, strength, plain):
+    """Asserts that the sampler makes of a patched expert what it makes of one whose weights the formula has changed."""
+    assert all(change.abs().max() > 0 for change in changes.values())
+    with changed(model, {name: strength * change for name, change in changes.items()}):
+        wanted = latent(model)
+    assert distance(latent(patched), wanted) <= NEAR
+    assert distance(plain[model], wanted) > 30 * NEAR  # so that a missing effect would be seen
 
 
-def check_effect(model, patched, changes, strength):
-    """Asserts that every weight moved by strength x its change, within the rounding of its type."""
+def check_loaded(model, patched, changes, strength, plain=None):
+    """Asserts that ComfyUI loads every weight moved by strength x its change, within the rounding of its type."""
+    load_models_gpu([model])
+    before = {name: value(model, name) for name in changes}
+    load_models_gpu([patched])
     for name, change in changes.items():
-        key = f"diffusion_model.{name}"
-        kept = stored(model, name)
-        before = value(model, key)
-        patched.patch_weight_to_device(key)
-        after = value(patched, key)
-        patched.unpatch_model()
-        wanted = before + strength * change
+        kept, after = getattr(*own(model, name)), value(model, name)
+        wanted = before[name] + strength * change
         # fp8 keeps 3 bits of mantissa: patched weights are rounded to one of two neighbours at most 1/8 apart, and the
         # smallest to steps of 2^-9 of the scale, which is chosen so that the largest is 448.
         packed = "Quantized" in type(kept).__name__
         step = {torch.float32: 1e-5, torch.float16: 2**-10}[kept.dtype] if not packed else 2**-3
         floor = wanted.abs().max() / 448 * 2**-9 if packed else 1e-6
         assert ((after - wanted).abs() <= wanted.abs() * step * 1.01 + floor + 1e-6).all(), name
-        assert (after - before).abs().max() > 0, f"{name} did not change"
+        assert (after - before[name]).abs().max() > 0, f"{name} did not change"
+    load_models_gpu([model])
+    assert all(value(model, name).equal(weight) for name, weight in before.items())
 
 
 @pytest.fixture
@@ -77,10 +85,10 @@ def applied(tmp_path):
     return apply
 
 
-@pytest.mark.parametrize("strength", [1.0, -0.6])
+@pytest.mark.parametrize(("strength", "check"), [(1.0, check_sampled), (-0.6, check_loaded)], ids=["sampled", "loaded"])
 @pytest.mark.parametrize("weights", ["fp32", "fp16", "fp8 scaled"])
 @pytest.mark.parametrize("name", lora_formats.FORMATS)
-def test_a_format_does_what_its_formula_says(experts, applied, name, weights, strength):
+def test_a_format_does_what_its_formula_says(experts, plain, applied, name, weights, strength, check):
     model = experts[weights]
     tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(3), torch.float32)
     found = applied(model, tensors, metadata, strength)
@@ -88,7 +96,7 @@ def test_a_format_does_what_its_formula_says(experts, applied, name, weights, st
     assert found.lora.unmatched == found.lora.ignored == []
     assert found.keys == len(tensors)
     assert found.layers == len({name.rpartition(".")[0] if "modulation" not in name else name for name in changes})
-    check_effect(model, found.model, changes, strength)
+    check(model, found.model, changes, strength, plain)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -98,22 +106,23 @@ def test_files_of_every_type_apply(experts, applied, name, dtype):
     tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(4), DTYPES[dtype])
     found = applied(model, tensors, metadata, 0.8)
     assert found.lora.unmatched == found.lora.ignored == []
-    check_effect(model, found.model, changes, 0.8)
+    check_loaded(model, found.model, changes, 0.8)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5, -0.6])
 @pytest.mark.parametrize("peft", [True, False], ids=["PEFT", "LyCORIS"])
 @pytest.mark.parametrize("weights", ["fp32", "fp16", "fp8 scaled"])
-def test_dora_scales_the_sum(experts, applied, weights, peft, strength):
+def test_dora_scales_the_sum(experts, plain, applied, weights, peft, strength):
     model = experts[weights]
-    own = {f"{name}.weight": value(model, f"diffusion_model.{name}.weight") for name in lora_formats.SIZES}
-    tensors, metadata, changes = lora_formats.dora(own, peft)(torch.Generator().manual_seed(5), torch.float32)
+    load_models_gpu([model])
+    weights_of = {f"{name}.weight": value(model, f"{name}.weight") for name in lora_formats.SIZES}
+    tensors, metadata, changes = lora_formats.dora(weights_of, peft)(torch.Generator().manual_seed(5), torch.float32)
     found = applied(model, tensors, metadata, strength)
     assert found.lora.unmatched == found.lora.ignored == []
-    check_effect(model, found.model, changes, strength)
+    (check_sampled if strength == 1 else check_loaded)(model, found.model, changes, strength, plain)
 
 
-def test_peft_biases_of_the_second_factor_change_the_biases(experts, applied):
+def test_peft_biases_of_the_second_factor_change_the_biases(experts, plain, applied):
     model = experts["fp32"]
     generator = torch.Generator().manual_seed(7)
     tensors, metadata, changes = lora_formats.FORMATS["diffusers with settings"](generator, torch.float32)
@@ -123,10 +132,10 @@ def test_peft_biases_of_the_second_factor_change_the_biases(experts, applied):
         changes[f"{layer}.bias"] = lora_formats.ALPHA / lora_formats.RANK * bias
     found = applied(model, tensors, metadata, 0.8)
     assert (found.lora.unmatched, found.lora.ignored, found.keys) == ([], [], len(tensors))
-    check_effect(model, found.model, changes, 0.8)
+    check_sampled(model, found.model, changes, 0.8, plain)
 
 
-def test_two_kinds_of_change_of_one_layer_add_up(experts, applied):
+def test_two_kinds_of_change_of_one_layer_add_up(experts, plain, applied):
     model = experts["fp32"]
     generator = torch.Generator().manual_seed(6)
     tensors, _, changes = lora_formats.FORMATS["musubi for ComfyUI"](generator, torch.float32)
@@ -136,4 +145,4 @@ def test_two_kinds_of_change_of_one_layer_add_up(experts, applied):
         changes[f"{layer}.weight"] = changes[f"{layer}.weight"] + whole
     found = applied(model, tensors, None, 0.8)
     assert (found.lora.unmatched, found.layers, found.keys) == ([], len(changes), len(tensors))
-    check_effect(model, found.model, changes, 0.8)
+    check_sampled(model, found.model, changes, 0.8, plain)

@@ -140,3 +140,16 @@ def test_an_empty_batch_is_said(vae):
     ):
         with pytest.raises(ValueError, match="A picture is needed, got an empty batch"):
             run()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_picture_without_numbers_is_said_before_it_is_encoded(vae, value):
+    flawed = picture(32, 32)
+    flawed[0, 4, 6, 1] = value
+    for run, what in (
+        (lambda: fit(flawed), "The image"),
+        (lambda: ImageToVideo.execute(POSITIVE, vae, flawed, 0.5), "The start image"),
+        (lambda: ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 0.5, end_image=flawed), "The end image"),
+    ):
+        with pytest.raises(ValueError, match=f"{what} holds (NaN|infinity) in row 5, column 7"):
+            run()

@@ -35,6 +35,8 @@ def positive():
 
 def run(high, low, positive, seed=7, latent=None, **changes):
     latent = {"samples": torch.zeros(SHAPE)} if latent is None else latent
+    picture = {"concat_latent_image": torch.zeros(latent["samples"].shape)}
+    positive = [[words, {**more, **picture}] for words, more in positive]
     return Sampler.execute(high, low, positive, latent, seed=seed, **{**SETTINGS, **changes})
 
 

@@ -59,11 +59,9 @@ def test_frames_in_any_memory_layout():
     np.testing.assert_array_equal(planes(save(planar)), planes(save(ramp())))
 
 
-def test_values_outside_the_range_are_clamped_and_nan_is_black():
+def test_values_outside_the_range_are_clamped():
     wild = ramp(3) * 4 - 2
     tame = wild.clamp(0, 1)
-    wild[1, :24], tame[1, :24] = torch.nan, 0
-    wild[2, :24], tame[2, :24] = torch.inf, 1
     np.testing.assert_array_equal(planes(save(wild)), planes(save(tame)))
 
 

@@ -1,9 +1,11 @@
-"""A network between client and server that can be cut."""
+"""What stands between client and server: a network that can be cut, a proxy that gives up too early."""
 
+import http.client
 import select
 import socket
 import threading
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from comfy_server import free_port
 
@@ -67,3 +69,51 @@ def relay_to(server):
         yield relay
     finally:
         relay.close()
+
+
+class Impatient(BaseHTTPRequestHandler):
+    """Passes requests on, and each kind of answer once withheld: 524, and a page. Of websockets it knows nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.pass_on()
+
+    def do_POST(self):
+        self.pass_on()
+
+    def pass_on(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        behind = http.client.HTTPConnection("127.0.0.1", self.server.behind)
+        headers = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "connection")}
+        behind.request(self.command, self.path, body, headers)
+        answer = behind.getresponse()
+        status, content = answer.status, answer.read()
+        behind.close()
+        kind = self.path.split("?")[0].split("/")[1]
+        self.server.passed.append(f"{self.command} {kind}")
+        if kind not in self.server.withheld and kind != "object_info":
+            self.server.withheld.add(kind)
+            status, content = 524, b"<!DOCTYPE html><title>A timeout occurred</title>"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextmanager
+def impatient_proxy_to(server):
+    """Gives a proxy that withholds the first answer of each route; `passed` lists what it passed on."""
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Impatient)
+    proxy.behind, proxy.passed, proxy.withheld = server.port, [], set()
+    thread = threading.Thread(target=proxy.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()

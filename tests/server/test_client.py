@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pack.client import job, make, prompts, schema
 from pack.tests.server.client_process import LOCAL, ROOT, UPLOADED, client, command, frames_of, pairs
-from pack.tests.server.relay import relay_to
+from pack.tests.server.relay import impatient_proxy_to, relay_to
 from PIL import Image
 
 pytestmark = pytest.mark.server
@@ -65,6 +65,37 @@ def test_of_two_outputs_with_one_invalid_the_other_is_saved_and_the_refusal_expl
     (path,) = (Path(line) for line in out.splitlines())
     assert len(frames_of(path)) == 1
     assert "The server leaves out Second clip:\nSecond clip, input 'crf': It must be at most 51, got 99." in said
+
+
+def test_a_proxy_that_withholds_every_first_answer_costs_neither_the_clip_nor_a_second_job(
+    server, connection, two_outputs, tmp_path
+):
+    with impatient_proxy_to(server) as proxy:
+        where = ("--server", f"http://127.0.0.1:{proxy.server_port}", "-o", str(tmp_path / "out"))
+        code, out, said = client("run", str(two_outputs), *where, "--set", "first_clip.crf=30")
+    assert code == 4, said
+    assert len(frames_of(out.strip())) == 1
+    assert "The answer to the prompt got lost. Asking the server whether it has the job." in said
+    assert "The server leaves out Second clip. Why, it said in the answer that got lost." in said
+    assert proxy.passed.count("POST prompt") == 1
+    assert proxy.withheld >= {"prompt", "queue", "history", "view"}
+    job_id = re.search(r"^Job (\S+)$", said, re.MULTILINE)[1]
+    assert connection.locate(job_id).outputs == ("2",)
+
+
+def test_a_clip_that_was_deleted_on_the_server_is_said_and_another_prefix_makes_it_anew(server, two_outputs, tmp_path):
+    where = ("--server", server.address, "-o", str(tmp_path / "out"))
+    both = ("--set", "first_clip.crf=31", "--set", "second_clip.crf=32")
+    code, out, said = client("run", str(two_outputs), *where, *both)
+    assert (code, len(out.splitlines())) == (0, 2), said
+    for line in out.splitlines():
+        (server.base / "output" / "two" / Path(line).name).unlink()
+    code, out, said = client("run", str(two_outputs), *where, *both)
+    assert (code, out) == (7, "")
+    assert said.count("ComfyUI does not make again what it remembers. Set another filename_prefix") == 2
+    again = [part for name in ("first_clip", "second_clip") for part in ("--set", f"{name}.filename_prefix=two/again")]
+    code, out, said = client("run", str(two_outputs), *where, *both, *again)
+    assert (code, len(out.splitlines())) == (0, 2), said
 
 
 def test_strictly_nothing_runs_where_a_part_is_refused(server, two_outputs, tmp_path):

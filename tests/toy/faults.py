@@ -101,6 +101,20 @@ def polled(**changes: Any) -> Callable[[Provider], Effect]:
     return make
 
 
+def reworded(changes: Callable[[str], str]) -> Callable[[Provider], Effect]:
+    """The answer of a provider in good health, with its text changed: to what no library would write as JSON."""
+
+    def make(provider: Provider) -> Effect:
+        async def effect(request: web.Request, go_on: Handler) -> web.StreamResponse:
+            answer = await go_on(request)
+            assert isinstance(answer, web.Response)
+            return web.Response(text=changes(str(answer.text)), content_type="application/json")
+
+        return effect
+
+    return make
+
+
 def sends(content: Callable[[], bytes], promised: int = 0) -> Callable[[Provider], Effect]:
     """A file instead of the clip. `promised`: more bytes than come."""
 

@@ -19,6 +19,7 @@ pack.__path__ = [str(ROOT)]
 sys.modules["pack"] = pack
 
 from pack.media.mp4 import Mp4Writer  # noqa: E402
+from pack.media.publish import NextName, Place  # noqa: E402
 from pack.media.resolution import Size  # noqa: E402
 
 FRAMES = 12
@@ -26,13 +27,13 @@ MOST = 3 * FRAMES  # frames before a victim dies
 
 
 def write_clips(folder: Path, told: int) -> None:
-    """Replaces one clip and adds others, for ever; tells of each frame with a byte."""
+    """Adds clips to a series and others beside it, for ever; tells of each frame with a byte."""
     frame = np.random.default_rng(os.getpid()).random((96, 128, 3), dtype=np.float32)
     count = 0
     while True:
         count += 1
-        for name in ("clip.mp4", f"{os.getpid()}-{count}.mp4"):
-            with Mp4Writer(folder / name, Size(128, 96), metadata={"workflow": "x" * 10_000}) as video:
+        for place in (NextName(folder, "clip", ".mp4"), Place(folder / f"{os.getpid()}-{count}.mp4")):
+            with Mp4Writer(place, Size(128, 96), metadata={"workflow": "x" * 10_000}) as video:
                 for shift in range(FRAMES):
                     video.write(np.roll(frame, shift, axis=1))
                     os.write(told, b".")

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 import time
+import urllib.parse
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -62,6 +63,7 @@ class Provider(ABC):
         self.peak = 0
         self.numbers = itertools.count(1)
         self.origin = ""
+        self.id_form = "{name}-{number:04}"
 
     # What differs
 
@@ -75,7 +77,7 @@ class Provider(ABC):
         return web.json_response(self.envelope(job))
 
     def output(self, job: Job) -> Any:
-        return f"{self.origin}/files/{job.id}.mp4?signature={SIGNATURE}"
+        return f"{self.origin}/files/{urllib.parse.quote(job.id, safe='')}.mp4?signature={SIGNATURE}"
 
     # What they share
 
@@ -130,7 +132,7 @@ class Provider(ABC):
             self.problems.append(f"{model} does not take {name}")
         if body.get("image") not in self.uploads or not body.get("prompt"):
             return self.refuse(400, "image and prompt are required")
-        job = Job(f"{self.name}-{next(self.numbers):04}", model, body)
+        job = Job(self.id_form.format(name=self.name, number=next(self.numbers)), model, body)
         self.jobs[job.id] = job
         self.peak = max(self.peak, sum(time.time() < each.began + self.seconds for each in self.charged))
         return web.json_response(self.envelope(job))

@@ -1,14 +1,12 @@
 """Graphs and prompts with what nobody means to share, and what the share check says of them."""
 
 import json
-import re
 from pathlib import Path
 
-from pack.hosted import masking
 from share_check import clean, findings
 
 ROOT = Path(__file__).parents[2]
-NAMED = re.search(r"\(\?:(.+?)\)=", masking._TOKEN.pattern)[1].replace(r"[\w-]*", "x-").split("|")
+NAMED = ("x-token", "x-key", "x-signature", "x-credential", "sig", "secret", "password", "auth")  # in addresses
 WORDS = "My neighbour waves from her garden."
 SECRETS = [
     "C:\\Users\\ada\\models\\cat.safetensors",

@@ -7,8 +7,11 @@ SHAPE = (1, 16, 3, 8, 8)
 SETTINGS = {"steps": 4, "schedule": "rcm", "mode": "ode", "cfg": 1.0, "sigma_max": 200.0, "shift": 5.0, "boundary": 0.9}
 
 
-def conditioning(seed):
-    return [[torch.randn(1, 12, 4096, generator=torch.Generator().manual_seed(seed)), {}]]
+def conditioning(seed, shape=SHAPE):
+    """Words, and a start picture for a latent of that shape, as Image to Video Latent gives them."""
+    generator = torch.Generator().manual_seed(seed)
+    words = torch.randn(1, 12, 4096, generator=generator)
+    return [[words, {"concat_latent_image": torch.randn(shape, generator=generator)}]]
 
 
 def empty_latent():

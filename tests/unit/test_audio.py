@@ -53,8 +53,9 @@ def test_sound_with_gaps_is_silence_there(tmp_path):
 @pytest.mark.parametrize(
     ("audio", "message"),
     [
-        (Audio(np.zeros((6, 100)), 48000), r"mono or stereo, got the shape \[6, 100\]"),
-        (Audio(np.zeros(100), 48000), r"mono or stereo, got the shape \[100\]"),
+        (Audio(np.zeros((9, 100)), 48000), r"with 1 to 8 channels, got the shape \[9, 100\]"),
+        (Audio(np.zeros((0, 100)), 48000), r"with 1 to 8 channels, got the shape \[0, 100\]"),
+        (Audio(np.zeros(100), 48000), r"with 1 to 8 channels, got the shape \[100\]"),
         (Audio(np.zeros((1, 100)), 0), "Audio has 8000 to 192000 samples per second, got 0"),
     ],
 )

@@ -4,7 +4,8 @@ import io
 import re
 
 import pytest
-from pack.client.progress import Bars
+from pack.client import progress
+from pack.client.progress import Bars, Lines
 from rich.console import Console
 
 BAR = re.compile(r" *[━╸╺]+ *")
@@ -89,3 +90,28 @@ def test_sentences_stand_above_the_bars_as_they_are(terminal):
 def test_a_step_before_any_stage_shows_nothing(terminal):
     terminal.bars.step(1, 4)
     assert terminal.lines() == []
+
+
+def test_of_a_flood_a_few_lines_a_second_are_printed_and_then_all_again():
+    now = [0.0]
+    console = Console(file=io.StringIO(), width=120)
+    lines = Lines(console, lambda: now[0])
+    for number in range(700):
+        lines.stage(f"Stage {number}")
+    assert len(console.file.getvalue().splitlines()) == progress.AT_ONCE
+    now[0] = 10.0
+    lines.stage("A later one")
+    assert console.file.getvalue().splitlines()[-1] == "   10.0 s  A later one"
+
+
+def test_of_many_stages_the_last_bars_stay(terminal):
+    for number in range(60):
+        terminal.bars.stage(f"Stage {number}")
+    assert len(terminal.lines()) == progress.BARS + 1
+    assert terminal.lines()[-1] == "Stage 59 | 0/?"
+
+
+def test_no_sentence_steers_the_terminal(terminal):
+    terminal.bars.say("\x1b]0;mine\x07Job \x1b[2J\u202ex")
+    assert "Job x" in terminal.console.file.getvalue()
+    assert not re.search("\x1b\\]|\x1b\\[2J|\u202e", terminal.console.file.getvalue())

@@ -12,6 +12,7 @@ from pack.client import cli
 from pack.tests.unit.test_client_network import PROMPT, RECORD, Comfy
 
 ROOT = Path(__file__).parents[2]
+NOHUP = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); from client import cli; sys.exit(cli.main())"
 PATIENT = "import sys; from client import cli; cli.ONE_REQUEST = 60.0; sys.exit(cli.main())"  # on a slow machine too
 
 
@@ -58,3 +59,25 @@ def test_a_second_request_does_not_break_off_the_cancelling():
     assert client.returncode == 130, said
     assert "Cancelled: the server confirms that job id-1 has stopped." in said
     assert [path for path, _ in comfy.posted] == ["/interrupt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_a_client_under_nohup_goes_on_when_its_terminal_is_closed():
+    comfy = Comfy()
+    comfy.running = [[1, "id-1", PROMPT, {}, []]]
+    client = subprocess.Popen(
+        [sys.executable, "-c", NOHUP, "fetch", "id-1", "--server", comfy.address],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: [path for path, *_ in comfy.asked].count("/queue") >= 2)
+        client.send_signal(signal.SIGHUP)
+        asked = len(comfy.asked)
+        wait_until(lambda: len(comfy.asked) > asked + 2 or client.poll() is not None)  # it still follows the job
+        comfy.running.clear()
+        assert client.wait(60) == 5, client.communicate()[1]
+    finally:
+        client.kill()
+        client.communicate()
+        comfy.close()
+    assert comfy.posted == []

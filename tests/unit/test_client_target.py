@@ -1,16 +1,26 @@
 """Where a clip goes: a folder, whatever dots it has, or the clip's own name. A wrong one is refused at once."""
 
 import os
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pack.client import job, save
+from pack.client import address, job, save, server
 from pack.client.errors import UsageError
 from pack.client.progress import Silent
+from pack.tests.unit.test_client_network import CLIP, Comfy
 
 FILE = {"filename": "clip.mp4", "subfolder": "video", "type": "output"}
 RECORD = {"outputs": {"9": {"images": [FILE], "animated": [True]}}}
+
+
+@pytest.fixture(scope="module")
+def files():
+    """A server that gives a clip."""
+    comfy = Comfy()
+    client = server.Server(address.parse(comfy.address))
+    yield client
+    client.close()
+    comfy.close()
 
 
 def prompt(*classes):
@@ -20,21 +30,6 @@ def prompt(*classes):
 MP4 = prompt("LoadImage", "Wan22Turbo_DecodeMp4")
 TWO = prompt("Wan22Turbo_DecodeMp4", "Wan22Turbo_SaveMp4")
 OTHER = prompt("SaveWEBM")
-
-
-class Answer:
-    status_code, headers = 200, {"Content-Length": "4"}
-
-    def iter_raw(self, size):
-        yield b"clip"
-
-
-class Files:
-    """The part of a server that gives files."""
-
-    @contextmanager
-    def view(self, file):
-        yield Answer()
 
 
 @pytest.mark.parametrize(
@@ -48,11 +43,11 @@ class Files:
         ("folder.mp4", "folder.mp4/clip.mp4"),
     ],
 )
-def test_a_target_is_a_folder_unless_it_ends_as_the_clip_does(tmp_path, target, path):
+def test_a_target_is_a_folder_unless_it_ends_as_the_clip_does(files, tmp_path, target, path):
     (tmp_path / "folder.mp4").mkdir()
     save.check_target(tmp_path / target, MP4)
-    assert save.save_all(Files(), RECORD, tmp_path / target, overwrite=False) == [tmp_path / path]
-    assert (tmp_path / path).read_bytes() == b"clip"
+    assert save.save_all(files, RECORD, tmp_path / target, overwrite=False) == [tmp_path / path]
+    assert (tmp_path / path).read_bytes() == CLIP
 
 
 @pytest.mark.parametrize(

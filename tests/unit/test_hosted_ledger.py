@@ -72,7 +72,7 @@ def test_old_rows_go_if_they_led_to_nothing(tmp_path):
     ledger = Ledger(tmp_path)
     long_ago = time.time() - (KEPT_DAYS + 1) * 86_400
     for letter, state in zip("abcde", STATES, strict=True):
-        ledger.claim(row(digest=letter * 64, state=state))
+        ledger.claim(row(digest=letter * 64, state=state, job_id=None if state == "claimed" else "j1"))
         os.utime(tmp_path / f"{letter * 64}.json", (long_ago, long_ago))
     ledger.claim(row(digest="f" * 64))
     assert [each.state for each in ledger.rows()] == ["claimed", "sent", "done", "claimed"]

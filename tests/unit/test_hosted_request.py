@@ -1,5 +1,6 @@
 """What a hosted request must keep to before anything is sent, and what is sent."""
 
+import inspect
 import io
 import subprocess
 import sys
@@ -204,3 +205,50 @@ def test_what_is_not_known_yet_is_not_checked():
     check_settings()
     check_settings(W)
     check_settings(resolution="1080p", duration=7, negative_prompt="x")
+
+
+LONG = "\x1b[2J\u202e" + "a/" * 10**6 + "x.safetensors"
+ODD = [5, True, None, 1e400, [], {}, [[]] * 999, LONG, "\x00", 10**4000, float("nan")]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: repr(type(value)))
+@pytest.mark.parametrize(
+    "name", ["url", "scale", "expert", "trigger_words", *inspect.signature(check_settings).parameters]
+)
+def test_what_strangers_send_ends_in_a_short_sentence(name, value):
+    told = refusal(name, value)
+    if told is None:
+        taken = {"seed": (5, True), "duration": (5,), "scale": ()}.get(name, ())
+        assert (
+            value is None or value in taken or (name == "trigger_words" and value == "\x00") or name.endswith("prompt")
+        )
+        return
+    assert len(told) < (2000 if name == "offer" else 400)
+    assert told.isprintable()
+
+
+def refusal(name, value):
+    try:
+        if name in ("url", "scale", "expert", "trigger_words"):
+            replace(LORA, **{name: value}).check()
+        else:
+            check_settings(**{"offer": f"{W}-lora", name: value})
+    except RequestError as refused:  # any other error would end the test
+        return str(refused)
+    return None
+
+
+@pytest.mark.parametrize("name", ["prompt", "negative_prompt"])
+def test_a_text_has_an_end(name):
+    check_settings(W, **{name: "a" * 20_000})
+    with pytest.raises(RequestError, match=r"may have 20000 letters, got 20001\. Shorten it"):
+        check_settings(W, **{name: "a" * 20_001})
+
+
+def test_an_address_and_trigger_words_have_an_end():
+    replace(LORA, url="https://lora.example/" + "a" * 4000, trigger_words="a, " * 1000).check()
+    with pytest.raises(RequestError, match=r"address of a LoRA may have 4096 letters, got 5021\."):
+        replace(LORA, url="https://lora.example/" + "a" * 5000).check()
+    with pytest.raises(RequestError, match=r"Trigger words of a hosted LoRA may have 5000 letters, got 5001\."):
+        replace(LORA, trigger_words="a" * 5001).check()
+    assert len(repr(replace(LORA, url=LONG))) < 200

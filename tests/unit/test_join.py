@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from pack.media.join import describe, join
+from pack.media.join import describe, join, note_on_channels
 
 DRIFT = torch.tensor(
     [[0.97, 1.02, 0.98], [0.012, -0.008, 0.004]]
@@ -100,3 +100,69 @@ def test_a_report_says_both_seams():
 def test_clips_without_a_seam_are_refused(first, second, message):
     with pytest.raises(ValueError, match=message):
         join(torch.zeros(first), torch.zeros(second))
+
+
+CHANNELS = {1: scene()[..., :1], 3: scene(), 4: torch.cat([scene(), torch.full((5, 48, 64, 1), 0.25)], 3)}
+
+
+@pytest.mark.parametrize("one", CHANNELS)
+@pytest.mark.parametrize("other", CHANNELS)
+@pytest.mark.parametrize("match", [True, False])
+def test_grey_colour_and_transparent_clips_are_joined(one, other, match):
+    first, second = CHANNELS[one], CHANNELS[other]
+    joined, _ = join(first, second, match)
+    assert joined.shape == (9, 48, 64, max(one, other))
+    colours = slice(0, 3) if max(one, other) > 1 else slice(0, 1)
+    wanted = torch.cat(
+        [first[..., :3].expand(-1, -1, -1, colours.stop), second[1:, ..., :3].expand(-1, -1, -1, colours.stop)]
+    )
+    if not match:
+        assert torch.equal(joined[..., colours], wanted)
+    if max(one, other) == 4:  # what had no alpha is opaque; colours are matched, alpha is not
+        assert torch.equal(joined[:5, ..., 3], torch.full((5, 48, 64), 0.25 if one == 4 else 1.0))
+        assert torch.equal(joined[5:, ..., 3], torch.full((4, 48, 64), 0.25 if other == 4 else 1.0))
+
+
+def test_a_report_says_that_channels_were_added():
+    assert (
+        note_on_channels(CHANNELS[4], CHANNELS[3]) == "The second clip has no alpha: it is opaque in the joined clip."
+    )
+    assert (
+        note_on_channels(CHANNELS[1], CHANNELS[3])
+        == "The first clip is grey: it has three equal colours in the joined clip."
+    )
+    assert note_on_channels(CHANNELS[1], CHANNELS[4]) == (
+        "The first clip is grey, without alpha: it has three equal colours and is opaque in the joined clip."
+    )
+    assert note_on_channels(CHANNELS[3], CHANNELS[3]) == ""
+
+
+@pytest.mark.parametrize("one", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("other", [torch.float16, torch.float32])
+def test_the_finer_precision_of_the_two_is_kept(one, other):
+    first, second = scene().to(one), scene(seed=2).to(other)
+    joined, _ = join(first, second, match_colours=False)
+    assert joined.dtype == torch.promote_types(one, other)
+    assert torch.equal(joined, torch.cat([first.to(joined.dtype), second[1:].to(joined.dtype)]))
+
+
+def test_a_single_frame_continues_a_clip_and_is_continued():
+    assert torch.equal(join(scene(1), scene(3), match_colours=False)[0], torch.cat([scene(1), scene(3)[1:]]))
+    assert torch.equal(join(scene(3), scene(1), match_colours=False)[0], scene(3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        (
+            (2, 8, 8, 2),
+            torch.float32,
+            r"has 1 \(grey\), 3 \(RGB\) or 4 channels \(RGB and alpha\), the second clip has 2",
+        ),
+        ((8, 8, 3), torch.float32, r"has the shape \[F, H, W, C\], the second clip has \[8, 8, 3\]"),
+        ((2, 8, 8, 3), torch.uint8, r"holds floating-point numbers in 0\.\.1, the second clip holds uint8"),
+    ],
+)
+def test_what_is_no_clip_is_refused_by_its_true_reason(shape, dtype, message):
+    with pytest.raises(ValueError, match=message):
+        join(torch.zeros(2, 8, 8, 3), torch.zeros(shape, dtype=dtype))

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pack.weights.files import DamageError
 from pack.weights.lora_format import conform
 from pack.weights.peft import Scaling
 
@@ -72,7 +73,6 @@ def test_what_fits_keeps_every_key(tensors):
         {"lora_down__weight": ones(0, 6), "lora_up__weight": ones(8, 0)},
         {"lora_down__weight": ones(2), "lora_up__weight": ones(8, 2)},
         LORA | {"alpha": ones(2)},
-        LORA | {"alpha": torch.tensor(torch.nan)},
         LORA | {"dora_scale": ones(5)},
         LORA | {"dora_scale": ones(1, 8)},
         LOHA | {"hada_w2_b": ones(2, 5)},
@@ -228,3 +228,65 @@ def test_the_settings_give_an_alpha_where_the_file_has_no_tensor_of_it():
     assert conform(parts(**LORA), SHAPES, settings).passes[0][name("alpha")].item() == 4.0
     own = parts(**LORA, alpha=torch.tensor(3))
     assert conform(own, SHAPES, settings).passes[0][name("alpha")].item() == 3
+
+
+def halves(high, low, end="self_attn.q"):
+    """A file that gives the two experts factors of 1 and of 2 under two prefixes."""
+    return {
+        f"{prefix}{end}.lora_{factor}.weight": value * ones(*shape)
+        for prefix, value in ((high, 1), (low, 2))
+        for factor, shape in (("down", (2, 6)), ("up", (8, 2)))
+    }
+
+
+@pytest.mark.parametrize(
+    ("high", "low"),
+    [
+        ("diffusion_model.transformer_1.blocks.0.", "diffusion_model.transformer_2.blocks.0."),
+        ("transformer_1.blocks.0.", "transformer_2.blocks.0."),
+        ("diffusion_model.transformer.blocks.0.", "diffusion_model.transformer_2.blocks.0."),
+        ("high_noise.blocks.0.", "low_noise.blocks.0."),
+        ("diffusion_model.high_noise.blocks.0.", "diffusion_model.low_noise.blocks.0."),
+        ("high_noise_model.blocks.0.", "low_noise_model.blocks.0."),
+        ("pipe.dit.blocks.0.", "pipe.dit2.blocks.0."),
+        ("diffusion_model.blocks.0.", "diffusion_model_2.blocks.0."),
+        ("base_model.model.transformer_1._orig_mod.blocks.0.", "base_model.model.transformer_2._orig_mod.blocks.0."),
+        ("lora_transformer.blocks.0.", "lora_transformer_2.blocks.0."),
+        ("lora_transformer_blocks_0_", "lora_transformer_2_blocks_0_"),
+        ("lora_unet_transformer_1_blocks_0_", "lora_unet_transformer_2_blocks_0_"),
+        ("lora_unet_high_noise_blocks_0_", "lora_unet_low_noise_blocks_0_"),
+        ("lycoris_transformer_1_blocks_0_", "lycoris_transformer_2_blocks_0_"),
+    ],
+)
+def test_each_expert_gets_its_half_however_it_is_named(high, low):
+    file = halves(high, low, "self_attn_q" if high.endswith("_") else "self_attn.q")
+    for expert, value in (("high", 1), ("low", 2)):
+        for tensors in (file, dict(reversed(file.items()))):
+            found = conform(tensors, SHAPES, expert=expert)
+            assert found.passes[0][name("lora_up.weight")].unique().item() == value
+            assert (len(found.other_expert), found.unmatched, found.ignored) == (2, [], [])
+
+
+@pytest.mark.parametrize("strange", ["transformer_3", "transformer_0", "mid_noise", "dit7", "unet_2", "expert_1"])
+@pytest.mark.parametrize("beside", ["transformer_1", "diffusion_model"])
+def test_a_part_of_another_model_is_named(strange, beside):
+    with pytest.raises(DamageError, match=f"has tensors for {strange}, which is no part of Wan 2.2") as caught:
+        conform(halves(f"{beside}.blocks.0.", f"diffusion_model.{strange}.blocks.0."), SHAPES)
+    assert "transformer_1, for high noise, and transformer_2, for low noise" in str(caught.value)
+
+
+def test_the_same_layers_under_two_names_that_nobody_knows_are_refused():
+    with pytest.raises(DamageError, match=r"holds the same layers twice, .* such as early, late"):
+        conform(halves("early.blocks.0.", "late.blocks.0."), SHAPES)
+    assert conform(halves("transformer.blocks.0.", "diffusion_model.blocks.0."), SHAPES).unmatched == []
+
+
+def test_what_has_no_place_may_be_called_anything():
+    file = parts(**LORA) | {"lora_te1_text_model_encoder_2.transformer_3.alpha": torch.tensor(1.0)}
+    assert len(conform(file, SHAPES).unmatched) == 1
+
+
+def test_what_is_left_of_the_other_expert_is_not_this_ones():
+    file = halves("transformer_1.blocks.0.", "transformer_2.blocks.0.")
+    file["transformer_2.blocks.0.cross_attn.k_img.lora_down.weight"] = ones(2, 6)
+    assert len(conform(file, SHAPES, expert="high").other_expert) == 3

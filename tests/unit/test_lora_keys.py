@@ -63,10 +63,20 @@ def test_an_adapters_name_is_told_apart(adapter, end):
         ("diffusion_model.blocks.0.diff_m", "blocks.0.modulation", "diff"),
         ("diffusion_model.head.diff_m", "head.modulation", "diff"),
         ("proj_out.lora_A.weight", "head.head", "lora_down.weight"),
+        ("blocks.0._orig_mod.self_attn.q.alpha", "blocks.0.self_attn.q", "alpha"),
+        ("_orig_mod.module.blocks.0.self_attn.q.alpha", "blocks.0.self_attn.q", "alpha"),
+        ("diffusion_model._orig_mod.blocks.0.module.self_attn.q._orig_mod.lora_A", "blocks.0.self_attn.q", None),
+        ("blocks.0._fsdp_wrapped_module._checkpoint_wrapped_module.ffn.0.alpha", "blocks.0.ffn.0", "alpha"),
+        ("blocks.11.base_model.model.ffn.2.alpha", "blocks.11.ffn.2", "alpha"),
+        ("transformer.blocks.0._orig_mod.attn1.to_q.base_layer.alpha", "blocks.0.self_attn.q", "alpha"),
+        ("blocks.0._orig_mod.diff_m", "blocks.0.modulation", "diff"),
+        ("lora_unet_blocks_0__orig_mod_self_attn_q.alpha", "blocks.0.self_attn.q", "alpha"),
+        ("lora_unet__orig_mod_blocks_0_module_self_attn_q.alpha", "blocks.0.self_attn.q", "alpha"),
+        ("lycoris_blocks_0__orig_mod_attn1_to_out_0.lokr_w1", "blocks.0.self_attn.o", "lokr_w1"),
     ],
 )
 def test_a_layer_is_found_however_it_is_spelled(key, layer, part):
-    assert Layers(NAMES).find(key) == Key(layer, part)
+    assert Layers(NAMES).find(key) == Key(layer, part or "lora_down.weight")
 
 
 @pytest.mark.parametrize(

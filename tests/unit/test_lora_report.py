@@ -157,7 +157,7 @@ def test_tensors_without_a_use_and_of_the_other_expert_are_told(facts):
     told = Match("low", "x.safetensors", 8, 24, (), 1.0, ignored=("x.lora_B.bias",), other_expert=("a", "b"))
     assert lora.report([(told, facts(wan()))]).splitlines()[2:] == [
         "  tensors without a use: x.lora_B.bias",
-        "  for the other expert: 2 keys",
+        "  for the other expert: 2 keys, as the file holds both",
     ]
 
 
@@ -213,3 +213,35 @@ def test_leftovers_of_wan_21_are_counted_apart_and_quiet(facts):
     assert "layers of Wan 2.1's image encoder left out, as Wan 2.2 has none: 4" in text
     assert "not applied" not in text
     assert "Warning" not in text
+
+
+def both(expert="high", **changes):
+    return Match(expert, "Style_HIGH.safetensors", 8, 24, (), 1.0, other_expert=("a", "b"), named="high", **changes)
+
+
+def test_a_half_that_no_expert_gets_is_told(facts):
+    assert lora.warnings(both(), facts(wan())) == []
+    assert lora.warnings(both("low", shared=True), facts(wan())) == []  # its name tells one expert, and it holds both
+    for expert, other in (("high", "low"), ("low", "high")):
+        assert lora.warnings(both(expert, alone=True), facts(wan())) == [
+            f"'Style_HIGH.safetensors' holds a half for the {other}-noise expert, too, which is not applied. "
+            f"Choose it in lora_{other} as well."
+        ]
+
+
+def test_layers_of_zeros_are_counted_and_a_lora_of_nothing_else_gives_a_warning(facts):
+    some, all_of_it = (Match("high", "x.safetensors", 8, 24, (), 1.0, zeros=zeros) for zeros in (3, 8))
+    assert "  layers of zeros, which change nothing: 3" in lora.report([(some, facts(wan()))]).splitlines()
+    assert lora.warnings(some, facts(wan())) == []
+    assert lora.warnings(all_of_it, facts(wan())) == [
+        "All layers of 'x.safetensors' hold zeros, so it does nothing, as a LoRA before its training. "
+        "Choose another version of it."
+    ]
+
+
+def test_settings_that_may_be_another_files_are_told(facts):
+    told = Match("high", "x.safetensors", 8, 16, (), 1.0, assumed=True, in_doubt=True)
+    assert lora.warnings(told, facts(wan())) == [
+        "The alpha of 'x.safetensors' is not given, and taken as the rank. The adapter_config.json in its folder may "
+        "be that of another file there: put the two that belong together into a folder of their own."
+    ]

@@ -179,6 +179,7 @@ def test_what_we_take_the_safetensors_library_takes_too(tmp_path_factory, raw):
     ours = taken(read_header, path)
     if ours is None:
         return
+    path.write_bytes(raw[: len(raw) - ours.spare])  # bytes after the last tensor are all that it minds, and we do not
     try:
         with safe_open(path, "pt") as file:
             theirs = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118

@@ -13,7 +13,7 @@ import pytest
 import torch
 from pack.media.codecs import CODECS, Codec, Encoder
 from pack.media.colour import rgb_to_yuv420
-from pack.media.mp4 import Mp4Writer
+from pack.media.mp4 import Mp4Writer, frame_rate
 from pack.media.resolution import Size
 
 SIZE = Size(96, 64)
@@ -131,6 +131,31 @@ def test_frame_rate_and_duration_are_exact(tmp_path, fps, count):
     assert times == [n / Fraction(fps) for n in range(count)]
 
 
+@pytest.mark.parametrize("nominal", [12, 15, 24, 30, 48, 60, 120, 240])
+@pytest.mark.parametrize("decimals", [2, 3, 4, 6])
+def test_a_rate_of_television_is_exact_however_it_is_rounded(nominal, decimals):
+    exact = Fraction(1000 * nominal, 1001)  # 23.976 means 24000/1001
+    typed = round(float(exact), decimals)
+    assert frame_rate(typed) == exact
+    assert frame_rate(Fraction(typed)) == exact  # as ComfyUI's Create Video hands it on
+    assert frame_rate(exact) == exact
+
+
+@pytest.mark.parametrize("fps", [*range(1, 241), 12.5, 7.5, 24.5, 29.9, 59.9, 23.9, 8.25, 16.5])
+def test_other_rates_stay_what_they_are(fps):
+    assert frame_rate(fps) == Fraction(fps).limit_denominator(1001)
+    assert float(frame_rate(fps)) == fps
+
+
+def test_a_measured_fraction_is_not_taken_for_a_rounded_one():
+    assert frame_rate(Fraction(2997, 125)) == Fraction(2997, 125)  # a file that was made with 23.976, which is its rate
+
+
+def test_typed_rates_are_in_the_file(tmp_path):
+    with av.open(str(write(tmp_path / "clip.mp4", clip(3), fps=23.976))) as file:
+        assert file.streams.video[0].average_rate == Fraction(24000, 1001)
+
+
 def test_metadata_comes_back_to_the_letter(tmp_path):
     metadata = {
         "workflow": json.dumps({"nodes": ['节点 \\ "quoted" 🎬\n'] * 10_000}, ensure_ascii=False),
@@ -155,12 +180,13 @@ def test_takes_torch_tensors(tmp_path):
     assert write(tmp_path / "a.mp4", array).read_bytes() == write(tmp_path / "t.mp4", tensor).read_bytes()
 
 
-def test_the_same_frames_make_the_same_file_in_place_of_the_old(tmp_path):
-    path = tmp_path / "clip.mp4"
-    path.write_text("an older clip")
-    first = write(path, clip(3)).read_bytes()
-    assert write(path, clip(3)).read_bytes() == first
-    assert os.listdir(tmp_path) == ["clip.mp4"]
+def test_the_same_frames_make_the_same_file_and_no_file_is_replaced(tmp_path):
+    first, second = (write(tmp_path / name, clip(3)).read_bytes() for name in ("a.mp4", "b.mp4"))
+    assert first == second
+    with pytest.raises(FileExistsError, match=r"'a\.mp4' could not be written .*File exists\. Choose another name"):
+        write(tmp_path / "a.mp4", clip(2))
+    assert (tmp_path / "a.mp4").read_bytes() == first
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "b.mp4"]
 
 
 def fail_after(count: int, path: Path, error: type[BaseException]) -> None:

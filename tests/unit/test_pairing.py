@@ -1,3 +1,8 @@
+import json
+import tracemalloc
+from difflib import get_close_matches
+from pathlib import Path
+
 import pytest
 from pack.weights import pairing
 
@@ -33,6 +38,28 @@ RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
         ("high_noise_model/diffusion_pytorch_model.safetensors", "high"),
         ("wan\\LowNoise\\model.safetensors", "low"),
         ("high_noise/dance_low.safetensors", "low"),
+        # in every language of locales/
+        ("镜头_高噪.safetensors", "high"),
+        ("镜头低噪声_v2.safetensors", "low"),
+        ("鏡頭_低雜訊.safetensors", "low"),
+        ("鏡頭-高噪點.safetensors", "high"),
+        ("カメラ_高ノイズ.safetensors", "high"),
+        ("カメラ-ローノイズ.safetensors", "low"),
+        ("카메라_고노이즈.safetensors", "high"),
+        ("카메라 낮은 노이즈.safetensors", "low"),
+        ("danse_haut_bruit.safetensors", "high"),
+        ("danse-bruit-faible.safetensors", "low"),
+        ("baile_alto_ruido.safetensors", "high"),
+        ("BaileRuidoBajo.safetensors", "low"),
+        ("dança_ruído_baixo.safetensors", "low"),
+        ("танец_высокий_шум.safetensors", "high"),
+        ("танец-низкошумный.safetensors", "low"),
+        ("高噪/镜头.safetensors", "high"),
+        ("hombre_alto.safetensors", None),
+        ("haut_rouge.safetensors", None),
+        ("镜头_高.safetensors", None),
+        ("スローノイズ.safetensors", None),
+        ("噪点风格.safetensors", None),
         # words only
         ("highres_fix.safetensors", None),
         ("high_res.safetensors", None),
@@ -208,6 +235,24 @@ def test_the_other_expert_is_neither_taken_nor_suggested(wanted, other):
         ("x/a_high.safetensors", ["y/a_low.safetensors", "z/a_low.safetensors"], None),
         ("high/a_high.safetensors", ["low\\a_low.safetensors", "a_low.safetensors"], "low\\a_low.safetensors"),
         ("high/a.safetensors", ["low/a.safetensors"], "low/a.safetensors"),
+        # the words of other languages
+        ("镜头_高噪.safetensors", ["镜头_低噪.safetensors"], "镜头_低噪.safetensors"),
+        (
+            "镜头高噪声v2.safetensors",
+            ["镜头低噪声v2.safetensors", "镜头低噪声v1.safetensors"],
+            "镜头低噪声v2.safetensors",
+        ),
+        ("鏡頭_高雜訊.safetensors", ["鏡頭_低雜訊.safetensors"], "鏡頭_低雜訊.safetensors"),
+        ("カメラ_ハイノイズ.safetensors", ["カメラ_ローノイズ.safetensors"], "カメラ_ローノイズ.safetensors"),
+        ("카메라_고노이즈.safetensors", ["카메라_저노이즈.safetensors"], "카메라_저노이즈.safetensors"),
+        ("danse_bruit_\u00e9lev\u00e9.pt", ["danse_bruit_faible.pt"], "danse_bruit_faible.pt"),
+        ("danse_bruit_e\u0301leve\u0301.pt", ["danse_bruit_faible.pt"], "danse_bruit_faible.pt"),
+        ("baile_alto_ruido.pt", ["baile_bajo_ruido.pt"], "baile_bajo_ruido.pt"),
+        ("dança_alto_ruído.pt", ["dança_baixo_ruído.pt"], "dança_baixo_ruído.pt"),
+        ("танец_высокий_шум.pt", ["танец_низкий_шум.pt"], "танец_низкий_шум.pt"),
+        ("高噪/镜头.pt", ["低噪/镜头.pt"], "低噪/镜头.pt"),
+        ("镜头_高噪.pt", ["镜头_low_noise.pt"], "镜头_low_noise.pt"),
+        ("hombre_alto.pt", ["hombre_bajo.pt"], None),
         # never a guess
         ("a_high.safetensors", [], None),
         ("a_high.safetensors", ["a_high.safetensors", "b_low.safetensors"], None),
@@ -227,3 +272,62 @@ def test_the_partner_differs_in_nothing_but_the_expert(high, available, low):
 
 def test_a_name_is_split_into_lower_case_words_and_numbers():
     assert pairing.words("Wan2.2-HighNoise_LOWv3 naïve") == ["wan", "2", "2", "high", "noise", "low", "v", "3", "naïve"]
+
+
+LONG = "a/" * 100_000 + "x.safetensors"  # which took 71 s, while the whole server waited
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_a_look_at_it():
+    with pytest.raises(ValueError, match="at most") as caught:
+        pairing.resolve_name(LONG, ["x.safetensors"], "loras")
+    assert str(caught.value) == ("The name of a file has at most 400 characters, got 200013. Choose a file of 'loras'.")
+    assert pairing.resolve_name(LONG, [LONG], "loras") == LONG  # unless ComfyUI lists it
+
+
+def test_reading_a_name_is_linear_in_its_folders():
+    deep = "a/" * 20_000 + "x.safetensors"
+    assert pairing.expert_of("low_noise/" + deep) == "low"
+    assert pairing.partner("high/" + deep, ["low/" + deep]) == "low/" + deep
+
+
+def test_nothing_of_the_names_that_strangers_ask_for_is_kept():
+    available = ["one_high_noise.safetensors", "two_low_noise.safetensors"]
+
+    def ask(first):
+        for number in range(first, first + 300):
+            with pytest.raises(FileNotFoundError):
+                pairing.resolve_name(f"{number}" * 50 + "/folder/name.safetensors", available, "loras")
+
+    ask(0)  # what is made once is made
+    tracemalloc.start()
+    try:
+        ask(300)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 100_000
+
+
+def test_a_missing_name_is_compared_with_the_few_that_share_its_words(monkeypatch):
+    compared = []
+
+    def note(name, names, n):
+        compared.extend(names)
+        return get_close_matches(name, names, n)
+
+    monkeypatch.setattr(pairing, "get_close_matches", note)
+    many = [f"wan_style_{number}_dance.safetensors" for number in range(3000)]
+    with pytest.raises(FileNotFoundError, match=r"The closest names there are 'glow_of_dusk\.safetensors'"):
+        pairing.resolve_name("glow_of_dusk_v2.safetensors", [*many, "glow_of_dusk.safetensors"], "loras")
+    assert len(compared) <= 20
+
+
+LOCALES = sorted((Path(__file__).parents[2] / "locales").iterdir())
+
+
+@pytest.mark.parametrize("language", LOCALES, ids=lambda path: path.name)
+def test_the_words_that_the_loader_shows_in_a_language_tell_the_expert_in_a_file_name(language):
+    inputs = json.loads((language / "nodeDefs.json").read_text(encoding="utf-8"))["Wan22Turbo_Loader"]["inputs"]
+    for expert in ("high", "low"):
+        named = pairing.words(inputs[f"{expert}_noise"]["name"])
+        assert [expert, "noise"] in [named[place : place + 2] for place in range(len(named))]

@@ -2,7 +2,7 @@ import json
 import math
 
 import pytest
-from pack.weights.peft import Scaling
+from pack.weights.peft import Scaling, are_in_doubt
 
 LAYER = "blocks.0.self_attn.q"
 
@@ -62,3 +62,31 @@ def test_each_expert_has_its_own_settings_where_the_file_holds_both():
     assert Scaling.of(both, "transformer") == Scaling(4.0, {}, False)
     assert Scaling.of(both, "transformer_2") == Scaling(9.0, {}, False)
     assert Scaling.of(settings(**{"transformer.lora_alpha": 4}), "transformer_2") == Scaling(4.0, {}, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "found"),
+    [
+        ("adapter_model.safetensors", [], True),
+        ("adapter_model.safetensors", ["other.safetensors", "adapter_model.bin"], True),
+        ("my_style.safetensors", [], True),  # renamed, and nothing else could be meant
+        ("my_style.safetensors", ["notes.txt", "my_style.png"], True),
+        ("my_style.safetensors", ["adapter_model.safetensors"], False),
+        ("my_style.safetensors", ["other.safetensors"], False),
+        ("my_style.safetensors", ["other.PT"], False),
+    ],
+)
+def test_settings_in_a_folder_are_those_of_the_file_they_belong_to(tmp_path, name, others, found):
+    for other in (name, *others):
+        (tmp_path / other).touch()
+    assert not are_in_doubt(tmp_path / name)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 8}), encoding="utf-8")
+    scaling = Scaling.beside(tmp_path / name, {4})
+    assert (scaling is not None, are_in_doubt(tmp_path / name)) == (found, not found)
+    assert Scaling.beside(tmp_path / name, {16}) is None
+
+
+def test_settings_name_the_experts_as_their_tensors_do():
+    both = settings(**{"transformer_1.lora_alpha": 4, "transformer_2.lora_alpha": 9})
+    assert Scaling.of(both, "transformer") == Scaling(4.0, {}, False)
+    assert Scaling.of(both, "transformer_2") == Scaling(9.0, {}, False)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from pack.weights import inspect, quantised
+from pack.weights import finite, inspect, quantised
 from pack.weights.inspect import Header, Storage, TensorInfo, storage_of
 from pack.weights.quantised import check_storage, without_prefix
 from safetensors.torch import save_file
@@ -49,7 +49,7 @@ def text(settings):
 
 def check(path, tensors, metadata=None, known=frozenset(KNOWN), prefix=""):
     save_file({prefix + name: tensor for name, tensor in tensors.items()}, path, metadata)
-    check_storage(inspect.read_header(path), path, known)
+    finite.check_scales(check_storage(inspect.read_header(path), path, known), path)
 
 
 @pytest.fixture
@@ -169,3 +169,154 @@ def test_metadata_names_layers_without_the_prefix_of_the_file():
     given = metadata("p.a") | {"b": "c"}
     assert without_prefix(given, "p.") == metadata("a") | {"b": "c"}
     assert given == metadata("p.a") | {"b": "c"}
+
+
+INT8_MARK = {"a.comfy_quant": text({"format": "int8_tensorwise"})}
+FP8_MARK = {"a.comfy_quant": text({"format": "float8_e4m3fn"})}
+E5M2 = BODY | {"a.weight": torch.ones(64, 32).to(torch.float8_e5m2)}
+OTHER = {"b.weight": torch.ones(64, 64).to(torch.float8_e4m3fn)}
+
+
+@pytest.mark.parametrize("prefix", ["", "diffusion_model."])
+@pytest.mark.parametrize(
+    ("tensors", "detail"),
+    [
+        (WEIGHT | {"a.weight_scale_inv": torch.ones(1, 1)}, "weight_scale_inv of shape [1, 1]"),
+        (FP8 | FP8_MARK | {"a.weight_scale_inv": torch.ones(1, 1)}, "weight_scale_inv of shape [1, 1]"),
+        (INT8 | INT8_MARK | {"a.weight_zero_point": torch.ones(64)}, "weight_zero_point of shape [64]"),
+        (
+            BODY | {"a.weight": torch.ones(64, 64, dtype=torch.int8), "a.weight.SCB": torch.ones(64)},
+            "weight.SCB of shape [64]",
+        ),
+        (BODY | {"a.weight": torch.ones(64, 64, dtype=torch.int8), "a.scb": torch.ones(64)}, "scb of shape [64]"),
+        (WEIGHT | {"a.weight.absmax": torch.ones(64)}, "weight.absmax of shape [64]"),
+        (
+            WEIGHT | {"a.scale_weight": torch.ones(64, 4, 1), "scaled_fp8": torch.zeros(2)},
+            "scale_weight of shape [64, 4, 1]",
+        ),
+        (WEIGHT | {"a.scale_weight": torch.ones(64, 1), "scaled_fp8": torch.zeros(2)}, "scale_weight of shape [64, 1]"),
+        (WEIGHT | FP8_MARK | {"a.weight_scale": torch.ones(64)}, "weight_scale of shape [64]"),
+        (FP8 | FP8_MARK | {"a.input_scale": torch.ones(3)}, "input_scale of shape [3]"),
+        (INT8 | INT8_MARK | {"a.weight_scale": torch.ones(1, 64)}, "weight_scale of shape [1, 64]"),
+        (
+            WEIGHT | {"a.comfy_quant": text({"format": "mxfp8"}), "a.weight_scale": torch.ones(64, dtype=torch.uint8)},
+            "weight_scale of shape [64]",
+        ),
+    ],
+)
+def test_a_scale_of_another_name_or_shape_is_refused_with_both(path, tensors, detail, prefix):
+    with pytest.raises(ValueError, match=r"^'x\.safetensors' stores scales") as caught:
+        check(path, tensors, prefix=prefix)
+    assert str(caught.value) == (
+        f"'x.safetensors' stores scales in a way that ComfyUI does not apply, for example of the layer a ({detail}). "
+        "Choose the file's ComfyUI version, or an fp8_scaled file."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tensors", "layer", "stored"),
+    [
+        (FP8 | FP8_MARK | OTHER, "b", "F8_E4M3"),
+        (OLD | {"scaled_fp8": torch.zeros(2)} | OTHER, "b", "F8_E4M3"),
+        (WEIGHT | {"scaled_fp8": torch.zeros(2)}, "a", "F8_E4M3"),
+        (WEIGHT | FP8_MARK, "a", "F8_E4M3"),
+        (BODY | INT8_MARK | {"a.weight": torch.ones(64, 64, dtype=torch.int8)}, "a", "I8"),
+        (BODY | {"a.weight": torch.ones(64, 64, dtype=torch.int8)}, "a", "I8"),
+        (BODY | {"a.weight": torch.ones(64, 32, dtype=torch.uint8)}, "a", "U8"),
+        (
+            BODY
+            | {
+                "a.weight": torch.ones(64, 32, dtype=torch.uint8),
+                "a.weight_scale": torch.ones(128, 4).to(torch.float8_e4m3fn),
+            }
+            | {"a.comfy_quant": text({"format": "nvfp4"})},
+            "a",
+            "U8",
+        ),
+    ],
+)
+def test_no_8_bit_weight_goes_without_the_scale_that_it_needs(path, tensors, layer, stored):
+    with pytest.raises(ValueError, match=r"^'x\.safetensors' lacks the scale") as caught:
+        check(path, tensors)
+    assert str(caught.value) == (
+        f"'x.safetensors' lacks the scale of the layer {layer}, which is stored as {stored} and means nothing without "
+        "one. Choose the file's ComfyUI version, or an fp8_scaled file."
+    )
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, 0.0, -1.0])
+@pytest.mark.parametrize(
+    ("tensors", "scale"),
+    [
+        (FP8 | FP8_MARK, "a.weight_scale"),
+        (FP8 | FP8_MARK | {"a.input_scale": torch.ones(())}, "a.input_scale"),
+        (OLD | {"scaled_fp8": torch.zeros(2)}, "a.scale_weight"),
+        (E5M2 | {"a.scale_weight": torch.ones(()), "scaled_fp8": torch.zeros(2)}, "a.scale_weight"),
+        (INT8 | INT8_MARK, "a.weight_scale"),
+    ],
+)
+def test_a_scale_that_is_no_scale_is_refused(path, tensors, scale, bad):
+    with pytest.raises(ValueError, match=rf"holds a scale that is NaN, infinite, negative or zero: {scale}\. The file"):
+        check(path, tensors | {scale: torch.full_like(tensors[scale], bad)})
+
+
+def test_a_row_of_zeros_in_int8_may_have_a_scale_of_zero(path):
+    check(path, INT8 | INT8_MARK | {"a.weight_scale": torch.ones(64, 1).index_fill(0, torch.tensor([3]), 0.0)})
+
+
+@pytest.mark.parametrize(
+    ("named", "weight"),
+    [
+        ("float8_e4m3fn", torch.ones(64, 64).to(torch.float8_e5m2)),
+        ("float8_e4m3fn", torch.ones(64, 64).to(torch.float16)),
+        ("int8_tensorwise", torch.ones(64, 64).to(torch.float8_e4m3fn)),
+    ],
+)
+def test_a_format_that_is_not_that_of_the_weight_is_refused(path, named, weight):
+    tensors = BODY | {"a.weight": weight, "a.weight_scale": torch.ones(()), "a.comfy_quant": text({"format": named})}
+    with pytest.raises(ValueError, match=f"says that the layer a is stored as {named}, but stores it as"):
+        check(path, tensors)
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(torch.float8_e4m3fn, 448), (torch.float8_e5m2, 57344)])
+def test_fp8_whose_scales_are_gone_is_known_by_its_numbers(path, dtype, largest):
+    weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
+    check(path, BODY | {"a.weight": weight.to(dtype)})
+    made_for_a_scale = (weight / weight.abs().max() * largest).to(dtype)
+    with pytest.raises(
+        ValueError, match=f"holds 8-bit numbers as large as {largest}, for example in the layer a, which"
+    ):
+        check(path, BODY | {"a.weight": made_for_a_scale})
+
+
+@pytest.mark.parametrize(
+    ("mark", "scale"), [(torch.float8_e5m2, 0.5), (torch.float8_e4m3fn, 0.5), (torch.float32, 1.0)]
+)
+def test_e5m2_with_the_older_mark_gets_todays_names(path, mark, scale):
+    tensors = E5M2 | {
+        "a.scale_weight": torch.tensor(scale),
+        "scaled_fp8": torch.zeros(2).to(mark),
+        "a.bias": torch.ones(64),
+    }
+    check(path, tensors)
+    header = inspect.read_header(path)
+    assert quantised.is_misread(header)
+    state, said = quantised.in_new_names(tensors, {"x": "y"}, header)
+    assert state.keys() == {"head.modulation", "a.weight", "a.weight_scale", "a.bias"}
+    settings = {"format": "float8_e5m2", "full_precision_matrix_mult": True}
+    assert (said["x"], json.loads(said["_quantization_metadata"])) == ("y", {"layers": {"a": settings}})
+
+
+def test_what_comfyui_reads_is_left_to_it(path):
+    check(path, OLD | {"scaled_fp8": torch.zeros(2)})
+    assert not quantised.is_misread(inspect.read_header(path))
+
+
+def test_comfyuis_own_block_formats_have_the_sizes_that_are_passed(path):
+    mx = WEIGHT | {"a.comfy_quant": text({"format": "mxfp8"}), "a.weight_scale": torch.ones(128, 4, dtype=torch.uint8)}
+    check(path, mx)
+    packed = {
+        "a.weight": torch.ones(64, 32, dtype=torch.uint8),
+        "a.weight_scale": torch.ones(128, 4).to(torch.float8_e4m3fn),
+    }
+    check(path, BODY | packed | {"a.comfy_quant": text({"format": "nvfp4"}), "a.weight_scale_2": torch.ones(())})

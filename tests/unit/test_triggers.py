@@ -1,10 +1,11 @@
 import json
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pack.weights import triggers
+from pack.weights import phrases, triggers
 
 FREQUENCY = json.dumps({"a": {"cat": 3, "sks": 10}, "b": {"Cat": 9, "dog": 1}})
 
@@ -24,7 +25,17 @@ def beside(lora, suffix, content):
     [
         ({"modelspec.trigger_phrase": "ohwx man, film grain"}, ["side"], ["ohwx man", "film grain"]),
         ({"modelspec.trigger_phrase": "ohwx", "ss_tag_frequency": FREQUENCY}, [], ["ohwx"]),
-        ({"modelspec.trigger_phrase": " , ", "ss_tag_frequency": FREQUENCY}, ["side"], ["cat", "sks", "dog"]),
+        ({"modelspec.trigger_phrase": " , ", "ss_tag_frequency": FREQUENCY}, [], ["cat", "sks", "dog"]),
+        # an explicit list beats the words of captions, wherever it is written
+        ({"ss_tag_frequency": FREQUENCY}, ["side"], ["side"]),
+        ({"ss_tag_frequency": FREQUENCY, "trained_words": "sks, grain"}, ["side"], ["sks", "grain"]),
+        (
+            {"ss_tag_frequency": FREQUENCY, "ss_trained_words": '["sks", "film grain, dog"]'},
+            [],
+            ["sks", "film grain", "dog"],
+        ),
+        ({"trainedWords": "[sks]"}, [], ["[sks]"]),
+        ({"trainedWords": "[1, null]", "modelspec.trigger_word": "sks"}, [], ["sks"]),
         ({}, ["side", "SIDE", "car"], ["side", "car"]),
         ({}, [], []),
     ],
@@ -100,7 +111,49 @@ def test_words_are_made_printable_and_unique(words, tidied):
         (".civitai.info", {"trainedWords": ["sks"], "id": 1}, ["sks"]),
         (".txt", "\ufeffsks, film grain\r\ndog\n", ["sks", "film grain", "dog"]),
         (".json", {"trainedWords": [1, None, "sks"]}, ["sks"]),
-        (".json", {"trainedWords": "sks", "activation text": 3}, []),
+        (".json", {"trainedWords": "sks", "activation text": 3}, ["sks"]),
+        (".json", {"trainedWords": "sks, grain"}, ["sks", "grain"]),
+        (".civitai.info", {"trainedWords": ["sks <lora:style:0.8>", "<lora:style_v1:1>", "grain"]}, ["sks", "grain"]),
+        (".civitai.info", {"trainedWords": ["see https://example.com/1", "sks"]}, ["sks"]),
+        # Lora-Manager, with Civitai's answer in it or with none
+        (
+            ".metadata.json",
+            {"file_name": "style", "tags": ["x"], "civitai": {"trainedWords": ["sks", "grain"]}},
+            ["sks", "grain"],
+        ),
+        (".metadata.json", {"civitai": None, "notes": "mine"}, []),
+        (".metadata.json", {"civitai": {"trainedWords": None}}, []),
+        # rgthree, whose list holds words of captions too
+        (
+            ".safetensors.rgthree-info.json",
+            {
+                "trainedWords": [
+                    {"word": "sks", "civitai": True},
+                    {"word": "mine", "user": True},
+                    {"word": "cat", "count": 9, "metadata": True},
+                    {"word": "grain", "civitai": True, "metadata": True, "count": 3},
+                    {"count": 3},
+                    {"word": 3},
+                    "x",
+                ]
+            },
+            ["sks", "mine", "grain", "x"],
+        ),
+        (".cm-info.json", {"ModelId": 1, "TrainedWords": ["sks"]}, ["sks"]),
+        (".cminfo.json", {"TrainedWords": ["sks"]}, ["sks"]),
+        (".swarm.json", {"modelspec.trigger_phrase": "sks"}, ["sks"]),
+        # a text file of words, and text files of notes
+        (".txt", "sks\uff0c水墨、(soft ink, fog:1.2)", ["sks", "水墨", "(soft ink, fog:1.2)"]),
+        (".txt", "sks, film grain\nFrom https://example.com/models/1", []),
+        (".txt", "sks, ask me@example.org", []),
+        (".txt", "example.com/models/1\nsks", []),
+        (".txt", "Trigger words: sks, grain\nStrength: 0.8", []),
+        (".txt", "触发词\uff1asks", []),
+        (".txt", "# style\nsks", []),
+        (".txt", "- use it at 0.8", []),
+        (".txt", "Trained on 40 pictures. Use it at 0.8", []),
+        (".txt", "用四十张图训练。强度零点八", []),
+        (".txt", "(sks:1.2), v1.5 style", ["(sks:1.2)", "v1.5 style"]),
         (".json", ["sks"], []),
         (".json", "{", []),
         (".json", "[" * 100_000, []),
@@ -181,6 +234,95 @@ def test_the_widget_wins_over_the_file_and_is_not_capped(lora):
 )
 def test_absent_words_come_into_the_prompt_once(prompt, words, position, merged):
     assert triggers.merge(prompt, words, position) == merged
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("sks\uff0c水墨、fog､ink\r\ncat", ["sks", "水墨", "fog", "ink", "cat"]),
+        ("(a, b:1.2), (a, c:1.3)", ["(a, b:1.2)", "(a, c:1.3)"]),
+        ("((a, b), [c, d]), {e, f}, \uff08g\uff0ch\uff09", ["((a, b), [c, d])", "{e, f}", "\uff08g\uff0ch\uff09"]),
+        (r"soft \(ink, fog\), cat", [r"soft \(ink, fog\)", "cat"]),
+        # a bracket without a partner is a letter
+        ("a :(, b), c", ["a :(, b)", "c"]),
+        ("a (b, c", ["a (b", "c"]),
+        ("a), b", ["a)", "b"]),
+        ("(a], b), c", ["(a], b)", "c"]),
+    ],
+)
+def test_what_is_typed_is_split_at_the_commas_of_every_language_but_not_in_brackets(typed, words):
+    assert triggers.choose(typed, {}, None) == words
+
+
+def test_two_groups_of_one_word_come_into_the_prompt_whole_and_once():
+    words = triggers.choose("(a, b:1.2), (a, c:1.3)", {}, None)
+    once = triggers.merge("a cat", words, "prepend")
+    assert once == "(a, b:1.2), (a, c:1.3), a cat"
+    assert triggers.merge(once, words, "prepend") == once
+
+
+def test_two_words_that_mean_the_same_are_one():
+    assert triggers.merge("", ["soft (ink)", r"soft \(ink\)"], "append") == "soft (ink)"
+
+
+def test_the_limits_of_what_is_typed_are_said():
+    with pytest.raises(
+        ValueError, match=r"^trigger_words takes at most 100000 characters, got 100001\. Put longer text"
+    ):
+        triggers.choose("a," * 50_000 + "a", {}, None)
+    with pytest.raises(
+        ValueError, match=r"^A trigger word has at most 500 characters, got one of 501\. Separate words by"
+    ):
+        triggers.choose("fog, " + "a" * 501, {}, None)
+
+
+class Steps:
+    """Counts the calls of Python functions, which say what a text costs on any machine."""
+
+    def __init__(self, work):
+        self.count = 0
+        previous = sys.getprofile()
+        sys.setprofile(lambda _, event, __: self.add(event))
+        try:
+            work()
+        finally:
+            sys.setprofile(previous)
+
+    def add(self, event):
+        self.count += event in ("call", "c_call")
+
+
+@pytest.mark.parametrize(
+    ("word", "prompt"),
+    [
+        ("word{0}", "a cat runs, word3, "),
+        ("the word{0}", "the " * 4),
+        ("水墨{0}画", "水墨的猫。"),
+        ("(a{0}, b{0}:1.2)", "(a1, b1:1.2), "),
+        ("\u0301x{0}", "a\u0301\u0327"),
+    ],
+)
+def test_ten_times_as_many_words_and_letters_cost_about_ten_times_as_much(word, prompt):
+    def work(size):
+        words = triggers.choose(", ".join(word.format(number) for number in range(size)), {}, None)
+        triggers.merge(prompt * size, words, "append")
+
+    small, large = Steps(lambda: work(50)).count, Steps(lambda: work(500)).count
+    assert large < 15 * small
+
+
+def test_five_thousand_words_come_into_the_prompt_once():
+    words = [f"word{number}" for number in range(5000)]
+    merged = triggers.merge("a cat, Word17.", triggers.choose(", ".join(words), {}, None), "append")
+    assert merged == "a cat, Word17. " + ", ".join(word for word in words if word != "word17")
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0327", "\u0301\u0301", "\u05b0\u0301\u0327"])
+def test_rows_of_accents_are_cut_before_they_are_sorted(marks):
+    zalgo = "a" + marks * 5000
+    assert len(triggers.tidy([zalgo])[0]) <= 1 + phrases.MAX_MARKS
+    assert triggers.merge(zalgo, ["sks"], "prepend") == f"sks, {zalgo}"
+    assert triggers.merge(zalgo, [zalgo], "append") == zalgo
 
 
 def test_an_unknown_position_is_refused():

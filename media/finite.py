@@ -1,0 +1,68 @@
+"""Pictures that hold no numbers: NaN or infinity, which would be shown as black or white, and where they begin."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+REMEDY = "Look at the node that it comes from: a model or a VAE in too low a precision makes NaN."
+
+
+class NotFiniteError(ValueError):
+    """A picture or a latent holds NaN or infinity.
+
+    Attributes:
+        value: Which of them, as `name_of` says it.
+        place: Where the first one is, such as "frame 3, row 1, column 8".
+    """
+
+    def __init__(self, text: str, value: str, place: str) -> None:
+        super().__init__(text)
+        self.value, self.place = value, place
+
+
+class Flaw(NamedTuple):
+    """A value that is no finite number, and its place in a picture."""
+
+    value: str
+    place: str
+
+
+def flaw(picture: np.ndarray) -> Flaw | None:
+    """Finds where a picture, float[H, W, C], first holds NaN or infinity, in reading order; None if it does not."""
+    places = np.argwhere(~np.isfinite(picture))
+    if not len(places):
+        return None
+    row, column = places[0][:2]
+    return Flaw(name_of(picture[tuple(places[0])]), f"row {row + 1}, column {column + 1}")
+
+
+def name_of(value: Any) -> str:
+    """Names a value that is no finite number."""
+    return "NaN" if np.isnan(value) else "infinity" if value > 0 else "minus infinity"
+
+
+def check_pictures(pictures: Any, what: str) -> None:
+    """Refuses a batch, float[F, H, W, C], an array or a tensor, that holds NaN or infinity.
+
+    Args:
+        pictures: One picture after another.
+        what: Their name, as an error begins with it.
+
+    Raises:
+        NotFiniteError: One holds it; the text says which picture, and where.
+    """
+    for number, picture in enumerate(pictures):
+        check_picture(picture, what, number, len(pictures))
+
+
+def check_picture(picture: Any, what: str, number: int, count: int) -> None:
+    """Refuses picture `number` of `count`, float[H, W, C], where it holds NaN or infinity."""
+    tensor = isinstance(picture, torch.Tensor)
+    # A sum takes one pass and no memory, and is not finite where a value is not.
+    if np.isfinite(float(picture.sum(dtype=torch.float32 if tensor else np.float32))):
+        return
+    found = flaw(picture.double().cpu().numpy() if tensor else picture)
+    if found:
+        place = f"picture {number + 1} of {count}, {found.place}" if count > 1 else found.place
+        raise NotFiniteError(f"{what} holds {found.value} in {place}. {REMEDY}", found.value, place)

@@ -1,0 +1,167 @@
+"""The door that every value of a prompt comes through, before code of a node sees it.
+
+Anybody who reaches the server may post a prompt, and ComfyUI looks at little of it: not at a value in place of a
+socket's link, not at NaN, at nothing that `validate_inputs` names, and at nothing that comes from another node. What is
+of the wrong kind or out of bounds is a sentence here. A node inherits from `Node`, and need not think of it.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+from comfy_api.latest import io
+from typing_extensions import override
+
+MAX_TEXT = 100_000  # characters of a prompt; the model reads some hundred words of it
+MAX_CHOICE = 4_000  # characters of an option; weights/pairing.py takes fewer where it must look for a file
+SHOWN = 60  # characters of a wrong value in a message
+
+
+class Node(io.ComfyNode):
+    """What all nodes of the pack have in common."""
+
+    @override
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, guard in _GUARDS.items():
+            method = cls.__dict__.get(name)
+            # ComfyUI clones a class for each call, with methods that are guarded already.
+            if isinstance(method, classmethod) and not hasattr(method.__func__, "__wrapped__"):
+                setattr(cls, name, classmethod(guard(method.__func__)))
+
+
+class Least(float):
+    """The least value of an input. ComfyUI asks whether a value is below it, which NaN is not of a common number."""
+
+    @override
+    def __gt__(self, value: float) -> bool:
+        return not value >= float(self)
+
+
+def complaint(each: io.Input, value: Any) -> str | None:
+    """Says what is wrong with a value; None where nothing is, or where a link has brought none yet."""
+    kind = each.get_io_type()
+    if value is None:
+        return None
+    if kind in ("INT", "FLOAT"):
+        return _of_a_number(each, value)
+    if kind in ("STRING", "COMBO"):
+        return _of_a_text(each.id, value, MAX_TEXT if kind == "STRING" else MAX_CHOICE)
+    if kind == "BOOLEAN" or _comes_from_a_node(kind, value):
+        return None
+    return f"{each.id} must come from another node, got {shown(value)}. Connect it to the output of a node."
+
+
+def shown(value: Any) -> str:
+    """Returns a wrong value as a message may hold it: printable and short, whatever it is."""
+    if isinstance(value, (list, dict)):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and abs(value) >= 10**SHOWN:
+        return "a number of very many digits"  # which Python may refuse to write down
+    if not isinstance(value, (str, int, float)):
+        return f"a {type(value).__name__}"
+    text = repr(value) if isinstance(value, (str, bool)) else f"{value:g}"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _of_a_number(each: io.Input, value: Any) -> str | None:
+    try:
+        is_number = not isinstance(value, (str, bytes)) and (isinstance(value, int) or math.isfinite(value))
+    except (TypeError, ValueError, RuntimeError):
+        is_number = False
+    if not is_number:
+        return f"{each.id} must be a number, got {shown(value)}. Give it a number."
+    most = getattr(each, "max", None)
+    if most is None or value <= most:
+        return None
+    return f"{each.id} must be at most {most:g}, got {shown(value)}. Choose a smaller number."
+
+
+def _of_a_text(name: str, value: Any, most: int) -> str | None:
+    if not isinstance(value, str):
+        return f"{name} must be a text, got {shown(value)}. Give it a text."
+    if len(value) > most:
+        return f"{name} takes at most {most} characters, got {len(value)}. Shorten it."
+    return None
+
+
+def _comes_from_a_node(kind: str, value: Any) -> bool:
+    """Says whether a socket's value is what nodes pass on, and not plain JSON that somebody wrote into the prompt."""
+    if kind == "CONDITIONING":
+        return isinstance(value, list) and all(
+            isinstance(entry, (list, tuple)) and len(entry) > 1 and isinstance(entry[1], dict) for entry in value
+        )
+    if kind == "LATENT":
+        return isinstance(value, dict) and hasattr(value.get("samples"), "shape")
+    if kind == "AUDIO":
+        return isinstance(value, dict) and hasattr(value.get("waveform"), "shape")
+    return not isinstance(value, (bool, int, float, str, list, dict))
+
+
+def _complaints(cls: type[io.ComfyNode], parameters: list[str], arguments: tuple[Any, ...], named: Any) -> list[str]:
+    inputs = {each.id: each for each in (cls.SCHEMA or cls.GET_SCHEMA()).inputs}
+    values = {**dict(zip(parameters, arguments, strict=False)), **named}
+    found = (complaint(inputs[name], value) for name, value in values.items() if name in inputs)
+    return [sentence for sentence in found if sentence]
+
+
+def _needed(signature: inspect.Signature) -> list[str]:
+    named = list(signature.parameters.values())[1:]
+    return [each.name for each in named if each.default is inspect.Parameter.empty]
+
+
+def _guard_validation(check: Callable[..., bool | str]) -> Callable[..., bool | str]:
+    signature = inspect.signature(check)
+    parameters = list(signature.parameters)[1:]
+    needed = _needed(signature)
+
+    @functools.wraps(check)
+    def guarded(cls: type[io.ComfyNode], *arguments: Any, **named: Any) -> bool | str:
+        # What a prompt leaves out, ComfyUI says itself, and asks all the same: then no value is known, as with a link.
+        known = {**dict.fromkeys(needed[len(arguments) :]), **named}
+        return " ".join(_complaints(cls, parameters, arguments, known)) or check(cls, *arguments, **known)
+
+    # ComfyUI reads from the parameters which inputs a node checks itself, and does not look behind a wrapper.
+    guarded.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
+    return guarded
+
+
+def _guard_work(work: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(work)
+    parameters = list(signature.parameters)[1:]
+    needed = _needed(signature)
+
+    def check(cls: type[io.ComfyNode], arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        absent = [f"{name} holds nothing. Give it a value." for name in needed if name in named and named[name] is None]
+        sentences = absent + _complaints(cls, parameters, arguments, named)
+        if sentences:
+            raise ValueError(" ".join(sentences))
+
+    @functools.wraps(work)
+    def guarded(cls: type[io.ComfyNode], *arguments: Any, **named: Any) -> Any:
+        check(cls, arguments, named)
+        return work(cls, *arguments, **named)
+
+    @functools.wraps(work)
+    async def guarded_later(cls: type[io.ComfyNode], *arguments: Any, **named: Any) -> Any:
+        check(cls, arguments, named)
+        return await work(cls, *arguments, **named)
+
+    return guarded_later if inspect.iscoroutinefunction(work) else guarded
+
+
+def _guard_schema(define: Callable[..., io.Schema]) -> Callable[..., io.Schema]:
+    @functools.wraps(define)
+    def guarded(cls: type[io.ComfyNode]) -> io.Schema:
+        schema = define(cls)
+        for each in schema.inputs:
+            if isinstance(each, io.Float.Input) and each.min is not None:
+                each.min = Least(each.min)
+        return schema
+
+    return guarded
+
+
+_GUARDS = {"define_schema": _guard_schema, "validate_inputs": _guard_validation, "execute": _guard_work}

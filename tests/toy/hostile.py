@@ -1,0 +1,429 @@
+"""A ComfyUI that means harm, or is broken: a loopback server that answers as a real one does, but for one thing.
+
+What that is, the first part of the path says: http://127.0.0.1:PORT/KIND. `KINDS` lists them, with what a client must
+make of each.
+"""
+
+import asyncio
+import gzip
+import json
+import struct
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+Handler = Callable[[web.Request, "Job"], Awaitable[web.StreamResponse]]
+
+
+def box(kind: bytes, content: bytes = b"") -> bytes:
+    """A part of an MP4."""
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+CLIP = box(b"ftyp", b"isom\0\0\2\0isom") + box(b"moov") + box(b"mdat", b"clip" * 1000)
+PROMPT = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}, "_meta": {"title": "Your picture"}},
+    "9": {"class_type": "Save", "inputs": {"images": ["1", 0], "crf": 18}, "_meta": {"title": "Save"}},
+}
+INFO: dict[str, Any] = {
+    "LoadImage": {"input": {"required": {"image": [["a.png"], {"image_upload": True}]}}, "output_node": False},
+    "Save": {"input": {"required": {"images": ["IMAGE"], "crf": ["INT", {"min": 1, "max": 51}]}}, "output_node": True},
+}
+FILE = {"filename": "clip.mp4", "subfolder": "video", "type": "output"}
+ESCAPES = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202etxet \x07\x00\r\n"
+
+
+@dataclass
+class Job:
+    """What the server knows of the last prompt of a kind."""
+
+    id: str = ""
+    asked: int = 0  # how often the queue was
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to do harm.
+
+    Args:
+        code: The client's exit code.
+        words: In its last line on standard error; a regular expression.
+        routes: The answers that differ: info, upload, prompt, queue, history, view, ws.
+        saved: The names of the files that the client leaves.
+    """
+
+    code: int
+    words: str
+    routes: dict[str, Handler]
+    saved: tuple[str, ...] = ()
+
+
+def says(body: Any, status: int = 200, **headers: str) -> Handler:
+    """Answers with JSON, or with bytes as they are."""
+
+    async def handle(request: web.Request, job: Job) -> web.StreamResponse:
+        said = body(job) if callable(body) else body
+        data = said if isinstance(said, bytes) else json.dumps(said).encode()
+        fields = {key.replace("_", "-"): value for key, value in headers.items()}
+        return web.Response(body=data, status=status, headers=fields)
+
+    return handle
+
+
+def streams(pieces: Callable[[Job], Any], **headers: str) -> Handler:
+    """Answers piece by piece, for as long as somebody listens."""
+
+    async def handle(request: web.Request, job: Job) -> web.StreamResponse:
+        response = web.StreamResponse(headers={key.replace("_", "-"): value for key, value in headers.items()})
+        await response.prepare(request)
+        try:
+            for piece in pieces(job):
+                await response.write(piece)
+        except ConnectionError:
+            pass
+        return response
+
+    return handle
+
+
+def raw(*pieces: bytes, pause: float = 0.0, end: bool = True) -> Handler:
+    """Writes bytes in place of an answer, one piece after the other."""
+
+    async def handle(request: web.Request, job: Job) -> web.StreamResponse:
+        transport = request.transport
+        for piece in pieces:
+            if transport is None or transport.is_closing():
+                break
+            transport.write(piece)
+            await asyncio.sleep(pause)
+        if transport is not None and end:
+            transport.close()
+        return web.Response()
+
+    return handle
+
+
+def tells(*messages: Any, forever: bool = False) -> Handler:
+    """Sends messages over the websocket: texts, bytes, or functions that are given it."""
+
+    async def handle(request: web.Request, job: Job) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        try:
+            while not job.id:
+                await asyncio.sleep(0.01)
+            while True:
+                for message in messages:
+                    await tell(socket, message, job)
+                if not forever:
+                    break
+                await asyncio.sleep(0)
+            await socket.receive(30)
+        except (ConnectionError, asyncio.TimeoutError):
+            pass
+        return socket
+
+    return handle
+
+
+async def tell(socket: web.WebSocketResponse, message: Any, job: Job) -> None:
+    """Sends one message."""
+    if callable(message):
+        message = message(socket, job)
+    if asyncio.iscoroutine(message):
+        await message
+    elif isinstance(message, bytes):
+        await socket.send_bytes(message)
+    else:
+        await socket.send_str(message if isinstance(message, str) else json.dumps(message))
+
+
+def progress(value: Any, most: Any, node: Any = "9") -> Callable[..., str]:
+    """A message about the job."""
+    return lambda _, job: json.dumps(
+        {"type": "progress", "data": {"prompt_id": job.id, "node": node, "value": value, "max": most}}
+    )
+
+
+def executing(node: Any) -> Callable[..., str]:
+    """A message that a node is at work."""
+    return lambda _, job: json.dumps({"type": "executing", "data": {"prompt_id": job.id, "node": node}})
+
+
+def SUCCESS(_: web.WebSocketResponse, job: Job) -> str:  # noqa: N802
+    """The last message about a job."""
+    return json.dumps({"type": "execution_success", "data": {"prompt_id": job.id}})
+
+
+async def write_raw(socket: web.WebSocketResponse, *pieces: bytes) -> None:
+    """Writes bytes of the websocket's own protocol."""
+    transport = socket._req.transport  # type: ignore[union-attr]
+    for piece in pieces:
+        if transport is not None and not transport.is_closing():
+            transport.write(piece)
+            await asyncio.sleep(0)
+
+
+def record(job: Job, *files: Any, **more: Any) -> dict[str, Any]:
+    """The history of a job."""
+    outputs = {"9": {"images": list(files or (FILE,)), "animated": [True], **more.pop("results", {})}}
+    entry = {"prompt": [0, job.id, PROMPT, {}, ["9"]], "outputs": outputs, "status": {"messages": []}, **more}
+    return {job.id: entry}
+
+
+def named(name: Any, folder: Any = "") -> dict[str, Handler]:
+    """The routes of a job that made a file of such a name."""
+    return {"history": says(lambda job: record(job, {"filename": name, "subfolder": folder, "type": "output"}))}
+
+
+def failed(**data: Any) -> dict[str, Handler]:
+    """The routes of a job that failed."""
+    status = {"status_str": "error", "messages": [["execution_error", data]]}
+    return {"history": says(lambda job: record(job, status=status))}
+
+
+def in_queue(*items: Any) -> Handler:
+    """A queue of such jobs."""
+    return says({"queue_running": list(items), "queue_pending": []})
+
+
+def zeros(megabytes: int) -> list[bytes]:
+    """Gzip that unfolds to so many megabytes."""
+    return [gzip.compress(bytes(1_000_000))] * megabytes
+
+
+RUNNING = says(lambda job: {"queue_running": [[0, job.id, PROMPT, {}, ["9"]]], "queue_pending": []})
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+ODD = b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n{}"
+ZIP = {"Content_Encoding": "gzip"}
+DEEP = b"[" * 200_000
+NO_COMFYUI = r"does not answer as a ComfyUI does \(HTTP 200\)"
+ODD_INFO = {
+    "LoadImage": {"input": {"required": {"image": [["a.png", ["b"], {}, None], {"image_upload": True}]}}},
+    "Save": {
+        "input": {"required": {"crf": ["INT", {"min": "x", "max": float("nan"), "tooltip": 5}]}, "optional": None},
+    },
+}
+
+
+async def normal_info(request: web.Request, job: Job) -> web.StreamResponse:
+    name = request.match_info["rest"].rpartition("/")[2]
+    return web.json_response({name: INFO[name]} if name in INFO else {})
+
+
+async def normal_prompt(request: web.Request, job: Job) -> web.StreamResponse:
+    return web.json_response({"prompt_id": job.id, "number": 1, "node_errors": {}})
+
+
+async def normal_queue(request: web.Request, job: Job) -> web.StreamResponse:
+    job.asked += 1
+    return await (RUNNING if job.asked == 1 else in_queue())(request, job)
+
+
+NORMAL: dict[str, Handler] = {
+    "info": normal_info,
+    "upload": says({"name": "x.png", "subfolder": "", "type": "input"}),
+    "prompt": normal_prompt,
+    "queue": normal_queue,
+    "history": says(record),
+    "view": says(CLIP),
+    "ws": tells(executing("9"), progress(1, 4), SUCCESS),
+    "jobs": says({"error": "Job not found"}, 404),
+}
+
+KINDS: dict[str, Kind] = {
+    "good": Kind(0, "", {}, ("clip.mp4",)),
+    # Shapes
+    "info is a list": Kind(6, NO_COMFYUI, {"info": says([])}),
+    "info is of numbers": Kind(6, NO_COMFYUI, {"info": says({"LoadImage": 5, "Save": {"input": 7}})}),
+    "info is deep": Kind(6, NO_COMFYUI, {"info": says(b'{"LoadImage":' + DEEP)}),
+    "info is odd": Kind(0, "", {"info": says(ODD_INFO)}, ("clip.mp4",)),
+    "info lacks the nodes": Kind(3, "the server has no node of the class 'LoadImage'", {"info": says({})}),
+    "upload is a list": Kind(6, NO_COMFYUI, {"upload": says([1])}),
+    "upload is a number": Kind(6, NO_COMFYUI, {"upload": says({"name": 5})}),
+    "prompt is a list": Kind(0, "", {"prompt": says([])}, ("clip.mp4",)),
+    "prompt is lost for good": Kind(
+        6, "was not sent a second time", {"prompt": says([]), "queue": in_queue(), "history": says({})}
+    ),
+    "another id": Kind(6, "another id than the one it was sent with", {"prompt": says({"prompt_id": "x" * 40})}),
+    "an id that is a number": Kind(6, "another id", {"prompt": says({"prompt_id": 5})}),
+    "a refusal of odd shapes": Kind(
+        3, "It is refused",
+        {"prompt": says({"error": 5, "node_errors": {"1": {"errors": [5, {"type": [], "extra_info": 3}]}}}, 400)},
+    ),
+    "a refusal without end": Kind(
+        3, "And 19950 more of this kind",
+        {"prompt": says({"node_errors": {"1": {"errors": [
+            {"type": "x", "message": f"{ESCAPES} {n}"} for n in range(20_000)]}}}, 400)},
+    ),
+    "queue is an object": Kind(6, NO_COMFYUI, {"queue": says({"queue_running": {}, "queue_pending": 5})}),
+    "queue is of numbers": Kind(6, NO_COMFYUI, {"queue": in_queue([0, 5, 7])}),
+    "queue without end": Kind(
+        8, "has not ended in 0.5 seconds",
+        {"queue": says(lambda job: {"queue_running": [], "queue_pending": [[0, job.id, PROMPT, {}, []]] * 50})},
+    ),
+    "history is a list": Kind(6, NO_COMFYUI, {"history": says([])}),
+    "history is of numbers": Kind(6, NO_COMFYUI, {"history": says(lambda job: {job.id: {"prompt": 5, "outputs": []}})}),
+    "history is deep": Kind(6, NO_COMFYUI, {"history": says(DEEP)}),
+    "history forgets": Kind(5, "no longer has job", {"history": says({})}),
+    "numbers that are none": Kind(
+        0, "", {"history": says(lambda job: record(job, FILE, 5, None, results={"text": [float("nan"), 10**400]}))},
+        ("clip.mp4",),
+    ),
+    # Sizes
+    "queue of 100 MB": Kind(
+        6, "does not answer as a ComfyUI does|more than 12 MB",
+        {"queue": streams(lambda job: [b" " * 1_000_000] * 100), "jobs": says([])},
+    ),
+    "history of 100 MB": Kind(6, "more than 12 MB", {"history": streams(lambda job: [b"[1]," * 250_000] * 100)}),
+    "history of many values": Kind(6, "more than 300000 values", {"history": says(b"[" + b"[],[]," * 1_900_000)}),
+    "history that unfolds": Kind(6, "more than 12 MB", {"history": streams(lambda job: zeros(300), **ZIP)}),
+    "a clip that unfolds": Kind(
+        7, "is no MP4, as it begins", {"view": streams(lambda job: zeros(20), **ZIP)}
+    ),
+    "a clip without end": Kind(
+        7, "has more than 0 GB, and is not saved", {"view": streams(lambda job: [CLIP + b"\0" * 1_000_000] * 1000)}
+    ),
+    "headers of 1 MB": Kind(6, "No ComfyUI answers", {"queue": raw(HEAD + b"X-A: %s\r\n\r\n{}" % (b"a" * 1_000_000))}),
+    "files without end": Kind(
+        7, "made 30000 files, and at most 1000",
+        {"history": says(lambda job: record(job, *({**FILE, "filename": f"{n}.mp4"} for n in range(30_000))))},
+    ),
+    # Bytes and times
+    "bytes that drip": Kind(
+        6, "bytes came in", {"queue": raw(HEAD + b"Content-Length: 900\r\n\r\n", *[b" "] * 400, pause=0.02)}
+    ),
+    "headers that drip": Kind(6, "no whole answer in", {"queue": raw(HEAD, *[b"X: 1\r\n"] * 400, pause=0.02)}),
+    "no HTTP": Kind(6, "No ComfyUI answers", {"queue": raw(b"\x16\x03\x01\0\xff\xfe" * 30)}),
+    "a status of 999": Kind(6, "HTTP 999", {"queue": raw(b"HTTP/1.1 999 \xff\r\nContent-Length: 2\r\n\r\n{}")}),
+    "a length of words": Kind(6, "No ComfyUI answers", {"queue": raw(ODD % b"many")}),
+    "a length below nothing": Kind(6, "No ComfyUI answers", {"queue": raw(ODD % b"-5")}),
+    "Retry-After of years": Kind(6, "HTTP 429", {"queue": says(b"", 429, Retry_After="999999999")}),
+    "redirects without end": Kind(
+        6, r"leads to http://127\.0\.0\.1:\d+/redirects%20without%20end/ \(HTTP 302\)",
+        {"queue": says(b"", 302, Location="?token=secret-word")},
+    ),
+    # Files
+    "a name that leads out": Kind(0, "", named("../../../x.mp4", "../.."), ("x.mp4",)),
+    "a name of Windows": Kind(0, "", named("C:\\a\\b<>|.mp4"), ("b___.mp4",)),
+    "a device": Kind(0, "", named("con.mp4"), ("_con.mp4",)),
+    "a long name": Kind(0, "", named("x" * 900 + ".mp4"), ("x" * 146 + ".mp4",)),
+    "a name that turns": Kind(0, "", named("a\0b\u202e\x1b[31m4.mp4"), ("ab[31m4.mp4",)),
+    "a program that turns": Kind(7, "no kind of file that is saved here", named("clip\u202e4pm.exe")),
+    "a program": Kind(7, r"setup\.exe, which is no kind of file", named("setup.exe")),
+    "a name of nothing": Kind(7, "a file without a name", named("\0\x1b\u202e")),
+    "a name that is a number": Kind(1, "saved nothing", named(5)),
+    "a clip that is a page": Kind(7, "as it begins with '<!DOCTYPE html>", {"view": says(b"<!DOCTYPE html>")}),
+    "a clip that is compressed": Kind(7, "is no MP4, as it begins", {"view": says(gzip.compress(CLIP))}),
+    "a clip in another code": Kind(7, "in the code 'br'", {"view": says(CLIP, Content_Encoding="br")}),
+    "a clip of nothing": Kind(7, "it is empty", {"view": says(b"")}),
+    "half a clip": Kind(7, "without its end", {"view": says(CLIP[:-9])}),
+    "a short clip": Kind(7, "could not be downloaded", {"view": raw(ODD % b"9000")}),
+    "a clip that is gone": Kind(7, "Somebody deleted or moved it", {"view": says(b"", 404)}),
+    # Words
+    "an error that steers": Kind(1, "Save failed: red", failed(node_id="9", exception_message=ESCAPES)),
+    "an error of nothing": Kind(1, "Save failed: 5", failed(node_id="9", exception_message=5)),
+    "an unknown node fails": Kind(1, "failed: no", failed(node_id=ESCAPES * 50, exception_message="no")),
+    "texts without end": Kind(
+        0, "", {"history": says(lambda job: record(job, results={"text": [ESCAPES * 20] * 2_000}))}, ("clip.mp4",)
+    ),
+    "the token, said back": Kind(
+        1, r"Save failed: you gave \*\*\*, \*\*\*",
+        {**failed(node_id="9", exception_message="you gave secret-word, secret-word"),
+         "ws": tells(executing("secret-word"), progress(1, 2))},
+    ),
+    # The websocket
+    "words that are no events": Kind(
+        0, "",
+        {"ws": tells("no JSON", "[1]", "5", '"x"', "NaN", DEEP.decode(), {"type": 5, "data": []}, {"type": "progress"},
+                     "{" * 9, b"", b"\0\0\0\x63other", executing([1]), executing({}), executing("\x1b[2J" * 99))},
+        ("clip.mp4",),
+    ),
+    "odd progress": Kind(
+        0, "",
+        {"ws": tells(*(progress(*pair) for pair in (
+            (3, 4), (1, 4), (9, 4), (-5, 4), (float("nan"), 4), (1, float("inf")), (1, 0), ("1", "4"), (None, []),
+            (10**400, 10**401), (1, 4, 7))))},
+        ("clip.mp4",),
+    ),
+    "a frame of 500 MB": Kind(
+        0, "",
+        {"ws": tells(lambda socket, job: write_raw(
+            socket, b"\x82\x7f" + struct.pack(">Q", 500_000_000), *[bytes(1_000_000)] * 30))},
+        ("clip.mp4",),
+    ),
+    "frames of 7 MB": Kind(
+        8, "has not ended in 0.5 seconds", {"ws": tells(bytes(7_000_000), forever=True), "queue": RUNNING}
+    ),
+    "fragments without end": Kind(
+        0, "", {"ws": tells(lambda socket, job: write_raw(socket, b"\x01\0", *[b"\0\0" * 1000] * 200))}, ("clip.mp4",)
+    ),
+    "progress without end": Kind(
+        8, "has not ended in 0.5 seconds",
+        {"ws": tells(progress(1, 10**9), progress(2, 10**9), executing("1"), executing("9"), forever=True),
+         "queue": RUNNING},
+    ),
+    "pings alone": Kind(
+        8, "has not ended in 0.5 seconds",
+        {"ws": tells(lambda socket, job: socket.ping(), forever=True), "queue": RUNNING},
+    ),
+    "a close with words": Kind(
+        0, "", {"ws": tells(lambda socket, job: socket.close(code=4999, message=ESCAPES.encode()[:100]))}, ("clip.mp4",)
+    ),
+    "no websocket": Kind(0, "", {"ws": says(b"", 302, Location="?")}, ("clip.mp4",)),
+}  # fmt: skip
+
+
+class Hostile:
+    """All of them on one port.
+
+    Attributes:
+        prompts: How many prompts were posted, by kind.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.prompts: Counter[str] = Counter()
+        self.loop = asyncio.new_event_loop()
+        self.ready = threading.Event()
+        self.ended = asyncio.Event()
+        self.port = 0
+        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self.serve(),))
+        self.thread.start()
+        self.ready.wait()
+
+    async def serve(self) -> None:
+        app = web.Application(client_max_size=10_000_000)
+        app.router.add_route("*", "/{kind}/{rest:.*}", self.handle)
+        runner = web.AppRunner(app, shutdown_timeout=1, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        self.ready.set()
+        await self.ended.wait()
+        await runner.cleanup()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        kind, rest = request.match_info["kind"], request.match_info["rest"]
+        job = self.jobs.setdefault(kind, Job())
+        first = rest.partition("/")[0]
+        route = {"object_info": "info", "api": "jobs"}.get(first, first)
+        if route == "prompt":
+            self.prompts[kind] += 1
+            job.id = (await request.json())["prompt_id"]
+        if route == "upload":
+            await request.read()
+        return await {**NORMAL, **KINDS[kind].routes}[route](request, job)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.ended.set)
+        self.thread.join()
+        self.loop.close()
+
+
+__all__ = ["CLIP", "KINDS", "PROMPT", "Hostile"]

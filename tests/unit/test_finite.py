@@ -1,0 +1,39 @@
+"""NaN in a model file: found in what is small, and in all of a VAE."""
+
+import pytest
+import torch
+from pack.weights import finite, inspect
+from safetensors.torch import save_file
+
+LARGE = torch.ones(300, 300)
+GOOD = {
+    "a.bias": torch.ones(8),
+    "a.weight": LARGE,
+    "b.weight": torch.ones(8, 8, dtype=torch.int8),
+    "empty": torch.ones(0),
+}
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_small_tensor_that_holds_nan_is_named(tmp_path, dtype, bad):
+    path = tmp_path / "x.safetensors"
+    save_file(GOOD, path)
+    finite.check_small(inspect.read_header(path), path)
+    save_file(GOOD | {"a.bias": torch.tensor([1.0, bad]).to(dtype)}, path)
+    with pytest.raises(ValueError, match=r"^'x\.safetensors' holds NaN or infinity in a\.bias, which would make every"):
+        finite.check_small(inspect.read_header(path), path)
+
+
+def test_large_tensors_are_not_read_again(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file(GOOD | {"a.weight": torch.full_like(LARGE, torch.nan)}, path)
+    finite.check_small(inspect.read_header(path), path)
+
+
+def test_all_of_a_state_is_looked_at(tmp_path):
+    finite.check_all(GOOD | {"c": torch.ones(3).to(torch.float8_e4m3fn)}, tmp_path / "x.safetensors")
+    for dtype in (torch.float32, torch.float8_e4m3fn):
+        damaged = GOOD | {"a.weight": LARGE.index_fill(0, torch.tensor([299]), torch.nan).to(dtype)}
+        with pytest.raises(ValueError, match=r"^'x\.safetensors' holds NaN or infinity in a\.weight"):
+            finite.check_all(damaged, tmp_path / "x.safetensors")

@@ -1,0 +1,87 @@
+"""Files that are read to be encoded again: the times of their frames, and files that are not in order."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from pack.media.reading import Window, frames, look
+from pack.media.sounds import counted_from, notes_on, sounds_of, start_of
+from pack.tests.toy.videos import Voice, make
+
+
+def test_a_file_without_times_has_even_frames(tmp_path):
+    path = make(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p", full=True)
+    pictures = look(path)
+    assert (pictures.rate, pictures.tick) == (16, None)
+    assert len(list(frames(pictures))) == 16
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_a_file_that_is_cut_off_gives_what_is_there(tmp_path, name):
+    path = make(tmp_path / name, range(40), g="4")
+    data = path.read_bytes()
+    if name == "a.mp4":  # its index is at the end, without which nobody reads it
+        place = data.index(b"mdat") + 4
+        path.write_bytes(data[: place + 300] + bytes(600) + data[place + 900 :])
+    else:
+        path.write_bytes(data[: len(data) // 2])
+    got = list(frames(look(path)))
+    assert 4 <= len(got) <= 40
+    assert all(np.isfinite(rgb).all() for rgb, _, _ in got)
+
+
+def test_times_that_repeat_are_put_after_each_other(tmp_path):
+    path = make(tmp_path / "a.mkv", [0, 10, 20, 30, 5000], Fraction(1, 90_000))  # which counts milliseconds
+    times = [time for _, time, _ in frames(look(path))]
+    assert times == [0, 1, 2, 3, 56]
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_a_last_frame_that_is_held_longer_keeps_its_duration(tmp_path, count):
+    path = make(tmp_path / "a.mp4", range(count), last=24)
+    pictures = look(path)
+    assert pictures.tick is not None
+    *_, (_, time, duration) = frames(pictures)
+    assert (time * pictures.tick, duration * pictures.tick) == (Fraction(count - 1, 16), Fraction(3, 2))
+
+
+def test_a_part_without_frames_is_said(tmp_path):
+    path = make(tmp_path / "a.mp4")
+    with pytest.raises(ValueError, match=r"holds no frame that can be decoded\. Choose another part"):
+        look(path, Window(Fraction(50), Fraction(1)))
+
+
+def test_a_file_without_a_video_is_said(tmp_path):
+    import av
+    from pack.tests.toy.videos import tone
+
+    path = tmp_path / "a.m4a"
+    with av.open(str(path), "w", format="mp4") as file:
+        track = file.add_stream("aac", rate=48_000, layout="stereo")
+        file.mux(track.encode(tone(Voice())))
+        file.mux(track.encode(None))
+    with pytest.raises(ValueError, match=r"This file has no video\. Choose another one"):
+        look(path)
+
+
+def test_a_file_without_sound_has_none(tmp_path):
+    path = make(tmp_path / "a.mp4")
+    assert (sounds_of(path), start_of([]), notes_on(path)) == ([], None, [])
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"), [("aac", "a.mkv"), ("flac", "a.mkv"), ("pcm_s16le", "a.mov"), ("mp2", "a.ts")]
+)
+def test_decoded_sound_is_where_it_was(tmp_path, codec, name):
+    path = make(tmp_path / name, range(32), voices=[Voice(codec, start=0.5)])
+    first = look(path).zero
+    (sound,) = counted_from(sounds_of(path), first)
+    assert float(sound.start) == pytest.approx(0.5, abs=0.03)
+    spectrum = np.abs(np.fft.rfft(sound.waveform[0, 4800:28_800]))
+    assert 2 * int(spectrum.argmax()) == 200
+
+
+def test_a_part_of_decoded_sound_is_cut_to_the_sample(tmp_path):
+    path = make(tmp_path / "a.mkv", range(32), voices=[Voice("flac", seconds=2.0)])
+    (sound,) = sounds_of(path, Window(Fraction(1, 2), Fraction(3, 4)))
+    assert (sound.start, sound.waveform.shape) == (Fraction(1, 2), (2, 36_000))

@@ -1,0 +1,37 @@
+// What the other files ask of nodes and graphs, in every supported frontend. Does nothing by itself.
+import { app } from "../../scripts/app.js";
+
+export const BYPASSED = 4; // LiteGraph's mode of a node that is left out, so that what it gets goes on
+
+// Calls `act` after a method of `object`, as which other extensions may have put their own there.
+export function after(object, method, act) {
+  const before = object[method];
+  object[method] = function (...parameters) {
+    const result = before?.apply(this, parameters);
+    act(...parameters);
+    return result;
+  };
+}
+
+// All nodes of a graph, also those in its subgraphs.
+export function everyNode(graph = app.rootGraph ?? app.graph) {
+  return graph.nodes.flatMap((node) => [node, ...(node.subgraph ? everyNode(node.subgraph) : [])]);
+}
+
+// A node by its id in prompts and messages, which names the subgraphs that it is in: "7", or "3:7".
+export function findNode(id, graph = app.rootGraph ?? app.graph) {
+  let node = null;
+  for (const part of String(id).split(":")) {
+    node = graph?.getNodeById(part) ?? null;
+    graph = node?.subgraph;
+  }
+  return node;
+}
+
+export const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
+
+// Says whether a widget's value comes from another node.
+export function isLinked(node, name) {
+  const slot = node.inputs?.findIndex((input) => input.widget?.name === name) ?? -1;
+  return slot >= 0 && node.isInputConnected(slot);
+}

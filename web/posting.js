@@ -1,0 +1,97 @@
+// What is posted where the frontend alone would post the wrong thing: bypassed nodes, and tokens in the names of clips.
+import { app } from "../../scripts/app.js";
+import { after, BYPASSED, findNode } from "./graph.js";
+
+const ACTIVE = 0; // LiteGraph's mode of a node that runs
+const CLIPS = ["Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"];
+// What goes on in place of each output of a bypassed node: what an input got or holds, a text, or nothing. The frontend goes
+// by types alone: it hands on the trigger words as the prompt, and never what is written on the node itself.
+const GOES_ON = {
+  Wan22Turbo_Lora: [
+    { input: "high" },
+    { input: "low" },
+    { input: "prompt" },
+    { text: "" },
+    { text: "Bypassed: no LoRA, no trigger words." },
+  ],
+  Wan22Turbo_Hosted: [{}, { text: "Bypassed: no hosted clip." }],
+};
+
+const modes = new WeakMap(); // node -> a function that tells its mode
+let making = 0; // prompts that are being made
+
+// While a prompt is made, a bypassed node looks like one that runs: so it gets into the prompt with what it got and holds,
+// through every reroute and subgraph that the frontend knows. `passOn` takes it out again.
+function watchMode(node) {
+  let plain = node.mode;
+  const { get = () => plain, set = (value) => (plain = value) } = accessorOf(node, "mode");
+  const mode = () => get.call(node);
+  modes.set(node, mode);
+  Object.defineProperty(node, "mode", {
+    configurable: true,
+    enumerable: true,
+    get: () => (making && mode() === BYPASSED ? ACTIVE : mode()),
+    set: (value) => set.call(node, value),
+  });
+  after(node, "onSerialize", (saved) => (saved.mode = mode())); // in the graph that goes with the prompt, as it is
+}
+
+function accessorOf(object, name) {
+  const own = object && Object.getOwnPropertyDescriptor(object, name);
+  return object ? (own ?? accessorOf(Object.getPrototypeOf(object), name)) : {};
+}
+
+// Takes bypassed nodes out of a prompt, and puts what goes on in place of each link to one.
+function passOn(prompt, graph) {
+  const bypassed = {};
+  for (const [id, node] of Object.entries(prompt)) {
+    if (!GOES_ON[node.class_type] || modes.get(findNode(id, graph))?.() !== BYPASSED) continue;
+    bypassed[id] = node;
+    delete prompt[id];
+  }
+  for (const { inputs } of Object.values(prompt)) {
+    for (const name of Object.keys(inputs)) {
+      inputs[name] = behind(inputs[name], bypassed);
+      if (inputs[name] === undefined) delete inputs[name];
+    }
+  }
+}
+
+// What a value is when the bypassed nodes that it comes through are not there.
+function behind(value, bypassed) {
+  const node = Array.isArray(value) ? bypassed[value[0]] : null;
+  if (!node) return value;
+  const { input, text } = GOES_ON[node.class_type][value[1]];
+  return input ? behind(node.inputs[input], bypassed) : text;
+}
+
+// Puts dates and widgets of other nodes into the names of clips, as the frontend does for core's own nodes that save.
+function nameClips(prompt) {
+  const replace = window.comfyAPI?.utils?.applyTextReplacements;
+  for (const { class_type, inputs } of Object.values(prompt)) {
+    if (!replace || !CLIPS.includes(class_type) || typeof inputs.filename_prefix !== "string") continue;
+    inputs.filename_prefix = replace(app, inputs.filename_prefix);
+  }
+}
+
+app.registerExtension({
+  name: "wan22_turbo.posting",
+  init() {
+    const graphToPrompt = app.graphToPrompt;
+    app.graphToPrompt = async function (graph, ...parameters) {
+      making += 1;
+      let made;
+      try {
+        made = await graphToPrompt.call(this, graph, ...parameters);
+      } finally {
+        making -= 1;
+      }
+      passOn(made.output, graph);
+      nameClips(made.output);
+      return made;
+    };
+  },
+  nodeCreated(node) {
+    if (GOES_ON[node.comfyClass]) watchMode(node);
+  },
+});
