@@ -230,18 +230,13 @@ class Stop:
             raise KeyboardInterrupt
 
 
-def ignored(name: str) -> bool:
-    """Says whether whoever started this process told it to ignore a signal."""
-    return signal.getsignal(getattr(signal, name)) is signal.SIG_IGN
-
-
 def main() -> int:
     """Runs the command line and returns its exit code."""
     stop = Stop()
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and not ignored(name):  # under nohup, a closed terminal ends nothing
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup ignores one
             signal.signal(getattr(signal, name), stop)
-    if ignored("SIGINT"):  # by the shell, for every job in the background of a script
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # by the shell, for jobs in the background of a script
         signal.signal(signal.SIGINT, stop)
     try:
         app(prog_name="python client")

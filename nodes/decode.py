@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 
 class DecodeMp4(Node):
+    OWN_BOUNDS = frozenset({"crf"})
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from comfy_api.latest import io
 from typing_extensions import override
@@ -21,6 +21,9 @@ SHOWN = 60  # characters of a wrong value in a message
 
 class Node(io.ComfyNode):
     """What all nodes of the pack have in common."""
+
+    # Inputs whose largest value the node refuses itself: in the words of its subject, or once the latent is kept.
+    OWN_BOUNDS: ClassVar[frozenset[str]] = frozenset()
 
     @override
     def __init_subclass__(cls, **options: Any) -> None:
@@ -40,13 +43,19 @@ class Least(float):
         return not value >= float(self)
 
 
-def complaint(each: io.Input, value: Any) -> str | None:
-    """Says what is wrong with a value; None where nothing is, or where a link has brought none yet."""
+def complaint(each: io.Input, value: Any, bounded: bool = True) -> str | None:
+    """Returns what is wrong with a value; None where nothing is, or where a link has brought none yet.
+
+    Args:
+        each: The input.
+        value: What a prompt or a link gives it.
+        bounded: Whether a number may be too large here.
+    """
     kind = each.get_io_type()
     if value is None:
         return None
     if kind in ("INT", "FLOAT"):
-        return _of_a_number(each, value)
+        return _of_a_number(each, value, bounded)
     if kind in ("STRING", "COMBO"):
         return _of_a_text(each.id, value, MAX_TEXT if kind == "STRING" else MAX_CHOICE)
     if kind == "BOOLEAN" or _comes_from_a_node(kind, value):
@@ -66,7 +75,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def _of_a_number(each: io.Input, value: Any) -> str | None:
+def _of_a_number(each: io.Input, value: Any, bounded: bool) -> str | None:
     try:
         is_number = not isinstance(value, (str, bytes)) and (isinstance(value, int) or math.isfinite(value))
     except (TypeError, ValueError, RuntimeError):
@@ -74,7 +83,7 @@ def _of_a_number(each: io.Input, value: Any) -> str | None:
     if not is_number:
         return f"{each.id} must be a number, got {shown(value)}. Give it a number."
     most = getattr(each, "max", None)
-    if most is None or value <= most:
+    if most is None or not bounded or value <= most:
         return None
     return f"{each.id} must be at most {most:g}, got {shown(value)}. Choose a smaller number."
 
@@ -103,7 +112,8 @@ def _comes_from_a_node(kind: str, value: Any) -> bool:
 def _complaints(cls: type[io.ComfyNode], parameters: list[str], arguments: tuple[Any, ...], named: Any) -> list[str]:
     inputs = {each.id: each for each in (cls.SCHEMA or cls.GET_SCHEMA()).inputs}
     values = {**dict(zip(parameters, arguments, strict=False)), **named}
-    found = (complaint(inputs[name], value) for name, value in values.items() if name in inputs)
+    own = getattr(cls, "OWN_BOUNDS", frozenset())
+    found = (complaint(inputs[name], value, name not in own) for name, value in values.items() if name in inputs)
     return [sentence for sentence in found if sentence]
 
 

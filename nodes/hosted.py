@@ -32,6 +32,8 @@ Loras = io.Custom("WAN22TURBO_HOSTED_LORAS")
 
 
 class HostedLora(Node):
+    OWN_BOUNDS = frozenset({"scale"})
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -98,6 +100,8 @@ class HostedLora(Node):
 
 
 class Hosted(Node):
+    OWN_BOUNDS = frozenset({"seed"})
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

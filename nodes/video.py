@@ -30,6 +30,8 @@ from .video_file import file_of, save_file
 
 
 class SaveMp4(Node):
+    OWN_BOUNDS = frozenset({"crf"})
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

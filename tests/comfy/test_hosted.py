@@ -72,13 +72,14 @@ def test_what_a_prompt_may_hold_instead_of_a_link_ends_in_a_sentence():
         with pytest.raises(RequestError, match=r"takes pictures as image, got .+\. Connect one"):
             to_picture(value, "image")
     for value in (5, "owner/repository", {"a": 1}, [1]):
-        passed_on = HostedLora.execute("https://lora.example/a?secret-1", 0.5, "high", "", value).args[0]
-        with pytest.raises(RequestError, match=r"takes loras from Hosted LoRA, got .+\. Connect one") as refused:
-            checked(passed_on)
-        assert "secret-1" not in f"{refused.value} {passed_on}"
+        with pytest.raises(ValueError, match=r"^loras must come from another node, got .+\. Connect it") as refused:
+            HostedLora.execute("https://lora.example/a?secret-1", 0.5, "high", "", value)
+        assert "secret-1" not in str(refused.value)
+        with pytest.raises(RequestError, match=r"takes loras from Hosted LoRA, got .+\. Connect one"):
+            checked(value)
         assert "takes loras from Hosted LoRA" in str(HostedLora.validate_inputs(None, None, None, value))
 
 
 def test_trigger_words_without_an_end_are_refused_before_the_run():
     assert "may have 5000 letters" in str(HostedLora.validate_inputs("owner/second", 1.0, "a, " * 5000))
-    assert "may have 4096 letters" in str(HostedLora.validate_inputs("https://lora.example/" + "a" * 10**6, 1.0, ""))
+    assert "may have 4096 letters" in str(HostedLora.validate_inputs("https://lora.example/" + "a" * 10_000, 1.0, ""))

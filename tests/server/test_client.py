@@ -31,12 +31,12 @@ def two_outputs(tmp_path):
 
 
 @pytest.mark.parametrize("name", [LOCAL[0], "wan22_long_clip_i2v"])  # each of them runs over the network, below
-def test_a_prompt_runs_to_an_mp4_from_python(server, connection, picture, tmp_path, name):
+def test_a_prompt_runs_to_an_mp4_from_python(server, picture, tmp_path, name):
     (path,) = make(server.address, name, pairs(name, picture), tmp_path)
     frames = frames_of(path)
     assert len(frames) in (5, 9)  # the long clip is two in one
     assert frames[0].std() > 5
-    record = next(iter(reversed(connection.get("/history").values())))
+    record = next(iter(reversed(server.get("/history").values())))
     posted = json.dumps(record["prompt"], ensure_ascii=False)
     assert UPLOADED in posted
     assert str(picture.parent) not in posted

@@ -13,14 +13,15 @@ pytestmark = pytest.mark.server
 
 def prompt_of(prefix, node="Wan22Turbo_DecodeMp4", **settings):
     """Latent to MP4; the inputs that were appended later are left out."""
-    latent = {"width": 64, "height": 32, "length": 9, "batch_size": 1}
+    frames = {"width": 64, "height": 32, "batch_size": 9, "color": 0x4080C0}
     saving = {"fps": 16, "filename_prefix": prefix, "codec": "h264", "crf": 18, "metadata": "workflow", **settings}
     first = {"latent": ["1", 0], "vae": ["2", 0]} if node == "Wan22Turbo_DecodeMp4" else {"video": ["4", 0]}
     return {
-        "1": {"class_type": "EmptyHunyuanLatentVideo", "inputs": latent},
+        "1": {"class_type": "VAEEncode", "inputs": {"pixels": ["5", 0], "vae": ["2", 0]}},
         "2": {"class_type": "VAELoader", "inputs": {"vae_name": VAE}},
         "3": {"class_type": node, "inputs": {**first, **saving}},
         "4": {"class_type": "VAEDecode", "inputs": {"samples": ["1", 0], "vae": ["2", 0]}},
+        "5": {"class_type": "EmptyImage", "inputs": frames},
     }
 
 
