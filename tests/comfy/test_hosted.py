@@ -77,7 +77,7 @@ def test_what_a_prompt_may_hold_instead_of_a_link_ends_in_a_sentence():
         assert "secret-1" not in str(refused.value)
         with pytest.raises(RequestError, match=r"takes loras from Hosted LoRA, got .+\. Connect one"):
             checked(value)
-        assert "takes loras from Hosted LoRA" in str(HostedLora.validate_inputs(None, None, None, value))
+        assert "loras must come from another node" in str(HostedLora.validate_inputs(None, None, None, value))
 
 
 def test_trigger_words_without_an_end_are_refused_before_the_run():
