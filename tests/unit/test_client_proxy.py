@@ -226,7 +226,8 @@ def test_a_compressed_clip_is_saved_as_the_clip(comfy, client, tmp_path, coding,
         ("identity", gzip.compress(CLIP), "it is no MP4, as it begins with"),
         ("gzip", gzip.compress(b"<!DOCTYPE html>"), "it is no MP4, as it begins with '<!DOCTYPE html>'"),
     ],
-    ids=["not packed", "cut", "another code", "packed twice", "packed and not said", "a page"],  # the bytes hold the time
+    # The packed bytes hold the time, so they would be other names in each process.
+    ids=["not packed", "cut", "another code", "packed twice", "packed and not said", "a page"],
 )
 def test_what_is_no_clip_is_not_saved_as_one(comfy, client, tmp_path, monkeypatch, coding, data, why):
     monkeypatch.setattr(save, "PAUSE", 0.0)
