@@ -16,6 +16,7 @@ from typing_extensions import override
 
 MAX_TEXT = 100_000  # characters of a prompt; the model reads some hundred words of it
 MAX_CHOICE = 4_000  # characters of an option; weights/pairing.py takes fewer where it must look for a file
+_TENSORS = {"LATENT": "samples", "AUDIO": "waveform"}  # types that are a dict -> what it must hold
 SHOWN = 60  # characters of a wrong value in a message
 
 
@@ -99,13 +100,12 @@ def _of_a_text(name: str, value: Any, most: int) -> str | None:
 def _comes_from_a_node(kind: str, value: Any) -> bool:
     """Says whether a socket's value is what nodes pass on, and not plain JSON that somebody wrote into the prompt."""
     if kind == "CONDITIONING":
-        return isinstance(value, list) and all(
+        return isinstance(value, (list, tuple)) and all(
             isinstance(entry, (list, tuple)) and len(entry) > 1 and isinstance(entry[1], dict) for entry in value
         )
-    if kind == "LATENT":
-        return isinstance(value, dict) and hasattr(value.get("samples"), "shape")
-    if kind == "AUDIO":
-        return isinstance(value, dict) and hasattr(value.get("waveform"), "shape")
+    if kind in _TENSORS and isinstance(value, dict):
+        return hasattr(value.get(_TENSORS[kind]), "shape")
+    # Sound may be another mapping, which reads its file when it is asked: so do the nodes of Video Helper Suite.
     return not isinstance(value, (bool, int, float, str, list, dict))
 
 

@@ -90,9 +90,10 @@ class Lora(Node):
         if lora_high is None or lora_low is None:
             return None
         files = [path_of(file) for file in choose_files(lora_high, lora_low)[:2] if file]
-        settings = {Path(path).with_name(peft.CONFIG) for path in files if peft.belongs(path)}
-        beside = [sidecar for path in files for sidecar in triggers.sidecars_of(path)]
-        beside += sorted(path for path in settings if path.is_file())
+        settings = {
+            file for path in files if (file := Path(path).with_name(peft.CONFIG)).is_file() and peft.belongs(path)
+        }
+        beside = [*(sidecar for path in files for sidecar in triggers.sidecars_of(path)), *sorted(settings)]
         seen = [(Path(path).name, os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
         # A hash, without folders: ComfyUI keeps it in the prompt that it writes into PNGs, and paths are private.
         return hashlib.sha256(repr(seen).encode()).hexdigest()

@@ -15,7 +15,7 @@ from torch import Tensor, int8, uint8
 
 from .files import DamageError, printable
 
-_FACTOR = re.compile(r"(?:[._](?:lora_(?:up|down|mid|A|B)|lora\.(?:up|down)|hada_[wt]\d|lokr_[wt]\d)|\.diff)")
+_FACTOR = re.compile(r"(?:[._](?:lora_(?:up|down|mid|A|B)|lora\.(?:up|down)|hada_[wt]\d|lokr_[wt]\d)|\.diff(?![a-z]))")
 _SCALE = re.compile(r"scale|absmax")
 _OTHER_VERSION = "Choose its bf16 or fp16 version."
 
@@ -28,14 +28,15 @@ def check_types(tensors: Mapping[str, Any]) -> None:
     """
     factors = {key: found.end() for key, value in tensors.items()
                if isinstance(value, Tensor) and value.itemsize == 1 and (found := _FACTOR.search(key))}  # fmt: skip
+    scaled = {found.string[: found.end()] for key in tensors
+              if (found := _FACTOR.search(key)) and _SCALE.search(key, found.end())}  # fmt: skip
     for key, end in factors.items():
         if tensors[key].dtype in (int8, uint8):
             raise DamageError(
                 f"stores its factors as {str(tensors[key].dtype).removeprefix('torch.')}, as quanto does (for example "
                 f"{printable(key)}), which is not read here. {_OTHER_VERSION}"
             )
-        beside = (other[end:] for other in tensors if other.startswith(key[:end]))
-        if any(_SCALE.search(rest) for rest in beside):
+        if key[:end] in scaled:
             raise DamageError(
                 f"stores its factors in 8 bits with a scale for each (for example {printable(key)}), which is not "
                 f"applied here. {_OTHER_VERSION}"

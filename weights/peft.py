@@ -60,10 +60,9 @@ class Scaling:
     @classmethod
     def beside(cls, path: str | Path, ranks: Collection[int]) -> Scaling | None:
         """Reads the settings that PEFT saves beside a file; None where there are none for this file of such ranks."""
-        if not belongs(path):
-            return None
         text = read_small(Path(path).with_name(CONFIG))
-        return cls.of({_KEY: text}) if _settings(text, "transformer").get("r") in ranks else None
+        fits = _settings(text, "transformer").get("r") in ranks and belongs(path)  # which lists the folder: last
+        return cls.of({_KEY: text}) if fits else None
 
     def alpha(self, layer: str, rank: int) -> float:
         """Returns the alpha that gives a layer PEFT's scale when it is divided by the rank."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
 
 MAX_MARKS = 30  # accents in a row, as in Unicode's stream-safe texts (UAX 15): to sort n of them takes n x n steps
 
@@ -19,7 +19,6 @@ _HIDDEN = ("Cc", "Cf", "Cs")  # control, format (byte order mark, text direction
 _SEPARATORS = ",\n\r\uff0c\u3001\uff64\ufe50\ufe51"
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "\uff08": "\uff09", "\u3010": "\u3011", r"\(": r"\)"}
 _MARKS = re.compile(rf"\\[()]|[{_SEPARATORS}()\[\]{{}}\uff08\uff09\u3010\u3011]")
-_END = ""  # the key of a whole phrase in a tree; a unit is never empty
 
 Units = tuple[str, ...]
 
@@ -94,27 +93,63 @@ def units(text: str) -> Units:
     return tuple(plain[start:end] for start, end in pairwise((0, *inner, len(plain))) if end > start)
 
 
-def tree_of(phrases: Iterable[Units]) -> dict[str, Any]:
-    """Returns phrases as a tree of their units."""
-    tree: dict[str, Any] = {}
-    for phrase in phrases:
-        node = tree
+class Finder:
+    """Finds many phrases in a text at once, in steps of the length of both (Aho and Corasick, 1975).
+
+    Args:
+        phrases: What is looked for, as `units` cuts it.
+    """
+
+    def __init__(self, phrases: Iterable[Units]):
+        self._next: list[dict[str, int]] = [{}]  # a state is the beginning of a phrase: each unit leads to a longer one
+        self._whole: dict[int, Units] = {}
+        for phrase in phrases:
+            self._whole[self._state_of(phrase)] = phrase
+        self._shorter = [0] * len(self._next)  # the state of the longest end of a state that begins a phrase, too
+        self._link()
+
+    def _state_of(self, phrase: Units) -> int:
+        state = 0
         for unit in phrase:
-            node = node.setdefault(unit, {})
-        node[_END] = phrase
-    return tree
+            if unit not in self._next[state]:
+                self._next[state][unit] = len(self._next)
+                self._next.append({})
+            state = self._next[state][unit]
+        return state
 
+    def _link(self) -> None:
+        states = deque(self._next[0].values())
+        while states:
+            state = states.popleft()
+            for unit, longer in self._next[state].items():
+                self._shorter[longer] = self._after(self._shorter[state], unit)
+                states.append(longer)
 
-def find(tree: dict[str, Any], text: Sequence[str]) -> Iterator[Units]:
-    """Yields the phrases of a tree that stand in a text, in steps of its length, times that of a phrase at the most."""
-    for start in range(len(text)):
-        node: dict[str, Any] | None = tree
-        for place in range(start, len(text)):
-            node = node.get(text[place])
-            if node is None:
-                break
-            if _END in node:
-                yield node[_END]
+    def _after(self, state: int, unit: str) -> int:
+        while state and unit not in self._next[state]:
+            state = self._shorter[state]
+        return self._next[state].get(unit, 0)
+
+    def find(self, texts: Iterable[Units], proper: bool = False) -> set[Units]:
+        """Returns the phrases that stand in one of some texts.
+
+        Args:
+            texts: As `units` cuts them.
+            proper: The texts are phrases themselves, and what counts is only what is shorter.
+        """
+        found: set[Units] = set()
+        seen = {0}
+        for text in texts:
+            state = 0
+            for place, unit in enumerate(text, 1):
+                state = self._after(state, unit)
+                end = self._shorter[state] if proper and place == len(text) else state
+                while end not in seen:
+                    seen.add(end)
+                    if end in self._whole:
+                        found.add(self._whole[end])
+                    end = self._shorter[end]
+        return found
 
 
 def _joined(left: str, right: str) -> bool:

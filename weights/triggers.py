@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .files import read_small, small_json
-from .phrases import find, folded, split, tidy, tree_of, units
+from .phrases import Finder, folded, split, tidy, units
 
 __all__ = [
     "POSITIONS", "Position", "choose", "find_sidecar_words", "literal", "merge", "sidecars_of", "tidy", "trigger_words",
@@ -119,10 +119,10 @@ def merge(prompt: str, words: Iterable[str], position: str) -> str:
     if position == "off":
         return prompt
     phrases = {units(word): word for word in reversed(tidy(words))}  # the first of two that differ in `\(` alone
-    tree = tree_of(phrases)
-    held = set(find(tree, units(prompt)))
+    finder = Finder(phrases)
+    held = finder.find([units(prompt)])
     absent = [phrase for phrase in reversed(phrases) if phrase not in held]
-    within = {part for phrase in absent for part in find(tree, phrase) if part != phrase}
+    within = finder.find(absent, proper=True)
     added = ", ".join(phrases[phrase] for phrase in absent if phrase not in within)
     if not added:
         return prompt

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import math
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import pytest
 import torch
-from pack.nodes import lora, metadata, sampling
+from pack.nodes import door, lora, metadata, sampling
 from pack.tests.toy.sampling import SETTINGS, conditioning, empty_latent
 from schemas import import_pack
 
@@ -141,6 +142,31 @@ def test_numbers_of_other_libraries_are_numbers(high, low):
     values = {"high": high, "low": low, "positive": conditioning(1), "latent": empty_latent(), "seed": 1, **SETTINGS}
     plain = sampling.Sampler.execute(**values)[0]["samples"]
     assert sampling.Sampler.execute(**{**values, "cfg": torch.tensor(1.0)})[0]["samples"].equal(plain)
+
+
+class LazySound(Mapping):
+    """Sound as Video Helper Suite passes it on: a mapping that is no dict, and reads its file when it is asked."""
+
+    def __init__(self):
+        self.parts = {"waveform": torch.zeros(1, 2, 100), "sample_rate": 44100}
+
+    def __getitem__(self, key):
+        return self.parts[key]
+
+    def __iter__(self):
+        return iter(self.parts)
+
+    def __len__(self):
+        return len(self.parts)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_sound"), [(LazySound(), True), (LazySound().parts, True), ({"waveform": 1}, False)]
+)
+def test_sound_may_be_any_mapping_that_a_node_makes(value, is_sound):
+    node = NODES["Wan22Turbo_SaveMp4"]
+    audio = next(each for each in node.define_schema().inputs if each.id == "audio")
+    assert (door.complaint(audio, value) is None) == is_sound
 
 
 def test_a_node_without_inputs_that_nothing_needs_does_not_cost_the_clip():

@@ -117,3 +117,10 @@ def test_factors_of_8_bits_with_a_scale_are_refused(scale):
 )
 def test_factors_that_say_what_they_mean_are_passed(tensors):
     check_types(file(tensors))
+
+
+def test_a_wrapper_whose_name_begins_like_a_change_is_none():
+    layer = f"base_model.model.diffusion_model.{LAYER}"  # .diffusion_model, as .diff
+    factors = {name: value.to(torch.float8_e4m3fn) for name, value in ONES.items()}
+    check_types(file(factors | {"dora_scale": torch.ones(8)}, layer))
+    check_types(file(ONES | {"alpha": torch.tensor(1, dtype=torch.int8)}, layer))

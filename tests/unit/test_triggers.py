@@ -311,6 +311,38 @@ def test_ten_times_as_many_words_and_letters_cost_about_ten_times_as_much(word, 
     assert large < 15 * small
 
 
+@pytest.mark.parametrize("ending", ["", "墨"])
+def test_words_that_repeat_one_letter_cost_their_length_once(ending):
+    # Each word begins at each letter of the prompt, and ends at none where it has an ending of its own.
+    def work(size):
+        words = ["水" * (size * part) + ending for part in range(1, 6)]
+        merged = triggers.merge("水" * 10 * size, words, "append")
+        assert merged.endswith(f", {words[-1]}") == bool(ending)
+
+    def lines(size):
+        count = 0
+
+        def trace(*_):
+            nonlocal count
+            count += 1
+            return trace
+
+        previous = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            work(size)
+        finally:
+            sys.settrace(previous)
+        return count
+
+    assert lines(100) < 15 * lines(10)
+
+
+def test_the_longer_of_two_words_is_added_and_the_one_within_it_is_not():
+    words = ["red cat", "cat", "big red cat runs", "red cat runs", "at"]
+    assert triggers.merge("a dog", words, "append") == "a dog, big red cat runs, at"
+
+
 def test_five_thousand_words_come_into_the_prompt_once():
     words = [f"word{number}" for number in range(5000)]
     merged = triggers.merge("a cat, Word17.", triggers.choose(", ".join(words), {}, None), "append")
