@@ -51,10 +51,13 @@ def test(arguments: list[str]) -> bool:
 
 
 def spread() -> list[str]:
-    """Returns the options that spread the tests over the cores: whole files, since these share servers and pages."""
+    """Returns the options that spread the tests over the cores: whole files, since these share servers and pages.
+
+    There is one process more than cores, since half of the time a process waits: for a browser, a server, a child.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # In the order of tests/conftest.py, the longest first: xdist's own begins with the files of the most tests.
-    return ["-n", str(min(cores, MOST)), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 else []
+    return ["-n", str(min(cores + 1, MOST)), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 else []
 
 
 def say(text: str) -> None:
