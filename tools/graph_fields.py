@@ -13,6 +13,7 @@ Leave = Callable[[str], object]  # takes the place of what stays behind
 
 ANY, NUMBERS, WORD, TEXT = "anything", "numbers", "a word", "a text"
 _SHORT = re.compile(r"[^\n]{0,200}")
+_NAME = re.compile(r"\d{1,19}|[A-Za-z_]\w{0,29}", re.ASCII)  # what a number may be called
 
 # Kind of object -> field -> what may stand there: one of the four above, or a kind of object, or [kind] for many.
 Fields = dict[str, Any]
@@ -123,7 +124,7 @@ def _fits(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(value, list) and all(_fits(one, wanted[0]) for one in value)
     if wanted in KINDS:
-        return isinstance(value, dict) or (wanted == "link" and isinstance(value, list))
+        return isinstance(value, dict) or (wanted == "link" and isinstance(value, list) and _fits(value[:6], WORD))
     if wanted == NUMBERS:
         return is_numbers(value)
     if wanted == WORD:
@@ -135,7 +136,7 @@ def _fits(value: Any, wanted: Any) -> bool:
 def is_numbers(value: Any) -> bool:
     """Returns whether a value is made of numbers and switches alone: [80, 30], {"0": 80, "1": 30}, true."""
     if isinstance(value, dict):
-        return all(len(name) < 20 and is_numbers(part) for name, part in value.items())
+        return all(_NAME.fullmatch(name) and is_numbers(part) for name, part in value.items())
     if isinstance(value, list):
         return all(map(is_numbers, value))
     return value is None or isinstance(value, int | float)

@@ -6,6 +6,7 @@ The format: PNG Specification, third edition (W3C), which includes APNG.
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -21,6 +22,7 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 PROFILE = "Raw profile type "  # a text in which ImageMagick packs EXIF and IPTC
 MOST_TEXT = 64 << 20  # bytes of a text when unpacked
+MOST_PIXELS = 178_956_970  # as Pillow has it
 
 Leave = Callable[[str, bytes], object]  # takes the place and the content of what stays behind
 
@@ -119,13 +121,15 @@ def rebuilt(content: bytes, texts: Mapping[str, str], leave: Leave) -> bytes:
         raise ValueError("it does not begin with its sizes")
     header = header_of(parts[0].data)
     made = [parts[0], *(text_chunk(name, text) for name, text in texts.items())]
+    drawn: list[Chunk] = []
     for chunk in parts[1:]:
-        if chunk.kind in PIXELS:
-            _gather(made, chunk)
-        elif len(chunk.data) in DRAWN.get(chunk.kind, ()):
-            made.append(chunk)
+        if chunk.kind in PIXELS or len(chunk.data) in DRAWN.get(chunk.kind, ()):
+            drawn.append(chunk)
         elif chunk.kind != b"IEND":
             leave(chunk.kind.decode("latin-1") or "behind the picture's end", chunk.data)
+    for kind, group in groupby(drawn, lambda chunk: chunk.kind):
+        alike = list(group)
+        made += [Chunk(kind, b"".join(map(_packed, alike)))] if kind in PIXELS else alike
     return SIGNATURE + b"".join(_written(_repacked(made, header, leave)))
 
 
@@ -134,6 +138,8 @@ def header_of(data: bytes) -> Header:
     if data[9] not in CHANNELS:
         raise ValueError(f"it has no colour type {data[9]}")
     width, height = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"it has {width}x{height} pixels; at most {MOST_PIXELS} are read")
     return Header(width, height, CHANNELS[data[9]] * data[8], bool(data[12]))
 
 
@@ -153,13 +159,9 @@ def _letters(text: bytes) -> str:
         return text.decode("latin-1")
 
 
-def _gather(made: list[Chunk], chunk: Chunk) -> None:
-    """Adds a chunk of pixels to the one before it, if that belongs to the same frame."""
-    data = chunk.data[4:] if chunk.kind == b"fdAT" else chunk.data  # its number in the sequence
-    if made[-1].kind == chunk.kind:
-        made[-1] = Chunk(chunk.kind, made[-1].data + data)
-    else:
-        made.append(Chunk(chunk.kind, data))
+def _packed(chunk: Chunk) -> bytes:
+    """Returns the packed pixels of a chunk."""
+    return chunk.data[4:] if chunk.kind == b"fdAT" else chunk.data  # behind its number in the sequence
 
 
 def _repacked(made: list[Chunk], header: Header, leave: Leave) -> Iterator[Chunk]:
@@ -169,6 +171,8 @@ def _repacked(made: list[Chunk], header: Header, leave: Leave) -> Iterator[Chunk
         data = chunk.data
         if chunk.kind == b"fcTL":
             size = header._replace(width=int.from_bytes(data[4:8], "big"), height=int.from_bytes(data[8:12], "big"))
+            if size.width > header.width or size.height > header.height:
+                raise ValueError(f"a frame of {size.width}x{size.height} pixels does not fit into it")
             data = number.to_bytes(4, "big") + data[4:]
             number += 1
         elif chunk.kind in PIXELS:

@@ -21,7 +21,7 @@ _KEYS = re.compile(
     rf"(?-i:{_PEM})"
     rf"|\b(?-i:{_BEGINNINGS})(?=[\w.-]*\d|[\w-]{{20}})[\w-]{{8,}}(?:\.[\w-]{{12,}})*(?![\w-]|\.[A-Za-z])"
     r"|\b(?-i:sk_)(?:[a-z]{1,8}_)?(?=[a-z]*\d)[0-9a-z]{16,}(?![\w-]|\.[a-z])"  # sk_wan22_turbo is none
-    r"|\b(?-i:A[KS]IA)[0-9A-Z]{12,}|\b(?-i:AIza)[\w-]{20,}|\b(?-i:eyJ)[\w-]{4,}\.[\w-]{4,}\.[\w-]*"
+    r"|\b(?-i:A[KS]IA)[0-9A-Z]{12,}|\b(?-i:AIza)[\w-]{20,}|(?<![\w-])(?-i:eyJ)[\w-]{4,}\.[\w-]{4,}\.[\w-]*"
     r"|\b\d{8,12}:(?-i:AA)[\w-]{30,}"  # a Telegram bot
     rf"|\bbearer\s+{_NO_WORD}{_TOKEN}{{8,}}"
     r"|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}:[0-9a-f]{16,}\b"  # fal: a UUID, a colon and hexadecimal digits
@@ -53,7 +53,7 @@ _WEBHOOKS = re.compile(
     re.IGNORECASE,
 )
 _RANDOM = re.compile(  # not within a file's name or an address, where hashes stand
-    r"(?<![\w/.:=@\\+~-])(?:0x)?[A-Za-z0-9+/_=-]*[A-Za-z0-9]{16,}[A-Za-z0-9+/_=-]*"
+    r"(?<![\w/.:=@\\+~-])(?=[+/_=A-Za-z0-9-]*?[A-Za-z0-9]{16})[A-Za-z0-9+/_=-]+"  # one way to match: linear time
     r"(?:\.[A-Za-z0-9+/_=-]{6,})*(?![\w/\\-]|\.\w)"
 )
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")

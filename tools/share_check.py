@@ -114,9 +114,10 @@ def read_png(path: Path) -> Content:
         if other_text != text:
             other[f"text[{earlier}].{name}"] = other_text
         texts[name] = index, text
+    left = left_of(content)  # first, since it bounds the pixels
     exif, private = read_exif(path)
     runs: dict[str, str] = {}
-    for place, data in left_of(content):
+    for place, data in left:
         if place != "eXIf":
             private.append(Finding("data", place, f"{len(data)} bytes"))
             clip_boxes.add_runs(runs, place, data)
@@ -238,6 +239,15 @@ def check_all(path: Path, prompts: bool, folder: Path | None) -> Checked:
         ShareError: The file cannot be read, or no clean copy can be made of it.
     """
     check_copies([path], folder)
+    try:
+        return _checked(path, prompts, folder)
+    except RecursionError as error:
+        raise ShareError(
+            f"A file's lists must not be nested hundreds deep to be checked; {path.name}'s are."
+        ) from error
+
+
+def _checked(path: Path, prompts: bool, folder: Path | None) -> Checked:
     content = read_all(path)
     found = list(content.private)
 
@@ -250,7 +260,7 @@ def check_all(path: Path, prompts: bool, folder: Path | None) -> Checked:
     names = {name: clean_text(name, found.append, "a name", "id") for name in content.told}
     left = list(content.left)
     kept = {
-        name: kept_of(names[name], cleaned(names[name], text, found.append), left)
+        name: kept_of(name, names[name], cleaned(names[name], text, found.append), left)
         for name, text in content.told.items()
     }
     known = {(finding.kind, finding.shown) for finding in found}
@@ -261,14 +271,21 @@ def check_all(path: Path, prompts: bool, folder: Path | None) -> Checked:
     return Checked(found, left)
 
 
-def kept_of(name: str, value: Any, left: list[str]) -> Any:
-    """Returns what a copy has of a cleaned value, or None, and adds the places of what it leaves behind."""
+def kept_of(name: str, shown: str, value: Any, left: list[str]) -> Any:
+    """Returns what a copy has of a cleaned value, or None, and adds the places of what it leaves behind.
+
+    Args:
+        name: That the file tells it under.
+        shown: The name without what is private.
+        value: Cleaned.
+        left: Takes the places.
+    """
     text = isinstance(value, str)
     if name not in KEPT and text:
         if not is_fact(name):
-            left.append(name)
+            left.append(shown)
         return None
-    if name not in ("", *GRAPHS) or (text and not is_json(value)):
+    if name not in ("", *GRAPHS):
         return value
     places: list[str] = []
     try:
@@ -284,9 +301,14 @@ def report(path: Path, checked: Checked) -> Iterator[str]:
     """Yields the lines that tell what was found in a file, and what else its copy leaves behind."""
     yield f"{path.name}: " + (f"{len(checked.found)} private" if checked.found else "nothing private")
     for finding in checked.found:
-        yield f"  {finding}"
+        yield f"  {printable(str(finding))}"
     for place in checked.left:
-        yield f"  a copy leaves out {place}"
+        yield f"  a copy leaves out {printable(place)}"
+
+
+def printable(text: str) -> str:
+    """Returns a text of a file without what a terminal would obey, such as an escape sequence."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def main(arguments: list[str]) -> int:

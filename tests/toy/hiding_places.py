@@ -246,6 +246,7 @@ def graphs() -> dict[str, Any]:
     return {
         "the top": graph(mine=WORDS),
         "the version": graph(version=WORDS),
+        "a counter's name": graph(state={WORDS: 1}),
         "the counters": graph(state={"lastNodeId": 1, "mine": WORDS}),
         "the switches": graph(config={"links_ontop": WORDS}),
         "extra": graph(extra={"mine": WORDS}),
@@ -264,6 +265,7 @@ def graphs() -> dict[str, Any]:
         "an input's link": slot(link=WORDS),
         "an input's widget": slot(widget={"name": "image", "config": WORDS}),
         "a link": graph(links=[[1, 1, 0, 2, 0, "IMAGE", WORDS]]),
+        "within a link": graph(links=[[1, 1, 0, 2, {"mine": WORDS}, "IMAGE"]]),
         "a link of a subgraph": part(links=[{**link, "mine": WORDS}]),
         "a loose link": graph(floatingLinks=[{**link, "mine": WORDS}]),
         "a reroute": graph(reroutes=[{"id": 1, "pos": [0, 0], "mine": WORDS}]),

@@ -1,6 +1,8 @@
 """The share check's copies are made of what is allowed: whatever stands elsewhere in a file is in no copy."""
 
 import json
+import struct
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from pack.tests.toy.secrets_of_all_kinds import secrets
 from PIL import Image
 from private import clean_text
 from private_graph import clean
-from share_check import check, check_all, read
+from share_check import ShareError, check, check_all, main, read
 
 CLIPS, PICTURES, GRAPHS = hiding_places.clips(), hiding_places.pictures(), hiding_places.graphs()
 
@@ -61,6 +63,69 @@ def test_a_picture_has_its_secret_in_no_copy(tmp_path, place):
     with Image.open(tmp_path / "a.png") as one, Image.open(copy) as other:
         assert np.array_equal(np.asarray(one), np.asarray(other))
         assert set(other.info) == {"workflow"}
+
+
+@pytest.mark.parametrize(("name", "words"), [("prompt", WORDS), ("/home/canary/workflow", json.dumps(GRAPH))])
+def test_a_text_is_copied_only_if_it_is_a_graph_under_its_very_name(tmp_path, name, words):
+    (tmp_path / "a.png").write_bytes(hiding_places.text(name, words))
+    assert check_all(tmp_path / "a.png", False, tmp_path / "shared").left
+    assert b"canary" not in (tmp_path / "shared" / "a.png").read_bytes()
+
+
+def sized(width, height):
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + hiding_places.chunk(b"IHDR", head)
+
+
+def with_frame(width, height):
+    size = struct.pack(">II", width, height)
+    frame = hiding_places.chunk(b"fcTL", bytes(4) + size + bytes(14))
+    return hiding_places.behind_header(hiding_places.chunk(b"acTL", struct.pack(">II", 1, 0)) + frame)
+
+
+HOSTILE = {  # small files that would take much time or memory, or ended in a traceback
+    "a picture of 2^62 pixels": (
+        "a.png",
+        "at most",
+        lambda: sized(2**31 - 1, 2**31 - 1) + hiding_places.chunk(b"IEND", b""),
+    ),
+    "a frame larger than its picture": ("a.png", "does not fit", lambda: with_frame(60000, 60000)),
+    "lists in a text": ("a.json", "nested", lambda: json.dumps({"nodes": [{"title": "[" * 100_000}]}).encode()),
+    "lists in lists": ("a.json", "nested", lambda: b'{"nodes": [' + b"[" * 900 + b"]" * 900 + b"]}"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_file_that_would_take_much_time_or_memory_is_refused_with_a_sentence(tmp_path, kind):
+    name, reason, make = HOSTILE[kind]
+    (tmp_path / name).write_bytes(make())
+    with pytest.raises(ShareError, match=reason):
+        check(tmp_path / name, False, tmp_path / "shared")
+    assert not (tmp_path / "shared" / name).exists()
+
+
+def test_pixels_in_many_chunks_are_joined(tmp_path):
+    pixels = np.random.default_rng(3).integers(0, 255, (20, 20), dtype=np.uint8)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+    pieces = b"".join(hiding_places.chunk(b"IDAT", data[at : at + 1]) for at in range(len(data)))
+    (tmp_path / "a.png").write_bytes(sized(20, 20) + pieces + hiding_places.chunk(b"IEND", b""))
+    assert check(tmp_path / "a.png", False, tmp_path / "shared") == []
+    with Image.open(tmp_path / "shared" / "a.png") as copy:
+        assert np.array_equal(np.asarray(copy), pixels)
+
+
+@pytest.mark.parametrize("words", ["a" * 1900 + ".b", "a1" * 950 + ".b", "-eyJ" * 50_000], ids=["a", "a1", "-eyJ"])
+def test_words_that_are_almost_a_key_are_read_in_linear_time(words):
+    assert clean_text(words, lambda _: None, "").endswith(words[-1])  # the first would take minutes, the last an hour
+
+
+def test_what_the_report_shows_of_a_file_is_printable(tmp_path, capsys):
+    graph = {"nodes": [], "\x1b[2J": 1, "extra": {"a\nb": "/home/ada/x\x1b[31m"}}
+    (tmp_path / "g.json").write_text(json.dumps(graph), encoding="utf-8")
+    main([str(tmp_path / "g.json")])
+    shown = capsys.readouterr().out
+    assert "a copy leaves out ?[2J" in shown
+    assert "\x1b" not in shown
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
