@@ -124,7 +124,9 @@ def _fits(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(value, list) and all(_fits(one, wanted[0]) for one in value)
     if wanted in KINDS:
-        return isinstance(value, dict) or (wanted == "link" and isinstance(value, list) and _fits(value[:6], WORD))
+        return isinstance(value, dict) or (
+            wanted == "link" and isinstance(value, list) and all(_fits(one, WORD) for one in value[:6])
+        )
     if wanted == NUMBERS:
         return is_numbers(value)
     if wanted == WORD:

@@ -218,3 +218,11 @@ def test_of_comfyuis_own_templates_nothing_that_matters_is_lost(tmp_path):
             lost[path.name] = checked
     assert len(graphs[::8]) >= 30
     assert lost == {}
+
+
+@pytest.mark.parametrize("kind", [["A", "B"], None, -1, "*"])
+def test_a_link_of_any_kind_that_graphs_have_is_kept(tmp_path, kind):
+    graph = {"nodes": [], "links": [[1, "2", 0, 3, 0, kind]]}
+    (tmp_path / "a.json").write_text(json.dumps(graph), encoding="utf-8")
+    assert check_all(tmp_path / "a.json", False, tmp_path / "shared") == ([], [])
+    assert json.loads((tmp_path / "shared" / "a.json").read_text("utf-8")) == graph
