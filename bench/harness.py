@@ -44,6 +44,7 @@ def import_comfyui(cpu: bool = True) -> None:
     import utils.extra_config  # noqa: F401  # first, as in main.py: nodes puts comfy/ on the path, which has a `utils` too
 
     import nodes  # noqa: F401  # isort: skip
+    import server  # noqa: F401  # which is in memory wherever a node runs, so it is no cost of ours
 
     pack = types.ModuleType("pack")
     pack.__path__ = [str(ROOT)]
