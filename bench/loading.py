@@ -67,9 +67,9 @@ def fp8_scaled(state):
 
 def ours(path):
     """What our loader node does with an expert."""
-    from pack.weights import inspect, loading
+    from pack.weights import checks, loading
 
-    inspect.check_expert(inspect.read_listing(path), path.name, "high")
+    checks.check_expert(checks.read_listing(path), path.name, "high")
     return loading.load_expert(str(path), "default")
 
 
@@ -127,7 +127,7 @@ def share_of_the_model(path, dtype):
 def header_row(folder):
     """Times the list of a 28 GB file, sparse on the disk, against the safetensors library."""
     from pack.tests.toy.models import expert_shapes
-    from pack.weights.header import read_header
+    from pack.weights.formats.header import read_header
     from safetensors import safe_open
 
     header, end = {}, 0

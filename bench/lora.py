@@ -58,10 +58,10 @@ class Peers:
     def ours(self):
         """The node's own path, with its report."""
         from pack.nodes import lora as node
-        from pack.weights import lora
+        from pack.weights.loras import report as lora_report
 
         model, entries = node.apply(self.expert, "high", LORA, 1.0)
-        lora.report(entries)
+        lora_report.report(entries)
         return self.patch(model)
 
     def load_only_core(self):

@@ -22,7 +22,7 @@ from ..hosted.providers import OFFERS
 from ..hosted.settings import Settings
 from ..media import resize
 from ..media.finite import NotFiniteError, check_pictures
-from ..weights import triggers
+from ..weights.loras import triggers
 from .door import Node
 from .hosted_wait import Teller, attended
 

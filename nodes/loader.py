@@ -5,7 +5,7 @@ import logging
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..weights import inspect, loading, pairing
+from ..weights import checks, loading, names
 from .door import Node
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ FOLDERS = {
     "text_encoder": "text_encoders",
     "vae": "vae",
 }
-EXPERTS: dict[str, pairing.Expert] = {"high_noise": "high", "low_noise": "low"}
+EXPERTS: dict[str, names.Expert] = {"high_noise": "high", "low_noise": "low"}
 
 _LOAD_GGUF = (
     "Load it with a GGUF loader node, and connect its MODEL where this node's went: to Load LoRA, else the sampler."
@@ -93,7 +93,7 @@ class Loader(Node):
     def execute(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str) -> io.NodeOutput:
         high_path, low_path = find("high_noise", high_noise), find("low_noise", low_noise)
         clip_path, vae_path = find("text_encoder", text_encoder), find("vae", vae)
-        notes = inspect.check_files(high_path, low_path, clip_path, vae_path)
+        notes = checks.check_files(high_path, low_path, clip_path, vae_path)
         for note in notes:
             logger.warning(note)
         for path in dict.fromkeys((high_path, low_path, clip_path)):  # before the first of them takes its minutes
@@ -118,12 +118,10 @@ def find(slot: str, name: str) -> str:
     """
     if name.lower().endswith(".gguf"):
         raise ValueError(
-            f"'{pairing.base_name(name)}' is a GGUF file, which this node does not read. {_INSTEAD_OF_GGUF[slot]}"
+            f"'{names.base_name(name)}' is a GGUF file, which this node does not read. {_INSTEAD_OF_GGUF[slot]}"
         )
     folder = FOLDERS[slot]
-    return path_of(
-        folder, pairing.resolve_name(name, folder_paths.get_filename_list(folder), folder, EXPERTS.get(slot))
-    )
+    return path_of(folder, names.resolve_name(name, folder_paths.get_filename_list(folder), folder, EXPERTS.get(slot)))
 
 
 def path_of(folder: str, name: str) -> str:
@@ -135,7 +133,7 @@ def path_of(folder: str, name: str) -> str:
     path = folder_paths.get_full_path(folder, name)
     if path is None:
         raise FileNotFoundError(
-            f"'{pairing.base_name(name)}' is listed in ComfyUI's folder '{folder}', but is no file, or a link to one "
+            f"'{names.base_name(name)}' is listed in ComfyUI's folder '{folder}', but is no file, or a link to one "
             "that is gone. Refresh the page and choose another file."
         )
     return path

@@ -9,7 +9,10 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..weights import inspect, loading, lora, lora_facts, pairing, peft, triggers
+from ..weights import checks, loading, names, peft
+from ..weights.loras import facts as lora_facts
+from ..weights.loras import report as lora_report
+from ..weights.loras import triggers
 from . import loader
 from .door import Node
 
@@ -17,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 NONE = "none"
 AUTO = "auto"
-EXPERTS: dict[str, pairing.Expert] = {"lora_high": "high", "lora_low": "low"}
+EXPERTS: dict[str, names.Expert] = {"lora_high": "high", "lora_low": "low"}
 EMPTY_PROMPT = "Warning: The prompt is empty. Say in a sentence or two what should move, and how."
 
 
@@ -112,32 +115,32 @@ class Lora(Node):
         prompt: str,
     ) -> io.NodeOutput:
         high_file, low_file, source = choose_files(lora_high, lora_low)
-        named_high, named_low = pairing.experts_of(high_file, low_file)
-        shared = source is lora.Source.SHARED
+        named_high, named_low = names.experts_of(high_file, low_file)
+        shared = source is lora_report.Source.SHARED
         alone = high_file != low_file
         high, for_high = apply(high, "high", high_file, strength_high, named_high, shared, alone)
         low, for_low = apply(low, "low", low_file, strength_low, named_low, shared, alone)
         at_work = (high_file if strength_high else None, low_file if strength_low else None)
         words = words_of(at_work, trigger_words)
         prompt = triggers.merge(prompt, words, trigger_position)
-        report = lora.report([*for_high, *for_low], source)
+        report = lora_report.report([*for_high, *for_low], source)
         for entry in (*for_high, *for_low):
-            for warning in lora.warnings(*entry):
+            for warning in lora_report.warnings(*entry):
                 logger.warning(warning)
         if not prompt.strip():
             report = f"{report}\n{EMPTY_PROMPT}"
         return io.NodeOutput(high, low, prompt, ", ".join(words), report, ui=ui.PreviewText(report))
 
 
-def choose_files(lora_high: str, lora_low: str) -> tuple[str | None, str | None, lora.Source]:
+def choose_files(lora_high: str, lora_low: str) -> tuple[str | None, str | None, lora_report.Source]:
     """Returns the file of each expert, None for none, and how the low-noise one was found."""
     high = resolve("lora_high", lora_high)
     if lora_low != AUTO:
-        return high, resolve("lora_low", lora_low), lora.Source.CHOSEN
+        return high, resolve("lora_low", lora_low), lora_report.Source.CHOSEN
     if high is None:
-        return None, None, lora.Source.CHOSEN
-    found = pairing.partner(high, folder_paths.get_filename_list("loras"))
-    return high, found or high, lora.Source.PAIRED if found else lora.Source.SHARED
+        return None, None, lora_report.Source.CHOSEN
+    found = names.partner(high, folder_paths.get_filename_list("loras"))
+    return high, found or high, lora_report.Source.PAIRED if found else lora_report.Source.SHARED
 
 
 def resolve(slot: str, name: str) -> str | None:
@@ -151,20 +154,20 @@ def resolve(slot: str, name: str) -> str | None:
         return None
     if name == AUTO:
         raise ValueError("'auto' finds the partner of the file in lora_high. Choose a file there, or none.")
-    file = pairing.resolve_name(name, folder_paths.get_filename_list("loras"), "loras", EXPERTS[slot])
+    file = names.resolve_name(name, folder_paths.get_filename_list("loras"), "loras", EXPERTS[slot])
     path_of(file)
     return file
 
 
 def apply(
     model: Any,
-    expert: pairing.Expert,
+    expert: names.Expert,
     file: str | None,
     strength: float,
-    named: pairing.Expert | None = None,
+    named: names.Expert | None = None,
     shared: bool = False,
     alone: bool = False,
-) -> tuple[Any, list[tuple[lora.Match, lora_facts.LoraFacts]]]:
+) -> tuple[Any, list[tuple[lora_report.Match, lora_facts.LoraFacts]]]:
     """Applies one file to one expert. At strength 0 the file's tensors are not even read.
 
     Raises:
@@ -173,26 +176,26 @@ def apply(
     if file is None:
         return model, []
     path = path_of(file)
-    facts = lora_facts.facts(inspect.read_listing(path))
-    name = pairing.base_name(file)
+    facts = lora_facts.facts(checks.read_listing(path))
+    name = names.base_name(file)
     if strength == 0:
-        return model, [(lora.Match(expert, name, 0, 0, (), 0.0, named=named, shared=shared), facts)]
+        return model, [(lora_report.Match(expert, name, 0, 0, (), 0.0, named=named, shared=shared), facts)]
     applied = loading.apply_lora(model, path, strength, expert)
     rest = applied.lora
-    match = lora.Match(
+    match = lora_report.Match(
         expert, name, applied.layers, applied.keys, tuple(rest.unmatched), strength,
         tuple(rest.ignored), tuple(rest.other_expert), applied.unread, named, shared, applied.assumed,
         applied.in_doubt, len(rest.zeros), alone,
     )  # fmt: skip
     if not applied.layers:
-        raise ValueError(lora.no_match_message(match, facts))
+        raise ValueError(lora_report.no_match_message(match, facts))
     return applied.model, [(match, facts)]
 
 
 def words_of(files: tuple[str | None, ...], typed: str) -> list[str]:
     """Returns the trigger words: those typed, else those of the files, each once."""
     paths = dict.fromkeys(path_of(file) for file in files if file)
-    own = [word for path in paths for word in triggers.choose("", inspect.read_listing(path).metadata, path)]
+    own = [word for path in paths for word in triggers.choose("", checks.read_listing(path).metadata, path)]
     return triggers.choose(typed, {}, None) or triggers.tidy(triggers.literal(own))
 
 

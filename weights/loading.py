@@ -16,21 +16,12 @@ import folder_paths
 import torch
 from comfy.text_encoders import wan
 
-from . import (
-    finite,
-    inspect,
-    kinds,
-    lazy,
-    lora_format,
-    lora_keys,
-    lora_numbers,
-    pairing,
-    passed_over,
-    peft,
-    quantised,
-    turbodiffusion,
-)
-from .files import DamageError
+from . import checks, lora_keys, names, passed_over, peft
+from .formats import model_file
+from .formats.files import DamageError
+from .loras import format as lora_format
+from .loras import numbers as lora_numbers
+from .wan import finite, kinds, quantised, turbodiffusion
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -49,14 +40,14 @@ def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> 
     """Loads one expert.
 
     Args:
-        path: A file that `inspect.check_expert` has passed.
+        path: A file that `checks.check_expert` has passed.
         weight_dtype: A key of `WEIGHT_DTYPES`.
         disable_dynamic: Turns ComfyUI's dynamic loading off; ComfyUI asks for it when it needs a second copy.
 
     Raises:
         ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
-    header = inspect.read_listing(path)
+    header = checks.read_listing(path)
     check_numbers(path)
     if turbodiffusion.is_turbodiffusion(header):
         return _load_turbodiffusion(header, path, weight_dtype, disable_dynamic)
@@ -64,7 +55,7 @@ def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> 
     # The one prefix that ComfyUI does not read; older versions read no metadata that names layers with any.
     renamed = prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata)
     misread = quantised.is_misread(header)
-    if renamed or misread or header.spare or not inspect.has_header(path):
+    if renamed or misread or header.spare or not checks.has_header(path):
         state, metadata = read_tensors(path)
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         if misread:
@@ -80,14 +71,14 @@ def check_numbers(path: str) -> None:
     Raises:
         ValueError: This ComfyUI does not compute with the way that the file stores its weights, or they are damaged.
     """
-    header = inspect.read_listing(path)
+    header = checks.read_listing(path)
     if not turbodiffusion.is_turbodiffusion(header):
         finite.check_scales(quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS)), Path(path))
     finite.check_small(header, Path(path))
 
 
 def _load_turbodiffusion(
-    header: inspect.Header, path: str, weight_dtype: str, disable_dynamic: bool
+    header: checks.Header, path: str, weight_dtype: str, disable_dynamic: bool
 ) -> comfy.model_patcher.ModelPatcher:
     with turbodiffusion.converted(header, Path(path)) as (state, sla):
         if comfy.memory_management.aimdo_enabled:  # ComfyUI takes these very tensors for the model, and copies none
@@ -117,8 +108,8 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
         ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
     embeddings = folder_paths.get_folder_paths("embeddings")
-    header = inspect.read_listing(path)
-    sizes = inspect.text_encoder_sizes(header)
+    header = checks.read_listing(path)
+    sizes = checks.text_encoder_sizes(header)
     check_numbers(path)
     misread = quantised.is_misread(header)
     if sizes == XXL and not misread and not header.spare:
@@ -177,7 +168,7 @@ class Applied(NamedTuple):
 
 
 def apply_lora(
-    model: comfy.model_patcher.ModelPatcher, path: str, strength: float, expert: pairing.Expert = "high"
+    model: comfy.model_patcher.ModelPatcher, path: str, strength: float, expert: names.Expert = "high"
 ) -> Applied:
     """Adds a LoRA to a clone of an expert.
 
@@ -268,9 +259,9 @@ def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:
         RuntimeError: The system does not let us read it.
         ValueError: It is no whole file of tensors.
     """
-    header = inspect.read_listing(path)  # ComfyUI's own errors hold the whole path, and not what to do
+    header = checks.read_listing(path)  # ComfyUI's own errors hold the whole path, and not what to do
     if header.spare:
-        return lazy.mapped(Path(path), header), header.metadata
+        return model_file.mapped(Path(path), header), header.metadata
     state, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
     # A PyTorch file may hold more than tensors, under names that are no text, at which ComfyUI would stumble.
     return {name: value for name, value in cast(dict[str, Any], state).items() if name in header.tensors}, metadata

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from .files import DamageError, listed, printable
-from .pairing import Expert
+from .formats.files import DamageError, listed, printable
+from .names import Expert
 
 _STEMS = ("transformer", "diffusion_model", "dit")  # with the expert's number; without one, the first beside a second
 _EXPERTS: dict[str, Expert] = {  # without the signs that are dots in one spelling and underscores in another

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from .files import read_small, small_json
-from .pairing import Expert
+from .formats.files import read_small, small_json
+from .names import Expert
 
 COMPONENTS: dict[Expert, str] = {"high": "transformer", "low": "transformer_2"}  # diffusers' names of the experts
 CONFIG = "adapter_config.json"

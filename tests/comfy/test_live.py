@@ -12,7 +12,7 @@ from pack.nodes import hosted as hosted_node
 from pack.nodes import live, routes
 from pack.samplers import rcm, routing
 from pack.tests.toy import models as toy
-from pack.weights import header
+from pack.weights.formats import header
 
 pytestmark = pytest.mark.comfy
 

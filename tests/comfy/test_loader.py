@@ -10,7 +10,8 @@ import torch
 from pack.nodes.loader import Loader
 from pack.tests.toy import models as toy
 from pack.tests.toy import quantised
-from pack.weights import loading, vae
+from pack.weights import loading
+from pack.weights.wan import vae
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy

@@ -44,9 +44,12 @@ def main() -> None:
     pack = types.ModuleType("pack")
     pack.__path__ = [str(ROOT)]
     sys.modules["pack"] = pack
-    from pack.weights import lora_facts, peft, quantised, triggers
-    from pack.weights.header import has_header, read_header
-    from pack.weights.torch_file import read_torch_header
+    from pack.weights import peft
+    from pack.weights.formats.header import has_header, read_header
+    from pack.weights.formats.torch_file import read_torch_header
+    from pack.weights.loras import facts as lora_facts
+    from pack.weights.loras import triggers
+    from pack.weights.wan import quantised
 
     assert "torch" not in sys.modules  # which would take more memory than all of this
     linux = os.access("/proc/self/clear_refs", os.W_OK)

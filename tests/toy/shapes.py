@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from pack.weights import vae
+from pack.weights.wan import vae
 from safetensors.torch import save_file
 
 from .models import expert_shapes

@@ -8,8 +8,8 @@ import torch
 from pack.tests.toy.loopback import Provider, Running
 from pack.tests.toy.providers import PROVIDERS
 from pack.tests.toy.shapes import Shapes, write
-from pack.weights import lora_facts
-from pack.weights.header import Header, read_header
+from pack.weights.formats.header import Header, read_header
+from pack.weights.loras import facts as lora_facts
 from safetensors.torch import save_file
 
 

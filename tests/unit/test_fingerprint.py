@@ -5,8 +5,8 @@ import os
 import re
 
 import pytest
-from pack.weights import fingerprint as module
-from pack.weights.fingerprint import fingerprint
+from pack.weights.formats import fingerprint as module
+from pack.weights.formats.fingerprint import fingerprint
 
 
 def test_a_lora_is_known_by_the_hash_that_everybody_uses(tmp_path):

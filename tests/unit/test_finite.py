@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from pack.weights import finite, inspect
+from pack.weights import checks
+from pack.weights.wan import finite
 from safetensors.torch import save_file
 
 LARGE = torch.ones(300, 300)
@@ -19,16 +20,16 @@ GOOD = {
 def test_a_small_tensor_that_holds_nan_is_named(tmp_path, dtype, bad):
     path = tmp_path / "x.safetensors"
     save_file(GOOD, path)
-    finite.check_small(inspect.read_header(path), path)
+    finite.check_small(checks.read_header(path), path)
     save_file(GOOD | {"a.bias": torch.tensor([1.0, bad]).to(dtype)}, path)
     with pytest.raises(ValueError, match=r"^'x\.safetensors' holds NaN or infinity in a\.bias, which would make every"):
-        finite.check_small(inspect.read_header(path), path)
+        finite.check_small(checks.read_header(path), path)
 
 
 def test_large_tensors_are_not_read_again(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file(GOOD | {"a.weight": torch.full_like(LARGE, torch.nan)}, path)
-    finite.check_small(inspect.read_header(path), path)
+    finite.check_small(checks.read_header(path), path)
 
 
 def test_all_of_a_state_is_looked_at(tmp_path):

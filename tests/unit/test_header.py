@@ -12,7 +12,7 @@ import pytest
 import torch
 from pack.tests.toy.models import expert_shapes
 from pack.tests.toy.shapes import write
-from pack.weights.header import TensorInfo, has_header, read_header
+from pack.weights.formats.header import TensorInfo, has_header, read_header
 from safetensors.torch import save_file
 
 
@@ -56,7 +56,7 @@ def test_asks_the_system_for_the_header_and_no_more(tmp_path, monkeypatch):
     path = tmp_path / "x.safetensors"
     a14b(path)
     counted = CountedFile(path)
-    monkeypatch.setattr("pack.weights.header.open_file", lambda _: counted)
+    monkeypatch.setattr("pack.weights.formats.header.open_file", lambda _: counted)
 
     assert len(read_header(path).tensors) == 1095
     assert counted.bytes_read < 200_000

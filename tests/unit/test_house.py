@@ -27,7 +27,11 @@ DOORS = {name.removesuffix("*") for name, rules in RUFF["per-file-ignores"].item
 
 # A folder within a room is an inner room; a module beside it counts as one of its own. What stands here may be imported
 # by those named on the left, from their own room; an inner room that is not named may import none of the others.
-INNER: dict[str, set[str]] = {}
+INNER: dict[str, set[str]] = {
+    "weights/formats": set(),
+    "weights/wan": {"formats", "lora_keys", "names"},
+    "weights/loras": {"formats", "lora_experts", "lora_keys", "names", "peft", "wan"},
+}
 
 MOST_LINES = 320  # of a file
 MOST_OF_A_FUNCTION = 40  # lines, without its docstring; a schema is a table, and may be longer

@@ -6,9 +6,10 @@ import pytest
 import torch
 from pack.tests.toy import lora_formats
 from pack.tests.toy.shapes import WAN, wan
-from pack.weights import lora, lora_facts
-from pack.weights.header import read_header
-from pack.weights.inspect import Kind
+from pack.weights.checks import Kind
+from pack.weights.formats.header import read_header
+from pack.weights.loras import facts as lora_facts
+from pack.weights.loras import report as lora_report
 from safetensors.torch import save_file
 
 
@@ -27,7 +28,7 @@ from safetensors.torch import save_file
 )
 def test_the_tensors_of_one_layer_count_once(ends):
     names = [f"{layer}{end}" for layer in ("blocks.0.ffn.0", "blocks.1.ffn.0") for end in ends]
-    assert lora.layers(names) == ["blocks.0.ffn.0", "blocks.1.ffn.0"]
+    assert lora_report.layers(names) == ["blocks.0.ffn.0", "blocks.1.ffn.0"]
 
 
 def test_the_rank_is_read_from_the_tensors_before_the_metadata(facts):

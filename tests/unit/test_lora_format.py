@@ -1,7 +1,7 @@
 import pytest
 import torch
-from pack.weights.files import DamageError
-from pack.weights.lora_format import conform
+from pack.weights.formats.files import DamageError
+from pack.weights.loras.format import conform
 from pack.weights.peft import Scaling
 
 LAYER = "blocks.0.self_attn.q"

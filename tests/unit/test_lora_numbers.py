@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from pack.weights.files import DamageError
-from pack.weights.lora_format import conform
-from pack.weights.lora_numbers import check, check_types
+from pack.weights.formats.files import DamageError
+from pack.weights.loras.format import conform
+from pack.weights.loras.numbers import check, check_types
 
 LAYER = "blocks.0.self_attn.q"
 SHAPES = {LAYER: (8, 6), f"{LAYER}.bias": (8,), "blocks.1.self_attn.q": (8, 6)}

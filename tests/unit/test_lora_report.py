@@ -2,9 +2,9 @@
 
 import pytest
 from pack.tests.toy.shapes import wan
-from pack.weights import lora
-from pack.weights.inspect import Kind
-from pack.weights.lora import Match, Source
+from pack.weights.checks import Kind
+from pack.weights.loras import report as lora_report
+from pack.weights.loras.report import Match, Source
 
 
 def match(expert="high", file_name="x.safetensors", matched=8, unmatched=(), strength=1.0, named=None):
@@ -26,7 +26,7 @@ def test_the_report_says_what_became_of_each_file(facts, source, note):
         (match(file_name="a_high.safetensors", matched=480), about),
         (match("low", "a_low.safetensors", 475, missed, -0.5), facts(wan(ranks=(4, 4)))),
     ]
-    assert lora.report(entries, source).splitlines() == [
+    assert lora_report.report(entries, source).splitlines() == [
         "high: a_high.safetensors at 1",
         "  480 of 480 layers (1440 keys), rank up to 8, alpha 2.5, made for wan22_14b, with ai-toolkit",
         f"low: a_low.safetensors at -0.5{note}",
@@ -36,15 +36,18 @@ def test_the_report_says_what_became_of_each_file(facts, source, note):
 
 
 def test_few_missed_layers_are_all_named(facts):
-    assert "not applied: x, y, z (3 keys)\n" in lora.report([(match(unmatched="xyz"), facts({"a.diff": (1,)}))]) + "\n"
+    assert (
+        "not applied: x, y, z (3 keys)\n"
+        in lora_report.report([(match(unmatched="xyz"), facts({"a.diff": (1,)}))]) + "\n"
+    )
 
 
 def test_the_report_of_no_lora_says_so():
-    assert lora.report([]) == "No LoRA is applied."
+    assert lora_report.report([]) == "No LoRA is applied."
 
 
 def test_a_lora_at_strength_0_is_reported_as_doing_nothing(facts):
-    report = lora.report([(match("low", matched=0, strength=0.0), facts({"x.diff": (1,)}))])
+    report = lora_report.report([(match("low", matched=0, strength=0.0), facts({"x.diff": (1,)}))])
     assert report.splitlines() == [
         "low: x.safetensors at 0",
         "  Warning: The strength of 'x.safetensors' is 0, so it does nothing.",
@@ -60,9 +63,9 @@ def test_a_file_named_for_the_other_expert_gives_a_warning(facts, expert, name, 
         "Check that the two files are not swapped."
     )
     swapped = match(expert, name, named=named)
-    assert lora.warnings(swapped, facts(wan())) == [warning]
-    assert f"  Warning: {warning}" in lora.report([(swapped, facts(wan()))]).splitlines()
-    assert lora.warnings(match(named, name, named=named), facts(wan())) == []
+    assert lora_report.warnings(swapped, facts(wan())) == [warning]
+    assert f"  Warning: {warning}" in lora_report.report([(swapped, facts(wan()))]).splitlines()
+    assert lora_report.warnings(match(named, name, named=named), facts(wan())) == []
 
 
 @pytest.mark.parametrize(
@@ -87,14 +90,14 @@ def test_a_file_named_for_the_other_expert_gives_a_warning(facts, expert, name, 
 )
 def test_a_lora_of_another_wan_model_gives_a_warning(facts, width, metadata, problem):
     name = metadata.pop("file_name", "x.safetensors")
-    assert lora.warnings(match(file_name=name), facts(wan(width), **metadata)) == [
+    assert lora_report.warnings(match(file_name=name), facts(wan(width), **metadata)) == [
         f"'{name}' was made for {problem}. Choose a Wan 2.2 I2V 14B LoRA."
     ]
 
 
 @pytest.mark.parametrize("base", ["wan22_14b_i2v", "wan2.1_t2v_i2v", "wan2.2", "0.5B", ""])
 def test_a_lora_of_this_model_gives_no_warning(facts, base):
-    assert lora.warnings(match(), facts(wan(), ss_base_model_version=base)) == []
+    assert lora_report.warnings(match(), facts(wan(), ss_base_model_version=base)) == []
 
 
 @pytest.mark.parametrize(
@@ -141,13 +144,13 @@ def test_a_lora_of_this_model_gives_no_warning(facts, base):
     ],
 )
 def test_a_lora_that_matches_nothing_is_refused_with_the_likely_cause(facts, shapes, metadata, cause):
-    message = lora.no_match_message(match(matched=0, unmatched=shapes), facts(shapes, **metadata))
+    message = lora_report.no_match_message(match(matched=0, unmatched=shapes), facts(shapes, **metadata))
     assert message == f"LoRA 'x.safetensors' matched 0 of 1 layers of this model. {cause}"
 
 
 def test_a_lora_for_the_other_expert_alone_is_refused(facts):
     only = Match("high", "x.safetensors", 0, 0, (), 1.0, other_expert=("transformer_2.blocks.0.attn1.to_q.lora_A",))
-    assert lora.no_match_message(only, facts(wan())) == (
+    assert lora_report.no_match_message(only, facts(wan())) == (
         "LoRA 'x.safetensors' matched 0 of 0 layers of this model. "
         "All of it is for the other expert. Choose none for the high-noise expert."
     )
@@ -155,7 +158,7 @@ def test_a_lora_for_the_other_expert_alone_is_refused(facts):
 
 def test_tensors_without_a_use_and_of_the_other_expert_are_told(facts):
     told = Match("low", "x.safetensors", 8, 24, (), 1.0, ignored=("x.lora_B.bias",), other_expert=("a", "b"))
-    assert lora.report([(told, facts(wan()))]).splitlines()[2:] == [
+    assert lora_report.report([(told, facts(wan()))]).splitlines()[2:] == [
         "  tensors without a use: x.lora_B.bias",
         "  for the other expert: 2 keys, as the file holds both",
     ]
@@ -163,7 +166,7 @@ def test_tensors_without_a_use_and_of_the_other_expert_are_told(facts):
 
 def test_strengths_that_are_not_understood_give_a_warning(facts):
     told = Match("low", "x.safetensors", 8, 24, (), 1.0, unread=(".*q",))
-    assert lora.warnings(told, facts(wan())) == [
+    assert lora_report.warnings(told, facts(wan())) == [
         "'x.safetensors' sets the strength of some layers by patterns that are not understood here (.*q). "
         "Those layers may act too much or too little."
     ]
@@ -171,7 +174,7 @@ def test_strengths_that_are_not_understood_give_a_warning(facts):
 
 def test_a_files_names_cannot_forge_lines_of_the_report(facts):
     forged = ["x\nlow: good.safetensors at 1\n  480 of 480 layers" + "y" * 1000]
-    report = lora.report([(match(unmatched=forged), facts(wan()))])
+    report = lora_report.report([(match(unmatched=forged), facts(wan()))])
     assert len(report.splitlines()) == 3
     assert len(report) < 300
 
@@ -182,7 +185,7 @@ def test_the_width_of_a_kronecker_factor_is_not_the_models(facts):
 
 def test_a_lora_of_leftovers_alone_is_refused(facts):
     shapes = {"diffusion_model.img_emb.proj.1.lora_A.weight": (4, 8)}
-    assert lora.no_match_message(match(matched=0, unmatched=shapes), facts(shapes)) == (
+    assert lora_report.no_match_message(match(matched=0, unmatched=shapes), facts(shapes)) == (
         "LoRA 'x.safetensors' matched 0 of 0 layers of this model. "
         "It has no layers that an image-to-video model has; choose a Wan 2.2 14B LoRA."
     )
@@ -192,7 +195,7 @@ def test_a_model_in_place_of_a_lora_is_named(facts):
     shapes = {"decoder.conv_in.weight": (4, 8)}
     found = facts(shapes)
     assert found.kind is Kind.VAE
-    assert lora.no_match_message(match(matched=0, unmatched=shapes), found) == (
+    assert lora_report.no_match_message(match(matched=0, unmatched=shapes), found) == (
         "'x.safetensors' is a VAE, not a LoRA. Choose a Wan 2.2 14B LoRA."
     )
 
@@ -208,7 +211,7 @@ def test_leftovers_of_wan_21_are_counted_apart_and_quiet(facts):
     found = match(unmatched=[*leftovers, "diffusion_model.look_img_embed.lora_A.weight"])
 
     assert (found.total, len(found.leftovers), found.missed) == (9, 4, ["diffusion_model.look_img_embed"])
-    text = lora.report([(match(unmatched=leftovers), facts(wan()))])
+    text = lora_report.report([(match(unmatched=leftovers), facts(wan()))])
     assert "8 of 8 layers (24 keys)" in text
     assert "layers of Wan 2.1's image encoder left out, as Wan 2.2 has none: 4" in text
     assert "not applied" not in text
@@ -220,10 +223,12 @@ def both(expert="high", **changes):
 
 
 def test_a_half_that_no_expert_gets_is_told(facts):
-    assert lora.warnings(both(), facts(wan())) == []
-    assert lora.warnings(both("low", shared=True), facts(wan())) == []  # its name tells one expert, and it holds both
+    assert lora_report.warnings(both(), facts(wan())) == []
+    assert (
+        lora_report.warnings(both("low", shared=True), facts(wan())) == []
+    )  # its name tells one expert, and it holds both
     for expert, other in (("high", "low"), ("low", "high")):
-        assert lora.warnings(both(expert, alone=True), facts(wan())) == [
+        assert lora_report.warnings(both(expert, alone=True), facts(wan())) == [
             f"'Style_HIGH.safetensors' holds a half for the {other}-noise expert, too, which is not applied. "
             f"Choose it in lora_{other} as well."
         ]
@@ -231,9 +236,9 @@ def test_a_half_that_no_expert_gets_is_told(facts):
 
 def test_layers_of_zeros_are_counted_and_a_lora_of_nothing_else_gives_a_warning(facts):
     some, all_of_it = (Match("high", "x.safetensors", 8, 24, (), 1.0, zeros=zeros) for zeros in (3, 8))
-    assert "  layers of zeros, which change nothing: 3" in lora.report([(some, facts(wan()))]).splitlines()
-    assert lora.warnings(some, facts(wan())) == []
-    assert lora.warnings(all_of_it, facts(wan())) == [
+    assert "  layers of zeros, which change nothing: 3" in lora_report.report([(some, facts(wan()))]).splitlines()
+    assert lora_report.warnings(some, facts(wan())) == []
+    assert lora_report.warnings(all_of_it, facts(wan())) == [
         "All layers of 'x.safetensors' hold zeros, so it does nothing, as a LoRA before its training. "
         "Choose another version of it."
     ]
@@ -241,7 +246,7 @@ def test_layers_of_zeros_are_counted_and_a_lora_of_nothing_else_gives_a_warning(
 
 def test_settings_that_may_be_another_files_are_told(facts):
     told = Match("high", "x.safetensors", 8, 16, (), 1.0, assumed=True, in_doubt=True)
-    assert lora.warnings(told, facts(wan())) == [
+    assert lora_report.warnings(told, facts(wan())) == [
         "The alpha of 'x.safetensors' is not given, and taken as the rank. The adapter_config.json in its folder may "
         "be that of another file there: put the two that belong together into a folder of their own."
     ]

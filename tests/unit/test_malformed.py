@@ -12,9 +12,9 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pack.tests.toy import malformed, malformed_torch, read_files
-from pack.weights import files
-from pack.weights.header import read_header
-from pack.weights.torch_file import read_torch_header
+from pack.weights.formats import files
+from pack.weights.formats.header import read_header
+from pack.weights.formats.torch_file import read_torch_header
 from safetensors import SafetensorError, safe_open
 
 drawn = settings(

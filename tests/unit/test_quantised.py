@@ -5,9 +5,10 @@ import json
 
 import pytest
 import torch
-from pack.weights import finite, inspect, quantised
-from pack.weights.inspect import Header, Storage, TensorInfo, storage_of
-from pack.weights.quantised import check_storage, without_prefix
+from pack.weights import checks
+from pack.weights.checks import Header, Storage, TensorInfo, storage_of
+from pack.weights.wan import finite, quantised
+from pack.weights.wan.quantised import check_storage, without_prefix
 from safetensors.torch import save_file
 
 KNOWN = {"float8_e4m3fn", "nvfp4", "mxfp8", "int8_tensorwise"}
@@ -49,7 +50,7 @@ def text(settings):
 
 def check(path, tensors, metadata=None, known=frozenset(KNOWN), prefix=""):
     save_file({prefix + name: tensor for name, tensor in tensors.items()}, path, metadata)
-    finite.check_scales(check_storage(inspect.read_header(path), path, known), path)
+    finite.check_scales(check_storage(checks.read_header(path), path, known), path)
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_formats_that_cannot_be_read_are_refused(path, tensors, said):
 
 def test_a_file_that_the_system_does_not_hand_out_is_said_without_its_folder(path, monkeypatch):
     save_file(FP8 | {"a.comfy_quant": text({"format": "float8_e4m3fn"})}, path)
-    listed = inspect.read_header(path)
+    listed = checks.read_header(path)
 
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
@@ -299,7 +300,7 @@ def test_e5m2_with_the_older_mark_gets_todays_names(path, mark, scale):
         "a.bias": torch.ones(64),
     }
     check(path, tensors)
-    header = inspect.read_header(path)
+    header = checks.read_header(path)
     assert quantised.is_misread(header)
     state, said = quantised.in_new_names(tensors, {"x": "y"}, header)
     assert state.keys() == {"head.modulation", "a.weight", "a.weight_scale", "a.bias"}
@@ -309,7 +310,7 @@ def test_e5m2_with_the_older_mark_gets_todays_names(path, mark, scale):
 
 def test_what_comfyui_reads_is_left_to_it(path):
     check(path, OLD | {"scaled_fp8": torch.zeros(2)})
-    assert not quantised.is_misread(inspect.read_header(path))
+    assert not quantised.is_misread(checks.read_header(path))
 
 
 def test_comfyuis_own_block_formats_have_the_sizes_that_are_passed(path):

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pack.weights import phrases, triggers
+from pack.weights.loras import phrases, triggers
 
 FREQUENCY = json.dumps({"a": {"cat": 3, "sks": 10}, "b": {"Cat": 9, "dog": 1}})
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from .files import SHOWN, listed
-from .kinds import Kind
-from .lora_facts import WAN, WAN_WIDTHS, LoraFacts
-from .lora_keys import split
-from .pairing import Expert
-from .peft import CONFIG
+from ..formats.files import SHOWN, listed
+from ..lora_keys import split
+from ..names import Expert
+from ..peft import CONFIG
+from ..wan.kinds import Kind
+from .facts import WAN, WAN_WIDTHS, LoraFacts
 from .triggers import tidy
 
 MAX_NAME = 100  # characters of a tensor's name that are shown

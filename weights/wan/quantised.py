@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..formats.files import Header, TensorInfo, explained, open_file, printable, small_json
 from . import scales
-from .files import Header, TensorInfo, explained, open_file, printable, small_json
 from .kinds import Storage, storage_of, wan_prefix
 from .scales import OLD, QUANTISED, SCALE, Layer
 

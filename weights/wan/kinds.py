@@ -10,9 +10,9 @@ from collections import Counter
 from enum import Enum
 from math import prod
 
-from .files import Header
-from .lora_keys import split
-from .pairing import expert_of
+from ..formats.files import Header
+from ..lora_keys import split
+from ..names import expert_of
 
 
 class Kind(str, Enum):

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .files import Header, small_json
-from .kinds import Kind, identify
-from .lora_experts import without_component
-from .lora_keys import split, unwrapped
+from ..formats.files import Header, small_json
+from ..lora_experts import without_component
+from ..lora_keys import split, unwrapped
+from ..wan.kinds import Kind, identify
 from .triggers import tidy
 
 MAX_RANK = 100_000  # no layer is as wide

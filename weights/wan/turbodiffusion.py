@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from . import expert
-from .files import Header, TensorInfo, listed
+from ..formats.files import Header, TensorInfo, listed
+from ..formats.model_file import DTYPES, LazyTensor, tensors_of
+from . import transformer
 from .kinds import SCALES, wan_prefix
-from .lazy import DTYPES, LazyTensor, tensors_of
 
 TILE = 128  # rows and columns that share a scale
 HEAD = 128  # channels of an attention head
@@ -142,8 +142,8 @@ class _Parts:
         self.unknown: list[str] = []
         self.twice: list[str] = []
         tensors = self._named_plainly(header)
-        self.layers = expert.layers(tensors)
-        wanted, wanted_sla = set(expert.shapes(self.layers)), set(_sla_shapes(self.layers))
+        self.layers = transformer.layers(tensors)
+        wanted, wanted_sla = set(transformer.shapes(self.layers)), set(_sla_shapes(self.layers))
         for name, info in tensors.items():
             layer, _, part = name.rpartition(".")
             if part == "int8_weight" and f"{layer}.weight" in wanted:
@@ -171,7 +171,7 @@ class _Parts:
 
     def problem(self) -> str | None:
         """Returns what is wrong, as the middle of a sentence."""
-        shapes = expert.shapes(self.layers) | (_sla_shapes(self.layers) if self.sla else {})
+        shapes = transformer.shapes(self.layers) | (_sla_shapes(self.layers) if self.sla else {})
         present = self.weights | self.sla
         missing = [name for name in shapes if name not in present]
         missing += [
@@ -183,7 +183,7 @@ class _Parts:
             return f"it holds twice {listed(self.twice)}"
         if missing:
             return f"it lacks {listed(missing)}"
-        misfits = [*expert.misfits(present, shapes, expert.widths(self.weights)), *self._scale_misfits()]
+        misfits = [*transformer.misfits(present, shapes, transformer.widths(self.weights)), *self._scale_misfits()]
         if misfits:
             return f"the sizes of some tensors do not fit the others: {listed(misfits)}"
         return None
@@ -196,7 +196,7 @@ class _Parts:
         odd += [
             f"{name.removesuffix('weight')}scale"
             for name, info in self.scales.items()
-            if info.dtype not in expert.FLOATS or info.begin is None
+            if info.dtype not in transformer.FLOATS or info.begin is None
         ]
         return odd + [name for name in self.unknown if name.rpartition(".")[2] in SCALES]
 
@@ -210,5 +210,5 @@ class _Parts:
 def _sla_shapes(layers: int) -> dict[str, tuple[str, ...]]:
     shapes: dict[str, tuple[str, ...]] = {}
     for layer in range(layers):
-        shapes |= expert.linear(_SLA.format(layer), str(HEAD), str(HEAD))
+        shapes |= transformer.linear(_SLA.format(layer), str(HEAD), str(HEAD))
     return shapes

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
+from ..formats.files import Header, explained, printable
+from ..formats.model_file import DTYPES, tensors_of
 from . import scales
-from .files import Header, explained, printable
-from .lazy import DTYPES, tensors_of
 
 _SMALL = 2**17  # bytes; the modulation of a 14B block in fp32 has 123 kB
 _FLOATS = ("F64", "F32", "F16", "BF16")

@@ -8,14 +8,14 @@ from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
-from . import expert, turbodiffusion
-from .files import Header, TensorInfo, listed
-from .header import has_header, read_header
-from .kinds import Kind, Storage, described, identify, storage_of
-from .pairing import Expert, experts_of, words
-from .scales import SCALE
-from .torch_file import read_torch_header
-from .vae import tensors as vae_tensors
+from .formats.files import Header, TensorInfo, listed
+from .formats.header import has_header, read_header
+from .formats.torch_file import read_torch_header
+from .names import Expert, experts_of, words
+from .wan import transformer, turbodiffusion
+from .wan.kinds import Kind, Storage, described, identify, storage_of
+from .wan.scales import SCALE
+from .wan.vae import tensors as vae_tensors
 
 __all__ = [
     "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files",
@@ -119,7 +119,7 @@ def check_expert(header: Header, file_name: str, slot: Expert, named: Expert | N
     if turbodiffusion.is_turbodiffusion(header):
         notes = turbodiffusion.check(header, file_name)
     else:
-        expert.check(header, file_name)
+        transformer.check(header, file_name)
     if named in (None, slot):
         return notes
     return [

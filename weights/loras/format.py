@@ -14,12 +14,12 @@ from typing import Any
 
 from torch import Tensor, tensor
 
-from .files import DamageError, listed
-from .lora_experts import experts_of
-from .lora_keys import UP_BIAS, Key, Layers, split
-from .lora_sizes import Shape, adapter_fits
-from .pairing import Expert
-from .peft import Scaling
+from ..formats.files import DamageError, listed
+from ..lora_experts import experts_of
+from ..lora_keys import UP_BIAS, Key, Layers, split
+from ..names import Expert
+from ..peft import Scaling
+from .sizes import Shape, adapter_fits
 
 PREFIX = "diffusion_model."  # of ComfyUI's generic form
 
