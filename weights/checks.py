@@ -8,8 +8,7 @@ from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
-from .formats.files import Header, TensorInfo, listed
-from .formats.header import has_header, read_header
+from .formats.header import Header, TensorInfo, is_safetensors, listed, read_header
 from .formats.torch_file import read_torch_header
 from .names import Expert, experts_of, words
 from .wan import transformer, turbodiffusion
@@ -18,8 +17,21 @@ from .wan.scales import SCALE
 from .wan.vae import tensors as vae_tensors
 
 __all__ = [
-    "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files",
-    "check_text_encoder", "check_vae", "has_header", "identify", "read_header", "read_listing", "storage_of",
+    "EXAMPLES",
+    "Expert",
+    "Header",
+    "Kind",
+    "Storage",
+    "TensorInfo",
+    "check_expert",
+    "check_files",
+    "check_text_encoder",
+    "check_vae",
+    "identify",
+    "is_safetensors",
+    "read_header",
+    "read_listing",
+    "storage_of",
     "text_encoder_sizes",
 ]  # fmt: skip
 
@@ -65,7 +77,7 @@ def read_listing(path: str | Path) -> Header:
 
 
 def _list(path: str) -> Header:
-    return read_header(path) if has_header(path) else read_torch_header(path)
+    return read_header(path) if is_safetensors(path) else read_torch_header(path)
 
 
 @lru_cache(maxsize=4)  # a node lists its files to check, to load and to report on them

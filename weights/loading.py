@@ -18,7 +18,7 @@ from comfy.text_encoders import wan
 
 from . import checks, lora_keys, names, passed_over, peft
 from .formats import model_file
-from .formats.files import DamageError
+from .formats.header import DamageError
 from .loras import format as lora_format
 from .loras import numbers as lora_numbers
 from .wan import finite, kinds, quantised, turbodiffusion
@@ -55,7 +55,7 @@ def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> 
     # The one prefix that ComfyUI does not read; older versions read no metadata that names layers with any.
     renamed = prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata)
     misread = quantised.is_misread(header)
-    if renamed or misread or header.spare or not checks.has_header(path):
+    if renamed or misread or header.spare or not checks.is_safetensors(path):
         state, metadata = read_tensors(path)
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         if misread:

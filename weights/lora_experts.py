@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from .formats.files import DamageError, listed, printable
+from .formats.header import DamageError, listed, printable
 from .names import Expert
 
 _STEMS = ("transformer", "diffusion_model", "dit")  # with the expert's number; without one, the first beside a second

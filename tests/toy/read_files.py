@@ -45,7 +45,7 @@ def main() -> None:
     pack.__path__ = [str(ROOT)]
     sys.modules["pack"] = pack
     from pack.weights import peft
-    from pack.weights.formats.header import has_header, read_header
+    from pack.weights.formats.header import is_safetensors, read_header
     from pack.weights.formats.torch_file import read_torch_header
     from pack.weights.loras import facts as lora_facts
     from pack.weights.loras import triggers
@@ -62,7 +62,7 @@ def main() -> None:
         before, error = peak_resident() if linux else 0, ""
         watching = True
         try:
-            told = (read_header if has_header(path) else read_torch_header)(path)
+            told = (read_header if is_safetensors(path) else read_torch_header)(path)
             lora_facts.facts(told)
             triggers.trigger_words(told.metadata, [])
             peft.Scaling.of(told.metadata)

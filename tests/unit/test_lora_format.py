@@ -1,6 +1,6 @@
 import pytest
 import torch
-from pack.weights.formats.files import DamageError
+from pack.weights.formats.header import DamageError
 from pack.weights.loras.format import conform
 from pack.weights.peft import Scaling
 

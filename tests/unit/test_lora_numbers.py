@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pack.weights.formats.files import DamageError
+from pack.weights.formats.header import DamageError
 from pack.weights.loras.format import conform
 from pack.weights.loras.numbers import check, check_types
 

@@ -5,7 +5,7 @@ import torch
 from pack.tests.toy import models as toy
 from pack.tests.toy import turbodiffusion as written
 from pack.weights import checks
-from pack.weights.formats.files import Header, TensorInfo
+from pack.weights.formats.header import Header, TensorInfo
 from pack.weights.formats.model_file import LazyTensor, tensors_of
 from pack.weights.wan import transformer, turbodiffusion
 from safetensors.torch import save_file

@@ -1,8 +1,8 @@
-"""The header of a safetensors file: names, types, shapes and places of its tensors, without the tensors.
+"""What a model file lists about its tensors, in one form for all formats, and the header of safetensors, which says it.
 
 Format: https://github.com/huggingface/safetensors#format (Apache-2.0): eight bytes with the length of the header,
-the header as JSON, the tensors. The safetensors library reads headers too, but its errors do not say what to do, and
-`json.loads` can make a hostile header forty times as large in memory. The limits are explained in docs/decisions/0007.
+the header as JSON, the tensors. The safetensors library reads headers too, but its errors do not say what to do. The
+limits are explained in docs/decisions/0007 and 0028.
 """
 
 from __future__ import annotations
@@ -10,38 +10,165 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import FileIO
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from .files import (
-    BITS,
-    FOREIGN,
-    DamageError,
-    ForeignError,
-    Header,
-    TensorInfo,
-    explained,
-    open_file,
-    printable,
-    refuse_foreign,
-)
-
+BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "I64": 64,
+    "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8, "C64": 64,
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+}  # fmt: skip  # safetensors lists F6_E2M3 and F6_E3M2 too, but PyTorch has no such tensors
 MAX_HEADER = 10_000_000  # bytes; the header of a 14B expert has 0.2 million
+MAX_PARSED = 1_300_000  # bytes; in memory they may be forty times as large
+MAX_TEXT = 1_000  # bytes of a text that is kept in a header that is longer than that
 MAX_TENSORS = 20_000  # a 14B expert has 1095, quantised three times as many
-MAX_NAME = 200  # bytes of a tensor's name, as JSON
-MAX_ENTRY = 1_000  # bytes of a tensor's type, shape and place, as JSON
-MAX_METADATA = 3_000_000  # bytes of metadata that are kept; what goes beyond is left out
+MAX_NAME = 200  # bytes of a tensor's name
 MAX_ROWS = 20_000  # of metadata; a trainer writes a hundred
-_METADATA_ROW = 100  # bytes that one more row of a dict takes, whatever its texts
-_OTHER = "Choose another version"
+MAX_JSON = 800_000  # characters of a JSON text in a file; in memory it may be thirty times as large
+MAX_BESIDE = 1_000_000  # bytes of a text file beside a model
+SHOWN = 3  # names in a message; the others are counted
+
+_WEB_PAGE = "it is a web page, saved in place of the file. Download the file itself"
+FOREIGN = {  # first bytes of what people have in place of a model file
+    b"GGUF": "it is a GGUF file. Load it with a GGUF loader node",
+    b"version ": "it is a Git LFS pointer, a note that stands for the file. Download the file itself",
+    b"<!DOCTYP": _WEB_PAGE,
+    b"<!doctyp": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+}
 _PYTORCH = {b"PK\x03\x04": "it is a PyTorch file. Choose its safetensors version"}
+_LEFT_OUT = "-" * (MAX_NAME + 1)  # stands for a long text; as a tensor's name it is refused
+_QUOTE_OR_ESCAPE = re.compile(rb'\\.|"', re.DOTALL)
 
 
-def has_header(path: str | Path) -> bool:
-    """Says by its suffix whether a file is a safetensors file; ComfyUI lists PyTorch files beside them."""
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor as the file lists it.
+
+    Args:
+        dtype: Its type, by safetensors' name.
+        shape: Its sizes.
+        begin: Where its bytes begin in the file; None where they are not one piece in row order.
+        length: How many bytes those are.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int | None = field(default=None, compare=False)
+    length: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself."""
+
+    tensors: dict[str, TensorInfo]
+    metadata: dict[str, str]
+    spare: int = 0  # bytes after the last tensor, which some tools leave and safetensors' own reader refuses
+
+    def size(self, name: str, axis: int) -> int | None:
+        """Returns the length of one axis of a tensor, None where the file has no such tensor or axis."""
+        info = self.tensors.get(name)
+        return info.shape[axis] if info and axis < len(info.shape) else None
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file, and what it listed when it was opened."""
+
+    path: Path
+    header: Header
+
+    @property
+    def name(self) -> str:
+        """The name of the file without its folders, for messages."""
+        return self.path.name
+
+
+class DamageError(ValueError):
+    """Why a file is refused, as the middle of a sentence."""
+
+
+class ForeignError(DamageError):
+    """The file is something else; the text holds its own remedy."""
+
+
+@contextmanager
+def explained(path: Path, form: str) -> Iterator[None]:
+    """Turns what goes wrong while a file is read into a sentence that names the file, but not its folder.
+
+    Args:
+        path: The file.
+        form: The format that it should have.
+    """
+    try:
+        yield
+    except FileNotFoundError as err:
+        raise FileNotFoundError(f"'{path.name}' is no longer there. Refresh the page and choose another file.") from err
+    except OSError as err:  # its own text holds the whole path
+        raise RuntimeError(f"'{path.name}' cannot be read: {err.strerror}. Check disk and permissions.") from err
+    except ForeignError as err:
+        raise ValueError(f"'{path.name}' is not a whole {form} file: {err}.") from err
+    except DamageError as err:
+        raise ValueError(f"'{path.name}' is not a whole {form} file: {err}. Download it again.") from err
+
+
+def open_file(path: Path) -> FileIO:
+    """Opens a file to read; unbuffered, because only a little of it is read."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise ForeignError("it is a folder or a device. Choose a file")
+    return path.open("rb", buffering=0)
+
+
+def small_json(text: str) -> Any:
+    """Parses a JSON text from a file.
+
+    Raises:
+        ValueError: It is none, or nested or long beyond what a trainer writes.
+    """
+    if len(text) > MAX_JSON:
+        raise ValueError(f"The text has {len(text)} characters, at most {MAX_JSON} are read.")
+    try:
+        return json.loads(text)
+    except RecursionError as err:
+        raise ValueError("The text is nested too deeply.") from err
+
+
+def read_small(path: Path) -> str:
+    """Returns the text of a small file beside a model; nothing where there is none that can be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BESIDE:
+            return ""
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def printable(text: str, most: int = 40) -> str:
+    """Makes a text from a file fit for a message, of at most so many characters."""
+    return "".join(letter for letter in text if letter.isprintable())[:most]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names the first few of many."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def refuse_foreign(start: bytes, known: dict[bytes, str]) -> None:
+    """Names what a file is by its first bytes, if it is something that people have in place of a model file."""
+    for magic, reason in known.items():
+        if start.startswith(magic):
+            raise ForeignError(reason)
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Returns by its suffix whether a file is a safetensors file; ComfyUI lists PyTorch files beside them."""
     return Path(path).suffix.lower() in (".safetensors", ".sft")
 
 
@@ -55,11 +182,11 @@ def read_header(path: str | Path) -> Header:
     """
     path = Path(path)
     with explained(path, "safetensors"), open_file(path) as file:
-        raw, total = _read(file, path.stat().st_size)
-        return _parse(raw, total)
+        total = path.stat().st_size
+        return _parse(_read(file, total), total)
 
 
-def _read(file: FileIO, total: int) -> tuple[bytes, int]:
+def _read(file: FileIO, total: int) -> bytes:
     start = file.read(8)
     refuse_foreign(start, _PYTORCH | FOREIGN)
     length = int.from_bytes(start, "little")
@@ -69,154 +196,79 @@ def _read(file: FileIO, total: int) -> tuple[bytes, int]:
         raise DamageError(f"its header would be {length} bytes long, at most {MAX_HEADER} are allowed")
     if total < 8 + length:
         raise DamageError(f"it ends within its header, after {total} bytes")
-    return file.read(length), total
+    return file.read(length)
 
 
 def _parse(raw: bytes, total: int) -> Header:
-    walk, data = _Walk(raw), 8 + len(raw)
-    tensors: dict[str, TensorInfo] = {}
-    metadata: dict[str, str] | None = None
-    for name in walk.members():
-        if name == b'"__metadata__"':
-            if metadata is not None:
-                _refuse_twice()
-            metadata = _metadata(walk)
-            continue
-        key = _name(name)
-        if key in tensors:
-            _refuse_twice()
-        if len(tensors) == MAX_TENSORS:
-            raise DamageError(f"it lists more than {MAX_TENSORS} tensors")
-        tensors[key] = _tensor(walk.short_object(), data)
-    walk.end()
-    return Header(tensors, metadata or {}, _spare(tensors, data, total))
+    entries, data = _entries(raw), 8 + len(raw)
+    metadata = _metadata(entries.pop("__metadata__", None))
+    if len(entries) > MAX_TENSORS:
+        raise DamageError(f"it lists more than {MAX_TENSORS} tensors")
+    tensors = {_name(name): _tensor(entry, data) for name, entry in entries.items()}
+    return Header(tensors, metadata, _spare(tensors, data, total))
 
 
-class _Walk:
-    """A place in a header, from which one small piece after the other is read."""
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        self.at = 0
-
-    def members(self) -> Iterator[bytes]:
-        """Yields the names of an object, as JSON; whoever asks reads the value before the next name."""
-        self.need(b"{")
-        if self.take(b"}"):
-            return
-        while True:
-            name = self.text()
-            self.need(b":")
-            yield name
-            if self.take(b"}"):
-                return
-            self.need(b",")
-
-    def take(self, mark: bytes) -> bool:
-        """Goes past white space, and past the mark if it is next."""
-        if not mark or not self.raw.startswith(mark, self.at):  # most headers have no white space
-            space = _SPACE.match(self.raw, self.at)
-            self.at = space.end() if space else self.at
-        found = self.raw.startswith(mark, self.at)
-        self.at += len(mark) if found else 0
-        return found
-
-    def need(self, mark: bytes) -> None:
-        """Goes past the mark."""
-        if not self.take(mark):
-            _refuse_json()
-
-    def text(self) -> bytes:
-        """Goes past a text, and returns it as JSON."""
-        self.need(b'"')
-        start = self.at - 1
-        for found in _QUOTE_OR_ESCAPE.finditer(self.raw, self.at):
-            if found[0] == b'"':
-                self.at = found.end()
-                return self.raw[start : self.at]
-        return _refuse_json()
-
-    def short_object(self) -> Any:
-        """Goes past an object without objects in it, and returns it; None for any other value."""
-        if not self.take(b"{"):
-            return None
-        start = self.at - 1
-        self.at = self.raw.find(b"}", start, start + MAX_ENTRY) + 1
-        return _decode(self.raw[start : self.at]) if self.at else None
-
-    def end(self) -> None:
-        """Makes sure that nothing is left."""
-        self.take(b"")
-        if self.at < len(self.raw):
-            _refuse_json()
-
-
-_SPACE = re.compile(rb"[ \t\r\n]*")
-_QUOTE_OR_ESCAPE = re.compile(rb'\\.|"', re.DOTALL)
-
-
-def _refuse_json() -> NoReturn:
-    raise DamageError("its header is not the JSON of the format")
-
-
-def _refuse_twice() -> NoReturn:
-    raise DamageError("a name occurs twice in its header")
-
-
-def _decode(piece: bytes) -> Any:
+def _entries(raw: bytes) -> dict[str, Any]:
+    """Parses a header; of a long one, long texts are left out first."""
+    short = _without_long_texts(raw) if len(raw) > MAX_PARSED else raw
+    if len(short) > MAX_PARSED:
+        raise DamageError(f"its list of tensors has {len(short)} bytes, at most {MAX_PARSED} are allowed")
     try:
-        return _DECODER.decode(piece.decode("utf-8"))
+        entries = json.loads(short.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except DamageError:
         raise
     except (ValueError, RecursionError):
-        _refuse_json()
+        entries = None
+    if not isinstance(entries, dict):
+        raise DamageError("its header is not the JSON of the format")
+    return entries
+
+
+def _without_long_texts(raw: bytes) -> bytes:
+    """Leaves out what a trainer noted on tens of thousands of pictures, before it is parsed."""
+    pieces: list[bytes] = []
+    begin, kept = 0, 0  # of the text that is open, and of what is not copied yet
+    for mark in _QUOTE_OR_ESCAPE.finditer(raw):
+        if mark[0] != b'"':
+            continue
+        if not begin:
+            begin = mark.end()
+            continue
+        if mark.start() - begin > MAX_TEXT:
+            pieces += [raw[kept:begin], _LEFT_OUT.encode()]
+            kept = mark.start()
+        begin = 0
+    return b"".join([*pieces, raw[kept:]])
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        _refuse_twice()
+        raise DamageError("a name occurs twice in its header")
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates)
-
-
-def _text(piece: bytes) -> str:
-    text = _decode(piece)
+def _name(name: str) -> str:
     try:
-        text.encode("utf-8")  # JSON can smuggle in half characters, which no log or page can show
-    except UnicodeEncodeError:
-        _refuse_json()
-    return text
+        length = len(name.encode("utf-8"))
+    except UnicodeEncodeError as err:  # JSON can smuggle in half characters, which no log or page can show
+        raise DamageError("its header is not the JSON of the format") from err
+    if length > MAX_NAME:
+        raise DamageError(f"a tensor's name has more than {MAX_NAME} bytes")
+    return name
 
 
-def _name(piece: bytes) -> str:
-    if len(piece) > MAX_NAME:
-        raise DamageError(f"a tensor's name has {len(piece)} bytes, at most {MAX_NAME} are allowed")
-    return _text(piece)
-
-
-def _metadata(walk: _Walk) -> dict[str, str]:
-    if walk.take(b"null"):
-        return {}
-    found: dict[str, str] = {}
-    room = MAX_METADATA
+def _metadata(rows: Any) -> dict[str, str]:
+    rows = {} if rows is None else rows
     try:
-        for row, name in enumerate(walk.members()):
-            if row == MAX_ROWS:
-                raise DamageError
-            value = walk.text()
-            room -= len(name) + len(value) + _METADATA_ROW
-            if room < 0:
-                continue
-            key = _text(name)
-            if key in found:
-                _refuse_twice()
-            found[key] = _text(value)
-    except DamageError as err:
+        if len(rows) > MAX_ROWS:
+            raise ValueError
+        for text in chain(rows, rows.values()):
+            text.encode("utf-8")
+    except (AttributeError, TypeError, ValueError) as err:
         raise DamageError(f"its metadata is not a table of at most {MAX_ROWS} texts, each with its own name") from err
-    return found
+    # An empty text stands for one that was left out: whoever needs it sees that it says nothing.
+    return {name: "" if text == _LEFT_OUT else text for name, text in rows.items()}
 
 
 def _tensor(entry: Any, data: int) -> TensorInfo:
@@ -225,7 +277,9 @@ def _tensor(entry: Any, data: int) -> TensorInfo:
             map(type, (*shape, begin, end))
         ) and min(begin, end, *shape) >= 0:
             if dtype not in BITS:
-                raise ForeignError(f"a tensor has the type {printable(dtype)}, which is not read here. {_OTHER}")
+                raise ForeignError(
+                    f"a tensor has the type {printable(dtype)}, which is not read here. Choose another version"
+                )
             if math.prod(shape) * BITS[dtype] != 8 * (end - begin):
                 raise DamageError("a tensor's place is not as long as its type and shape need")
             return TensorInfo(dtype, tuple(shape), data + begin, end - begin)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 
-from .files import Header, TensorInfo, open_file
+from .header import Header, TensorInfo, open_file
 
 DTYPES = {  # safetensors' names of the types that models are stored in
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I8": torch.int8,

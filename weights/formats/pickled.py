@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .files import BITS, DamageError, ForeignError
+from .header import BITS, DamageError, ForeignError
 
 MAX_STEPS = 300_000  # instructions; the pickle of a 14B expert has 60 000
 MAX_DIMENSIONS = 8  # of a tensor; convolutions of a model have 5

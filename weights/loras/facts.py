@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..formats.files import Header, small_json
+from ..formats.header import Header, small_json
 from ..lora_experts import without_component
 from ..lora_keys import split, unwrapped
 from ..wan.kinds import Kind, identify

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, tensor
 
-from ..formats.files import DamageError, listed
+from ..formats.header import DamageError, listed
 from ..lora_experts import experts_of
 from ..lora_keys import UP_BIAS, Key, Layers, split
 from ..names import Expert

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, int8, uint8
 
-from ..formats.files import DamageError, printable
+from ..formats.header import DamageError, printable
 
 _FACTOR = re.compile(r"(?:[._](?:lora_(?:up|down|mid|A|B)|lora\.(?:up|down)|hada_[wt]\d|lokr_[wt]\d)|\.diff(?![a-z]))")
 _SCALE = re.compile(r"scale|absmax")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ..formats.files import SHOWN, listed
+from ..formats.header import SHOWN, listed
 from ..lora_keys import split
 from ..names import Expert
 from ..peft import CONFIG

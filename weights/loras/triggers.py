@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..formats.files import read_small, small_json
+from ..formats.header import read_small, small_json
 from .phrases import Finder, folded, split, tidy, units
 
 __all__ = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ..formats.files import Header, explained, printable
+from ..formats.header import Header, explained, printable
 from ..formats.model_file import DTYPES, tensors_of
 from . import scales
 

@@ -10,7 +10,7 @@ from collections import Counter
 from enum import Enum
 from math import prod
 
-from ..formats.files import Header
+from ..formats.header import Header
 from ..lora_keys import split
 from ..names import expert_of
 

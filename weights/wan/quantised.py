@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..formats.files import Header, TensorInfo, explained, open_file, printable, small_json
+from ..formats.header import Header, TensorInfo, explained, open_file, printable, small_json
 from . import scales
 from .kinds import Storage, storage_of, wan_prefix
 from .scales import OLD, QUANTISED, SCALE, Layer

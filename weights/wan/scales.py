@@ -14,7 +14,7 @@ from itertools import islice
 from math import prod
 from typing import Any, NamedTuple
 
-from ..formats.files import TensorInfo, printable
+from ..formats.header import TensorInfo, printable
 
 QUANTISED = ("F8_E4M3", "F8_E5M2", "I8", "U8", "F4")  # types of weights that mean little without their scale
 OLD = "scale_weight"

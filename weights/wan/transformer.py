@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..formats.files import Header, TensorInfo, listed
+from ..formats.header import Header, TensorInfo, listed
 from .kinds import wan_prefix
 
 FLOATS = ("F32", "F16", "BF16")  # types that show the shape of what they store; a packed one may not

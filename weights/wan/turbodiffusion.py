@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from ..formats.files import Header, TensorInfo, listed
+from ..formats.header import Header, TensorInfo, listed
 from ..formats.model_file import DTYPES, LazyTensor, tensors_of
 from . import transformer
 from .kinds import SCALES, wan_prefix
