@@ -68,9 +68,11 @@ def fp8_scaled(state):
 def ours(path):
     """What our loader node does with an expert."""
     from pack.weights import checks, loading
+    from pack.weights.formats.model_file import open_model
 
-    checks.check_expert(checks.read_listing(path), path.name, "high")
-    return loading.load_expert(str(path), "default")
+    file = open_model(path)
+    checks.check_expert(file, "high")
+    return loading.load_expert(file, "default")
 
 
 def core(path):
@@ -116,10 +118,10 @@ def share_of_the_model(path, dtype):
     """Loads a file in this process and prints the most memory that it took over the size of the model."""
     harness.import_comfyui()
     import psutil
-    from pack.weights import loading
+    from pack.tests.toy.loaded import load_expert
 
     before = psutil.Process().memory_info().rss / 1e6
-    model = loading.load_expert(str(path), dtype).model
+    model = load_expert(path, dtype).model
     size = sum(weight.nbytes for weight in model.state_dict().values()) / 1e6
     print((harness.peak_mb() - before) / size)
 

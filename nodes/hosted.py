@@ -202,7 +202,7 @@ class Hosted(Node):
         loras: tuple[request.Lora, ...] = (),
     ) -> io.NodeOutput:
         loras = checked(loras)
-        words = [word for lora in loras for word in triggers.choose(lora.trigger_words, {}, None)]
+        words = [word for lora in loras for word in triggers.typed_words(lora.trigger_words)]
         asked = request.Request(
             offer=model,
             prompt=triggers.merge(prompt, words, "prepend"),

@@ -17,8 +17,7 @@ from ..hosted.errors import HostedError
 from ..hosted.prices import Price
 from ..media import resolution
 from ..samplers import rcm, routing
-from ..weights import checks, names
-from ..weights.loras import facts as lora_facts
+from ..weights import names
 from ..weights.loras import report as lora_report
 from . import hosted as hosted_node
 from . import loader
@@ -87,13 +86,9 @@ def loras(query: Query) -> Answer:
     if valid is not True:
         return refusal(valid)  # of both files, where both are missing
     try:
-        high, low, source = lora_node.choose_files(*chosen)
-        words = lora_node.words_of((high, low), "")
-        lines = []
-        for expert, file, named in zip(("high", "low"), (high, low), names.experts_of(high, low), strict=True):
-            if file:
-                facts = lora_facts.facts(checks.read_listing(lora_node.path_of(file)))
-                lines += lora_report.preview(expert, names.base_name(file), facts, named, source)
+        matches = lora_node.matches_of(*chosen)
+        words = lora_node.words_of((match.file for match in matches), "")
+        lines = [line for match in matches for line in lora_report.preview(match)]
     except (FileNotFoundError, RuntimeError, ValueError) as error:
         return refusal(error)
     if not lines:

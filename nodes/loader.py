@@ -6,6 +6,7 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ..weights import checks, loading, names
+from ..weights.formats.model_file import open_model
 from .door import Node
 
 logger = logging.getLogger(__name__)
@@ -91,16 +92,18 @@ class Loader(Node):
 
     @classmethod
     def execute(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str) -> io.NodeOutput:
-        high_path, low_path = find("high_noise", high_noise), find("low_noise", low_noise)
-        clip_path, vae_path = find("text_encoder", text_encoder), find("vae", vae)
-        notes = checks.check_files(high_path, low_path, clip_path, vae_path)
+        chosen = {"high_noise": high_noise, "low_noise": low_noise, "text_encoder": text_encoder, "vae": vae}
+        paths = [find(slot, name) for slot, name in chosen.items()]
+        files = {path: open_model(path) for path in dict.fromkeys(paths)}
+        high_file, low_file, clip_file, vae_file = (files[path] for path in paths)
+        notes = checks.check_files(high_file, low_file, clip_file, vae_file)
         for note in notes:
             logger.warning(note)
-        for path in dict.fromkeys((high_path, low_path, clip_path)):  # before the first of them takes its minutes
-            loading.check_numbers(path)
-        high = loading.load_expert(high_path, weight_dtype)
-        low = high if low_path == high_path else loading.load_expert(low_path, weight_dtype)
-        loaded = high, low, loading.load_text_encoder(clip_path), loading.load_vae(vae_path)
+        for path in dict.fromkeys(paths[:3]):  # before the first of them takes its minutes
+            loading.check_numbers(files[path])
+        high = loading.load_expert(high_file, weight_dtype)
+        low = high if low_file is high_file else loading.load_expert(low_file, weight_dtype)
+        loaded = high, low, loading.load_text_encoder(clip_file), loading.load_vae(vae_file)
         if not notes:
             return io.NodeOutput(*loaded)
         return io.NodeOutput(*loaded, ui=ui.PreviewText("\n".join(notes)))

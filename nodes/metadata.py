@@ -15,7 +15,7 @@ from ..hosted.masking import without_tokens
 from ..media.recipe import model_files, recipe
 from ..samplers import rcm
 from ..weights import names
-from ..weights.formats.fingerprint import fingerprint
+from ..weights.formats.model_file import fingerprint
 from . import lora
 
 LEVELS = ("workflow", "recipe", "none")

@@ -9,8 +9,8 @@ import folder_paths
 from aiohttp import web
 from server import PromptServer
 
-from ..weights import checks, names
-from ..weights.loras import facts as lora_facts
+from ..weights import names
+from ..weights.loras import report
 from . import live
 from . import lora as node
 
@@ -43,13 +43,14 @@ def describe(name: str) -> dict[str, object]:
     """
     available = folder_paths.get_filename_list("loras")
     file = names.resolve_name(name, available, "loras")
-    facts = lora_facts.facts(checks.read_listing(node.path_of(file)))
+    opened = node.open_lora(file)
+    facts = report.facts(opened.header)
     return {
         "file": file,
         "kind": facts.kind.value,
         "expert": names.expert_of(file),
         "partner": names.partner(file, available),
-        "trigger_words": node.words_of((file,), ""),
+        "trigger_words": node.words_of([opened], ""),
         "base": facts.model,
         "title": facts.title,
         "trainer": facts.trainer,

@@ -10,8 +10,10 @@ import torch
 from pack.nodes.loader import Loader
 from pack.tests.toy import models as toy
 from pack.tests.toy import quantised
+from pack.tests.toy.loaded import load_expert
 from pack.weights import loading
-from pack.weights.wan import vae
+from pack.weights.checks import vae_tensors
+from pack.weights.formats.model_file import open_model
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
@@ -136,7 +138,7 @@ def test_the_vae_of_the_5b_model_is_refused(add_file):
 
 
 def test_the_tensors_of_the_vae_are_those_that_comfyui_has():
-    assert set(vae.tensors()) == set(toy.vae(1))
+    assert set(vae_tensors()) == set(toy.vae(1))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_scales_are_applied_however_the_file_names_its_layers(tmp_path, how, pre
     scaled, metadata = marked(state, how, prefix)
     path = tmp_path / "scaled_high.safetensors"
     save_file(scaled, path, metadata)
-    weight = loading.load_expert(str(path), "default").model.diffusion_model.blocks[0].ffn[0].weight.data
+    weight = load_expert(str(path), "default").model.diffusion_model.blocks[0].ffn[0].weight.data
     assert torch.allclose(weight.dequantize().float(), state["blocks.0.ffn.0.weight"].float(), atol=0.02)
 
 
@@ -199,7 +201,7 @@ def test_scales_that_comfyui_would_leave_out_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"^'rows_high\.safetensors' stores scales in a way that ComfyUI does not apply"
     ):
-        loading.load_expert(str(path), "default")
+        load_expert(str(path), "default")
 
 
 def test_a_text_encoder_with_scales_that_comfyui_would_leave_out_is_refused(tmp_path):
@@ -207,7 +209,7 @@ def test_a_text_encoder_with_scales_that_comfyui_would_leave_out_is_refused(tmp_
     state |= {f"{name}.weight": state[f"{name}.weight"].to(torch.float8_e4m3fn), f"{name}.weight_scale": torch.ones(())}
     save_file(state, tmp_path / "umt5.safetensors")
     with pytest.raises(ValueError, match=r"^'umt5\.safetensors' stores scales in a way that ComfyUI does not apply"):
-        loading.load_text_encoder(str(tmp_path / "umt5.safetensors"))
+        loading.load_text_encoder(open_model(str(tmp_path / "umt5.safetensors")))
 
 
 def test_a_pytorch_file_that_holds_more_than_its_tensors_loads(models):
@@ -329,7 +331,7 @@ def test_e5m2_with_the_older_mark_is_read_as_it_is_stored(tmp_path, prefix):
     path = tmp_path / "e5m2_high.safetensors"
     scaled = quantised.fp8_scaled(state, torch.float8_e5m2)
     save_file({prefix + name: tensor for name, tensor in scaled.items()}, path)
-    weights = loading.load_expert(str(path), "default").model.diffusion_model.blocks
+    weights = load_expert(str(path), "default").model.diffusion_model.blocks
     for module, name in ((weights[0].ffn[0], "blocks.0.ffn.0"), (weights[1].self_attn.q, "blocks.1.self_attn.q")):
         stored, wanted = module.weight.data.dequantize().float(), state[f"{name}.weight"].float()
         assert torch.allclose(stored, wanted, rtol=2**-3 * 1.05, atol=1e-4)
@@ -342,7 +344,7 @@ def test_a_text_encoder_with_scales_is_read_with_them(tmp_path):
         scale = state[f"{name}.weight"].float().abs().max() / torch.finfo(dtype).max
         scaled = {f"{name}.weight": (state[f"{name}.weight"].float() / scale).to(dtype), f"{name}.scale_weight": scale}
         save_file(state | scaled | {"scaled_fp8": torch.zeros(2, dtype=dtype)}, tmp_path / "umt5.safetensors")
-        clip = loading.load_text_encoder(str(tmp_path / "umt5.safetensors"))
+        clip = loading.load_text_encoder(open_model(str(tmp_path / "umt5.safetensors")))
         block = clip.cond_stage_model.umt5xxl.transformer.encoder.block[0]
         stored = block.layer[1].DenseReluDense.wi_0.weight.data.dequantize().float()
         assert torch.allclose(stored, state[f"{name}.weight"].float(), rtol=2**-3 * 1.05, atol=1e-3)

@@ -44,11 +44,10 @@ def main() -> None:
     pack = types.ModuleType("pack")
     pack.__path__ = [str(ROOT)]
     sys.modules["pack"] = pack
-    from pack.weights import peft
-    from pack.weights.formats.header import is_safetensors, read_header
+    from pack.weights import lora_keys
+    from pack.weights.formats.header import ModelFile, is_safetensors, read_header
     from pack.weights.formats.torch_file import read_torch_header
-    from pack.weights.loras import facts as lora_facts
-    from pack.weights.loras import triggers
+    from pack.weights.loras import report, triggers
     from pack.weights.wan import quantised
 
     assert "torch" not in sys.modules  # which would take more memory than all of this
@@ -63,10 +62,10 @@ def main() -> None:
         watching = True
         try:
             told = (read_header if is_safetensors(path) else read_torch_header)(path)
-            lora_facts.facts(told)
+            report.facts(told)
             triggers.trigger_words(told.metadata, [])
-            peft.Scaling.of(told.metadata)
-            quantised.check_storage(told, path, ())
+            lora_keys.Scaling.of(told.metadata)
+            quantised.check_storage(ModelFile(path, told), ())
         except (ValueError, OSError, RuntimeError) as err:
             error = f"{type(err).__name__}: {err}"
         watching = False

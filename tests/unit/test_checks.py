@@ -1,12 +1,14 @@
 """Refusing the wrong text encoder and the wrong VAE with a remedy, and the loader's four files together."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from pack.tests.toy.shapes import ATTENTION, I2V, LORA, T2V, UMT5, VAE21, without, write
 from pack.weights import checks
-from pack.weights.checks import Header, TensorInfo
+from pack.weights.formats.header import Header, ModelFile, TensorInfo
+from pack.weights.formats.model_file import open_model
 from safetensors.torch import save_file
 
 VAE22 = VAE21 | {"decoder.upsamples.0.upsamples.0.residual.2.weight": (8, 8, 3, 3, 3)}
@@ -36,7 +38,7 @@ def test_heads_that_do_not_divide_the_attention_are_refused(header):
 
 
 def test_umt5_is_accepted(header):
-    checks.check_text_encoder(header(UMT5), "x.safetensors")
+    checks.check_text_encoder(ModelFile(Path("x.safetensors"), header(UMT5)))
 
 
 def xxl():
@@ -48,7 +50,7 @@ def xxl():
 
 def test_umt5_xxl_is_passed_only_with_all_its_layers():
     whole = xxl()
-    checks.check_text_encoder(whole, "x.safetensors")
+    checks.check_text_encoder(ModelFile(Path("x.safetensors"), whole))
     for layers, lacks in (
         (23, "encoder.block.23.layer.0.SelfAttention.q.weight, .* and 7 more"),
         (5, ".* and 187 more"),
@@ -58,10 +60,10 @@ def test_umt5_xxl_is_passed_only_with_all_its_layers():
         with pytest.raises(
             ValueError, match=rf"^'x\.safetensors' is not whole: it lacks {lacks}\. Download it again\.$"
         ):
-            checks.check_text_encoder(cut, "x.safetensors")
+            checks.check_text_encoder(ModelFile(Path("x.safetensors"), cut))
     del whole.tensors["encoder.block.9.layer.1.DenseReluDense.wo.weight"]
     with pytest.raises(ValueError, match=r"it lacks encoder\.block\.9\.layer\.1\.DenseReluDense\.wo\.weight\."):
-        checks.check_text_encoder(whole, "x.safetensors")
+        checks.check_text_encoder(ModelFile(Path("x.safetensors"), whole))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_umt5_xxl_is_passed_only_with_all_its_layers():
 )
 def test_what_is_not_umt5_is_refused(header, shapes, problem):
     with pytest.raises(ValueError, match=r"^'x\.safetensors' is ") as caught:
-        checks.check_text_encoder(header(shapes), "x.safetensors")
+        checks.check_text_encoder(ModelFile(Path("x.safetensors"), header(shapes)))
     assert str(caught.value) == (
         f"'x.safetensors' {problem} "
         "Choose umT5-XXL as ComfyUI packs it, for example umt5_xxl_fp8_e4m3fn_scaled.safetensors."
@@ -98,18 +100,18 @@ def test_what_is_not_umt5_is_refused(header, shapes, problem):
 
 
 def test_the_vae_of_wan_21_is_accepted(header):
-    assert checks.check_vae(header(VAE21), "wan_2.1_vae.safetensors") == []
+    assert checks.check_vae(ModelFile(Path("wan_2.1_vae.safetensors"), header(VAE21))) == []
 
 
 @pytest.mark.parametrize("lacks", ["decoder.middle.0.residual.2.weight", "encoder.downsamples.5.time_conv.bias"])
 def test_a_vae_that_is_not_whole_is_refused(header, lacks):
     with pytest.raises(ValueError, match="not whole") as caught:
-        checks.check_vae(header(without(VAE21, lacks)), "x.safetensors")
+        checks.check_vae(ModelFile(Path("x.safetensors"), header(without(VAE21, lacks))))
     assert str(caught.value) == f"'x.safetensors' is not whole: it lacks {lacks}. Download it again."
 
 
 def test_the_vae_of_qwen_image_is_known_by_its_name_alone(header):
-    assert checks.check_vae(header(VAE21), "qwen_image_vae.safetensors") == [
+    assert checks.check_vae(ModelFile(Path("qwen_image_vae.safetensors"), header(VAE21))) == [
         "'qwen_image_vae.safetensors' is named for Qwen-Image, whose VAE has the tensors of Wan's, but was trained for "
         "single pictures. Choose wan_2.1_vae.safetensors: Wan 2.2 A14B uses the VAE of Wan 2.1."
     ]
@@ -131,7 +133,7 @@ def test_the_vae_of_qwen_image_is_known_by_its_name_alone(header):
 )
 def test_what_is_not_the_vae_of_wan_21_is_refused(header, shapes, problem):
     with pytest.raises(ValueError, match=r"^'x\.safetensors' is ") as caught:
-        checks.check_vae(header(shapes), "x.safetensors")
+        checks.check_vae(ModelFile(Path("x.safetensors"), header(shapes)))
     assert str(caught.value) == (
         f"'x.safetensors' {problem} Choose wan_2.1_vae.safetensors: Wan 2.2 A14B uses the VAE of Wan 2.1."
     )
@@ -139,7 +141,7 @@ def test_what_is_not_the_vae_of_wan_21_is_refused(header, shapes, problem):
 
 @pytest.fixture
 def files(tmp_path):
-    return [str(write(tmp_path, shapes, name)) for name, shapes in FILES.items()]
+    return [open_model(write(tmp_path, shapes, name)) for name, shapes in FILES.items()]
 
 
 def test_the_four_right_files_pass_without_a_warning(files):
@@ -166,7 +168,7 @@ def test_one_file_for_both_experts_gives_one_warning(files):
 
 @pytest.mark.parametrize("place", range(4))
 def test_each_file_is_checked_for_its_own_input(files, tmp_path, place):
-    files[place] = str(write(tmp_path, LORA, "lora.safetensors"))
+    files[place] = open_model(write(tmp_path, LORA, "lora.safetensors"))
     with pytest.raises(ValueError, match=r"^'lora\.safetensors' is a LoRA"):
         checks.check_files(*files)
 
@@ -176,18 +178,20 @@ def test_a_pytorch_file_is_checked_like_any_other(files, tmp_path, place):
     shapes = list(FILES.values())
     for name, contents in (("right", shapes[place]), ("wrong", LORA)):
         torch.save({key: torch.zeros(shape) for key, shape in contents.items()}, tmp_path / f"{name}.pth")
-    right, wrong = ([*files[:place], str(tmp_path / f"{name}.pth"), *files[place + 1 :]] for name in ("right", "wrong"))
+    right, wrong = (
+        [*files[:place], open_model(tmp_path / f"{name}.pth"), *files[place + 1 :]] for name in ("right", "wrong")
+    )
     assert checks.check_files(*right) == []
     with pytest.raises(ValueError, match=r"^'wrong\.pth' is a LoRA"):
         checks.check_files(*wrong)
 
 
-def test_a_file_is_listed_once_until_it_changes(tmp_path):
+def test_a_file_is_listed_when_it_is_opened_and_anew_when_it_has_changed(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(2)}, path)
-    first = checks.read_listing(path)
-    assert checks.read_listing(str(path)) is first
+    first = open_model(str(path))
     times = path.stat()
     save_file({"b": torch.zeros(2)}, path)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # of the same size and time, as an archive may bring it
-    assert list(checks.read_listing(path).tensors) == ["b"]
+    assert (list(first.header.tensors), list(open_model(path).header.tensors)) == (["a"], ["b"])
+    assert (first.path, first.name) == (path, "x.safetensors")

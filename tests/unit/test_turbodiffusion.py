@@ -1,11 +1,13 @@
 """TurboDiffusion checkpoints: every tensor is accounted for, and tiles are multiplied by their scales."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from pack.tests.toy import models as toy
 from pack.tests.toy import turbodiffusion as written
 from pack.weights import checks
-from pack.weights.formats.header import Header, TensorInfo
+from pack.weights.formats.header import Header, ModelFile, TensorInfo, read_header
 from pack.weights.formats.model_file import LazyTensor, tensors_of
 from pack.weights.wan import transformer, turbodiffusion
 from safetensors.torch import save_file
@@ -21,7 +23,7 @@ SLA = "blocks.{}.self_attn.attn_op.local_attn.proj_l.weight"
 
 
 def check(tensors, name="turbo_high.pth"):
-    return turbodiffusion.check(Header(tensors, {}), name)
+    return turbodiffusion.check(ModelFile(Path(name), Header(tensors, {})))
 
 
 def without(*names):
@@ -146,11 +148,13 @@ def test_as_many_blocks_as_a_file_can_list_take_no_time():
 
 
 def test_the_loader_checks_it_and_refuses_one_for_text_to_video():
-    assert len(checks.check_expert(Header(LISTED, {}), "turbo_high.pth", "high")) == 2
+    assert len(checks.check_expert(ModelFile(Path("turbo_high.pth"), Header(LISTED, {})), "high")) == 2
     with pytest.raises(ValueError, match=r"it lacks head\.head\.bias"):
-        checks.check_expert(Header(without("head.head.bias"), {}), "turbo_high.pth", "high")
+        checks.check_expert(ModelFile(Path("turbo_high.pth"), Header(without("head.head.bias"), {})), "high")
     with pytest.raises(ValueError, match=r"is Wan T2V \(16 input channels\): it takes no start image"):
-        checks.check_expert(Header(resized("patch_embedding.weight", 256, 64), {}), "turbo_high.pth", "high")
+        checks.check_expert(
+            ModelFile(Path("turbo_high.pth"), Header(resized("patch_embedding.weight", 256, 64), {})), "high"
+        )
 
 
 @pytest.mark.parametrize("shape", [(128, 128), (1, 1), (127, 129), (300, 40), (256, 384)])
@@ -181,7 +185,7 @@ def test_a_tensor_is_read_only_when_it_is_used():
 def test_a_file_that_is_cut_while_it_is_read_is_said(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.ones(100), "b": torch.zeros(0), "c": torch.tensor(7.0)}, path)
-    tensors = checks.read_header(path).tensors
+    tensors = read_header(path).tensors
     with tensors_of(path) as read:
         assert read(tensors["a"]).equal(torch.ones(100))
         assert read(tensors["b"]).shape == (0,)
