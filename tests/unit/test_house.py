@@ -30,7 +30,7 @@ DOORS = {name.removesuffix("*") for name, rules in RUFF["per-file-ignores"].item
 INNER: dict[str, set[str]] = {
     "weights/formats": set(),
     "weights/wan": {"formats", "lora_keys", "names"},
-    "weights/loras": {"formats", "lora_experts", "lora_keys", "names", "peft", "wan"},
+    "weights/loras": {"formats", "lora_keys", "names", "wan"},
 }
 
 MOST_LINES = 320  # of a file
