@@ -95,6 +95,7 @@ def test_layers_that_change_nothing_are_found(parts, idle):
         {"lora_A.weight": torch.ones(2, 6, dtype=torch.int8), "lora_B.weight": torch.ones(8, 2, dtype=torch.int8)},
         {"lora_A.weight._data": torch.ones(2, 6, dtype=torch.int8), "lora_A.weight._scale": torch.ones(2, 1)},
         {"lora_up.weight": torch.ones(4, 2, dtype=torch.uint8), "lora_up.weight.absmax": torch.ones(2)},
+        {"lora_linear_layer.up.weight": torch.ones(8, 2, dtype=torch.int8)},
         {"lokr_w1": torch.ones(2, 2, dtype=torch.int8)},
         {"diff": torch.ones(8, 6, dtype=torch.int8)},
     ],
