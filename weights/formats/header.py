@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,7 +42,6 @@ FOREIGN = {  # first bytes of what people have in place of a model file
 }
 _PYTORCH = {b"PK\x03\x04": "it is a PyTorch file. Choose its safetensors version"}
 _LEFT_OUT = "-" * (MAX_NAME + 1)  # stands for a long text; as a tensor's name it is refused
-_QUOTE_OR_ESCAPE = re.compile(rb'\\.|"', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -226,18 +224,14 @@ def _entries(raw: bytes) -> dict[str, Any]:
 
 def _without_long_texts(raw: bytes) -> bytes:
     """Leaves out what a trainer noted on tens of thousands of pictures, before it is parsed."""
+    quotes = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")  # those that are left begin or end a text
     pieces: list[bytes] = []
-    begin, kept = 0, 0  # of the text that is open, and of what is not copied yet
-    for mark in _QUOTE_OR_ESCAPE.finditer(raw):
-        if mark[0] != b'"':
-            continue
-        if not begin:
-            begin = mark.end()
-            continue
-        if mark.start() - begin > MAX_TEXT:
+    kept, begin = 0, quotes.find(b'"') + 1
+    while begin and (end := quotes.find(b'"', begin)) >= 0:
+        if end - begin > MAX_TEXT:
             pieces += [raw[kept:begin], _LEFT_OUT.encode()]
-            kept = mark.start()
-        begin = 0
+            kept = end
+        begin = quotes.find(b'"', end + 1) + 1
     return b"".join([*pieces, raw[kept:]])
 
 
