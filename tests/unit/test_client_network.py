@@ -316,6 +316,21 @@ def test_nothing_is_overwritten_unless_told(comfy, client, tmp_path):
     assert path.name == "mine.mp4"
 
 
+def test_clips_of_one_job_never_replace_each_other(comfy, client, tmp_path):
+    """Folders of the server are not made here, and names lose what some systems do not take."""
+    places = [("clip.mp4", "a"), ("clip.mp4", "b"), ("a?.mp4", ""), ("a_.mp4", "")]
+    files = [{"filename": name, "subfolder": folder, "type": "output"} for name, folder in places]
+    record = {**RECORD, "outputs": {"9": {"images": files}}}
+    for overwrite in (False, True):
+        folder = tmp_path / str(overwrite)
+        saved = save.save_all(client, record, folder, overwrite)
+        assert sorted(path.name for path in folder.iterdir()) == ["a_ (1).mp4", "a_.mp4", "clip (1).mp4", "clip.mp4"]
+        assert sorted(saved) == sorted(folder.iterdir())
+    (tmp_path / "True" / "clip.mp4").write_bytes(b"old")
+    save.save_all(client, record, tmp_path / "True", overwrite=True)
+    assert (tmp_path / "True" / "clip.mp4").read_bytes() == CLIP
+
+
 def test_a_folder_that_cannot_be_written_is_said_and_the_clip_stays_on_the_server(comfy, client, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SaveError, match=r"The clip could not be written: .* It is on the server as clip\.mp4\."):
