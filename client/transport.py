@@ -25,7 +25,7 @@ COOKIES = 50  # a balancer sets one or two
 
 
 class BrokenError(Exception):
-    """An answer that came too slowly, or is in a code that cannot be read here."""
+    """An answer that came too slowly, or is in an encoding that cannot be read here."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def decoded(response: httpx.Response) -> Iterator[bytes]:
     elif coding in ("gzip", "x-gzip", "deflate"):
         yield from inflated(paced(response))
     else:
-        raise BrokenError(f"an answer in the code '{coding}', which was not asked for")
+        raise BrokenError(f"an answer in the encoding '{coding}', which was not asked for")
 
 
 def paced(response: httpx.Response) -> Iterator[bytes]:

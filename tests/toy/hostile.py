@@ -326,7 +326,7 @@ KINDS: dict[str, Kind] = {
     "a name that is a number": Kind(1, "saved nothing", named(5)),
     "a clip that is a page": Kind(7, "as it begins with '<!DOCTYPE html>", {"view": says(b"<!DOCTYPE html>")}),
     "a clip that is compressed": Kind(7, "is no MP4, as it begins", {"view": says(gzip.compress(CLIP))}),
-    "a clip in another code": Kind(7, "in the code 'br'", {"view": says(CLIP, Content_Encoding="br")}),
+    "a clip in another code": Kind(7, "in the encoding 'br'", {"view": says(CLIP, Content_Encoding="br")}),
     "a clip of nothing": Kind(7, "it is empty", {"view": says(b"")}),
     "half a clip": Kind(7, "without its end", {"view": says(CLIP[:-9])}),
     "a short clip": Kind(7, "could not be downloaded", {"view": raw(ODD % b"9000")}),
