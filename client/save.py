@@ -1,9 +1,10 @@
 """Downloads what a job made: to a temporary name, then whole under its own, beside what is there already."""
 
+import errno
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +27,7 @@ MANY = 1000  # files of one job
 LARGEST = 64_000_000_000  # bytes of a file
 OURS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"}  # nodes that save one MP4 each
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".apng", ".png", ".jpg", ".jpeg"}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # What helps where a file is gone from the server.
 NEW = "Somebody deleted or moved it there. Run the prompt again."
 OLD = (
@@ -143,14 +145,28 @@ def save(server: Server, file: File, target: Path, overwrite: bool, hint: str = 
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("x+b") as part:
             fetch(server, file, part, hint)
-            part.flush()
-            os.fsync(part.fileno())
+            flush(part, server.say)
         return published(temporary, folder / name, overwrite and not is_one_of(folder / name, keep))
     except OSError as error:
         raise SaveError(f"The clip could not be written: {error.strerror}. It is on the server as {plain}.") from error
     finally:
         with suppress(OSError):  # never made, or under its own name by now
             temporary.unlink()
+
+
+def flush(part: BinaryIO, say: Callable[[str], None]) -> None:
+    """Waits until a file is on the disk. A disk that cannot say so costs no clip.
+
+    Raises:
+        OSError: There is no room, which some disks notice only now.
+    """
+    part.flush()
+    try:
+        os.fsync(part.fileno())
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        say(f"The disk does not confirm that the clip is on it ({error.strerror}). Play it before you rely on it.")
 
 
 def is_one_of(path: Path, files: Sequence[Path]) -> bool:
