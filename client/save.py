@@ -1,10 +1,9 @@
 """Downloads what a job made: to a temporary name, then whole under its own, beside what is there already."""
 
-import errno
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +16,7 @@ from .errors import ClientError, RunError, SaveError, UsageError
 from .files import check_kind, fault, plain_name, suffix
 from .printable import short
 from .prompts import Prompt
+from .publish import flush, is_one_of, published
 from .server import Server
 from .shapes import messages, text
 from .transport import BrokenError, decoded
@@ -27,7 +27,6 @@ MANY = 1000  # files of one job
 LARGEST = 64_000_000_000  # bytes of a file
 OURS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"}  # nodes that save one MP4 each
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".apng", ".png", ".jpg", ".jpeg"}
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # What helps where a file is gone from the server.
 NEW = "Somebody deleted or moved it there. Run the prompt again."
 OLD = (
@@ -154,39 +153,6 @@ def save(server: Server, file: File, target: Path, overwrite: bool, hint: str = 
             temporary.unlink()
 
 
-def flush(part: BinaryIO, say: Callable[[str], None]) -> None:
-    """Waits until a file is on the disk. A disk that cannot say so costs no clip.
-
-    Raises:
-        OSError: There is no room, which some disks notice only now.
-    """
-    part.flush()
-    try:
-        os.fsync(part.fileno())
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise
-        say(f"The disk does not confirm that the clip is on it ({error.strerror}). Play it before you rely on it.")
-
-
-def is_one_of(path: Path, files: Sequence[Path]) -> bool:
-    """Says whether a name is that of one of some files, however the disk tells names apart."""
-    return path.exists() and any(file.exists() and path.samefile(file) for file in files)
-
-
-def published(temporary: Path, path: Path, overwrite: bool) -> Path:
-    """Gives a whole file its name: this one, or the next that nobody has."""
-    if overwrite:
-        return temporary.replace(path)
-    name = reserve(path)
-    try:
-        return temporary.replace(name)
-    except OSError:
-        with suppress(OSError):
-            name.unlink()  # the empty one
-        raise
-
-
 def names(target: Path, file: File) -> bool:
     """Says whether a target is the name for a file, not a folder: v1.0 is none for an MP4."""
     return target.suffix.lower() == suffix(plain_name(file["filename"])) != "" and not target.is_dir()
@@ -252,16 +218,3 @@ def remembered(record: Json) -> set[tuple[str, ...]]:
     return {
         tuple(file.values()) for node in cached & record["outputs"].keys() for file in files_of(record["outputs"][node])
     }
-
-
-def reserve(path: Path) -> Path:
-    """Makes an empty file under the first name that nobody has: clip.mp4, clip (1).mp4, and so on."""
-    name, number = path, 0
-    while True:
-        try:
-            name.open("x").close()
-        except FileExistsError:
-            number += 1
-            name = path.with_name(f"{path.stem} ({number}){path.suffix}")
-        else:
-            return name
