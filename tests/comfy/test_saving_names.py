@@ -175,6 +175,13 @@ LINKED = [
 
 
 @both
+@pytest.mark.parametrize(("name", "said"), [("fps", "fps must be a number"), ("crf", "crf must be a number")])
+def test_a_text_in_place_of_a_number_is_a_sentence_before_the_first_model_is_needed(node, name, said):
+    with pytest.raises(ValueError, match=f"{said}, got 'fast'"):
+        clone(node).check_lazy_status(**{**SETTINGS, "filename_prefix": "clip", name: "fast"})
+
+
+@both
 @pytest.mark.parametrize(("linked", "said"), LINKED)
 def test_what_comes_through_links_is_checked_before_the_first_model_is_needed(node, linked, said, output):
     (output / "there").touch()
@@ -191,7 +198,7 @@ def test_what_comes_from_a_model_is_asked_for_last():
         inputs = {**SETTINGS, "filename_prefix": "clip"}
         asking = node.PREPARE_CLASS_CLONE({"hidden_inputs": {}})
         assert asking.check_lazy_status(**inputs) == wanted
-        assert asking.check_lazy_status(**inputs, **dict.fromkeys(wanted, 1)) == []
+        assert asking.check_lazy_status(**inputs, **dict.fromkeys(wanted, object())) == []
 
 
 @pytest.mark.parametrize(("linked", "said"), LINKED)
