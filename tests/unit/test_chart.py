@@ -39,16 +39,16 @@ def test_every_entry_of_every_row_is_in_a_chart(file):
             assert (value if isinstance(value, str) else f"{value:g}") in shown
 
 
-def test_the_readme_shows_every_chart():
-    readme = chart.README.read_text(encoding="utf-8")
+def test_the_page_shows_every_chart():
+    page = chart.PAGE.read_text(encoding="utf-8")
     for path in chart.RESULTS.rglob("*.svg"):
-        assert f"](bench/results/{path.relative_to(chart.RESULTS).as_posix()})" in readme
+        assert f"](../bench/results/{path.relative_to(chart.RESULTS).as_posix()})" in page
 
 
-def test_the_readme_tells_the_committed_ratios():
+def test_the_page_tells_the_committed_ratios():
     rows = json.loads((chart.RESULTS / f"{chart.MACHINE}.json").read_text(encoding="utf-8"))
-    readme = chart.README.read_text(encoding="utf-8")
-    assert readme == chart.with_ratios(readme, rows), "Run `python bench/chart.py`."
+    page = chart.PAGE.read_text(encoding="utf-8")
+    assert page == chart.with_ratios(page, rows), "Run `python bench/chart.py`."
     assert "| a / b | time **0.51**, processor time **2.00** |" in chart.ratios(
         {"x: a / b": {"time ratio": 0.512, "processor time ratio": 2.0, "seconds": 3.0}, "x: no peer": {"MB": 1.0}}
     )
