@@ -54,6 +54,44 @@ def test_the_page_tells_the_committed_ratios():
     )
 
 
+def test_the_page_says_in_words_what_the_numbers_say():
+    rows = json.loads((chart.RESULTS / f"{chart.MACHINE}.json").read_text(encoding="utf-8"))
+    page = " ".join(chart.PAGE.read_text(encoding="utf-8").split())
+
+    def all_of(beginning, entry):
+        found = [row[entry] for title, row in rows.items() if title.startswith(beginning) and entry in row]
+        assert found, f"No row of {beginning} has {entry}."
+        return found
+
+    def said(words):
+        assert words in page, f"The numbers allow: {words}"
+
+    said("the latents agree to 1e-5.")
+    assert max(all_of("sampling", "largest difference of the latents")) <= 1e-5
+    luma, chroma = (
+        [
+            ours - core
+            for ours, core in zip(
+                all_of("saving", f"PSNR {part} dB ours"), all_of("saving", f"PSNR {part} dB core"), strict=True
+            )
+        ]
+        for part in ("luma", "chroma")
+    )
+    said(f"luma by {min(luma):.1f} to {max(luma):.0f} dB, chroma by {min(chroma):.1f} to {max(chroma):.1f} dB.")
+    grown = "MB above those of 9 frames"
+    said("memory grows by less than a fifth of what the peer's grows by.")
+    assert max(ours / core for ours, core in zip(all_of("decoding", grown), all_of("decoding", f"{grown}, core"),
+                                                 strict=True)) < 1 / 5  # fmt: skip
+    said("every answer comes within 100 ms.")
+    assert all_of("hosted", "within 100 ms") == ["100.00%"]
+    said("less than 0.5 % of a step.")
+    assert max(all_of("preview", "share of a step")) < 0.005
+    said("adds less than 0.05 s to the start of ComfyUI.")
+    assert max(all_of("import", "seconds")) < 0.05
+    said("ComfyUI's own loader applies five fully.")
+    assert (all_of("LoRA", "core"), all_of("LoRA", "ours")) == ([5], [17])
+
+
 def test_rows_that_begin_alike_share_a_file():
     row = {"time ratio": 0.5}
     files = chart.charts({"saving: a": row, "saving: b": row, "decoding: a": row, "of no group": row}, "here")
