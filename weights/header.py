@@ -97,6 +97,7 @@ class _Walk:
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
+        self.quotes = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")  # those that are left begin or end a text
         self.at = 0
 
     def members(self) -> Iterator[bytes]:
@@ -129,12 +130,11 @@ class _Walk:
     def text(self) -> bytes:
         """Goes past a text, and returns it as JSON."""
         self.need(b'"')
-        start = self.at - 1
-        for found in _QUOTE_OR_ESCAPE.finditer(self.raw, self.at):
-            if found[0] == b'"':
-                self.at = found.end()
-                return self.raw[start : self.at]
-        return _refuse_json()
+        start, end = self.at - 1, self.quotes.find(b'"', self.at)
+        if end < 0:
+            _refuse_json()
+        self.at = end + 1
+        return self.raw[start : self.at]
 
     def short_object(self) -> Any:
         """Goes past an object without objects in it, and returns it; None for any other value."""
@@ -152,7 +152,6 @@ class _Walk:
 
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
-_QUOTE_OR_ESCAPE = re.compile(rb'\\.|"', re.DOTALL)
 
 
 def _refuse_json() -> NoReturn:
