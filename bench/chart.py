@@ -8,7 +8,7 @@ Rows are what harness.save takes. What is drawn follows from the names in a row:
     anything else           the number alone
 
 Rows whose titles begin alike ("saving: ...") share a file: results/<machine>/saving.svg. The ratios of all
-rows are also a table in the README.
+rows are also a table in docs/benches.md.
 """
 
 import json
@@ -18,8 +18,8 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 RESULTS = Path(__file__).resolve().parent / "results"
-README = RESULTS.parents[1] / "README.md"
-MACHINE = "cpu-x86_64-2-cores"  # whose ratios the README tells
+PAGE = RESULTS.parents[1] / "docs" / "benches.md"
+MACHINE = "cpu-x86_64-2-cores"  # whose ratios the page tells
 BEGIN, END = "<!-- ratios -->\n", "<!-- end of the ratios -->\n"
 
 WIDTH, LABEL, BAR = 760, 340, 320  # pixels: of the picture, of the names, of the longest bar
@@ -148,14 +148,14 @@ def ratios(rows: dict[str, Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_ratios(readme: str, rows: dict[str, Row]) -> str:
-    """Returns the README's text with the table of these rows."""
-    before, _, rest = readme.partition(BEGIN)
+def with_ratios(page: str, rows: dict[str, Row]) -> str:
+    """Returns the page's text with the table of these rows."""
+    before, _, rest = page.partition(BEGIN)
     return before + BEGIN + ratios(rows) + END + rest.partition(END)[2]
 
 
 def main() -> None:
-    """Draws all results, and writes the README's table."""
+    """Draws all results, and writes the page's table."""
     for file in sorted(RESULTS.glob("*.json")):
         rows = json.loads(file.read_text(encoding="utf-8"))
         for name, svg in charts(rows, file.stem).items():
@@ -163,7 +163,7 @@ def main() -> None:
             path.parent.mkdir(exist_ok=True)
             path.write_text(svg, encoding="utf-8")
         if file.stem == MACHINE:
-            README.write_text(with_ratios(README.read_text(encoding="utf-8"), rows), encoding="utf-8")
+            PAGE.write_text(with_ratios(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tries every fault of every hosted provider several times and writes what came of it into the README.
+"""Tries every fault of every hosted provider several times and writes what came of it into docs/hosted.md.
 
 make bench ARGS="fault_matrix [times]"
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import harness
 
-README = harness.ROOT / "README.md"
+PAGE = harness.ROOT / "docs" / "hosted.md"
 BEGIN, END = "<!-- fault matrix -->\n", "<!-- end of the fault matrix -->\n"
 TIMES = 5
 
@@ -44,9 +44,9 @@ def main(times: int) -> None:
     """Tries, and writes."""
     with Running(*(each() for each in PROVIDERS.values())) as running:
         rows = [row(fault, running, times) for fault in FAULTS]
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     table = "| fault | what the node does | tried | submitted twice | paid, lost |\n|---|---|---|---|---|\n"
-    README.write_text(before + BEGIN + table + "".join(rows) + END + rest.partition(END)[2], encoding="utf-8")
+    PAGE.write_text(before + BEGIN + table + "".join(rows) + END + rest.partition(END)[2], encoding="utf-8")
 
 
 def row(fault: Fault, running: Running, times: int) -> str:
@@ -73,7 +73,7 @@ def try_once(fault: Fault, provider: Provider, running: Running) -> Counter[str]
         trial = try_fault(fault, provider, running, Path(folder))
     if (trial.first.name, trial.again.name) != expected(fault, provider):
         raise SystemExit(f"{provider.name}, {fault.text}: {trial.first.text} Then: {trial.again.text}")
-    hidden = trial.lost if provider.name == "api302" else 0  # it has no list of jobs; see the README
+    hidden = trial.lost if provider.name == "api302" else 0  # it has no list of jobs; see the page
     return Counter(tried=1, twice=trial.twice, lost=trial.lost - hidden, hidden=hidden)
 
 

@@ -54,7 +54,7 @@ def leaves(random: np.random.Generator) -> np.ndarray:
         axes = radius, int(radius * random.uniform(0.3, 1))
         colour = shade(*random.random(3))
         cv2.ellipse(image, centre, axes, float(random.integers(180)), 0, 360, colour, -1, cv2.LINE_AA)
-    return image / 255 * (1 + 0.04 * fractal(random, 1.0)[..., None])
+    return np.float32(image / 255 * (1 + 0.04 * fractal(random, 1.0)[..., None]))
 
 
 def text(random: np.random.Generator) -> np.ndarray:

@@ -65,8 +65,11 @@ def parse(text: str, token: str = "") -> Address:
         token: For an Authorization header, unless the address holds a user name.
 
     Raises:
-        UsageError: It is no address of a server.
+        UsageError: It is no address of a server, or the token can stand in no header.
     """
+    token = token.strip()  # of a file, often with the end of its line
+    if not token.isascii() or not token.isprintable():  # the library would refuse it, and show it
+        raise UsageError("The token must be of plain letters, digits and signs on one line, and is not. Copy it again.")
     whole = (
         text.strip() if re.match(r"^[a-z][a-z0-9+.-]*://", text.strip(), re.IGNORECASE) else f"http://{text.strip()}"
     )

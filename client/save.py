@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +16,7 @@ from .errors import ClientError, RunError, SaveError, UsageError
 from .files import check_kind, fault, plain_name, suffix
 from .printable import short
 from .prompts import Prompt
+from .publish import flush, is_one_of, published
 from .server import Server
 from .shapes import messages, text
 from .transport import BrokenError, decoded
@@ -25,6 +27,12 @@ MANY = 1000  # files of one job
 LARGEST = 64_000_000_000  # bytes of a file
 OURS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"}  # nodes that save one MP4 each
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".apng", ".png", ".jpg", ".jpeg"}
+# What helps where a file is gone from the server.
+NEW = "Somebody deleted or moved it there. Run the prompt again."
+OLD = (
+    "It was made by an earlier run and deleted there since, and ComfyUI does not make again what it remembers. "
+    "Set another filename_prefix, which saves it anew without sampling again; or another seed."
+)
 
 File = dict[str, str]
 
@@ -61,14 +69,14 @@ def check_target(target: Path, prompt: Prompt) -> None:
 
 def outputs(record: Json) -> list[File]:
     """Lists the files that a job put into the server's output folder, in order, each once."""
-    files: dict[tuple[str, ...], File] = {}
-    for results in record["outputs"].values():
-        for items in results.values():
-            for item in items if isinstance(items, list) else ():
-                file = file_of(item)
-                if file is not None:
-                    files.setdefault(tuple(file.values()), file)
+    files = {tuple(file.values()): file for results in record["outputs"].values() for file in files_of(results)}
     return list(files.values())
+
+
+def files_of(results: Json) -> list[File]:
+    """Lists the files among the results of a node."""
+    listed = (file_of(item) for items in results.values() if isinstance(items, list) for item in items)
+    return [file for file in listed if file is not None]
 
 
 def file_of(item: Any) -> File | None:
@@ -101,10 +109,10 @@ def save_all(server: Server, record: Json, target: Path, overwrite: bool) -> lis
         raise SaveError(f"The job made {len(files)} files, and at most {MANY} are fetched. They are on the server.")
     if len(files) > 1 and any(names(target, file) for file in files):
         raise SaveError(f"The job made {len(files)} files, so the output must be a folder, got {target.name}.")
-    saved, problems = [], []
+    old, saved, problems = remembered(record), [], []
     for file in files:
         try:
-            saved.append(save(server, file, target, overwrite, again(record, file)))
+            saved.append(save(server, file, target, overwrite, OLD if tuple(file.values()) in old else NEW, saved))
         except ClientError as error:
             problems.append(str(error))
             if not isinstance(error, SaveError):  # the server is away, and stays so for the others
@@ -114,7 +122,7 @@ def save_all(server: Server, record: Json, target: Path, overwrite: bool) -> lis
     return saved
 
 
-def save(server: Server, file: File, target: Path, overwrite: bool, hint: str = "") -> Path:
+def save(server: Server, file: File, target: Path, overwrite: bool, hint: str = "", keep: Sequence[Path] = ()) -> Path:
     """Downloads one file and returns where it is.
 
     Args:
@@ -123,6 +131,7 @@ def save(server: Server, file: File, target: Path, overwrite: bool, hint: str = 
         target: A folder, or the file's name here if it ends as the file does.
         overwrite: Replace a file of that name; otherwise the new one gets a number.
         hint: What to say if the server does not have it any more.
+        keep: Files that are not replaced in any case: those of the same job.
 
     Raises:
         SaveError: It could not be fetched or written. Nothing half-written is left.
@@ -135,27 +144,13 @@ def save(server: Server, file: File, target: Path, overwrite: bool, hint: str = 
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("x+b") as part:
             fetch(server, file, part, hint)
-            part.flush()
-            os.fsync(part.fileno())
-        return published(temporary, folder / name, overwrite)
+            flush(part, server.say)
+        return published(temporary, folder / name, overwrite and not is_one_of(folder / name, keep))
     except OSError as error:
         raise SaveError(f"The clip could not be written: {error.strerror}. It is on the server as {plain}.") from error
     finally:
         with suppress(OSError):  # never made, or under its own name by now
             temporary.unlink()
-
-
-def published(temporary: Path, path: Path, overwrite: bool) -> Path:
-    """Gives a whole file its name: this one, or the next that nobody has."""
-    if overwrite:
-        return temporary.replace(path)
-    name = reserve(path)
-    try:
-        return temporary.replace(name)
-    except OSError:
-        with suppress(OSError):
-            name.unlink()  # the empty one
-        raise
 
 
 def names(target: Path, file: File) -> bool:
@@ -211,8 +206,8 @@ def download(server: Server, file: File, part: BinaryIO, hint: str) -> None:
         raise BrokenFileError(wrong)
 
 
-def again(record: Json, file: File) -> str:
-    """Says what helps where a file is gone from the server: ComfyUI runs nothing that it has run before."""
+def remembered(record: Json) -> set[tuple[str, ...]]:
+    """Returns the files of nodes that ComfyUI did not run, as it had run them before."""
     cached = {
         node
         for kind, data in messages(record.get("status") or {})
@@ -220,27 +215,6 @@ def again(record: Json, file: File) -> str:
         for node in data["nodes"]
         if isinstance(node, str)
     }
-    holders = [
-        node
-        for node, results in record["outputs"].items()
-        if any(file in map(file_of, items) for items in results.values() if isinstance(items, list))
-    ]
-    if not cached.intersection(holders):
-        return "Somebody deleted or moved it there. Run the prompt again."
-    return (
-        "It was made by an earlier run and deleted there since, and ComfyUI does not make again what it remembers. "
-        "Set another filename_prefix, which saves it anew without sampling again; or another seed."
-    )
-
-
-def reserve(path: Path) -> Path:
-    """Makes an empty file under the first name that nobody has: clip.mp4, clip (1).mp4, and so on."""
-    name, number = path, 0
-    while True:
-        try:
-            name.open("x").close()
-        except FileExistsError:
-            number += 1
-            name = path.with_name(f"{path.stem} ({number}){path.suffix}")
-        else:
-            return name
+    return {
+        tuple(file.values()) for node in cached & record["outputs"].keys() for file in files_of(record["outputs"][node])
+    }

@@ -20,11 +20,12 @@ LATE = 120.0  # seconds for an answer as a whole, however often a byte of it com
 SLOWEST = 1000.0  # bytes a second, below which an upload or a download counts as broken
 MOST = 12_000_000  # bytes of an answer that is no file
 PIECE = 1 << 16  # bytes
+EMPTY = 1_000_000  # bytes of a compressed answer that may unfold to nothing
 COOKIES = 50  # a balancer sets one or two
 
 
 class BrokenError(Exception):
-    """An answer that came too slowly, or is in a code that cannot be read here."""
+    """An answer that came too slowly, or is in an encoding that cannot be read here."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def decoded(response: httpx.Response) -> Iterator[bytes]:
     elif coding in ("gzip", "x-gzip", "deflate"):
         yield from inflated(paced(response))
     else:
-        raise BrokenError(f"an answer in the code '{coding}', which was not asked for")
+        raise BrokenError(f"an answer in the encoding '{coding}', which was not asked for")
 
 
 def paced(response: httpx.Response) -> Iterator[bytes]:
@@ -168,15 +169,20 @@ def paced(response: httpx.Response) -> Iterator[bytes]:
 def inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Decompresses gzip or deflate, never more than a piece at a time, whatever it unfolds to."""
     inflate = zlib.decompressobj(47)  # 32 + 15: either of them
+    came = made = 0
     try:
         for given in pieces:
             left, piece = given, b""
+            came += len(given)
             while left or len(piece) == PIECE:  # a full piece: there may be more of it within
                 piece = inflate.decompress(left, PIECE)
+                made += len(piece)
                 yield piece
                 left = inflate.unconsumed_tail
                 if inflate.eof and inflate.unused_data:  # gzip files may stand one behind the other
                     left, inflate = inflate.unused_data, zlib.decompressobj(47)
+            if came > 2 * made + EMPTY:  # limits on what comes out would never be reached
+                raise BrokenError("a compressed answer with next to nothing in it")
     except zlib.error as error:
         raise BrokenError("an answer that is said to be compressed and is not") from error
     if not inflate.eof:

@@ -25,7 +25,7 @@ MAX_WORK = 1_300_000_000  # pixels of all frames together; ten seconds of 1080p 
 MAX_SECONDS = 120.0  # for the decoding
 MAX_INDEX = 8_000_000  # bytes of a file that are neither picture nor sound
 MAX_SAMPLES = 100_000  # that the index lists, of all tracks; the decoder keeps them all, once for each edit
-MAX_PARTS = 16  # tables of tracks, two for each, and entries of an edit list
+MAX_PARTS = 16  # tables of tracks, two for each; tables of times, two for each; and entries of an edit list
 THREADS = 4
 _PAYLOAD = (b"mdat", b"free", b"skip", b"wide")
 _LABEL = b"uuid"  # of the maker's own: where the clip comes from, with a picture perhaps; no decoder looks into it
@@ -122,13 +122,14 @@ def check_index(path: Path) -> None:
     # Wherever such a table stands: a reader that looks only in some places would miss what the decoder finds.
     samples = sum(_count(index, at + 12) for kind in (b"stsz", b"stz2") for at in _places(index, kind))
     samples += sum(_count(index, at + 8) for at in _places(index, b"trun"))
-    repeated = max((_sum_of_runs(index, at) for kind in (b"stts", b"ctts") for at in _places(index, kind)), default=0)
-    if max(samples, repeated) > MAX_SAMPLES:
-        raise _too_large("index", f"{max(samples, repeated)} samples")
     edits = max((_count(index, at + 8) for at in _places(index, b"elst")), default=0)
     tracks = len(_places(index, b"trak")) + len(_places(index, b"stsd"))
-    if max(edits, tracks) > MAX_PARTS or b"cmov" in index:
+    times = [at for kind in (b"stts", b"ctts") for at in _places(index, kind)]
+    if max(edits, tracks, len(times)) > MAX_PARTS or b"cmov" in index:
         raise _too_large("index", "one of many parts, or a compressed one")
+    repeated = max((_sum_of_runs(index, at) for at in times), default=0)  # each may be as long as the index
+    if max(samples, repeated) > MAX_SAMPLES:
+        raise _too_large("index", f"{max(samples, repeated)} samples")
 
 
 def _read_index(path: Path) -> bytes:
@@ -145,7 +146,7 @@ def _read_index(path: Path) -> bytes:
             if length < 8:  # 0: to the end; less: what comes is no box, and read to the end by nobody
                 length = size - at
             length = min(length, size - at)
-            read += 0 if kind in _PAYLOAD else length
+            read += 8 if kind in _PAYLOAD else length
             if read > MAX_INDEX:
                 raise _too_large("index", "a larger one")
             file.seek(at)

@@ -24,7 +24,7 @@ class Status:
     began: float = field(default_factory=time.monotonic)
 
     def farewell(self, request: Request) -> str | None:
-        """Says truly what goes on although nobody waits for it any more; None if nothing does."""
+        """Says what goes on at the provider when nobody waits for it any more; None if nothing does."""
         title, again = request.provider.title, f"Run the same again, with seed {request.seed}, to pick it up."
         if self.ended or not (self.job_id or self.posting):
             return None

@@ -17,8 +17,9 @@ _ADDRESS = re.compile(
     rf"(?P<start>(?<=\w):{_SLASHES}|(?<![\w:\\/]){_SLASHES}(?=[\w-]+\.))(?P<user>[^{_ENDS}/?#\\]*@)?"
     rf"(?P<path>(?:[^{_ENDS}?#\\]|\\/)*)(?P<query>\?(?:[^{_ENDS}#\\]|\\[^{_ENDS}])*)?(?P<fragment>#{_REST})?"
 )
+# Found without a query too, and then left as it is: else each start within a long path would look for one anew.
 _WITHOUT_SCHEME = re.compile(
-    rf"(?<![\w.@/\\-])(?P<path>(?:[\w-]+\.)+[a-z]{{2,}}(?::\d+)?/[^{_ENDS}?#\\]*)(?P<query>[?#]{_REST})", re.IGNORECASE
+    rf"(?<![\w.@/\\-])(?P<path>(?:[\w-]+\.)+[a-z]{{2,}}(?::\d+)?/[^{_ENDS}?#\\]*)(?P<query>[?#]{_REST})?", re.IGNORECASE
 )
 _WHOLE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?(?P<start>//)[^\s?#]*(?P<query>[?#]\S*)\s*", re.IGNORECASE)
 _PARAMETER = re.compile(r"(?<=/)[^/;]*=[^/]*|;[^/]*")  # in a path
@@ -75,7 +76,8 @@ def _address(found: re.Match[str]) -> str:
 
 
 def _bare(found: re.Match[str]) -> str:
-    return f"{_path(found['path'])}{_hidden(found['query'])}" if "=" in found[0] else found[0]
+    hides = found["query"] and "=" in found[0]
+    return f"{_path(found['path'])}{_hidden(found['query'])}" if hides else found[0]
 
 
 def _path(path: str) -> str:

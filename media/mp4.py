@@ -190,9 +190,8 @@ class Mp4Writer:
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 0  # or PyAV asks for 1 Mbit/s, which an encoder on a card would hold to
         stream.codec_context.time_base = self.tick
-        if (
-            self.own_times
-        ):  # in an MP4 a frame lasts until the next one in order of decoding, which must be that of time
+        # In an MP4 a frame lasts until the next one in order of decoding, which must be that of time.
+        if self.own_times:
             stream.codec_context.max_b_frames = 0
         if self.aspect != 1:
             stream.codec_context.sample_aspect_ratio = self.aspect

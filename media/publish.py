@@ -113,7 +113,8 @@ def publish(path: str | os.PathLike[str] | Place) -> Iterator[Path]:
             raise plain(err, place.path) from err
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a leftover then; what happened before it counts
+            temporary.unlink()
 
 
 def move(source: Path, target: Path) -> None:
@@ -142,7 +143,8 @@ def move(source: Path, target: Path) -> None:
                 target.unlink()
             raise
         return
-    source.unlink()
+    with suppress(OSError):  # the name is taken; an old one that stays does no harm
+        source.unlink()
 
 
 def next_number(folder: Path, stem: str) -> int:
@@ -178,7 +180,7 @@ def check_writable(folder: Path) -> None:
     """
     path = folder / f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
     _create(path).close()
-    path.unlink()
+    path.unlink(missing_ok=True)  # another process may have taken it for a leftover by now
 
 
 def plain(err: Exception, path: Path) -> OSError:

@@ -13,6 +13,7 @@ from .audio import LAYOUTS, MOST, Audio, Copied, Sound, Source, note_on_sound, o
 from .reading import WHOLE, Window
 
 GAP = Fraction(1, 20)  # seconds without sound that stay so; less is rounding
+LONGEST_GAP = 3600  # seconds; longer ones are false times, and their silence would fill the memory
 
 
 def sounds_of(source: Source, window: Window = WHOLE) -> list[Sound]:
@@ -23,6 +24,9 @@ def sounds_of(source: Source, window: Window = WHOLE) -> list[Sound]:
     Args:
         source: A path, or a whole file in memory.
         window: The part of it that is wanted.
+
+    Raises:
+        ValueError: A sound pauses for hours.
     """
     with open_source(source) as file:
         in_mp4 = "mp4" in file.format.name
@@ -88,7 +92,7 @@ def _decode(source: Source, number: int, window: Window) -> Audio | None:
         named = "" if "channels" in layout else layout  # FFmpeg's word for an order that nobody knows
         begin = max(0, round((window.start - start) * rate)) if window.start > 0 else 0
         end = None if window.end is None else max(0, round((window.end - start) * rate))
-        wave = _joined(pieces)[:, begin:end]
+        wave = joined(pieces)[:, begin:end]
         return Audio(wave, rate, named, start + Fraction(begin, rate), window == WHOLE, stream.language or "")
 
 
@@ -99,12 +103,21 @@ def _within(pieces: Iterable[Piece], end: Fraction | None) -> Iterator[Piece]:
     return takewhile(lambda piece: end is None or piece[0] < end, pieces)
 
 
-def _joined(pieces: list[Piece]) -> np.ndarray:
-    """Returns float32[channels, samples]; where a piece begins later than the one before ends, there is silence."""
+def joined(pieces: list[Piece]) -> np.ndarray:
+    """Returns float32[channels, samples]; where a piece begins later than the one before ends, there is silence.
+
+    Raises:
+        ValueError: It begins more than `LONGEST_GAP` later.
+    """
     parts: list[np.ndarray] = []
     length = 0
     for time, wave, rate, _ in pieces:
         gap = round((time - pieces[0][0]) * rate) - length
+        if gap > LONGEST_GAP * rate:
+            raise ValueError(
+                f"The sound of this video pauses for {gap // rate} seconds, and the longest pause is {LONGEST_GAP}: "
+                "its times are probably false. Convert the video first, or connect a sound to take its place."
+            )
         if gap > GAP * rate:
             parts.append(np.zeros((len(wave), gap), np.float32))
             length += gap

@@ -16,11 +16,10 @@ from safetensors.torch import save
 from ..media import vae_stream
 from ..media.codecs import check_available
 from ..media.finite import NotFiniteError
-from ..media.mp4 import Mp4Writer, frame_rate
+from ..media.mp4 import Mp4Writer
 from ..media.publish import LATENT, publish
 from ..media.resolution import Size
 from .door import Node
-from .meta_batch import check_batches
 from .metadata import notes
 from .progress import say
 from .saving import (
@@ -46,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 class DecodeMp4(Node):
-    OWN_BOUNDS = frozenset({"crf"})
+    OWN_BOUNDS = frozenset({"crf", "fps"})
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -98,7 +97,7 @@ class DecodeMp4(Node):
         # Linked settings have their values by now, and no model has been loaded for this node.
         missing = unevaluated(cls.hidden.unique_id, latent=latent, vae=vae)
         if missing:
-            check(fps, filename_prefix, Settings(codec, crf, metadata, encoder), audio, cls.hidden)
+            check_settings(filename_prefix, fps, Settings(codec, crf, metadata, encoder), audio, cls.hidden)
             check_available(codec, encoder)
         return missing
 
@@ -126,28 +125,17 @@ class DecodeMp4(Node):
         try:
             if problem:
                 raise problem
-            remark = check(fps, filename_prefix, settings, audio, cls.hidden)
+            remark = check_settings(filename_prefix, fps, settings, audio, cls.hidden)
             sound = as_audio(audio)
             with _Clip(lambda size: open_writer(clip, size, fps, settings, sound, cls.hidden), samples) as frames:
                 decode(vae, samples, frames)
         except BaseException as err:
-            tell_where(err, target.shown(kept), cls.hidden.unique_id)
+            tell_where(err, target.shown(clip.latent or kept), cls.hidden.unique_id)
             raise
         if clip.latent and not keep_latent:
             with suppress(OSError):  # somebody has it open; the clip is there all the same
                 clip.latent.unlink(missing_ok=True)
         return target.output(clip, [remark, *frames.remarks, *notes_on_audio(audio)])
-
-
-def check(fps: float, prefix: str, settings: Settings, audio: Any, hidden: Any) -> str:
-    """Checks everything but latent and VAE, and returns what to say about the clip, or "".
-
-    Raises:
-        ValueError: Something cannot be used; the text says what.
-    """
-    frame_rate(fps)
-    check_settings(prefix, settings, audio)
-    return check_batches(hidden)
 
 
 class _Clip:

@@ -162,6 +162,19 @@ def _guard_work(work: Callable[..., Any]) -> Callable[..., Any]:
     return guarded_later if inspect.iscoroutinefunction(work) else guarded
 
 
+def _guard_asking(ask: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    parameters = list(inspect.signature(ask).parameters)[1:]
+
+    @functools.wraps(ask)
+    def guarded(cls: type[io.ComfyNode], *arguments: Any, **named: Any) -> list[str]:
+        sentences = _complaints(cls, parameters, arguments, named)
+        if sentences:
+            raise ValueError(" ".join(sentences))
+        return ask(cls, *arguments, **named)
+
+    return guarded
+
+
 def _guard_schema(define: Callable[..., io.Schema]) -> Callable[..., io.Schema]:
     @functools.wraps(define)
     def guarded(cls: type[io.ComfyNode]) -> io.Schema:
@@ -174,4 +187,9 @@ def _guard_schema(define: Callable[..., io.Schema]) -> Callable[..., io.Schema]:
     return guarded
 
 
-_GUARDS = {"define_schema": _guard_schema, "validate_inputs": _guard_validation, "execute": _guard_work}
+_GUARDS = {
+    "define_schema": _guard_schema,
+    "validate_inputs": _guard_validation,
+    "check_lazy_status": _guard_asking,
+    "execute": _guard_work,
+}

@@ -78,14 +78,12 @@ class HostedLora(Node):
         url: str | None = None,
         scale: float | None = None,
         trigger_words: str | None = None,
-        loras: object = None,
+        loras: object = None,  # the door looks at what is named here
     ) -> bool | str:
         # Checked before the run, since the report of a failed node would show the address with its token.
+        if url is None:
+            return True
         try:
-            if loras is not None:
-                checked(loras)  # a plain value: what comes by a link is not known yet
-            if url is None:
-                return True
             request.Lora(url.strip(), 1.0 if scale is None else scale, "both", trigger_words or "").check()
         except RequestError as error:
             return str(error)

@@ -20,7 +20,8 @@ from ..media.filenames import check_folder, check_prefix, shown
 from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
 from ..media.publish import NextName, Place
 from ..media.resolution import Size
-from .metadata import level_input, notes
+from .meta_batch import check_batches
+from .metadata import LEVELS, level_input, notes
 from .progress import not_begun
 
 logger = logging.getLogger(__name__)
@@ -153,17 +154,21 @@ def is_within_directory(directory: str, target: str) -> bool:
     return check is None or check(directory, target)
 
 
-def check_settings(prefix: str, settings: Settings, audio: Any) -> None:
-    """Checks what is not a picture, linked inputs too.
+def check_settings(prefix: str, fps: float, settings: Settings, audio: Any, hidden: Any) -> str:
+    """Checks what is not a picture, linked inputs too, and returns what to say about the clip, or "".
 
     Raises:
-        ValueError: The prefix, codec, CRF or sound cannot be used.
+        ValueError: Something cannot be used; the text says what.
     """
     check_place(prefix)
+    frame_rate(fps)
     codecs.check_codec(settings.codec, settings.crf, settings.encoder)
+    if settings.metadata not in LEVELS:
+        raise ValueError(f"Metadata is one of {', '.join(LEVELS)}, got '{settings.metadata}'.")
     sound = as_audio(audio)
     if sound:
         clean_audio(sound)
+    return check_batches(hidden)
 
 
 def unevaluated(node_id: str | None, **inputs: Any) -> list[str]:

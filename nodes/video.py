@@ -9,7 +9,6 @@ from comfy_api.latest import io
 
 from ..media.codecs import check_available
 from .door import Node
-from .meta_batch import check_batches
 from .saving import (
     Settings,
     as_audio,
@@ -30,7 +29,7 @@ from .video_file import file_of, save_file
 
 
 class SaveMp4(Node):
-    OWN_BOUNDS = frozenset({"crf"})
+    OWN_BOUNDS = frozenset({"crf", "fps"})
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -69,6 +68,7 @@ class SaveMp4(Node):
     @classmethod
     def check_lazy_status(
         cls,
+        fps: float,
         filename_prefix: str,
         codec: str,
         crf: int,
@@ -80,9 +80,8 @@ class SaveMp4(Node):
     ) -> list[str]:
         # Linked settings have their values by now, and no model has been loaded for this node.
         if video is None:
-            check_settings(filename_prefix, Settings(codec, crf, metadata, encoder), audio)
+            check_settings(filename_prefix, fps, Settings(codec, crf, metadata, encoder), audio, cls.hidden)
             check_available(codec, encoder)
-            check_batches(cls.hidden)
         return unevaluated(cls.hidden.unique_id, video=video)
 
     @classmethod
@@ -99,8 +98,7 @@ class SaveMp4(Node):
         always_encode: bool = False,
     ) -> io.NodeOutput:
         settings = Settings(codec, crf, metadata, encoder)
-        check_settings(filename_prefix, settings, audio)
-        remarks = [check_batches(cls.hidden)]
+        remarks = [check_settings(filename_prefix, fps, settings, audio, cls.hidden)]
         file = file_of(video)
         if file:
             remarks += notes_on_audio(audio)

@@ -125,8 +125,11 @@ def _units(stream: Any, target: Any, action: str) -> Any:
     """Returns what takes a packet and returns packets of only the units that are copied, or of the others."""
     from av.bitstream import BitStreamFilterContext
 
-    units = UNITS[canonical(stream.codec_context.name)]
+    name = canonical(stream.codec_context.name)
+    units = UNITS[name]
     if units is None:
+        if target and name == "aac":
+            target.codec_context.extradata = clean_settings(bytes(target.codec_context.extradata or b""))
         return lambda packet: [packet]
     bitstream = BitStreamFilterContext(f"filter_units={action}_types={units}", stream, target)
     if target:  # the filter takes units out of packets, and passes on those that stand before the first
@@ -149,6 +152,15 @@ def clean_extradata(extradata: bytes, stream: Any) -> bytes:
     return b"".join(
         b"\0\0\0\1" + unit for unit in units if (unit[0] & 31 if name == "h264" else unit[0] >> 1 & 63) in kept
     )
+
+
+def clean_settings(extradata: bytes) -> bytes:
+    """Returns the settings of AAC (AudioSpecificConfig, at most eight bytes) without what stands behind them.
+
+    Those that describe each channel, or a rate that has no number, are longer, and stay as they are.
+    """
+    described = len(extradata) > 1 and (not extradata[1] >> 3 & 15 or (extradata[0] & 7 == 7 and extradata[1] >> 7))
+    return extradata if described else extradata[:8]
 
 
 def _left_units(stream: Any) -> Any:

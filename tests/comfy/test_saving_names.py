@@ -3,14 +3,12 @@
 import errno
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import comfy.sd
 import folder_paths
 import pytest
 import torch
 from comfy_api.latest import io
-from pack.nodes import progress
 from pack.nodes.decode import DecodeMp4
 from pack.nodes.video import SaveMp4
 from pack.tests.toy import refusing_kernel
@@ -36,17 +34,6 @@ def output(tmp_path):
     (tmp_path / "out").mkdir()
     yield tmp_path / "out"
     folder_paths.set_output_directory(before)
-
-
-@pytest.fixture
-def words(monkeypatch):
-    """What appears on the nodes."""
-    said = []
-    server = SimpleNamespace(
-        client_id="someone", send_progress_text=lambda text, node, client: said.append((node, text))
-    )
-    monkeypatch.setattr(progress.PromptServer, "instance", server, raising=False)
-    return said
 
 
 def latent():
@@ -181,7 +168,17 @@ LINKED = [
     ({"filename_prefix": "../x"}, "leads out of it"),
     ({"filename_prefix": "v1..2"}, "two dots side by side"),
     ({"filename_prefix": "there/x"}, "'there' is no folder"),
+    ({"fps": 0.0}, "1 to 240 frames per second, got 0.0"),
+    ({"fps": 500.0}, "1 to 240 frames per second, got 500.0"),
+    ({"metadata": "everything"}, "Metadata is one of workflow, recipe, none, got 'everything'"),
 ]
+
+
+@both
+@pytest.mark.parametrize(("name", "said"), [("fps", "fps must be a number"), ("crf", "crf must be a number")])
+def test_a_text_in_place_of_a_number_is_a_sentence_before_the_first_model_is_needed(node, name, said):
+    with pytest.raises(ValueError, match=f"{said}, got 'fast'"):
+        clone(node).check_lazy_status(**{**SETTINGS, "filename_prefix": "clip", name: "fast"})
 
 
 @both
@@ -201,10 +198,10 @@ def test_what_comes_from_a_model_is_asked_for_last():
         inputs = {**SETTINGS, "filename_prefix": "clip"}
         asking = node.PREPARE_CLASS_CLONE({"hidden_inputs": {}})
         assert asking.check_lazy_status(**inputs) == wanted
-        assert asking.check_lazy_status(**inputs, **dict.fromkeys(wanted, 1)) == []
+        assert asking.check_lazy_status(**inputs, **dict.fromkeys(wanted, object())) == []
 
 
-@pytest.mark.parametrize(("linked", "said"), [*LINKED, ({"fps": 0.0}, "1 to 240 frames per second, got 0.0")])
+@pytest.mark.parametrize(("linked", "said"), LINKED)
 def test_what_cannot_be_saved_costs_no_latent(wan, linked, said, output):
     (output / "there").touch()
     ran = []
@@ -229,7 +226,7 @@ def test_a_graph_that_nobody_can_write_costs_no_latent(wan, output):
 
 @on_linux
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
-def test_a_folder_that_turns_read_only_is_a_sentence(wan, code, output, monkeypatch):
+def test_a_folder_that_turns_read_only_is_a_sentence(wan, code, output):
     for attempt in (lambda: save("clip"), lambda: decode(wan, "clip")):
         with pytest.raises(ValueError, match=f"'clip': {os.strerror(code)}") as failure:
             refusing_kernel.run(attempt, create=code)

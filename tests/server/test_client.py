@@ -180,9 +180,9 @@ def test_what_may_be_set_is_listed_with_and_without_a_server(server):
 
 
 @pytest.mark.skipif(not (shutil.which("jq") and shutil.which("curl") and shutil.which("bash")), reason="no curl and jq")
-def test_the_readme_says_it_in_curl(server, picture, tmp_path):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    script = re.search(r"The same with curl and jq:\n\n```sh\n(.+?)```", readme, re.DOTALL)[1]
+def test_the_page_says_it_in_curl(server, picture, tmp_path):
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    script = re.search(r"## The same with curl and jq\n\n```sh\n(.+?)```", page, re.DOTALL)[1]
     draft = {
         "http://127.0.0.1:8188": server.address,
         "inputs.seconds = 3": 'inputs.seconds = 0.3 | .["5"].inputs.tier = "240p"',

@@ -2,6 +2,8 @@
 """Everything that the providers are made to do wrong, and what must come of it."""
 
 import asyncio
+import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,10 +11,14 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from .clip import clip
+from .clip import clip, counting
 from .loopback import Effect, Handler, Provider
 
 HTML = "<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
+DIGITS = "9" * 401
+DEEP = "[" * 100_000 + "]" * 100_000
+HUGE = json.dumps("word " * 200_000)
+ODD = "\x1b]0;owned\x07\x1b[2J\u202e\x00evil\r\nSet-Cookie: a\ud800"  # what steers terminals, and what ends lines
 Phase = Literal["upload", "price", "submit", "history", "poll", "download"]
 
 
@@ -115,6 +121,22 @@ def reworded(changes: Callable[[str], str]) -> Callable[[Provider], Effect]:
     return make
 
 
+def inserted(name: str, value: str) -> Callable[[str], str]:
+    """Puts a value into what is said of a job, in place of a part of the same name."""
+
+    def change(text: str) -> str:
+        assert f'"{name}": ' in text or name == "price"
+        text = re.sub(rf'"{name}": (\[[^\]]*\]|"[^"]*"|[^,}}\]]+),? ?', "", text, count=1)
+        return text.replace('"model": ', f'"{name}": {value}, "model": ', 1).replace(", }", "}")
+
+    return change
+
+
+def quoting(price: str) -> Callable[[Provider], Effect]:
+    """A price quote with another price in it."""
+    return reworded(lambda text: re.sub(r'"price": [\d.]+', f'"price": {price}', text))
+
+
 def sends(content: Callable[[], bytes], promised: int = 0) -> Callable[[Provider], Effect]:
     """A file instead of the clip. `promised`: more bytes than come."""
 
@@ -173,6 +195,8 @@ FAULTS = (
     Fault("upload: names no address", "upload", (raw(200, "{}"),), "UnavailableError"),
     Fault("upload: reset", "upload", (cut(arrived=True),)),
     Fault("price: 500", "price", (says(500),)),
+    Fault("price: 1e400", "price", (quoting("1e400"),)),
+    Fault("price: NaN", "price", (quoting("NaN"),)),
     Fault("submit: 400, a parameter is refused", "submit", (says(400, "invalid parameter seed"),), "RefusedError"),
     Fault("submit: 401, the key is refused", "submit", (says(401, "invalid key"),), "AuthError"),
     Fault("submit: 402, no credit", "submit", (says(402, "Payment Required"),), "BalanceError"),
@@ -192,6 +216,8 @@ FAULTS = (
     Fault("submit: slow drip, a job began", "submit", (drip,), timing=SHORT, arrived=True, **LOST),
     Fault("submit: wrong JSON, a job began", "submit", (raw(200, "{\"code\": 2", arrived=True),), arrived=True, **LOST),
     Fault("submit: 200 without an id, a job began", "submit", (raw(200, "{}", arrived=True),), arrived=True, **LOST),
+    Fault("submit: JSON that is 100000 deep, a job began", "submit", (raw(200, DEEP, arrived=True),), arrived=True, **LOST),
+    Fault("submit: an id of escape sequences, a job began", "submit", (reworded(inserted("id", json.dumps(ODD))),), arrived=True, **LOST),
     Fault("submit: redirected", "submit", (raw(307, "", Location="https://elsewhere.example/"),), "RefusedError"),
     Fault("poll: 404 while the job is fresh", "poll", (says(404, "not found"),) * 4, timing={"grace": 5.0}),
     Fault("poll: 404 after that, the job comes back", "poll", (says(404, "not found"),), "JobGoneError", stays=True),
@@ -203,12 +229,17 @@ FAULTS = (
     Fault("poll: 500 that is no verdict", "poll", (says(500),) * 3),
     Fault("poll: the verdict is failed (a 500 at AtlasCloud)", "poll", (job_says(status="failed", error="out of memory"),), "JobFailedError"),
     Fault("poll: the verdict is a moderation refusal", "poll", (job_says(status="failed", error="content moderation", code=1200),), "ModeratedError"),
+    Fault("poll: the verdict is failed, in escape sequences", "poll", (job_says(status="failed", error=ODD),), "JobFailedError"),
     Fault("poll: cancelled by the provider", "poll", (job_says(status="cancelled", error=""),), "JobFailedError"),
     Fault("poll: the provider's own time-out", "poll", (job_says(status="timeout", error="", code=5004),), "JobFailedError"),
     Fault("poll: HTML 502", "poll", (raw(502, HTML),) * 3),
     Fault("poll: reset", "poll", (cut(arrived=False), cut(arrived=True))),
     Fault("poll: slow drip", "poll", (drip,), timing=SHORT),
     Fault("poll: wrong JSON", "poll", (raw(200, "{\"code\": 2"), raw(200, "[]"), raw(200, "null"))),
+    Fault("poll: JSON that is 100000 deep", "poll", (raw(200, DEEP),) * 3),
+    Fault("poll: a charge of 401 digits", "poll", (reworded(inserted("price", DIGITS)),) * 3),
+    Fault("poll: an id of 1 MB", "poll", (reworded(inserted("id", HUGE)),) * 3),
+    Fault("poll: a million outputs", "poll", (reworded(inserted("outputs", json.dumps(["x"] * 1_000_000))),) * 3),
     Fault("poll: a status that nobody documented", "poll", (polled(status="warming_up", outputs=[]),) * 2),
     Fault("poll: done, without outputs, for a moment", "poll", (polled(status="completed", outputs=[]),) * 2),
     Fault("poll: done, without outputs, for good", "poll", (polled(status="completed", outputs=[]),), "JobPendingError", stays=True),
@@ -217,8 +248,11 @@ FAULTS = (
     Fault("download: truncated MP4 of the promised length", "download", (sends(lambda: clip()[:-2000]),), "DownloadError", stays=True),
     Fault("download: a web page instead of an MP4", "download", (sends(lambda: HTML.encode()),), "DownloadError", stays=True),
     Fault("download: too large", "download", (sends(lambda: clip() + bytes(64), 10**9),), "DownloadError", stays=True),
+    Fault("download: a clip of 4096x4096", "download", (sends(lambda: clip(4096, 4096, 1)),), "DownloadError", stays=True),
+    Fault("download: an index that counts 40 million frames", "download", (sends(lambda: counting(40_000_000)),), "DownloadError", stays=True),
     Fault("download: redirect to http", "download", (leads_to("http://example.com/clip.mp4"),), "DownloadError", stays=True),
     Fault("download: redirect to a private address", "download", (leads_to("https://10.0.0.1/clip.mp4"),), "DownloadError", stays=True),
+    Fault("download: redirect to a private address within one of IPv6", "download", (leads_to("https://[64:ff9b::a00:1]/clip.mp4"),), "DownloadError", stays=True),
     Fault("download: redirect to a name of this machine", "download", (leads_to("https://localhost:9/clip.mp4"),), "DownloadError", stays=True),
     Fault("download: the address has expired", "download", (raw(403, "expired"),)),
     Fault("download: 404 for good", "download", (raw(404, "gone"),), "DownloadError", stays=True),

@@ -92,6 +92,33 @@ def with_data() -> bytes:
     return file.getvalue()
 
 
+def with_settings() -> bytes:
+    """Returns a clip with sound; the canary stands behind the settings of its decoder."""
+    file = BytesIO()
+    with av.open(file, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as container:
+        video, audio = container.add_stream("libx264", rate=16), container.add_stream("aac", rate=48000)
+        video.width = video.height = 64
+        container.metadata.update({"workflow": json.dumps(GRAPH)})
+        container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        container.mux(video.encode(None))
+        sound = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        sound.rate = 48000
+        container.mux([*audio.encode(sound), *audio.encode(None)])
+    made = BytesIO()
+    with (
+        av.open(BytesIO(file.getvalue())) as source,
+        av.open(made, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as container,
+    ):
+        container.metadata.update({"workflow": json.dumps(GRAPH)})
+        streams = [container.add_stream_from_template(stream, opaque=True) for stream in source.streams]
+        streams[1].codec_context.extradata = bytes(source.streams[1].codec_context.extradata) + CANARY.encode()
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                container.mux(packet)
+    return made.getvalue()
+
+
 def cover() -> bytes:
     """Returns a JPEG with the canary as its comment, in the box that covers are in."""
     file = BytesIO()
@@ -139,6 +166,7 @@ def clips() -> dict[str, Any]:
         "metadata of AV1": lambda: with_units("libsvtav1", obu),
         "cover": lambda: into(clip(), "moov.udta.meta.ilst", cover()),
         "a stream of data": with_data,
+        "behind the settings of AAC": with_settings,
     }
 
 

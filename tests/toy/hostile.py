@@ -199,6 +199,7 @@ def zeros(megabytes: int) -> list[bytes]:
 RUNNING = says(lambda job: {"queue_running": [[0, job.id, PROMPT, {}, ["9"]]], "queue_pending": []})
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 ODD = b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n{}"
+HOLLOW = gzip.compress(b"")[:10]  # the head of gzip; parts of five bytes without content may follow without end
 ZIP = {"Content_Encoding": "gzip"}
 DEEP = b"[" * 200_000
 NO_COMFYUI = r"does not answer as a ComfyUI does \(HTTP 200\)"
@@ -282,6 +283,12 @@ KINDS: dict[str, Kind] = {
     "history of 100 MB": Kind(6, "more than 12 MB", {"history": streams(lambda job: [b"[1]," * 250_000] * 100)}),
     "history of many values": Kind(6, "more than 300000 values", {"history": says(b"[" + b"[],[]," * 1_900_000)}),
     "history that unfolds": Kind(6, "more than 12 MB", {"history": streams(lambda job: zeros(300), **ZIP)}),
+    "history that never unfolds": Kind(
+        6, "next to nothing in it", {"history": streams(lambda job: [gzip.compress(b"") * 500] * 3000, **ZIP)}
+    ),
+    "a clip that never unfolds": Kind(
+        7, "next to nothing in it", {"view": streams(lambda job: [HOLLOW, *[b"\0\0\0\xff\xff" * 9999] * 100], **ZIP)}
+    ),
     "a clip that unfolds": Kind(
         7, "is no MP4, as it begins", {"view": streams(lambda job: zeros(20), **ZIP)}
     ),
@@ -319,7 +326,7 @@ KINDS: dict[str, Kind] = {
     "a name that is a number": Kind(1, "saved nothing", named(5)),
     "a clip that is a page": Kind(7, "as it begins with '<!DOCTYPE html>", {"view": says(b"<!DOCTYPE html>")}),
     "a clip that is compressed": Kind(7, "is no MP4, as it begins", {"view": says(gzip.compress(CLIP))}),
-    "a clip in another code": Kind(7, "in the code 'br'", {"view": says(CLIP, Content_Encoding="br")}),
+    "a clip in another code": Kind(7, "in the encoding 'br'", {"view": says(CLIP, Content_Encoding="br")}),
     "a clip of nothing": Kind(7, "it is empty", {"view": says(b"")}),
     "half a clip": Kind(7, "without its end", {"view": says(CLIP[:-9])}),
     "a short clip": Kind(7, "could not be downloaded", {"view": raw(ODD % b"9000")}),

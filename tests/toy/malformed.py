@@ -160,6 +160,7 @@ HEADER_BOMBS = {  # each would be many times as large in memory as in the file
     "names": b"{" + b",".join(b'"%d%s":%s' % (n, SMILE * 45, ONE) for n in range(20_000)) + b"}]",
     "a name": b'{"' + b"n" * BOMB + b'":0}',
     "escapes": b'{"' + b'\\"' * (BOMB // 2),
+    "escapes of both kinds": b'{"' + rb"\\\"" * (BOMB // 4),
     "metadata": b'{"__metadata__":{' + b",".join(b'"%d":""' % n for n in range(BOMB // 14)) + b"}]",
     "a metadata text": b'{"__metadata__":{"a":"' + SMILE * (BOMB // 4) + b'"}]',
     "metadata texts": b'{"__metadata__":{' + b",".join(b'"%d":"%s"' % (n, SMILE * 240_000) for n in range(9)) + b"}]",

@@ -7,12 +7,15 @@ A line has the name, the error, the memory in bytes, and whatever Python did tha
 
 import encodings.ascii
 import encodings.cp437  # noqa: F401  # which zipfile would import while it is watched
+import functools
 import json
 import os
 import re
 import sys
+import traceback
 import tracemalloc
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,15 +31,41 @@ def watch(event: str, arguments: tuple[object, ...]) -> None:
         events.append(f"{event} {arguments!r}"[:200])
 
 
-def peak_resident() -> int:
-    """Returns the most memory that this process has held since it began or was last reset, in bytes; Linux only."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) * 1024 if found else 0
+def own_memory() -> int:
+    """Returns the most memory that this process ever had, in bytes, also what it never wrote to; Linux only."""
+    found = re.search(r"VmPeak:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) * 1024
 
 
-def reset_peak() -> None:
-    """Begins a new peak."""
-    Path("/proc/self/clear_refs").write_text("5")
+def traced_memory() -> int:
+    """Returns the most memory that Python's objects had since tracing began, in bytes."""
+    return tracemalloc.get_traced_memory()[1]
+
+
+def apart(work: Callable[[], None]) -> None:
+    """Does something in a fork, whose memory is counted anew: to trace each object takes many times as long."""
+    sys.stdout.flush()
+    fork = os.fork()
+    if fork:
+        assert os.waitpid(fork, 0)[1] == 0
+        return
+    code = 1
+    try:
+        work()
+        sys.stdout.flush()
+        code = 0
+    finally:
+        if code:
+            traceback.print_exc()
+        os._exit(code)
+
+
+def traced(work: Callable[[], None]) -> None:
+    """Does something while Python traces its memory, where the system does not count it."""
+    tracemalloc.start()
+    work()
+    tracemalloc.stop()
 
 
 def main() -> None:
@@ -51,14 +80,14 @@ def main() -> None:
     from pack.weights.wan import quantised
 
     assert "torch" not in sys.modules  # which would take more memory than all of this
-    linux = os.access("/proc/self/clear_refs", os.W_OK)
     watching = False
     sys.addaudithook(lambda event, arguments: watch(event, arguments) if watching else None)
-    for path in sorted(Path(sys.argv[1]).iterdir()):
-        tracemalloc.start()
-        if linux:
-            reset_peak()
-        before, error = peak_resident() if linux else 0, ""
+    linux = sys.platform == "linux"
+    memory = own_memory if linux else traced_memory
+
+    def read(path: Path) -> None:
+        nonlocal watching
+        before, error = memory(), ""
         watching = True
         try:
             told = (read_header if is_safetensors(path) else read_torch_header)(path)
@@ -69,12 +98,12 @@ def main() -> None:
         except (ValueError, OSError, RuntimeError) as err:
             error = f"{type(err).__name__}: {err}"
         watching = False
-        held = peak_resident() - before if linux else 0
-        traced = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        result = {"name": path.name, "error": error, "traced": traced, "held": held, "events": events[:]}
+        result = {"name": path.name, "error": error, "memory": memory() - before, "events": events[:]}
         sys.stdout.write(json.dumps(result) + "\n")
         events.clear()
+
+    for path in sorted(Path(sys.argv[1]).iterdir()):
+        (apart if linux else traced)(functools.partial(read, path))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 NUMBERS = {
-    "x86_64": {"fsync": (74,), "link": (86, 265), "rename": (82, 264, 316), "create": (257,)},
-    "aarch64": {"fsync": (82,), "link": (37,), "rename": (38, 276), "create": (56,)},
+    "x86_64": {"fsync": (74,), "link": (86, 265), "rename": (82, 264, 316), "unlink": (87, 263), "create": (257,)},
+    "aarch64": {"fsync": (82,), "link": (37,), "rename": (38, 276), "unlink": (35,), "create": (56,)},
 }.get(platform.machine(), {})
 available = sys.platform == "linux" and bool(NUMBERS)
 

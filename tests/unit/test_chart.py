@@ -39,19 +39,57 @@ def test_every_entry_of_every_row_is_in_a_chart(file):
             assert (value if isinstance(value, str) else f"{value:g}") in shown
 
 
-def test_the_readme_shows_every_chart():
-    readme = chart.README.read_text(encoding="utf-8")
+def test_the_page_shows_every_chart():
+    page = chart.PAGE.read_text(encoding="utf-8")
     for path in chart.RESULTS.rglob("*.svg"):
-        assert f"](bench/results/{path.relative_to(chart.RESULTS).as_posix()})" in readme
+        assert f"](../bench/results/{path.relative_to(chart.RESULTS).as_posix()})" in page
 
 
-def test_the_readme_tells_the_committed_ratios():
+def test_the_page_tells_the_committed_ratios():
     rows = json.loads((chart.RESULTS / f"{chart.MACHINE}.json").read_text(encoding="utf-8"))
-    readme = chart.README.read_text(encoding="utf-8")
-    assert readme == chart.with_ratios(readme, rows), "Run `python bench/chart.py`."
+    page = chart.PAGE.read_text(encoding="utf-8")
+    assert page == chart.with_ratios(page, rows), "Run `python bench/chart.py`."
     assert "| a / b | time **0.51**, processor time **2.00** |" in chart.ratios(
         {"x: a / b": {"time ratio": 0.512, "processor time ratio": 2.0, "seconds": 3.0}, "x: no peer": {"MB": 1.0}}
     )
+
+
+def test_the_page_says_in_words_what_the_numbers_say():
+    rows = json.loads((chart.RESULTS / f"{chart.MACHINE}.json").read_text(encoding="utf-8"))
+    page = " ".join(chart.PAGE.read_text(encoding="utf-8").split())
+
+    def all_of(beginning, entry):
+        found = [row[entry] for title, row in rows.items() if title.startswith(beginning) and entry in row]
+        assert found, f"No row of {beginning} has {entry}."
+        return found
+
+    def said(words):
+        assert words in page, f"The numbers allow: {words}"
+
+    said("the latents agree to 1e-5.")
+    assert max(all_of("sampling", "largest difference of the latents")) <= 1e-5
+    luma, chroma = (
+        [
+            ours - core
+            for ours, core in zip(
+                all_of("saving", f"PSNR {part} dB ours"), all_of("saving", f"PSNR {part} dB core"), strict=True
+            )
+        ]
+        for part in ("luma", "chroma")
+    )
+    said(f"luma by {min(luma):.1f} to {max(luma):.0f} dB, chroma by {min(chroma):.1f} to {max(chroma):.1f} dB.")
+    grown = "MB above those of 9 frames"
+    said("memory grows by less than a fifth of what the peer's grows by.")
+    assert max(ours / core for ours, core in zip(all_of("decoding", grown), all_of("decoding", f"{grown}, core"),
+                                                 strict=True)) < 1 / 5  # fmt: skip
+    said("every answer comes within 100 ms.")
+    assert all_of("hosted", "within 100 ms") == ["100.00%"]
+    said("less than 0.5 % of a step.")
+    assert max(all_of("preview", "share of a step")) < 0.005
+    said("adds less than 0.05 s to the start of ComfyUI.")
+    assert max(all_of("import", "seconds")) < 0.05
+    said("ComfyUI's own loader applies five fully.")
+    assert (all_of("LoRA", "core"), all_of("LoRA", "ours")) == ([5], [17])
 
 
 def test_rows_that_begin_alike_share_a_file():

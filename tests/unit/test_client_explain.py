@@ -132,6 +132,14 @@ def test_a_token_becomes_a_header():
     server = address.parse("http://gpu.example", token="abc")
     assert server.headers == {"Authorization": "Bearer abc"}
     assert "abc" not in repr(server)
+    assert address.parse("http://gpu.example", token=" abc\r\n") == server  # as it stands in a file
+
+
+@pytest.mark.parametrize("token", ["secr\xe9t", "sec\nret", "sec\x00ret", "sec\u200bret"])
+def test_a_token_that_no_header_can_hold_is_refused_without_repeating_it(token):
+    with pytest.raises(UsageError, match=r"^The token must be of plain letters, .* Copy it again\.$") as error:
+        address.parse("http://gpu.example", token)
+    assert "sec" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 tests/server runs the same client against a real ComfyUI.
 """
 
+import errno
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,9 @@ from pack.client import address, cancel, job, save, server
 from pack.client.errors import JobLostError, RefusedError, RunError, SaveError, UnreachableError
 from pack.client.follow import Follower
 from pack.client.progress import Silent
+from pack.tests.toy import refusing_kernel
+
+on_linux = pytest.mark.skipif(not refusing_kernel.available, reason="needs a kernel that refuses on request")
 
 
 def box(kind, content=b""):
@@ -314,6 +318,36 @@ def test_nothing_is_overwritten_unless_told(comfy, client, tmp_path):
     assert (folder / "clip.mp4").read_bytes() == CLIP
     (path,) = save.save_all(client, RECORD, folder / "mine.mp4", overwrite=False)
     assert path.name == "mine.mp4"
+
+
+@on_linux
+@pytest.mark.parametrize("code", [errno.EIO, errno.EINVAL, errno.ENOSYS])
+def test_a_disk_that_confirms_nothing_costs_no_clip(comfy, client, said, tmp_path, code):
+    (path,) = refusing_kernel.run(lambda: save.save_all(client, RECORD, tmp_path, overwrite=False), fsync=code)
+    assert path.read_bytes() == CLIP
+    assert [each.partition(" (")[0] for each in said] == ["The disk does not confirm that the clip is on it"]
+
+
+@on_linux
+def test_a_disk_that_is_full_at_the_last_moment_leaves_nothing(comfy, client, tmp_path):
+    with pytest.raises(SaveError, match=r"could not be written: No space left .* It is on the server as clip\.mp4"):
+        refusing_kernel.run(lambda: save.save_all(client, RECORD, tmp_path, overwrite=False), fsync=errno.ENOSPC)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clips_of_one_job_never_replace_each_other(comfy, client, tmp_path):
+    """Folders of the server are not made here, and names lose what some systems do not take."""
+    places = [("clip.mp4", "a"), ("clip.mp4", "b"), ("a?.mp4", ""), ("a_.mp4", "")]
+    files = [{"filename": name, "subfolder": folder, "type": "output"} for name, folder in places]
+    record = {**RECORD, "outputs": {"9": {"images": files}}}
+    for overwrite in (False, True):
+        folder = tmp_path / str(overwrite)
+        saved = save.save_all(client, record, folder, overwrite)
+        assert sorted(path.name for path in folder.iterdir()) == ["a_ (1).mp4", "a_.mp4", "clip (1).mp4", "clip.mp4"]
+        assert sorted(saved) == sorted(folder.iterdir())
+    (tmp_path / "True" / "clip.mp4").write_bytes(b"old")
+    save.save_all(client, record, tmp_path / "True", overwrite=True)
+    assert (tmp_path / "True" / "clip.mp4").read_bytes() == CLIP
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_the_clip_stays_on_the_server(comfy, client, tmp_path):

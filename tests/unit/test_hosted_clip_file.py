@@ -136,6 +136,8 @@ BOMBS = {  # the first and the last took 2.8 GB and 1.4 GB, the edits minutes, b
     "an index in one's own format": changed(b"udta", 0, [int.from_bytes(b"cmov", "big")]),
     "a larger index": changed(b"mdat", 0, [int.from_bytes(b"uuid", "big")], clip() + bytes(clip_file.MAX_INDEX)),
     "many tracks": clip() + b"\0\0\2\x08moov" + b"\0\0\0\x08trak" * 64,
+    "many tables of times": clip() + b"\0\1\0\x08meta" + (bytes(4) + b"stts") * 0x2000,  # each as long as the rest
+    "many empty parts": clip() + b"\0\0\0\x08free" * (clip_file.MAX_INDEX // 8),
     "runs of fragments": clip() + b"\0\0\0\x1cmoof" + HEAD + MANY.to_bytes(4, "big") + bytes(4),
 }
 

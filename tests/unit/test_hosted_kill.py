@@ -1,5 +1,6 @@
 """The process dies without a word, at any moment; the same inputs again: one paid job, one clip."""
 
+import json
 import random
 import subprocess
 import sys
@@ -13,9 +14,9 @@ from pack.tests.toy.hosted import client, outcome, request
 
 ROOT = Path(__file__).parents[2]
 
-# The very code that the node runs, in a process that can be killed.
-CHILD = """
-import sys, types
+# The very code that the node runs, in a process that can be killed. Where the system forks, all is imported once.
+CHILDREN = """
+import json, os, signal, sys, types
 pack = types.ModuleType("pack")
 pack.__path__ = [sys.argv[1]]
 sys.modules["pack"] = pack
@@ -23,26 +24,58 @@ from pathlib import Path
 from pack.hosted.settings import Settings
 from pack.tests.toy.hosted import QUICK, client, outcome, request
 class Elsewhere:
-    def environment(self): return dict(pair.split("=", 1) for pair in sys.argv[4:])
-print("ready", flush=True)
-outcome(client(Path(sys.argv[2]), Elsewhere()), request(sys.argv[3]))
-print("clip", flush=True)
+    def __init__(self, variables): self.variables = variables
+    def environment(self): return self.variables
+while line := sys.stdin.readline():
+    folder, name, variables = json.loads(line)
+    child = os.fork() if hasattr(os, "fork") else 0
+    if not child:
+        print(os.getpid(), flush=True)
+        outcome(client(Path(folder), Elsewhere(variables)), request(name))
+        os._exit(0)
+    sys.stdin.readline()  # it is to be killed
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
 """
 
 
-def start(running, name, folder):
-    variables = [f"{name}={value}" for name, value in running.environment().items()]
-    command = [sys.executable, "-c", CHILD, str(ROOT), str(folder), name, *variables]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    return child
+class Children:
+    """Starts a process for each job, one after another."""
+
+    def __init__(self):
+        self.parent = None
+
+    def start(self, running, name, folder):
+        """Returns the id of a process that has imported all and begins with a job now."""
+        if self.parent is None or self.parent.poll() is not None:
+            self.parent = subprocess.Popen(
+                [sys.executable, "-c", CHILDREN, str(ROOT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+        self.parent.stdin.write(json.dumps([str(folder), name, running.environment()]) + "\n")
+        self.parent.stdin.flush()
+        return int(self.parent.stdout.readline())
+
+    def kill(self, child):
+        """Kills it, and returns when it is gone."""
+        if child == self.parent.pid:
+            self.end()
+        else:
+            self.parent.stdin.write("kill\n")  # by its parent, while its number is no other's
+            self.parent.stdin.flush()
+            assert self.parent.stdout.readline() == "ended\n"
+
+    def end(self):
+        self.parent.kill()
+        self.parent.communicate()
 
 
-def kill(child):
-    child.kill()
-    child.wait(10)
-    child.stdout.close()
+@pytest.fixture(scope="module")
+def children():
+    started = Children()
+    yield started
+    started.end()
 
 
 def check_that_one_job_and_one_clip_come_of_it(provider, running, folder):
@@ -59,24 +92,24 @@ def check_that_one_job_and_one_clip_come_of_it(provider, running, folder):
     [("upload", False), ("upload", True), ("price", True), ("submit", False), ("submit", True), ("poll", True),
      ("download", False), ("download", True)],
 )  # fmt: skip
-def test_killed_while_a_request_is_under_way(name, phase, arrived, running, tmp_path):
+def test_killed_while_a_request_is_under_way(name, phase, arrived, running, children, tmp_path):
     if (name, phase) == ("atlascloud", "price"):
         pytest.skip("AtlasCloud tells no price")
     provider = running.named(name)
     reached = threading.Event()
     provider.break_next(phase, held(reached, arrived))
-    child = start(running, name, tmp_path)
+    child = children.start(running, name, tmp_path)
     assert reached.wait(20)
-    kill(child)
+    children.kill(child)
     provider.heal()
     check_that_one_job_and_one_clip_come_of_it(provider, running, tmp_path)
 
 
 @pytest.mark.parametrize("round_", range(5))
 @pytest.mark.parametrize("name", ["wavespeed", "atlascloud"])
-def test_killed_at_a_random_moment(name, round_, running, tmp_path):
+def test_killed_at_a_random_moment(name, round_, running, children, tmp_path):
     provider = running.named(name)
-    child = start(running, name, tmp_path)
+    child = children.start(running, name, tmp_path)
     time.sleep(random.Random(f"{name} {round_}").uniform(0.0, 0.35))
-    kill(child)
+    children.kill(child)
     check_that_one_job_and_one_clip_come_of_it(provider, running, tmp_path)

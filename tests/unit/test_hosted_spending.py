@@ -1,6 +1,7 @@
 """The operator's ceiling per day: kept by all processes of a user directory together, whatever becomes of the jobs."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -181,6 +182,15 @@ def test_a_clock_that_was_turned_back_gives_no_second_allowance(wavespeed, runni
     maker = client(tmp_path, running, **{DAILY: "0.20"})
     outcome(maker, request("wavespeed", seed=1))
     maker.ledger.change(maker.ledger.rows()[0], posted=time.time() + 400 * DAY)
+    assert outcome(maker, request("wavespeed", seed=2)).name == "PolicyError"
+
+
+def test_a_row_counts_by_what_it_holds_and_not_by_the_time_of_its_file(wavespeed, running, tmp_path):
+    """A file server writes that time, and its clock may be behind."""
+    maker = client(tmp_path, running, **{DAILY: "0.20"})
+    outcome(maker, request("wavespeed", seed=1))
+    (path,) = (tmp_path / "jobs").glob("*.json")
+    os.utime(path, (spending.day_of(time.time()) - 600,) * 2)
     assert outcome(maker, request("wavespeed", seed=2)).name == "PolicyError"
 
 

@@ -180,6 +180,28 @@ def test_a_disk_whose_fsync_fails_keeps_the_clip_and_says_so(tmp_path, code):
 
 
 @on_linux
+@pytest.mark.parametrize("refused", [{}, {"link": errno.EPERM}])
+def test_a_disk_that_removes_nothing_keeps_the_clip_and_its_latent(tmp_path, refused):
+    latent = keep(tmp_path, 1)
+    (tmp_path / "clip_00001_.mp4").write_text("old")
+    place = NextName(tmp_path, "clip", ".mp4", latent)
+    assert refusing_kernel.run(lambda: save(place), unlink=errno.EIO, **refused) == "clip_00002_.mp4"
+    assert (tmp_path / "clip_00002_.mp4").read_text() == "new"
+    assert (tmp_path / "clip_00002_.latent").read_text() == "latent"
+    assert (tmp_path / "clip_00001_.mp4").read_text() == "old"
+
+
+@on_linux
+def test_a_disk_that_removes_nothing_hides_no_error(tmp_path):
+    def fail():
+        with publish(NextName(tmp_path, "clip", ".mp4")):
+            raise ValueError("the reason")
+
+    with pytest.raises(ValueError, match="the reason"):
+        refusing_kernel.run(fail, unlink=errno.EIO)
+
+
+@on_linux
 def test_a_disk_that_notices_only_at_the_end_that_it_is_full(tmp_path):
     with pytest.raises(OSError, match=r"'clip\.mp4' could not be written: No space left on device") as failure:
         refusing_kernel.run(lambda: save(NextName(tmp_path, "clip", ".mp4")), fsync=errno.ENOSPC)

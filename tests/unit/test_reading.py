@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from pack.media.reading import Window, frames, look
-from pack.media.sounds import counted_from, notes_on, sounds_of, start_of
+from pack.media.sounds import counted_from, joined, notes_on, sounds_of, start_of
 from pack.tests.toy.videos import Voice, make
 
 
@@ -85,3 +85,10 @@ def test_a_part_of_decoded_sound_is_cut_to_the_sample(tmp_path):
     path = make(tmp_path / "a.mkv", range(32), voices=[Voice("flac", seconds=2.0)])
     (sound,) = sounds_of(path, Window(Fraction(1, 2), Fraction(3, 4)))
     assert (sound.start, sound.waveform.shape) == (Fraction(1, 2), (2, 36_000))
+
+
+def test_a_gap_that_no_memory_holds_is_an_error_in_the_times():
+    wave = np.zeros((2, 480), np.float32)
+    with pytest.raises(ValueError, match=r"pauses for 999999999 seconds.* 3600: .*Convert the video first"):
+        joined([(Fraction(0), wave, 48_000, "stereo"), (Fraction(10**9), wave, 48_000, "stereo")])
+    assert joined([(Fraction(0), wave, 48_000, "stereo"), (Fraction(1), wave, 48_000, "stereo")]).shape == (2, 48_480)

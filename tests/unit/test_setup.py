@@ -1,5 +1,6 @@
 """The set-up of a real ComfyUI: what it chooses, what it notices, and what it says when it cannot go on."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import NamedTuple
 
 import bootstrap
 import pip_run
@@ -23,14 +25,36 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
+class Mended(NamedTuple):
+    """An environment without packages, made where an earlier set-up had failed; and what was said of both."""
+
+    target: Path
+    error: str
+    finished: bool  # after the failure
+    said: str
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A finished environment without packages, to be copied: making one takes seconds."""
-    with pytest.MonkeyPatch.context() as patch:
+def mended(tmp_path_factory):
+    """Makes it once: each environment takes seconds."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()) as said:
         patch.setenv("WAN22_TURBO_CACHE", str(tmp_path_factory.mktemp("made")))
-        setup_cache.cache_dir().mkdir(exist_ok=True)
-        bootstrap.make_venv(setup_cache.cache_dir() / "venv" / "x", [])
-        yield setup_cache.cache_dir() / "venv" / "x"
+        target = setup_cache.cache_dir() / "venv" / "x"
+        with pytest.raises(SetupError) as failure:
+            bootstrap.make_venv(target, [("Installing nothing", ["--no-index", "./not-there.whl"])])
+        finished = setup_cache.finished(target)
+        leftover = target / "bin" / "leftover"
+        leftover.parent.mkdir(exist_ok=True)  # on Windows it has another name
+        leftover.touch()
+        said.truncate(0)
+        bootstrap.make_venv(target, [])
+        return Mended(target, str(failure.value), finished, said.getvalue())
+
+
+@pytest.fixture
+def made(mended):
+    """A finished environment, to be copied."""
+    return mended.target
 
 
 def comfyui_tree(folder):
@@ -95,25 +119,18 @@ def test_a_stamp_that_was_cut_off_counts_as_none(tmp_path, stamp):
     assert not setup_cache.finished(folder)
 
 
-def test_a_half_made_environment_is_removed_and_made_again(cache, capsys):
-    target = cache / "venv" / "x"
-    (target / "bin").mkdir(parents=True)
-    (target / "bin" / "leftover").touch()
-    python = bootstrap.make_venv(target, [])
-    assert not (target / "bin" / "leftover").exists()
+def test_a_half_made_environment_is_removed_and_made_again(mended, capsys):
+    assert not (mended.target / "bin" / "leftover").exists()
+    assert "An earlier set-up did not finish; starting it again" in mended.said
+    python = bootstrap.make_venv(mended.target, [])
     assert subprocess.run([python, "-c", ""], check=True).returncode == 0
-    assert "An earlier set-up did not finish; starting it again" in capsys.readouterr().err
-    assert bootstrap.make_venv(target, []) == python
     assert capsys.readouterr().err == ""  # the finished one is simply taken
 
 
-def test_a_setup_that_fails_between_two_steps_is_not_taken_for_finished(cache, capsys):
-    target = cache / "venv" / "x"
-    with pytest.raises(SetupError, match="pip failed: ERROR: "):
-        bootstrap.make_venv(target, [("Installing nothing", ["--no-index", "./not-there.whl"])])
-    assert not setup_cache.finished(target)
-    bootstrap.make_venv(target, [])
-    assert "An earlier set-up did not finish" in capsys.readouterr().err
+def test_a_setup_that_fails_between_two_steps_is_not_taken_for_finished(mended):
+    assert mended.error.startswith("pip failed: ERROR: ")
+    assert not mended.finished
+    assert "An earlier set-up did not finish" in mended.said
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an environment links to its interpreter on POSIX only")

@@ -1,0 +1,56 @@
+"""Gives a downloaded file its place on the disk: whole, under its own name, beside what is there already."""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def flush(part: BinaryIO, say: Callable[[str], None]) -> None:
+    """Waits until a file is on the disk. A disk that cannot say so costs no clip.
+
+    Raises:
+        OSError: There is no room, which some disks notice only now.
+    """
+    part.flush()
+    try:
+        os.fsync(part.fileno())
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        say(f"The disk does not confirm that the clip is on it ({error.strerror}). Play it before you rely on it.")
+
+
+def is_one_of(path: Path, files: Sequence[Path]) -> bool:
+    """Says whether a name is that of one of some files, however the disk tells names apart."""
+    return path.exists() and any(file.exists() and path.samefile(file) for file in files)
+
+
+def published(temporary: Path, path: Path, overwrite: bool) -> Path:
+    """Gives a whole file its name: this one, or the next that nobody has."""
+    if overwrite:
+        return temporary.replace(path)
+    name = reserve(path)
+    try:
+        return temporary.replace(name)
+    except OSError:
+        with suppress(OSError):
+            name.unlink()  # the empty one
+        raise
+
+
+def reserve(path: Path) -> Path:
+    """Makes an empty file under the first name that nobody has: clip.mp4, clip (1).mp4, and so on."""
+    name, number = path, 0
+    while True:
+        try:
+            name.open("x").close()
+        except FileExistsError:
+            number += 1
+            name = path.with_name(f"{path.stem} ({number}){path.suffix}")
+        else:
+            return name

@@ -1,0 +1,95 @@
+"""README and docs: short, whole, said once, and true of the code where code can tell."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import bootstrap
+import pytest
+import torch
+from pack.client import errors
+from pack.tests.toy.lora_formats import FORMATS
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+LINKING = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+LONGEST = 180  # lines of the README
+WORDS = 8  # of a sentence that would be missed if it stood in one place alone
+LINK = re.compile(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
+
+
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
+def prose(path):
+    """Returns a page without its blocks of code, whose # is no heading and whose brackets are no link."""
+    return re.sub(r"^```.*?^```$", "", read(path), flags=re.DOTALL | re.MULTILINE)
+
+
+def written(path):
+    """Returns a page without what programs write into it, either."""
+    return re.sub(r"<!-- (?!end).*?<!-- end.*? -->", "", prose(path), flags=re.DOTALL)
+
+
+def anchors(path):
+    """Returns what GitHub calls the headings of a page in addresses."""
+    headings = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_short():
+    assert len(read(README).splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    links = [link or image for link, image in LINK.findall(prose(page))]
+    for link in links:
+        place, _, anchor = link.partition("#")
+        if "://" in place:
+            continue
+        target = page.parent / place if place else page
+        assert target.exists(), f"{page.name} leads to {link}, which is not there."
+        assert not anchor or anchor in anchors(target), f"{page.name} leads to {link}, and there is no such heading."
+
+
+def test_the_links_of_pages_are_seen_at_all():
+    assert {"docs/hosted.md", "docs/images/graph.jpg"} <= {link for link, _ in LINK.findall(prose(README))}
+    assert "the-faults" in anchors(ROOT / "docs" / "hosted.md")
+
+
+def test_the_readme_leads_to_every_page():
+    linked = {link.partition("#")[0] for link, _ in LINK.findall(prose(README))}
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES} - {"README.md"} <= linked
+
+
+def test_nothing_is_said_twice():
+    text = "\n\n".join(written(page) for page in [*PAGES, ROOT / "CONTRIBUTING.md"])
+    found = re.split(r"(?<=[.:!?])\s+|\n\n+|\n(?=[|*-])|\s\|", text)
+    sentences = (" ".join(re.findall(r"\w+", sentence.lower())) for sentence in found)
+    counted = Counter(sentence for sentence in sentences if len(sentence.split()) >= WORDS)
+    assert len(counted) > 150
+    assert [sentence for sentence, times in counted.items() if times > 1] == []
+
+
+def test_the_spellings_of_loras_are_those_that_are_tested():
+    page = read(ROOT / "docs" / "nodes.md")
+    rows = re.findall(r"^\| (.+?) \| `(.+)` \|$", page, re.MULTILINE)
+    made = {name: make(torch.Generator().manual_seed(0), torch.float32) for name, make in FORMATS.items()}
+    assert rows == [(name, next(iter(file.tensors))) for name, file in made.items()]
+    assert len(FORMATS) == 17  # as the page says in words
+    assert "seventeen" in page
+
+
+def test_the_versions_of_comfyui_are_those_of_the_set_up():
+    (row,) = re.findall(r"^\| `COMFYUI` \| (.+) \|$", read(ROOT / "docs" / "setup.md"), re.MULTILINE)
+    assert re.findall(r"\d+\.\d+\.\d+", row) == list(bootstrap.RELEASES)
+    assert f"{bootstrap.NEWEST} (default)" in row
+
+
+def test_the_exit_codes_are_those_of_the_client():
+    told = re.findall(r"^\| (\d+) \| .+ \|$", read(ROOT / "docs" / "api.md"), re.MULTILINE)
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ClientError)]
+    assert [int(code) for code in told] == sorted({0, *(kind.exit_code for kind in kinds)})
