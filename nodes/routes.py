@@ -1,6 +1,6 @@
 """What programs ask the server about a LoRA file: a read-only route, confined to ComfyUI's LoRA folders.
 
-The frontend asks `live.loras` instead, which answers in the words of the node.
+The frontend asks `preview_routes.loras` instead, which answers in the words of the node.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from aiohttp import web
 from server import PromptServer
 
 from ..weights import inspect, lora_facts, pairing
-from . import live
 from . import lora as node
+from . import preview_routes
 
 LORA = "/wan22_turbo/lora"
 
@@ -19,7 +19,7 @@ LORA = "/wan22_turbo/lora"
 def add_routes() -> None:
     """Adds the pack's routes to the running server; without a server, as in a test of the nodes, there are none."""
     if getattr(PromptServer, "instance", None) is not None:
-        live.add(PromptServer.instance.routes, {LORA: answer_lora, **live.HANDLERS})
+        preview_routes.add(PromptServer.instance.routes, {LORA: answer_lora, **preview_routes.HANDLERS})
 
 
 async def answer_lora(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from pack.hosted.models import PRICES_OF
 from pack.nodes import hosted as hosted_node
-from pack.nodes import live, routes
+from pack.nodes import preview_routes, routes
 from pack.samplers import rcm, routing
 from pack.tests.toy import models as toy
 from pack.weights import header
@@ -39,14 +39,14 @@ def with_api_nodes(monkeypatch, tmp_path):
 def ask(path, query):
     """Returns status and JSON of a handler."""
     url = "/?" + "&".join(f"{name}={value}" for name, value in query.items())
-    answer = asyncio.run(live.HANDLERS[path](make_mocked_request("GET", url)))
+    answer = asyncio.run(preview_routes.HANDLERS[path](make_mocked_request("GET", url)))
     return answer.status, json.loads(answer.body)
 
 
 @pytest.mark.parametrize(("schedule", "steps"), [("rcm", 4), ("rcm", 8), ("lightning", 4), ("shifted", 20)])
 def test_the_plan_is_that_of_the_sampler(schedule, steps):
     sigmas = rcm.schedule_sigmas(schedule, steps).tolist()
-    assert live.plan({**PLAN, "schedule": schedule, "steps": str(steps)}) == {"text": routing.plan(sigmas)}
+    assert preview_routes.plan({**PLAN, "schedule": schedule, "steps": str(steps)}) == {"text": routing.plan(sigmas)}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_the_plan_is_that_of_the_sampler(schedule, steps):
     ],
 )
 def test_values_that_the_sampler_refuses_are_a_sentence(changes, sentence):
-    answer = live.plan({**PLAN, **changes})
+    answer = preview_routes.plan({**PLAN, **changes})
     assert answer["refused"]
     assert answer["text"].startswith(sentence)
 
@@ -81,11 +81,13 @@ def test_what_the_frontend_never_asks_is_an_error(query, sentence):
 
 
 def test_the_size_and_crop_are_those_of_the_node():
-    assert live.fit(FIT) == {
+    assert preview_routes.fit(FIT) == {
         "text": "1000x1000 -> 1280x720 (720p)\nCropped 44 % off: top and bottom.\nEnlarged 1.28 times."
     }
-    assert live.fit({**FIT, "width": "10"})["text"].startswith("Picture is 10x1000; its shorter side needs at least 32")
-    assert live.fit({**FIT, "fit": "melt"}) == {
+    assert preview_routes.fit({**FIT, "width": "10"})["text"].startswith(
+        "Picture is 10x1000; its shorter side needs at least 32"
+    )
+    assert preview_routes.fit({**FIT, "fit": "melt"}) == {
         "text": "Fit is one of crop, pad, stretch, got 'melt'.",
         "refused": True,
     }
@@ -96,7 +98,7 @@ def test_a_pair_of_loras_is_described(add_lora):
     metadata = {"modelspec.trigger_phrase": "wtrclr (soft)", "ss_base_model_version": "wan22_14b"}
     add_lora("style_high_noise.safetensors", toy.lora(8), metadata)
     add_lora("style_low_noise.safetensors", toy.lora(9))
-    answer = live.loras({"lora_high": "style_high_noise.safetensors", "lora_low": "auto"})
+    answer = preview_routes.loras({"lora_high": "style_high_noise.safetensors", "lora_low": "auto"})
     assert answer["trigger_words"] == [r"wtrclr \(soft\)"]
     assert answer["text"].splitlines()[0] == "high: style_high_noise.safetensors"
     assert answer["text"].splitlines()[1] == "  rank 4, made for wan22_14b, named for the high-noise expert"
@@ -106,14 +108,17 @@ def test_a_pair_of_loras_is_described(add_lora):
 
 def test_swapped_absent_and_no_loras(add_lora):
     add_lora("style_low_noise.safetensors", toy.lora(9))
-    swapped = live.loras({"lora_high": "style_low_noise.safetensors", "lora_low": "none"})
+    swapped = preview_routes.loras({"lora_high": "style_low_noise.safetensors", "lora_low": "none"})
     assert "Check that the two files are not swapped." in swapped["text"]
-    assert live.loras({"lora_high": "none", "lora_low": "auto"}) == {"text": "No LoRA is chosen.", "trigger_words": []}
+    assert preview_routes.loras({"lora_high": "none", "lora_low": "auto"}) == {
+        "text": "No LoRA is chosen.",
+        "trigger_words": [],
+    }
     assert swapped["text"].endswith("\nTrigger words: the files name none")
-    absent = live.loras({"lora_high": "../../absent.safetensors", "lora_low": "auto"})
+    absent = preview_routes.loras({"lora_high": "../../absent.safetensors", "lora_low": "auto"})
     assert absent["refused"]
     assert absent["text"].startswith("lora_high: 'absent.safetensors' is not in ComfyUI's folder 'loras'.")
-    both = live.loras({"lora_high": "a.safetensors", "lora_low": "b.safetensors"})
+    both = preview_routes.loras({"lora_high": "a.safetensors", "lora_low": "b.safetensors"})
     assert "lora_high: 'a.safetensors' is not" in both["text"]
     assert "lora_low: 'b.safetensors' is not" in both["text"]
 
@@ -134,14 +139,14 @@ def test_a_lora_that_cannot_be_read_is_a_sentence(add_lora, monkeypatch):
 
 def test_the_words_that_a_click_fills_in_are_the_words_that_the_file_would_give(add_lora):
     add_lora("style.safetensors", toy.lora(8), {"modelspec.trigger_phrase": "a (b), c:1.2, d"})
-    words = live.loras({"lora_high": "style.safetensors", "lora_low": "none"})["trigger_words"]
+    words = preview_routes.loras({"lora_high": "style.safetensors", "lora_low": "none"})["trigger_words"]
     from pack.nodes import lora
 
     assert lora.words_of(("style.safetensors",), ", ".join(words)) == lora.words_of(("style.safetensors",), "")
 
 
 def test_the_price_is_estimated_and_a_missing_key_named(with_api_nodes):
-    answer = live.hosted(HOSTED)
+    answer = preview_routes.hosted(HOSTED)
     assert answer["text"].startswith(f"About $0.48, prices of {PRICES_OF}\nWaveSpeed needs an API key, and")
     assert "variable WAVESPEED_API_KEY, or runs `python -m hosted.credentials set wavespeed`" in answer["text"]
     assert set(answer) == {"text", "refused"}
@@ -149,22 +154,24 @@ def test_the_price_is_estimated_and_a_missing_key_named(with_api_nodes):
 
 def test_a_key_is_a_yes_and_no_part_of_it_is_answered(with_api_nodes, monkeypatch):
     monkeypatch.setenv("WAVESPEED_API_KEY", KEY)
-    answer = live.hosted(HOSTED)
+    answer = preview_routes.hosted(HOSTED)
     assert answer == {"text": f"About $0.48, prices of {PRICES_OF}\nThere is a key for WaveSpeed."}
     assert not any(KEY[start : start + 4] in json.dumps(answer) for start in range(9, len(KEY) - 3))
     monkeypatch.setenv("WAVESPEED_API_KEY", "not one word " + KEY)
-    answer = live.hosted(HOSTED)
+    answer = preview_routes.hosted(HOSTED)
     assert answer["refused"]
     assert KEY not in json.dumps(answer)
 
 
 def test_a_model_that_is_switched_off_or_does_not_take_the_size_is_a_sentence(with_api_nodes, monkeypatch):
-    assert "takes resolution 480p or 720p, got 1080p" in live.hosted({**HOSTED, "resolution": "1080p"})["text"]
-    assert live.hosted({**HOSTED, "model": "nobody: nothing"})["refused"]
+    assert (
+        "takes resolution 480p or 720p, got 1080p" in preview_routes.hosted({**HOSTED, "resolution": "1080p"})["text"]
+    )
+    assert preview_routes.hosted({**HOSTED, "model": "nobody: nothing"})["refused"]
     from comfy.cli_args import args
 
     monkeypatch.setattr(args, "disable_api_nodes", True)
-    assert "hosted models are switched off" in live.hosted(HOSTED)["text"]
+    assert "hosted models are switched off" in preview_routes.hosted(HOSTED)["text"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +186,7 @@ def test_a_model_that_is_switched_off_or_does_not_take_the_size_is_a_sentence(wi
     ],
 )
 def test_a_name_of_a_foreign_graph_is_matched_in_its_own_folder(models, slot, name, file):
-    assert live.model({"input": slot, "name": name})["file"] == file
+    assert preview_routes.model({"input": slot, "name": name})["file"] == file
 
 
 def test_a_name_longer_than_any_files_is_refused_before_a_look_at_it(models):
@@ -188,8 +195,10 @@ def test_a_name_longer_than_any_files_is_refused_before_a_look_at_it(models):
         "refused": True,
         "text": "The name of a file has at most 400 characters, got 2013. Choose a file of 'vae'.",
     }
-    assert live.model({"input": "vae", "name": long}) == {**refused, "file": None}
-    assert live.loras({"lora_high": long, "lora_low": "auto"})["text"].startswith("lora_high: The name of a file has")
+    assert preview_routes.model({"input": "vae", "name": long}) == {**refused, "file": None}
+    assert preview_routes.loras({"lora_high": long, "lora_low": "auto"})["text"].startswith(
+        "lora_high: The name of a file has"
+    )
     answer = asyncio.run(routes.answer_lora(make_mocked_request("GET", f"/?name={long}")))
     assert answer.status == 404
 
@@ -212,4 +221,4 @@ def test_a_second_copy_of_the_pack_does_not_break_the_start(monkeypatch):
     web.Application().add_routes(table)
     paths = [route.path for route in table]
     assert sorted(paths) == sorted(set(paths))
-    assert set(paths) == {routes.LORA, *live.HANDLERS}
+    assert set(paths) == {routes.LORA, *preview_routes.HANDLERS}
