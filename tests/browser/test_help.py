@@ -50,7 +50,7 @@ LIVE = {  # node id -> a part of what it says before a run, in its picture
     "Wan22Turbo_Sampler": "2 high + 2 low",
     "Wan22Turbo_Lora": WORDS,
     "Wan22Turbo_Resolution": "1600x1066 -> ",
-    "Wan22Turbo_Hosted": f"A{str(PRICE)[1:]}\nThere is a key for WaveSpeed.",
+    "Wan22Turbo_Hosted": "WaveSpeed",
 }
 TRIGGERS = """type => app.graph.nodes.find(node => node.type === type).widgets
     ?.find(widget => widget.name === 'trigger_words')?.value"""
@@ -136,6 +136,11 @@ def studio(browser, easel, request):
 
 def translated(locale, node_id):
     return json.loads((ROOT / "locales" / locale / "nodeDefs.json").read_text(encoding="utf-8"))[node_id]
+
+
+def panel_words(locale):
+    words = json.loads((ROOT / "locales" / locale / "main.json").read_text(encoding="utf-8"))
+    return words["wan22Turbo"]["words"]
 
 
 def one_node(page, node_id):
@@ -256,7 +261,7 @@ def test_picture_of_a_node(studio, node_id):
     box = studio.evaluate(ALONE, [sketch(node_id), node_id, WIDTHS.get(node_id)])
     if node_id in LIVE:
         studio.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node_id, LIVE[node_id]])
-        field = studio.get_by_label("what a run will do", exact=True)
+        field = studio.get_by_label(panel_words(studio.locale)["before"], exact=True)
         assert field.evaluate("field => field.style.color") == "", field.input_value()  # a refusal is red
         assert field.evaluate("field => field.scrollHeight <= field.clientHeight"), field.input_value()
     assert studio.evaluate(TRIGGERS, node_id) in (WORDS, None)
