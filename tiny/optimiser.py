@@ -69,7 +69,7 @@ class Learner:
     ) -> None:
         self.model, self.steps, self.keep = model, steps, keep
         named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
-        by_muon = [value for name, value in named if value.squeeze().ndim > 1 and not name.startswith(plain or "\0")]
+        by_muon = [value for name, value in named if _is_matrix(value) and not name.startswith(plain or "\0")]
         chosen = {id(value) for value in by_muon}
         others = [value for _, value in named if id(value) not in chosen]
         self.optimisers = [
@@ -109,6 +109,10 @@ class Learner:
                 optimiser.load_state_dict(saved)
         self.mean = {name: value.clone() for name, value in state["mean"].items()}
         self.count = state["count"]
+
+
+def _is_matrix(value: Tensor) -> bool:
+    return value.ndim > 1 and min(value.flatten(1).shape) > 1
 
 
 class swapped_in:  # noqa: N801  # reads as a verb, like contextlib's own

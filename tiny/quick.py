@@ -17,19 +17,21 @@ def _normed(x: Tensor, gain: Tensor) -> Tensor:
     return (x * inverse * gain).to(x.dtype)
 
 
-def quicken(model: nn.Module) -> None:
-    """Lays out a VAE's weights for fast convolutions, and has all VAEs' norms computed in one pass.
-
-    The norms are compiled where there is a C++ compiler, else computed step by step.
-    """
+def lay_out(model: nn.Module) -> None:
+    """Lays out a VAE's weights for fast convolutions."""
     for part in model.modules():
         if isinstance(part, nn.Conv3d):
             part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last_3d)
         elif isinstance(part, nn.Conv2d):
             part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
-    torch._dynamo.config.recompile_limit = 64
-    normed = torch.compile(_normed, dynamic=True) if shutil.which("g++") else _normed
-    comfy.ldm.wan.vae.RMS_norm.forward = lambda self, x: normed(x, self.gamma)
+
+
+def compile_norms() -> None:
+    """Has the norms of all VAEs in this process computed in one pass, where there is a C++ compiler."""
+    if shutil.which("g++"):
+        torch._dynamo.config.recompile_limit = 64
+        normed = torch.compile(_normed, dynamic=True)
+        comfy.ldm.wan.vae.RMS_norm.forward = lambda self, x: normed(x, self.gamma)
 
 
 def half_precision(device: torch.device) -> torch.autocast:

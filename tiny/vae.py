@@ -10,7 +10,7 @@ from comfy.ldm.wan.vae import CausalConv3d, Resample, ResidualBlock, WanVAE
 from torch import Tensor, nn
 
 CHANNELS = 16
-KL = 1e-4  # weight of the KL divergence from a unit normal, per value of the latent
+KL = 3e-4  # weight of the KL divergence from a unit normal, per value of the latent
 
 
 def new_vae(dim: int, seed: int) -> WanVAE:

@@ -9,7 +9,7 @@ from torch import Tensor
 from . import vae
 from .course import Course, Row
 from .optimiser import Learner, swapped_in
-from .quick import half_precision, quicken
+from .quick import half_precision, lay_out
 from .scenes import FPS, Scene, Window, draw, random_scene
 
 ASPECT = 16 / 9
@@ -21,8 +21,8 @@ CHANGES = 0.5  # weight of the differences of neighbouring frames, without which
 PICTURES, CLIPS, LONG = (1, 24, 64), (9, 4, 64), (17, 2, 64)
 PHASES = (
     (0.0, (PICTURES,)),
-    (0.08, ((5, 6, 64), CLIPS, PICTURES)),
-    (0.25, (CLIPS, CLIPS, LONG, PICTURES)),
+    (0.06, ((5, 6, 64), CLIPS, PICTURES)),
+    (0.2, (CLIPS, CLIPS, LONG, PICTURES)),
     (0.8, ((9, 2, 96), (9, 1, 128), (17, 1, 96), (1, 8, 128), CLIPS)),
 )
 
@@ -37,7 +37,7 @@ def course(folder: Path, steps: int, dim: int, seed: int) -> Course:
         seed: Of the start and of the scenes.
     """
     model = vae.new_vae(dim, seed)
-    quicken(model)
+    lay_out(model)
     learner = Learner(model, 0.02, 2e-3, steps, plain=("encoder.conv1", "decoder.head"))
 
     def step(number: int) -> Row:

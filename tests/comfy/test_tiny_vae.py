@@ -70,3 +70,13 @@ def test_comfyui_loads_the_file_and_finds_wans_statistics_in_its_latents(model, 
     torch.testing.assert_close(normal.mean((0, 2, 3, 4)), torch.zeros(16), atol=0.05, rtol=0)
     torch.testing.assert_close(normal.std((0, 2, 3, 4)), torch.ones(16), atol=0.05, rtol=0)
     assert (back - seen).abs().mean() < 0.02 * seen.abs().mean() + 0.01  # bfloat16
+
+
+def test_the_norm_in_one_pass_is_comfyuis():
+    from comfy.ldm.wan.vae import RMS_norm
+    from pack.tiny.quick import _normed
+
+    norm = RMS_norm(8, images=False)
+    norm.gamma.data.uniform_(0.5, 2)
+    x = torch.randn(2, 8, 3, 4, 4, generator=torch.Generator().manual_seed(7))
+    torch.testing.assert_close(_normed(x, norm.gamma), norm(x))
