@@ -4,6 +4,7 @@ import pytest
 import torch
 from pack.tiny import experts, text, vae
 from pack.tiny.latents import FULL, SMALL, Latents, Sample, Size, conditioning
+from pack.weights.formats.model_file import open_model
 from pack.weights.loading import load_text_encoder
 from safetensors.torch import save_file
 
@@ -13,7 +14,7 @@ def clip(tmp_path_factory):
     """ComfyUI's text encoder, as this pack loads it from its file."""
     path = tmp_path_factory.mktemp("text") / "umt5.safetensors"
     save_file(text.text_state(seed=1), path)
-    return load_text_encoder(str(path))
+    return load_text_encoder(open_model(path))
 
 
 def given(count=2):

@@ -4,11 +4,13 @@ import comfy.lora
 import pytest
 import torch
 from comfy.utils import load_torch_file
+from pack.tests.toy.loaded import load_expert
 from pack.tiny import distil, experts, files, lora, style, vae_training
 from pack.tiny.course import read_log
 from pack.tiny.latents import Size
 from pack.tiny.train import Training
-from pack.weights.loading import load_expert, load_text_encoder, load_vae
+from pack.weights.formats.model_file import open_model
+from pack.weights.loading import load_text_encoder, load_vae
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype")  # half precision beside norms in full: torch's own
 
@@ -38,16 +40,16 @@ def test_every_file_is_there_loads_and_all_of_them_are_below_16_mb(trained):
     assert {path.relative_to(models).as_posix() for path in models.rglob("*.safetensors")} == set(files.NAMES.values())
     assert files.megabytes(models) < 16
     for high in ("high", "low"):
-        loaded = load_expert(str(models / files.NAMES[f"expert_{high}"]), "default").model
+        loaded = load_expert(models / files.NAMES[f"expert_{high}"]).model
         assert loaded.diffusion_model.patch_embedding.weight.shape[1] == 36
-    assert load_vae(str(models / files.NAMES["vae"])).latent_channels == 16
-    load_text_encoder(str(models / files.NAMES["text"]))
+    assert load_vae(open_model(models / files.NAMES["vae"])).latent_channels == 16
+    load_text_encoder(open_model(models / files.NAMES["text"]))
 
 
 @pytest.mark.parametrize("name", [name for name in files.NAMES if files.NAMES[name].startswith("loras/")])
 def test_every_key_of_a_lora_finds_its_weight_in_the_expert(trained, name):
     models = trained / "models"
-    expert = load_expert(str(models / files.NAMES["expert_high"]), "default")
+    expert = load_expert(models / files.NAMES["expert_high"])
     state = load_torch_file(str(models / files.NAMES[name]))
     keys = comfy.lora.model_lora_keys_unet(expert.model, {})
     assert len(comfy.lora.load_lora(state, keys)) == len(state) // 3 == 10 * experts.LAYERS
