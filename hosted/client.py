@@ -8,17 +8,18 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from . import starting, submission, waiting
-from .answers import Task
+from . import polling as waiting
+from . import starting, submission
 from .errors import FlaggedError, HostedError
 from .folders import FOLDER
 from .job import Job, Status
 from .ledger import Ledger, Row
 from .report import Clip
 from .request import Request
+from .responses import Task
 from .settings import Settings
 from .timing import Slots, Timing, Turns
-from .wire import Wire
+from .transport import Wire
 
 DAY = 86_400  # seconds
 

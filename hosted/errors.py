@@ -8,8 +8,8 @@ HostedError
 ├── RefusedError          the provider did not take the job; nothing is charged
 │   └── RateLimitedError  answers.py: too many requests, so that it may be sent again
 ├── UnavailableError      the provider cannot be reached, or does not answer as documented
-│   ├── NotSentError      wire.py: no connection stood, so nothing left this machine
-│   └── LostError         wire.py: the exchange broke off, and the request may have arrived
+│   ├── NotSentError      transport.py: no connection stood, so nothing left this machine
+│   └── LostError         transport.py: the exchange broke off, and the request may have arrived
 ├── UnclearError          a job was sent, and nobody can say yet whether it arrived
 │   └── UnnotedError      submission.py: it runs, and its id could not be written down
 ├── JobError              a job of a known id

@@ -6,12 +6,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from . import foreign
-from .answers import status_of
 from .errors import UnavailableError, UnclearError
 from .ledger import Row, digest_of
 from .providers import Provider
+from .responses import status_of
 from .timing import Timing
-from .wire import Wire
+from .transport import Wire
 
 PAGE = 20  # with their inputs, items may be large
 PAGES = 25

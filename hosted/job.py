@@ -9,7 +9,7 @@ from .providers import Provider
 from .request import Request
 from .settings import Settings
 from .timing import Timing
-from .wire import Wire
+from .transport import Wire
 
 
 @dataclass

@@ -10,7 +10,7 @@ from .foreign import MAX_USD
 from .models import PRICES_OF, Model, dollars
 from .providers import Provider
 from .settings import CEILING_VARIABLE
-from .wire import UnavailableError, Wire
+from .transport import UnavailableError, Wire
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from . import answers, history, spending, submission
-from .answers import RateLimitedError
+from . import history, spending, submission
+from . import responses as answers
 from .errors import HostedError, UnavailableError, UnclearError
 from .job import Job
 from .ledger import Row, marks_of
 from .prices import Price, Purse, find_price
 from .request import Picture
-from .wire import LostError, NotSentError, Reply, Wire
+from .responses import RateLimitedError
+from .transport import LostError, NotSentError, Reply, Wire
 
 _purse = Purse()  # of all graphs and nodes of this process
 

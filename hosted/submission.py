@@ -7,13 +7,13 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
-from .answers import read_submission
 from .errors import HostedError, UnclearError
 from .ledger import Ledger, Row
 from .masking import mask
 from .providers import Provider
+from .responses import read_submission
 from .timing import WAKE
-from .wire import LostError, Wire
+from .transport import LostError, Wire
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pack.hosted import download
 from pack.hosted.job import Status
 from pack.hosted.request import Lora
 from pack.hosted.timing import Slots
-from pack.hosted.wire import NotSentError, Wire
+from pack.hosted.transport import NotSentError, Wire
 from pack.tests.toy.faults import drip, held, raw, says
 from pack.tests.toy.hosted import PROMPT, QUICK, client, outcome, request
 from pack.tests.toy.loopback import KEY, SIGNATURE

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 from pack.hosted import foreign
-from pack.hosted.answers import read_submission, read_task, shown, uploaded_url
 from pack.hosted.errors import HostedError, UnclearError
 from pack.hosted.history import _created, _inputs
 from pack.hosted.ledger import Ledger, Row
 from pack.hosted.models import WAVESPEED as MODELS
 from pack.hosted.prices import _quoted, dollars
 from pack.hosted.providers import ATLASCLOUD, WAVESPEED
-from pack.hosted.wire import Reply, _seconds
+from pack.hosted.responses import read_submission, read_task, shown, uploaded_url
+from pack.hosted.transport import Reply, _seconds
 from pack.tests.toy.faults import DEEP, DIGITS, HUGE, ODD, inserted, quoting, raw, reworded, says
 from pack.tests.toy.hosted import QUICK, client, outcome, request
 from pack.tests.toy.loopback import KEY

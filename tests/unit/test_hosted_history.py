@@ -10,7 +10,7 @@ from pack.hosted.errors import UnclearError
 from pack.hosted.ledger import Row, digest_of, marks_of
 from pack.hosted.providers import ATLASCLOUD, WAVESPEED
 from pack.hosted.timing import Timing
-from pack.hosted.wire import Reply
+from pack.hosted.transport import Reply
 
 INPUTS = {"image": "https://cdn.example/a.png", "prompt": "A cat.", "seed": 7, "loras": [{"path": "a/b", "scale": 1.0}]}
 BRIEF = Timing(connect=0.1, submit=0.3, settle=0.1, first_poll=0.02, longest_poll=0.05)

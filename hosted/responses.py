@@ -11,7 +11,7 @@ from . import foreign
 from .errors import AuthError, BalanceError, HostedError, RefusedError, UnclearError
 from .masking import mask
 from .providers import Provider
-from .wire import Reply
+from .transport import Reply
 
 DONE = {"completed", "succeeded", "success", "done"}
 BAD = {"failed", "error", "cancelled", "canceled", "timeout", "deleted"}

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import answers, clip_file, download
-from .answers import Task
+from . import clip_file, download
+from . import responses as answers
 from .errors import (
     DownloadError,
     HostedError,
@@ -21,7 +21,8 @@ from .errors import (
 )
 from .job import Job
 from .ledger import Row
-from .wire import Reply
+from .responses import Task
+from .transport import Reply
 
 logger = logging.getLogger(__name__)
 

@@ -1,12 +1,12 @@
 """What providers answer, read without taking a doubt for a fact, and put into words without a secret."""
 
 import pytest
-from pack.hosted.answers import RateLimitedError, read_submission, refusal
 from pack.hosted.errors import BalanceError, RefusedError, UnclearError
 from pack.hosted.models import Model
 from pack.hosted.prices import _quoted
 from pack.hosted.providers import API302, ATLASCLOUD, OFFERS, WAVESPEED
-from pack.hosted.wire import Reply
+from pack.hosted.responses import RateLimitedError, read_submission, refusal
+from pack.hosted.transport import Reply
 
 KEY = "canary-abcdefghijklmnop"
 
