@@ -22,7 +22,7 @@ from ..hosted.providers import OFFERS
 from ..hosted.settings import Settings
 from ..media import resize
 from ..media.finite import NotFiniteError, check_pictures
-from ..weights import triggers
+from ..weights.loras import triggers
 from .door import Node
 from .hosted_wait import Teller, attended
 
@@ -200,7 +200,7 @@ class Hosted(Node):
         loras: tuple[request.Lora, ...] = (),
     ) -> io.NodeOutput:
         loras = checked(loras)
-        words = [word for lora in loras for word in triggers.choose(lora.trigger_words, {}, None)]
+        words = [word for lora in loras for word in triggers.typed_words(lora.trigger_words)]
         asked = request.Request(
             offer=model,
             prompt=triggers.merge(prompt, words, "prepend"),

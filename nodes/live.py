@@ -17,7 +17,8 @@ from ..hosted.errors import HostedError
 from ..hosted.prices import Price
 from ..media import resolution
 from ..samplers import rcm, routing
-from ..weights import inspect, lora, lora_facts, pairing
+from ..weights import names
+from ..weights.loras import report as lora_report
 from . import hosted as hosted_node
 from . import loader
 from . import lora as lora_node
@@ -85,13 +86,9 @@ def loras(query: Query) -> Answer:
     if valid is not True:
         return refusal(valid)  # of both files, where both are missing
     try:
-        high, low, source = lora_node.choose_files(*chosen)
-        words = lora_node.words_of((high, low), "")
-        lines = []
-        for expert, file, named in zip(("high", "low"), (high, low), pairing.experts_of(high, low), strict=True):
-            if file:
-                facts = lora_facts.facts(inspect.read_listing(lora_node.path_of(file)))
-                lines += lora.preview(expert, pairing.base_name(file), facts, named, source)
+        matches = lora_node.matches_of(*chosen)
+        words = lora_node.words_of((match.file for match in matches), "")
+        lines = [line for match in matches for line in lora_report.preview(match)]
     except (FileNotFoundError, RuntimeError, ValueError) as error:
         return refusal(error)
     if not lines:
@@ -124,7 +121,7 @@ def model(query: Query) -> Answer:
         raise QueryError(f"input must be one of {', '.join(MODEL_FOLDERS)}, got '{slot}'.")
     folder, expert = MODEL_FOLDERS[slot], EXPERTS.get(slot)
     try:
-        file = pairing.resolve_name(text_of(query, "name"), folder_paths.get_filename_list(folder), folder, expert)
+        file = names.resolve_name(text_of(query, "name"), folder_paths.get_filename_list(folder), folder, expert)
     except (FileNotFoundError, ValueError) as error:
         return {**refusal(error), "file": None}
     return {"text": file, "file": file}

@@ -14,8 +14,8 @@ from comfy_api.latest import io
 from ..hosted.masking import without_tokens
 from ..media.recipe import model_files, recipe
 from ..samplers import rcm
-from ..weights import pairing
-from ..weights.fingerprint import fingerprint
+from ..weights import names
+from ..weights.formats.model_file import fingerprint
 from . import lora
 
 LEVELS = ("workflow", "recipe", "none")
@@ -107,7 +107,7 @@ def find_model(name: str) -> Path | None:
             return Path(path)
     for folder in ("diffusion_models", "text_encoders", "vae", "loras"):  # where names of other machines are found
         try:
-            resolved = pairing.resolve_name(name, folder_paths.get_filename_list(folder), folder)
+            resolved = names.resolve_name(name, folder_paths.get_filename_list(folder), folder)
         except (FileNotFoundError, ValueError):
             continue
         return Path(folder_paths.get_full_path_or_raise(folder, resolved))

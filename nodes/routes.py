@@ -9,7 +9,8 @@ import folder_paths
 from aiohttp import web
 from server import PromptServer
 
-from ..weights import inspect, lora_facts, pairing
+from ..weights import names
+from ..weights.loras import report
 from . import live
 from . import lora as node
 
@@ -41,14 +42,15 @@ def describe(name: str) -> dict[str, object]:
         ValueError: Several files fit the name, or the file cannot be read.
     """
     available = folder_paths.get_filename_list("loras")
-    file = pairing.resolve_name(name, available, "loras")
-    facts = lora_facts.facts(inspect.read_listing(node.path_of(file)))
+    file = names.resolve_name(name, available, "loras")
+    opened = node.open_lora(file)
+    facts = report.facts(opened.header)
     return {
         "file": file,
         "kind": facts.kind.value,
-        "expert": pairing.expert_of(file),
-        "partner": pairing.partner(file, available),
-        "trigger_words": node.words_of((file,), ""),
+        "expert": names.expert_of(file),
+        "partner": names.partner(file, available),
+        "trigger_words": node.words_of([opened], ""),
         "base": facts.model,
         "title": facts.title,
         "trainer": facts.trainer,

@@ -12,7 +12,7 @@ from pack.nodes import hosted as hosted_node
 from pack.nodes import live, routes
 from pack.samplers import rcm, routing
 from pack.tests.toy import models as toy
-from pack.weights import header
+from pack.weights.formats import header
 
 pytestmark = pytest.mark.comfy
 
@@ -137,7 +137,8 @@ def test_the_words_that_a_click_fills_in_are_the_words_that_the_file_would_give(
     words = live.loras({"lora_high": "style.safetensors", "lora_low": "none"})["trigger_words"]
     from pack.nodes import lora
 
-    assert lora.words_of(("style.safetensors",), ", ".join(words)) == lora.words_of(("style.safetensors",), "")
+    files = [lora.open_lora("style.safetensors")]
+    assert lora.words_of(files, ", ".join(words)) == lora.words_of(files, "")
 
 
 def test_the_price_is_estimated_and_a_missing_key_named(with_api_nodes):

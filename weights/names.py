@@ -11,8 +11,6 @@ from heapq import nlargest
 from pathlib import PurePosixPath
 from typing import Literal
 
-from .noise_words import in_english, spaced
-
 Expert = Literal["high", "low"]
 
 MAX_NAME = 400  # characters of a file's name with its folders, as a stranger's graph spells it
@@ -27,6 +25,29 @@ _AFTER_EXPERT = {
     "model", "models", "q", "r", "rank", "rcm", "scaled", "step", "steps", "v", "ver", "wan",
 }  # fmt: skip
 
+# The words for high and low noise in every language that the pack is translated to. They count only together with the
+# word for noise: a tall man is `alto` too, and a camera may look from `高`.
+_NOISE = {"noise", "ruido", "ruído", "bruit", "шум", "шума", "шумом"}
+_LEVELS = {
+    "high": ["alto", "elevado", "haut", "élevé", "eleve", "fort", "высокий", "высокого", "высоким"],
+    "low": ["bajo", "baixo", "bas", "faible", "низкий", "низкого", "низким"],
+}
+_LEVEL_OF = {word: level for level, spellings in _LEVELS.items() for word in spellings}
+# Written in one word, in either order, and the Russian adjectives.
+_COMPOUNDS = {
+    **{word + noise: level for word, level in _LEVEL_OF.items() for noise in _NOISE},
+    **{noise + word: level for word, level in _LEVEL_OF.items() for noise in _NOISE},
+    "высокошумный": "high", "высокошум": "high", "низкошумный": "low", "низкошум": "low",
+}  # fmt: skip
+
+_KNOWN = {*_LEVEL_OF, *_COMPOUNDS}
+
+# Chinese, Japanese and Korean are written without spaces. Kana and Hangul must begin a word: スローノイズ is slow.
+_EAST = r"[\s_-]*(?:噪[声音聲點点訊]?|雜訊|杂讯|雑音|ノイズ|노이즈|잡음)"
+_BEGINS = "(?<![ァ-ヶー가-힣])"
+_HIGH = re.compile(rf"(?:高|{_BEGINS}(?:ハイ|고|하이|높은)){_EAST}")
+_LOW = re.compile(rf"(?:低|{_BEGINS}(?:ロー|저|로우|로|낮은)){_EAST}")
+
 
 def words(text: str) -> list[str]:
     """Splits a name into lower-case words and numbers: "HighNoise-v2" gives high, noise, v, 2.
@@ -34,9 +55,9 @@ def words(text: str) -> list[str]:
     The words for high and low noise are given in English, whatever language of ours they are in.
     """
     if not text.isascii():
-        text = spaced(unicodedata.normalize("NFC", text))  # a Mac may list an accent as a letter of its own
+        text = _spaced(unicodedata.normalize("NFC", text))  # a Mac may list an accent as a letter of its own
     text = _CAMEL.sub(" ", text).casefold()
-    return in_english(_WORD.findall(_JOINED.sub(r"\1 ", text)))
+    return _in_english(_WORD.findall(_JOINED.sub(r"\1 ", text)))
 
 
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)")
@@ -44,8 +65,32 @@ _JOINED = re.compile(r"(high|low)(?=noise|v\d)")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 
 
+def _spaced(text: str) -> str:
+    """Puts the English words for those of Chinese, Japanese and Korean, with spaces around them."""
+    return _LOW.sub(" low noise ", _HIGH.sub(" high noise ", text))
+
+
+def _in_english(words: Sequence[str]) -> list[str]:
+    """Puts the English words for those of the other languages; a word that means something else stays."""
+    if _KNOWN.isdisjoint(words):
+        return list(words)
+    english: list[str] = []
+    place = 0
+    while place < len(words):
+        whole, pair = _COMPOUNDS.get(words[place]), _level(words[place : place + 2])
+        english += [whole or pair or words[place], *(["noise"] if whole or pair else [])]
+        place += 2 if pair and not whole else 1
+    return english
+
+
+def _level(pair: Sequence[str]) -> str | None:
+    if len(pair) < 2 or not _NOISE.intersection(pair):
+        return None
+    return _LEVEL_OF.get(pair[0]) or _LEVEL_OF.get(pair[1])
+
+
 def expert_of(name: str) -> Expert | None:
-    """Tells which expert a file is for by its name, else by its folders; None where neither says it clearly."""
+    """Returns which expert a file is for by its name, else by its folders; None where neither says it clearly."""
     path = _path(name)
     for part in (path.stem, *reversed(path.parts[:-1])):
         expert = _expert_in(words(part))
@@ -67,7 +112,7 @@ def _ends_a_word(word: str, after: str) -> bool:
 
 
 def experts_of(high: str | None, low: str | None) -> tuple[Expert | None, Expert | None]:
-    """Tells which expert each of two chosen files is for by its name, or by the one thing that tells the two apart.
+    """Returns which expert each of two chosen files is for by its name, or by the one thing that tells the two apart.
 
     So `a_L` beside `a_H` is the low-noise one, although an L alone may mean anything.
 

@@ -13,7 +13,7 @@ import zipfile
 from itertools import pairwise
 from pathlib import Path
 
-from .files import BITS, FOREIGN, DamageError, ForeignError, Header, TensorInfo, explained, open_file, refuse_foreign
+from .header import BITS, FOREIGN, DamageError, ForeignError, Header, TensorInfo, explained, open_file, refuse_foreign
 from .pickled import Storage, listed_tensors
 
 MAX_READ = 1_000_000  # bytes at once; the zip directory and the pickle of a 14B expert have 0.2 million each

@@ -11,11 +11,11 @@ import math
 import pickletools
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .files import BITS, DamageError, ForeignError
+from .header import BITS, DamageError, ForeignError, printable
 
 MAX_STEPS = 300_000  # instructions; the pickle of a 14B expert has 60 000
 MAX_DIMENSIONS = 8  # of a tensor; convolutions of a model have 5
@@ -125,105 +125,72 @@ class _Pickle:
             for steps, (operation, argument, _) in enumerate(pickletools.genops(self.program)):
                 if steps == MAX_STEPS:
                     raise DamageError(f"its list of tensors has more than {MAX_STEPS} instructions")
-                self._step(operation.name, argument)
+                if operation.name not in _ACTIONS:
+                    raise DamageError(
+                        f"its list of tensors has the instruction {operation.name}, which PyTorch does not write"
+                    )
+                _ACTIONS[operation.name](self, argument)
 
-    def _step(self, name: str, argument: Any) -> None:
-        if name in _CONSTANTS:
-            self.stack.append(_CONSTANTS[name])
-        elif name in _LITERALS:
-            self.stack.append(argument)
-        elif name in ("BINPUT", "LONG_BINPUT"):
-            self.memo[argument] = self.stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
-            self.stack.append(self.memo[argument])
-        elif name in _TUPLES:
-            self._tuple(_TUPLES[name])
-        else:
-            self._act(name, argument)
+    def push(self, value: Any) -> None:
+        """Puts a value onto the stack."""
+        self.stack.append(value)
 
-    def _tuple(self, length: int) -> None:
-        if len(self.stack) < length:
-            raise IndexError
-        kept = len(self.stack) - length
-        self.stack[kept:] = [tuple(self.stack[kept:])]
-
-    def _act(self, name: str, argument: Any) -> None:
-        if name not in _ACTIONS:
-            raise DamageError(f"its list of tensors has the instruction {name}, which PyTorch does not write")
-        _ACTIONS[name](self, argument)
-
-    def _empty_dict(self, _: Any) -> None:
-        self.stack.append({})
-
-    def _mark(self, _: Any) -> None:
+    def mark(self) -> None:
+        """Begins a stack above the present one."""
         self.below.append(self.stack)
         self.stack = []
 
-    def _tuple_since_mark(self, _: Any) -> None:
-        items = tuple(self._since_mark())
-        self.stack.append(items)
-
-    def _drop(self, _: Any) -> None:
-        self.stack.pop()
-
-    def _drop_since_mark(self, _: Any) -> None:
-        self._since_mark()
-
-    def _set_item(self, _: Any) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self._set([key, value])
-
-    def _set_items(self, _: Any) -> None:
-        items = self._since_mark()
-        self._set(items)
-
-    def _global(self, name: Any) -> None:
-        self.stack.append(_known(name))
-
-    def _persistent(self, _: Any) -> None:
-        self.stack.append(_storage(self.stack.pop()))
-
-    def _call(self, _: Any) -> None:
-        arguments, called = self.stack.pop(), self.stack.pop()
-        self.stack.append(_made(called, arguments))
-
-    def _since_mark(self) -> list[Any]:
+    def since_mark(self) -> list[Any]:
+        """Returns the stack that the last mark began, and goes back to the one below."""
         items, self.stack = self.stack, self.below.pop()
         return items
 
-    def _set(self, items: list[Any]) -> None:
+    def last(self, count: int) -> tuple[Any, ...]:
+        """Takes the last few values from the stack."""
+        if len(self.stack) < count:
+            raise IndexError
+        items = tuple(self.stack[-count:])
+        del self.stack[-count:]
+        return items
+
+    def set(self, items: Sequence[Any]) -> None:
+        """Puts keys and values, in turn, into the dict on the stack."""
         target = self.stack[-1]
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if isinstance(target, dict) and isinstance(
-                key, str | int
-            ):  # others could be nested beyond what a hash takes
+            if isinstance(target, dict) and isinstance(key, str | int):  # others could be too deep to be hashed
                 target[key] = value
 
 
-_ACTIONS: dict[str, Callable[[_Pickle, Any], None]] = {
-    "EMPTY_DICT": _Pickle._empty_dict,
-    "MARK": _Pickle._mark,
-    "TUPLE": _Pickle._tuple_since_mark,
-    "APPEND": _Pickle._drop,  # no list holds a tensor of the model
-    "APPENDS": _Pickle._drop_since_mark,
-    "BUILD": _Pickle._drop,  # what a module notes about itself
-    "SETITEM": _Pickle._set_item,
-    "SETITEMS": _Pickle._set_items,
-    "GLOBAL": _Pickle._global,
-    "BINPERSID": _Pickle._persistent,
-    "REDUCE": _Pickle._call,
-    "NEWOBJ": _Pickle._call,
-    "PROTO": lambda *_: None,
-    "STOP": lambda *_: None,
-}
+def _remember(pickle: _Pickle, place: int) -> None:
+    pickle.memo[place] = pickle.stack[-1]
+
+
+_LITERALS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINSTRING")
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "EMPTY_LIST": None}
-_LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINSTRING"}
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_ACTIONS: dict[str, Callable[[_Pickle, Any], object]] = {
+    **dict.fromkeys(_LITERALS, _Pickle.push),
+    **{name: lambda pickle, _, value=value: pickle.push(value) for name, value in _CONSTANTS.items()},
+    **{f"TUPLE{count}": lambda pickle, _, count=count: pickle.push(pickle.last(count)) for count in (1, 2, 3)},
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _remember),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda pickle, place: pickle.push(pickle.memo[place])),
+    "EMPTY_DICT": lambda pickle, _: pickle.push({}),
+    "MARK": lambda pickle, _: pickle.mark(),
+    "TUPLE": lambda pickle, _: pickle.push(tuple(pickle.since_mark())),
+    "APPEND": lambda pickle, _: pickle.last(1),  # no list holds a tensor of the model
+    "APPENDS": lambda pickle, _: pickle.since_mark(),
+    "BUILD": lambda pickle, _: pickle.last(1),  # what a module notes about itself
+    "SETITEM": lambda pickle, _: pickle.set(pickle.last(2)),
+    "SETITEMS": lambda pickle, _: pickle.set(pickle.since_mark()),
+    "GLOBAL": lambda pickle, name: pickle.push(_known(name)),
+    "BINPERSID": lambda pickle, _: pickle.push(_storage(*pickle.last(1))),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda pickle, _: pickle.push(_made(*pickle.last(2)))),
+    **dict.fromkeys(("PROTO", "STOP"), lambda *_: None),
+}
 
 
 def _known(name: str) -> Any:
     if name not in _GLOBALS:
-        shown = "".join(letter for letter in name.replace(" ", ".") if letter.isprintable())[:60]
+        shown = printable(name.replace(" ", "."), 60)
         raise ForeignError(f"it holds code, '{shown}', which is not run. Choose its safetensors version")
     return _GLOBALS[name]
 

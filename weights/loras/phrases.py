@@ -153,7 +153,7 @@ class Finder:
 
 
 def _joined(left: str, right: str) -> bool:
-    """Says whether two neighbours are inside one word."""
+    """Returns whether two neighbours are inside one word."""
     if unicodedata.category(right).startswith("M"):  # an accent belongs to what stands before it
         return not left.isspace()
     return _in_word(left) and _in_word(right)

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-from functools import lru_cache
+from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
-from . import expert, turbodiffusion
-from .files import Header, TensorInfo, listed
-from .header import has_header, read_header
-from .kinds import Kind, Storage, described, identify, storage_of
-from .pairing import Expert, experts_of, words
-from .scales import SCALE
-from .torch_file import read_torch_header
-from .vae import tensors as vae_tensors
-
-__all__ = [
-    "EXAMPLES", "Expert", "Header", "Kind", "Storage", "TensorInfo", "check_expert", "check_files",
-    "check_text_encoder", "check_vae", "has_header", "identify", "read_header", "read_listing", "storage_of",
-    "text_encoder_sizes",
-]  # fmt: skip
+from .formats.header import Header, ModelFile, listed
+from .names import Expert, experts_of, words
+from .wan import transformer, turbodiffusion
+from .wan.quantised import SCALE
+from .wan.transformer import Kind, described, identify
 
 EXAMPLES: dict[Expert, str] = {
     "high": "wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors",
@@ -49,31 +38,7 @@ _WHY_NOT_AN_EXPERT = {
 }
 
 
-def read_listing(path: str | Path) -> Header:
-    """Lists the tensors of a safetensors or PyTorch file, which its suffix tells apart, as in ComfyUI.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        RuntimeError: The system does not let us read it.
-        ValueError: It is no whole file of tensors.
-    """
-    try:
-        seen = os.stat(path)
-    except OSError:
-        return _list(str(path))  # which says what is wrong
-    return _list_seen(str(path), (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino))
-
-
-def _list(path: str) -> Header:
-    return read_header(path) if has_header(path) else read_torch_header(path)
-
-
-@lru_cache(maxsize=4)  # a node lists its files to check, to load and to report on them
-def _list_seen(path: str, _state: tuple[int, ...]) -> Header:
-    return _list(path)
-
-
-def check_files(high: str, low: str, text_encoder: str, vae: str) -> list[str]:
+def check_files(high: ModelFile, low: ModelFile, text_encoder: ModelFile, vae: ModelFile) -> list[str]:
     """Checks the loader's four files before any is loaded.
 
     Returns:
@@ -82,21 +47,18 @@ def check_files(high: str, low: str, text_encoder: str, vae: str) -> list[str]:
     Raises:
         ValueError: A file cannot do the work of its input.
     """
-    name = {path: Path(path).name for path in (high, low, text_encoder, vae)}
-    header = {path: read_listing(path) for path in name}
-    named = experts_of(*("/".join(Path(path).parts[-2:]) for path in (high, low)))  # the folder may tell it alone
-    notes = check_expert(header[high], name[high], "high", named[0])
-    notes += [_same(name[high])] if high == low else check_expert(header[low], name[low], "low", named[1])
-    check_text_encoder(header[text_encoder], name[text_encoder])
-    return notes + check_vae(header[vae], name[vae])
+    named = experts_of(*("/".join(file.path.parts[-2:]) for file in (high, low)))  # the folder may tell it alone
+    notes = check_expert(high, "high", named[0])
+    notes += [_same(high.name)] if high.path == low.path else check_expert(low, "low", named[1])
+    check_text_encoder(text_encoder)
+    return notes + check_vae(vae)
 
 
-def check_expert(header: Header, file_name: str, slot: Expert, named: Expert | None = None) -> list[str]:
+def check_expert(file: ModelFile, slot: Expert, named: Expert | None = None) -> list[str]:
     """Refuses a file that cannot work as an expert.
 
     Args:
-        header: The file's header.
-        file_name: For the messages.
+        file: The file.
         slot: The loader's input that the file was chosen in.
         named: The expert that names say it is, if they do.
 
@@ -106,25 +68,25 @@ def check_expert(header: Header, file_name: str, slot: Expert, named: Expert | N
     Raises:
         ValueError: The file is no Wan 2.2 I2V A14B expert, or not a whole one.
     """
-    kind = identify(header)
-    if kind is Kind.WAN22_I2V and _PART.search(file_name):
+    kind = identify(file.header)
+    if kind is Kind.WAN22_I2V and _PART.search(file.name):
         kind = Kind.WAN_PART
     if kind is not Kind.WAN22_I2V:
-        described_as = kind.value if kind is Kind.WAN_PART else described(header, file_name)
+        described_as = kind.value if kind is Kind.WAN_PART else described(file)
         raise ValueError(
-            f"'{file_name}' is {described_as}: {_WHY_NOT_AN_EXPERT[kind]}. "
+            f"'{file.name}' is {described_as}: {_WHY_NOT_AN_EXPERT[kind]}. "
             f"Choose a Wan 2.2 I2V A14B {slot}-noise file, for example {EXAMPLES[slot]}."
         )
     notes = []
-    if turbodiffusion.is_turbodiffusion(header):
-        notes = turbodiffusion.check(header, file_name)
+    if turbodiffusion.is_turbodiffusion(file.header):
+        notes = turbodiffusion.check(file)
     else:
-        expert.check(header, file_name)
+        transformer.check(file)
     if named in (None, slot):
         return notes
     return [
         *notes,
-        f"'{file_name}' is in the input {slot}_noise, but its name says that it is the {named}-noise expert. "
+        f"'{file.name}' is in the input {slot}_noise, but its name says that it is the {named}-noise expert. "
         "Check that the two experts are not swapped.",
     ]
 
@@ -159,23 +121,24 @@ def text_encoder_sizes(header: Header) -> dict[str, int]:
     return {"d_ff": d_ff, "d_kv": width // heads, "num_heads": heads, "num_layers": layers, "vocab_size": vocabulary}
 
 
-def check_text_encoder(header: Header, file_name: str) -> None:
+def check_text_encoder(file: ModelFile) -> None:
     """Refuses a file that is not umT5-XXL in ComfyUI's layout, tokenizer included.
 
     Raises:
         ValueError: It is something else.
     """
-    problem = _text_encoder_problem(header, file_name)
+    problem = _text_encoder_problem(file)
     if problem:
-        raise ValueError(f"'{file_name}' {problem}. {_CHOOSE_TEXT_ENCODER}")
-    missing = _missing_of_xxl(header)
+        raise ValueError(f"'{file.name}' {problem}. {_CHOOSE_TEXT_ENCODER}")
+    missing = _missing_of_xxl(file.header)
     if missing:
-        raise ValueError(f"'{file_name}' is not whole: it lacks {listed(missing)}. Download it again.")
+        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
 
 
-def _text_encoder_problem(header: Header, file_name: str) -> str | None:
+def _text_encoder_problem(file: ModelFile) -> str | None:
+    header = file.header
     if identify(header) is not Kind.TEXT_ENCODER:
-        return f"is {described(header, file_name)}, not a text encoder"
+        return f"is {described(file)}, not a text encoder"
     if "token_embedding.weight" in header.tensors:
         return "is umT5 with the tensor names of the original Wan release, which ComfyUI does not read"
     if header.size("shared.weight", 1) != 4096 or _ATTENTION.format(0, "q") not in header.tensors:
@@ -205,7 +168,7 @@ def _missing_of_xxl(header: Header) -> list[str]:
     return [name for name in (*layers, "encoder.final_layer_norm.weight") if name not in header.tensors]
 
 
-def check_vae(header: Header, file_name: str) -> list[str]:
+def check_vae(file: ModelFile) -> list[str]:
     """Refuses a file that is not the VAE of Wan 2.1, which Wan 2.2 A14B uses too.
 
     Returns:
@@ -214,23 +177,24 @@ def check_vae(header: Header, file_name: str) -> list[str]:
     Raises:
         ValueError: It is something else.
     """
-    problem = _vae_problem(header, file_name)
+    problem = _vae_problem(file)
     if problem:
-        raise ValueError(f"'{file_name}' {problem}. {_CHOOSE_VAE}")
-    missing = [name for name in vae_tensors() if name not in header.tensors]
+        raise ValueError(f"'{file.name}' {problem}. {_CHOOSE_VAE}")
+    missing = [name for name in vae_tensors() if name not in file.header.tensors]
     if missing:
-        raise ValueError(f"'{file_name}' is not whole: it lacks {listed(missing)}. Download it again.")
-    if "qwen" not in words(file_name):
+        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
+    if "qwen" not in words(file.name):
         return []
     return [
-        f"'{file_name}' is named for Qwen-Image, whose VAE has the tensors of Wan's, but was trained for single "
+        f"'{file.name}' is named for Qwen-Image, whose VAE has the tensors of Wan's, but was trained for single "
         f"pictures. {_CHOOSE_VAE}"
     ]
 
 
-def _vae_problem(header: Header, file_name: str) -> str | None:
+def _vae_problem(file: ModelFile) -> str | None:
+    header = file.header
     if identify(header) is not Kind.VAE:
-        return f"is {described(header, file_name)}, not a VAE"
+        return f"is {described(file)}, not a VAE"
     if "decoder.upsamples.0.upsamples.0.residual.2.weight" in header.tensors:
         return "is the VAE of Wan 2.2 TI2V 5B, with 48 latent channels where A14B has 16"
     if "decoder.middle.0.residual.0.gamma" not in header.tensors or header.size("decoder.conv1.weight", 1) != 16:
@@ -242,3 +206,29 @@ def _vae_problem(header: Header, file_name: str) -> str | None:
     ):
         return "is a VAE whose weights are numbers with scales, which ComfyUI does not apply"
     return None
+
+
+# From `comfy/ldm/wan/vae.py`, which follows Wan-Video/Wan2.1 (Apache-2.0).
+_RESIDUAL = tuple(f"residual.{part}" for part in ("0.gamma", "2.weight", "2.bias", "3.gamma", "6.weight", "6.bias"))
+_RESAMPLE = ("resample.1.weight", "resample.1.bias")
+_LAYERS = {
+    "r": _RESIDUAL,
+    "w": (*_RESIDUAL, "shortcut.weight", "shortcut.bias"),  # to another width
+    "a": ("norm.gamma", "to_qkv.weight", "to_qkv.bias", "proj.weight", "proj.bias"),
+    "s": _RESAMPLE,  # in space
+    "t": (*_RESAMPLE, "time_conv.weight", "time_conv.bias"),  # in time too
+}
+_HALVES = {
+    "encoder": {"downsamples": "rrswrtwrtrr", "middle": "rar"},
+    "decoder": {"middle": "rar", "upsamples": "rrrtwrrtrrrsrrr"},
+}
+
+
+def vae_tensors() -> Iterator[str]:
+    """Yields the names of the tensors of Wan 2.1's VAE, by which a file that lacks some is known."""
+    for half, stages in _HALVES.items():
+        yield from (f"{half}.{name}" for name in ("conv1.weight", "conv1.bias"))
+        for stage, layers in stages.items():
+            yield from (f"{half}.{stage}.{n}.{part}" for n, layer in enumerate(layers) for part in _LAYERS[layer])
+        yield from (f"{half}.head.{name}" for name in ("0.gamma", "2.weight", "2.bias"))
+    yield from (f"{conv}.{part}" for conv in ("conv1", "conv2") for part in ("weight", "bias"))

@@ -1,11 +1,14 @@
 """Refusing the wrong file for an expert with a remedy, and one that is not whole."""
 
+from pathlib import Path
+
 import pytest
 from pack.tests.toy.models import expert_shapes
 from pack.tests.toy.shapes import I2V, LORA, T2V, UMT5, VAE21, without
-from pack.weights import inspect
-from pack.weights.inspect import Header, Kind, TensorInfo
-from pack.weights.pairing import expert_of
+from pack.weights import checks
+from pack.weights.formats.header import Header, ModelFile, TensorInfo
+from pack.weights.names import expert_of
+from pack.weights.wan.transformer import Kind
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ from pack.weights.pairing import expert_of
 @pytest.mark.parametrize("slot", ["high", "low"])
 def test_a_file_that_is_no_expert_is_named_with_what_to_choose(header, shapes, reason, slot):
     with pytest.raises(ValueError, match=r"^'x\.safetensors' is ") as caught:
-        inspect.check_expert(header(shapes), "x.safetensors", slot)
+        checks.check_expert(ModelFile(Path("x.safetensors"), header(shapes)), slot)
 
     assert str(caught.value) == (
         f"'x.safetensors' is {reason} Choose a Wan 2.2 I2V A14B {slot}-noise file, "
@@ -95,23 +98,23 @@ def test_a_file_that_is_no_expert_is_named_with_what_to_choose(header, shapes, r
 )
 def test_a_text_to_video_model_is_told_by_its_width_and_its_name(header, width, name, model):
     with pytest.raises(ValueError, match=rf"^'{name}' is {model} \(16 input channels\): it takes no start image\."):
-        inspect.check_expert(header(T2V | {"head.modulation": (1, 2, width)}), name, "high")
+        checks.check_expert(ModelFile(Path(name), header(T2V | {"head.modulation": (1, 2, width)})), "high")
 
 
 def test_every_kind_but_the_right_one_has_a_reason():
-    assert set(inspect._WHY_NOT_AN_EXPERT) == set(Kind) - {Kind.WAN22_I2V}
+    assert set(checks._WHY_NOT_AN_EXPERT) == set(Kind) - {Kind.WAN22_I2V}
 
 
 @pytest.mark.parametrize(("name", "slot"), [("i2v_high_noise.safetensors", "high"), ("i2v.safetensors", "low")])
 def test_a_fitting_expert_gives_no_warning(header, name, slot):
-    assert inspect.check_expert(header(I2V), name, slot, expert_of(name)) == []
+    assert checks.check_expert(ModelFile(Path(name), header(I2V)), slot, expert_of(name)) == []
 
 
 def test_a_part_that_has_the_ends_of_the_model_is_known_by_its_name(header):
     with pytest.raises(
         ValueError, match=r"^'wan-00001-of-00006\.safetensors' is one part of a Wan model: ComfyUI reads"
     ):
-        inspect.check_expert(header(I2V), "wan-00001-of-00006.safetensors", "high")
+        checks.check_expert(ModelFile(Path("wan-00001-of-00006.safetensors"), header(I2V)), "high")
 
 
 def expert(width, blocks, prefix="", **changes):
@@ -138,7 +141,7 @@ def expert(width, blocks, prefix="", **changes):
 def test_an_expert_with_a_tensor_of_another_size_is_refused(prefix, dtype, name, shape):
     header = expert(128, range(2), prefix, **{name: TensorInfo(dtype, shape)})
     with pytest.raises(ValueError, match="do not fit") as caught:
-        inspect.check_expert(header, "high.safetensors", "high")
+        checks.check_expert(ModelFile(Path("high.safetensors"), header), "high")
     assert str(caught.value) == (
         f"'high.safetensors' has tensors whose sizes do not fit the others: {name}. Choose another version."
     )
@@ -146,13 +149,13 @@ def test_an_expert_with_a_tensor_of_another_size_is_refused(prefix, dtype, name,
 
 def test_a_packed_weight_may_have_any_size():
     packed = {"blocks.1.ffn.0.weight": TensorInfo("U8", (8, 64)), "blocks.0.ffn.0.weight": TensorInfo("U8", (8, 64))}
-    assert inspect.check_expert(expert(128, range(2), **packed), "high.safetensors", "high") == []
+    assert checks.check_expert(ModelFile(Path("high.safetensors"), expert(128, range(2), **packed)), "high") == []
 
 
 @pytest.mark.parametrize("prefix", ["", "diffusion_model."])
 @pytest.mark.parametrize(("width", "blocks"), [(5120, range(40)), (128, range(2)), (256, range(7))])
 def test_a_whole_expert_is_passed(width, blocks, prefix):
-    assert inspect.check_expert(expert(width, blocks, prefix), "high.safetensors", "high") == []
+    assert checks.check_expert(ModelFile(Path("high.safetensors"), expert(width, blocks, prefix)), "high") == []
 
 
 @pytest.mark.parametrize("prefix", ["", "diffusion_model."])
@@ -167,21 +170,21 @@ def test_a_whole_expert_is_passed(width, blocks, prefix):
 )
 def test_an_expert_without_some_blocks_is_refused(width, blocks, lacks, prefix):
     with pytest.raises(ValueError, match=rf"^'high\.safetensors' is not whole: it lacks {lacks}") as caught:
-        inspect.check_expert(expert(width, blocks, prefix), "high.safetensors", "high")
+        checks.check_expert(ModelFile(Path("high.safetensors"), expert(width, blocks, prefix)), "high")
     assert str(caught.value).endswith(" more. Download it again.")
 
 
 def test_an_expert_without_one_tensor_or_with_more_blocks_is_refused(header):
     with pytest.raises(ValueError, match=r"is not whole: it lacks blocks\.0\.ffn\.2\.bias\. Download it again\.$"):
-        inspect.check_expert(header(without(I2V, "blocks.0.ffn.2.bias")), "high.safetensors", "high")
+        checks.check_expert(ModelFile(Path("high.safetensors"), header(without(I2V, "blocks.0.ffn.2.bias"))), "high")
     with pytest.raises(
         ValueError, match=r"has 41 blocks, where a Wan model of its width has 40\. Choose another version"
     ):
-        inspect.check_expert(expert(5120, range(41)), "high.safetensors", "high")
+        checks.check_expert(ModelFile(Path("high.safetensors"), expert(5120, range(41))), "high")
 
 
 def test_an_expert_named_for_the_other_input_gives_a_warning(header):
-    assert inspect.check_expert(header(I2V), "i2v_low_noise.safetensors", "high", "low") == [
+    assert checks.check_expert(ModelFile(Path("i2v_low_noise.safetensors"), header(I2V)), "high", "low") == [
         "'i2v_low_noise.safetensors' is in the input high_noise, but its name says that it is the low-noise expert. "
         "Check that the two experts are not swapped."
     ]

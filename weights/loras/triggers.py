@@ -11,17 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from .files import read_small, small_json
+from ..formats.header import read_small, small_json
 from .phrases import Finder, folded, split, tidy, units
 
-__all__ = [
-    "POSITIONS", "Position", "choose", "find_sidecar_words", "literal", "merge", "sidecars_of", "tidy", "trigger_words",
-]  # fmt: skip
-
-Position = Literal["prepend", "append", "off"]
-POSITIONS: tuple[Position, ...] = ("prepend", "append", "off")
+POSITIONS = ("prepend", "append", "off")
 
 MAX_TAGS = 8  # a data set has hundreds; beyond the most frequent few they describe pictures, not the subject
 MAX_TAG_LENGTH = 60  # characters; a longer "tag" is a sentence of a caption
@@ -44,21 +39,12 @@ _NOTES = re.compile(
 )
 
 
-def choose(widget: str, metadata: Mapping[str, str], path: str | Path | None) -> list[str]:
-    """Returns the trigger words to use: those in the widget, else the file's own.
-
-    Args:
-        widget: What the user typed, separated by commas or lines; blank for the file's own.
-        metadata: Of the LoRA's header.
-        path: The LoRA file, for its side-car files.
+def typed_words(widget: str) -> list[str]:
+    """Returns the words that the user typed, separated by commas or lines.
 
     Raises:
         ValueError: The widget holds more than words.
     """
-    return _typed(widget) or trigger_words(metadata, find_sidecar_words(path) if path else [])
-
-
-def _typed(widget: str) -> list[str]:
     if len(widget) > MAX_TYPED:
         raise ValueError(
             f"trigger_words takes at most {MAX_TYPED} characters, got {len(widget)}. Put longer text in the prompt."
@@ -71,6 +57,11 @@ def _typed(widget: str) -> list[str]:
             "and put longer text in the prompt."
         )
     return words
+
+
+def own_words(metadata: Mapping[str, str], path: str | Path) -> list[str]:
+    """Returns a LoRA's own trigger words, of its header and of the files beside it."""
+    return trigger_words(metadata, find_sidecar_words(path))
 
 
 def trigger_words(metadata: Mapping[str, str], sidecars: Iterable[str]) -> list[str]:

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import pytest
-from pack.weights import pairing
+from pack.weights import names
 
 RCM_HIGH = "Wan22-I2V-A14B-HIGH-rCM6_0_lora_rank_64_bf16.safetensors"
 RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
@@ -87,7 +87,7 @@ RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
     ],
 )
 def test_a_name_tells_the_expert_by_whole_words(name, expert):
-    assert pairing.expert_of(name) == expert
+    assert names.expert_of(name) == expert
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_name_tells_the_expert_by_whole_words(name, expert):
     ],
 )
 def test_a_name_from_another_machine_finds_the_one_file_it_can_mean(wanted, available, found):
-    assert pairing.resolve_name(wanted, available, "loras") == found
+    assert names.resolve_name(wanted, available, "loras") == found
 
 
 @pytest.mark.parametrize(
@@ -133,16 +133,16 @@ def test_a_name_from_another_machine_finds_the_one_file_it_can_mean(wanted, avai
 )
 def test_the_input_tells_the_expert_where_the_name_does_not(wanted, available, expert, found):
     if found:
-        assert pairing.resolve_name(wanted, available, "diffusion_models", expert) == found
+        assert names.resolve_name(wanted, available, "diffusion_models", expert) == found
         return
     with pytest.raises(FileNotFoundError, match="Download it into that folder"):
-        pairing.resolve_name(wanted, available, "diffusion_models", expert)
+        names.resolve_name(wanted, available, "diffusion_models", expert)
 
 
 def test_a_name_in_the_other_form_of_unicode_is_found_by_its_letters():
     composed, apart = "caf\u00e9.safetensors", "cafe\u0301.safetensors"
-    assert pairing.resolve_name(composed, [apart], "loras") == apart
-    assert pairing.resolve_name("x/" + apart, [composed], "loras") == composed
+    assert names.resolve_name(composed, [apart], "loras") == apart
+    assert names.resolve_name("x/" + apart, [composed], "loras") == composed
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_a_name_in_the_other_form_of_unicode_is_found_by_its_letters():
     ],
 )
 def test_two_names_tell_the_experts_by_what_tells_them_apart(high, low, named):
-    assert pairing.experts_of(high, low) == named
+    assert names.experts_of(high, low) == named
 
 
 def test_several_files_that_fit_are_listed():
     with pytest.raises(ValueError, match="times") as caught:
-        pairing.resolve_name("/home/me/a.safetensors", ["y/a.safetensors", "x/a.safetensors", "b.safetensors"], "loras")
+        names.resolve_name("/home/me/a.safetensors", ["y/a.safetensors", "x/a.safetensors", "b.safetensors"], "loras")
     assert str(caught.value) == (
         "'a.safetensors' is in 'loras' 2 times: 'x/a.safetensors', 'y/a.safetensors'. Choose one of them in the list."
     )
@@ -172,7 +172,7 @@ def test_several_files_that_fit_are_listed():
 
 def test_a_missing_file_is_named_with_the_closest_ones():
     with pytest.raises(FileNotFoundError) as caught:
-        pairing.resolve_name(
+        names.resolve_name(
             "/home/me/wan_2.1_vea.safetensors", ["sub/wan_2.1_vae.safetensors", "ae.safetensors", "zzz.pth"], "vae"
         )
     assert str(caught.value) == (
@@ -183,7 +183,7 @@ def test_a_missing_file_is_named_with_the_closest_ones():
 
 def test_a_missing_file_with_no_like_is_to_be_downloaded():
     with pytest.raises(FileNotFoundError) as caught:
-        pairing.resolve_name("a.safetensors", [], "vae")
+        names.resolve_name("a.safetensors", [], "vae")
     assert str(caught.value) == (
         "'a.safetensors' is not in ComfyUI's folder 'vae'. Download it into that folder, then refresh the page."
     )
@@ -199,7 +199,7 @@ def test_a_missing_file_with_no_like_is_to_be_downloaded():
 )
 def test_the_other_expert_is_neither_taken_nor_suggested(wanted, other):
     with pytest.raises(FileNotFoundError, match="Download it into that folder"):
-        pairing.resolve_name(wanted, [other], "diffusion_models")
+        names.resolve_name(wanted, [other], "diffusion_models")
 
 
 @pytest.mark.parametrize(
@@ -267,11 +267,11 @@ def test_the_other_expert_is_neither_taken_nor_suggested(wanted, other):
     ],
 )
 def test_the_partner_differs_in_nothing_but_the_expert(high, available, low):
-    assert pairing.partner(high, available) == low
+    assert names.partner(high, available) == low
 
 
 def test_a_name_is_split_into_lower_case_words_and_numbers():
-    assert pairing.words("Wan2.2-HighNoise_LOWv3 naïve") == ["wan", "2", "2", "high", "noise", "low", "v", "3", "naïve"]
+    assert names.words("Wan2.2-HighNoise_LOWv3 naïve") == ["wan", "2", "2", "high", "noise", "low", "v", "3", "naïve"]
 
 
 LONG = "a/" * 100_000 + "x.safetensors"  # which took 71 s, while the whole server waited
@@ -279,15 +279,15 @@ LONG = "a/" * 100_000 + "x.safetensors"  # which took 71 s, while the whole serv
 
 def test_a_name_that_no_file_can_have_is_refused_before_a_look_at_it():
     with pytest.raises(ValueError, match="at most") as caught:
-        pairing.resolve_name(LONG, ["x.safetensors"], "loras")
+        names.resolve_name(LONG, ["x.safetensors"], "loras")
     assert str(caught.value) == ("The name of a file has at most 400 characters, got 200013. Choose a file of 'loras'.")
-    assert pairing.resolve_name(LONG, [LONG], "loras") == LONG  # unless ComfyUI lists it
+    assert names.resolve_name(LONG, [LONG], "loras") == LONG  # unless ComfyUI lists it
 
 
 def test_reading_a_name_is_linear_in_its_folders():
     deep = "a/" * 20_000 + "x.safetensors"
-    assert pairing.expert_of("low_noise/" + deep) == "low"
-    assert pairing.partner("high/" + deep, ["low/" + deep]) == "low/" + deep
+    assert names.expert_of("low_noise/" + deep) == "low"
+    assert names.partner("high/" + deep, ["low/" + deep]) == "low/" + deep
 
 
 def test_nothing_of_the_names_that_strangers_ask_for_is_kept():
@@ -296,7 +296,7 @@ def test_nothing_of_the_names_that_strangers_ask_for_is_kept():
     def ask(first):
         for number in range(first, first + 300):
             with pytest.raises(FileNotFoundError):
-                pairing.resolve_name(f"{number}" * 50 + "/folder/name.safetensors", available, "loras")
+                names.resolve_name(f"{number}" * 50 + "/folder/name.safetensors", available, "loras")
 
     ask(0)  # what is made once is made
     tracemalloc.start()
@@ -315,10 +315,10 @@ def test_a_missing_name_is_compared_with_the_few_that_share_its_words(monkeypatc
         compared.extend(names)
         return get_close_matches(name, names, n)
 
-    monkeypatch.setattr(pairing, "get_close_matches", note)
+    monkeypatch.setattr(names, "get_close_matches", note)
     many = [f"wan_style_{number}_dance.safetensors" for number in range(3000)]
     with pytest.raises(FileNotFoundError, match=r"The closest names there are 'glow_of_dusk\.safetensors'"):
-        pairing.resolve_name("glow_of_dusk_v2.safetensors", [*many, "glow_of_dusk.safetensors"], "loras")
+        names.resolve_name("glow_of_dusk_v2.safetensors", [*many, "glow_of_dusk.safetensors"], "loras")
     assert len(compared) <= 20
 
 
@@ -329,5 +329,5 @@ LOCALES = sorted((Path(__file__).parents[2] / "locales").iterdir())
 def test_the_words_that_the_loader_shows_in_a_language_tell_the_expert_in_a_file_name(language):
     inputs = json.loads((language / "nodeDefs.json").read_text(encoding="utf-8"))["Wan22Turbo_Loader"]["inputs"]
     for expert in ("high", "low"):
-        named = pairing.words(inputs[f"{expert}_noise"]["name"])
+        named = names.words(inputs[f"{expert}_noise"]["name"])
         assert [expert, "noise"] in [named[place : place + 2] for place in range(len(named))]

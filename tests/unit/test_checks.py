@@ -1,12 +1,14 @@
 """Refusing the wrong text encoder and the wrong VAE with a remedy, and the loader's four files together."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from pack.tests.toy.shapes import ATTENTION, I2V, LORA, T2V, UMT5, VAE21, without, write
-from pack.weights import inspect
-from pack.weights.inspect import Header, TensorInfo
+from pack.weights import checks
+from pack.weights.formats.header import Header, ModelFile, TensorInfo
+from pack.weights.formats.model_file import open_model
 from safetensors.torch import save_file
 
 VAE22 = VAE21 | {"decoder.upsamples.0.upsamples.0.residual.2.weight": (8, 8, 3, 3, 3)}
@@ -21,26 +23,26 @@ FILES = {
 
 def test_reads_the_sizes_that_a_small_umt5_may_differ_in(header):
     sizes = {"d_ff": 5, "d_kv": 3, "num_heads": 2, "num_layers": 2, "vocab_size": 20}
-    assert inspect.text_encoder_sizes(header(UMT5)) == sizes
+    assert checks.text_encoder_sizes(header(UMT5)) == sizes
 
 
 @pytest.mark.parametrize("missing", [key for key in UMT5 if "block.1" not in key and key != "spiece_model"])
 def test_sizes_of_an_incomplete_text_encoder_are_refused(header, missing):
     with pytest.raises(ValueError, match=r"^The text encoder has no complete first block of umT5\. Choose umT5-XXL"):
-        inspect.text_encoder_sizes(header(without(UMT5, missing)))
+        checks.text_encoder_sizes(header(without(UMT5, missing)))
 
 
 def test_heads_that_do_not_divide_the_attention_are_refused(header):
     with pytest.raises(ValueError, match="no complete first block"):
-        inspect.text_encoder_sizes(header(UMT5 | {ATTENTION.format(0, "q"): (7, 4096)}))
+        checks.text_encoder_sizes(header(UMT5 | {ATTENTION.format(0, "q"): (7, 4096)}))
 
 
 def test_umt5_is_accepted(header):
-    inspect.check_text_encoder(header(UMT5), "x.safetensors")
+    checks.check_text_encoder(ModelFile(Path("x.safetensors"), header(UMT5)))
 
 
 def xxl():
-    parts = [f"encoder.block.{layer}.{part}" for layer in range(24) for part in inspect._PARTS_OF_A_LAYER]
+    parts = [f"encoder.block.{layer}.{part}" for layer in range(24) for part in checks._PARTS_OF_A_LAYER]
     sizes = {"shared.weight": (256384, 4096), ATTENTION.format(0, "relative_attention_bias"): (32, 64)}
     names = (*UMT5, *parts, "encoder.final_layer_norm.weight")
     return Header({name: TensorInfo("BF16", sizes.get(name, (4096, 4096))) for name in names}, {})
@@ -48,7 +50,7 @@ def xxl():
 
 def test_umt5_xxl_is_passed_only_with_all_its_layers():
     whole = xxl()
-    inspect.check_text_encoder(whole, "x.safetensors")
+    checks.check_text_encoder(ModelFile(Path("x.safetensors"), whole))
     for layers, lacks in (
         (23, "encoder.block.23.layer.0.SelfAttention.q.weight, .* and 7 more"),
         (5, ".* and 187 more"),
@@ -58,10 +60,10 @@ def test_umt5_xxl_is_passed_only_with_all_its_layers():
         with pytest.raises(
             ValueError, match=rf"^'x\.safetensors' is not whole: it lacks {lacks}\. Download it again\.$"
         ):
-            inspect.check_text_encoder(cut, "x.safetensors")
+            checks.check_text_encoder(ModelFile(Path("x.safetensors"), cut))
     del whole.tensors["encoder.block.9.layer.1.DenseReluDense.wo.weight"]
     with pytest.raises(ValueError, match=r"it lacks encoder\.block\.9\.layer\.1\.DenseReluDense\.wo\.weight\."):
-        inspect.check_text_encoder(whole, "x.safetensors")
+        checks.check_text_encoder(ModelFile(Path("x.safetensors"), whole))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_umt5_xxl_is_passed_only_with_all_its_layers():
 )
 def test_what_is_not_umt5_is_refused(header, shapes, problem):
     with pytest.raises(ValueError, match=r"^'x\.safetensors' is ") as caught:
-        inspect.check_text_encoder(header(shapes), "x.safetensors")
+        checks.check_text_encoder(ModelFile(Path("x.safetensors"), header(shapes)))
     assert str(caught.value) == (
         f"'x.safetensors' {problem} "
         "Choose umT5-XXL as ComfyUI packs it, for example umt5_xxl_fp8_e4m3fn_scaled.safetensors."
@@ -98,18 +100,18 @@ def test_what_is_not_umt5_is_refused(header, shapes, problem):
 
 
 def test_the_vae_of_wan_21_is_accepted(header):
-    assert inspect.check_vae(header(VAE21), "wan_2.1_vae.safetensors") == []
+    assert checks.check_vae(ModelFile(Path("wan_2.1_vae.safetensors"), header(VAE21))) == []
 
 
 @pytest.mark.parametrize("lacks", ["decoder.middle.0.residual.2.weight", "encoder.downsamples.5.time_conv.bias"])
 def test_a_vae_that_is_not_whole_is_refused(header, lacks):
     with pytest.raises(ValueError, match="not whole") as caught:
-        inspect.check_vae(header(without(VAE21, lacks)), "x.safetensors")
+        checks.check_vae(ModelFile(Path("x.safetensors"), header(without(VAE21, lacks))))
     assert str(caught.value) == f"'x.safetensors' is not whole: it lacks {lacks}. Download it again."
 
 
 def test_the_vae_of_qwen_image_is_known_by_its_name_alone(header):
-    assert inspect.check_vae(header(VAE21), "qwen_image_vae.safetensors") == [
+    assert checks.check_vae(ModelFile(Path("qwen_image_vae.safetensors"), header(VAE21))) == [
         "'qwen_image_vae.safetensors' is named for Qwen-Image, whose VAE has the tensors of Wan's, but was trained for "
         "single pictures. Choose wan_2.1_vae.safetensors: Wan 2.2 A14B uses the VAE of Wan 2.1."
     ]
@@ -131,7 +133,7 @@ def test_the_vae_of_qwen_image_is_known_by_its_name_alone(header):
 )
 def test_what_is_not_the_vae_of_wan_21_is_refused(header, shapes, problem):
     with pytest.raises(ValueError, match=r"^'x\.safetensors' is ") as caught:
-        inspect.check_vae(header(shapes), "x.safetensors")
+        checks.check_vae(ModelFile(Path("x.safetensors"), header(shapes)))
     assert str(caught.value) == (
         f"'x.safetensors' {problem} Choose wan_2.1_vae.safetensors: Wan 2.2 A14B uses the VAE of Wan 2.1."
     )
@@ -139,16 +141,16 @@ def test_what_is_not_the_vae_of_wan_21_is_refused(header, shapes, problem):
 
 @pytest.fixture
 def files(tmp_path):
-    return [str(write(tmp_path, shapes, name)) for name, shapes in FILES.items()]
+    return [open_model(write(tmp_path, shapes, name)) for name, shapes in FILES.items()]
 
 
 def test_the_four_right_files_pass_without_a_warning(files):
-    assert inspect.check_files(*files) == []
+    assert checks.check_files(*files) == []
 
 
 def test_swapped_experts_give_two_warnings(files):
     high, low, *others = files
-    assert [warning.split("'")[1] for warning in inspect.check_files(low, high, *others)] == [
+    assert [warning.split("'")[1] for warning in checks.check_files(low, high, *others)] == [
         "i2v_low_noise.safetensors",
         "i2v_high_noise.safetensors",
     ]
@@ -156,7 +158,7 @@ def test_swapped_experts_give_two_warnings(files):
 
 def test_one_file_for_both_experts_gives_one_warning(files):
     high, _, *others = files
-    (warning,) = inspect.check_files(high, high, *others)
+    (warning,) = checks.check_files(high, high, *others)
     assert warning == (
         "Both experts are the same file, 'i2v_high_noise.safetensors'. Wan 2.2 was made to change from a high-noise to "
         "a low-noise expert during a run: unless this is deliberate, choose the other expert's file in one of the "
@@ -166,9 +168,9 @@ def test_one_file_for_both_experts_gives_one_warning(files):
 
 @pytest.mark.parametrize("place", range(4))
 def test_each_file_is_checked_for_its_own_input(files, tmp_path, place):
-    files[place] = str(write(tmp_path, LORA, "lora.safetensors"))
+    files[place] = open_model(write(tmp_path, LORA, "lora.safetensors"))
     with pytest.raises(ValueError, match=r"^'lora\.safetensors' is a LoRA"):
-        inspect.check_files(*files)
+        checks.check_files(*files)
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -176,18 +178,20 @@ def test_a_pytorch_file_is_checked_like_any_other(files, tmp_path, place):
     shapes = list(FILES.values())
     for name, contents in (("right", shapes[place]), ("wrong", LORA)):
         torch.save({key: torch.zeros(shape) for key, shape in contents.items()}, tmp_path / f"{name}.pth")
-    right, wrong = ([*files[:place], str(tmp_path / f"{name}.pth"), *files[place + 1 :]] for name in ("right", "wrong"))
-    assert inspect.check_files(*right) == []
+    right, wrong = (
+        [*files[:place], open_model(tmp_path / f"{name}.pth"), *files[place + 1 :]] for name in ("right", "wrong")
+    )
+    assert checks.check_files(*right) == []
     with pytest.raises(ValueError, match=r"^'wrong\.pth' is a LoRA"):
-        inspect.check_files(*wrong)
+        checks.check_files(*wrong)
 
 
-def test_a_file_is_listed_once_until_it_changes(tmp_path):
+def test_a_file_is_listed_when_it_is_opened_and_anew_when_it_has_changed(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(2)}, path)
-    first = inspect.read_listing(path)
-    assert inspect.read_listing(str(path)) is first
+    first = open_model(str(path))
     times = path.stat()
     save_file({"b": torch.zeros(2)}, path)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # of the same size and time, as an archive may bring it
-    assert list(inspect.read_listing(path).tensors) == ["b"]
+    assert (list(first.header.tensors), list(open_model(path).header.tensors)) == (["a"], ["b"])
+    assert (first.path, first.name) == (path, "x.safetensors")

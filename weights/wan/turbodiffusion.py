@@ -7,18 +7,17 @@ the patch convolution is a linear layer, the linear layers of the blocks may be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from math import ceil
-from pathlib import Path
 
 import torch
 
-from . import expert
-from .files import Header, TensorInfo, listed
-from .kinds import SCALES, wan_prefix
-from .lazy import DTYPES, LazyTensor, tensors_of
+from ..formats.header import Header, ModelFile, TensorInfo, listed
+from ..formats.model_file import DTYPES, LazyTensor, Read, tensors_of
+from . import transformer
+from .transformer import wan_prefix
 
 TILE = 128  # rows and columns that share a scale
 HEAD = 128  # channels of an attention head
@@ -29,10 +28,11 @@ SlaProjections = dict[int, tuple[torch.Tensor, torch.Tensor]]
 _WRAPPER = "_checkpoint_wrapped_module."
 _SLA = "blocks.{}.self_attn.attn_op.local_attn.proj_l"
 _SLA_MARK = ".attn_op.local_attn.proj_l."
+_SCALES = ("weight_scale", "scale_weight")  # how ComfyUI names the scale of a layer's weight, today and formerly
 
 
 def is_turbodiffusion(header: Header) -> bool:
-    """Says whether a Wan file is laid out as TurboDiffusion or rCM write it, so that ComfyUI does not read it."""
+    """Returns whether a Wan file is laid out as TurboDiffusion or rCM write it, so that ComfyUI does not read it."""
     prefix = wan_prefix(header)
     if prefix is None:
         return False
@@ -42,11 +42,11 @@ def is_turbodiffusion(header: Header) -> bool:
         return True
     # Someone may have given it ComfyUI's patch convolution; one with ComfyUI's scales is ComfyUI's to read.
     return any(_SLA_MARK in name for name in header.tensors) and not any(
-        name.endswith(SCALES) for name in header.tensors
+        name.endswith(_SCALES) for name in header.tensors
     )
 
 
-def check(header: Header, file_name: str) -> list[str]:
+def check(file: ModelFile) -> list[str]:
     """Refuses such an expert that is not complete.
 
     Returns:
@@ -55,33 +55,33 @@ def check(header: Header, file_name: str) -> list[str]:
     Raises:
         ValueError: Tensors are missing, have sizes that do not fit together, or types that no model has.
     """
-    parts = _Parts(header)
+    parts = _Parts(file.header)
     problem = parts.problem()
     if problem:
-        raise ValueError(f"'{file_name}' is not a whole TurboDiffusion checkpoint: {problem}. Download it again.")
+        raise ValueError(f"'{file.name}' is not a whole TurboDiffusion checkpoint: {problem}. Download it again.")
     odd = parts.odd()
     if odd:
         raise ValueError(
-            f"'{file_name}' stores some tensors in a way that is not converted: {listed(odd)}. Choose another version."
+            f"'{file.name}' stores some tensors in a way that is not converted: {listed(odd)}. Choose another version."
         )
     notes = []
     if parts.scales:
         notes.append(
-            f"'{file_name}' stores {len(parts.scales)} layers as int8 in blocks, which ComfyUI cannot compute with. "
+            f"'{file.name}' stores {len(parts.scales)} layers as int8 in blocks, which ComfyUI cannot compute with. "
             "They are converted to bf16 while loading, so the model takes as much memory as the file without int8."
         )
     if parts.sla:
         notes.append(
-            f"'{file_name}' was trained for sparse attention (SLA). It runs with dense attention here, which is "
+            f"'{file.name}' was trained for sparse attention (SLA). It runs with dense attention here, which is "
             "slower, and the picture may differ a little. A node that uses its SLA weights finds them with the model."
         )
     if parts.unknown:
-        notes.append(f"'{file_name}' has tensors that no Wan model has. They are left out: {listed(parts.unknown)}.")
+        notes.append(f"'{file.name}' has tensors that no Wan model has. They are left out: {listed(parts.unknown)}.")
     return notes
 
 
 @contextmanager
-def converted(header: Header, path: Path) -> Iterator[tuple[dict[str, LazyTensor], SlaProjections]]:
+def converted(file: ModelFile) -> Iterator[tuple[dict[str, LazyTensor], SlaProjections]]:
     """Opens a checkpoint that `check` has passed as the state that ComfyUI expects.
 
     Its tensors are read and converted one by one when they are copied into the model, while the context lasts.
@@ -89,8 +89,8 @@ def converted(header: Header, path: Path) -> Iterator[tuple[dict[str, LazyTensor
     Returns:
         The state by ComfyUI's names, and the projections of sparse attention, which are small and read at once.
     """
-    parts = _Parts(header)
-    with tensors_of(path) as read:
+    parts = _Parts(file.header)
+    with tensors_of(file.path) as read:
         state = {}
         for name, info in parts.weights.items():
             scale = parts.scales.get(name)
@@ -100,9 +100,6 @@ def converted(header: Header, path: Path) -> Iterator[tuple[dict[str, LazyTensor
             dtype = torch.bfloat16 if scale else DTYPES[info.dtype]
             state[name] = LazyTensor(shape, dtype, partial(_read, read, info, scale, shape))
         yield state, _read_sla(parts.sla, read)
-
-
-Read = Callable[[TensorInfo], torch.Tensor]
 
 
 def _read(read: Read, info: TensorInfo, scale: TensorInfo | None, shape: tuple[int, ...]) -> torch.Tensor:
@@ -142,8 +139,8 @@ class _Parts:
         self.unknown: list[str] = []
         self.twice: list[str] = []
         tensors = self._named_plainly(header)
-        self.layers = expert.layers(tensors)
-        wanted, wanted_sla = set(expert.shapes(self.layers)), set(_sla_shapes(self.layers))
+        self.layers = transformer.layers(tensors)
+        wanted, wanted_sla = set(transformer.shapes(self.layers)), set(_sla_shapes(self.layers))
         for name, info in tensors.items():
             layer, _, part = name.rpartition(".")
             if part == "int8_weight" and f"{layer}.weight" in wanted:
@@ -171,7 +168,7 @@ class _Parts:
 
     def problem(self) -> str | None:
         """Returns what is wrong, as the middle of a sentence."""
-        shapes = expert.shapes(self.layers) | (_sla_shapes(self.layers) if self.sla else {})
+        shapes = transformer.shapes(self.layers) | (_sla_shapes(self.layers) if self.sla else {})
         present = self.weights | self.sla
         missing = [name for name in shapes if name not in present]
         missing += [
@@ -183,7 +180,7 @@ class _Parts:
             return f"it holds twice {listed(self.twice)}"
         if missing:
             return f"it lacks {listed(missing)}"
-        misfits = [*expert.misfits(present, shapes, expert.widths(self.weights)), *self._scale_misfits()]
+        misfits = [*transformer.misfits(present, shapes, transformer.widths(self.weights)), *self._scale_misfits()]
         if misfits:
             return f"the sizes of some tensors do not fit the others: {listed(misfits)}"
         return None
@@ -196,9 +193,9 @@ class _Parts:
         odd += [
             f"{name.removesuffix('weight')}scale"
             for name, info in self.scales.items()
-            if info.dtype not in expert.FLOATS or info.begin is None
+            if info.dtype not in transformer.FLOATS or info.begin is None
         ]
-        return odd + [name for name in self.unknown if name.rpartition(".")[2] in SCALES]
+        return odd + [name for name in self.unknown if name.rpartition(".")[2] in _SCALES]
 
     def _scale_misfits(self) -> Iterator[str]:
         for name, info in self.scales.items():
@@ -210,5 +207,5 @@ class _Parts:
 def _sla_shapes(layers: int) -> dict[str, tuple[str, ...]]:
     shapes: dict[str, tuple[str, ...]] = {}
     for layer in range(layers):
-        shapes |= expert.linear(_SLA.format(layer), str(HEAD), str(HEAD))
+        shapes |= transformer.linear(_SLA.format(layer), str(HEAD), str(HEAD))
     return shapes
