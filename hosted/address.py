@@ -4,8 +4,8 @@ import ipaddress
 import re
 import urllib.parse
 
+from ..common.redact import HIDDEN, mask
 from .errors import RequestError
-from .masking import HIDDEN, mask
 
 # What IANA sets apart, and what was: Python's own opinion (`is_global`) differs from one version to the next.
 # 2001::/23 and 2002::/16 are tunnels, mostly.

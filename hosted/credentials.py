@@ -7,13 +7,20 @@ To set one, in the folder of this pack:
 It reads the key without showing it. `python -m hosted.credentials show` says which keys there are, and no more.
 """
 
+import sys
+
+if __name__ == "__main__":
+    from . import run_command
+
+    sys.exit(run_command("credentials"))
+
+
 import argparse
 import contextlib
 import getpass
 import json
 import os
 import stat
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -156,7 +163,3 @@ def private_folder(parser: argparse.ArgumentParser, options: argparse.Namespace)
     if not (around / "main.py").is_file():
         parser.error("this pack is not in a ComfyUI's custom_nodes folder; name --user-directory")
     return around / "user" / FOLDER
-
-
-if __name__ == "__main__":
-    sys.exit(main())

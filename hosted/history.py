@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import Any
 
-from . import foreign
+from ..common import text as foreign
 from .errors import UnavailableError, UnclearError
 from .ledger import Row, digest_of
 from .providers import Provider

@@ -7,19 +7,26 @@ To see them, in the folder of this pack:
 It asks no provider and changes nothing. It shows no prompt, no address and no key, for the ledger holds none.
 """
 
+import sys
+
+if __name__ == "__main__":
+    from . import run_command
+
+    sys.exit(run_command("jobs"))
+
+
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from ..common.text import line
 from . import spending
 from .credentials import add_folder, private_folder
 from .errors import HostedError
-from .foreign import line
 from .ledger import Ledger, Row
 from .models import dollars
 from .providers import PROVIDERS
@@ -128,7 +135,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.exit(1, f"{error if isinstance(error, HostedError) else error.strerror}\n")
     sys.stdout.write((json.dumps(told, indent=1) if options.json else table(told)) + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from . import foreign
+from ..common import text as foreign
 from .errors import HostedError
 from .folders import make_folder, read_bounded
 from .locking import alone

@@ -5,8 +5,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from ..common.text import MAX_USD
 from .errors import PolicyError
-from .foreign import MAX_USD
 from .models import PRICES_OF, Model, dollars
 from .providers import Provider
 from .settings import CEILING_VARIABLE

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.redact import mask
 from .ledger import Row
-from .masking import mask
 from .prices import Price, dollars
 from .request import Request
 

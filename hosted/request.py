@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from . import foreign
+from ..common import text as foreign
 from .address import check_url, shown
 from .errors import RequestError
 from .ledger import digest_of

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import foreign
+from ..common import text as foreign
+from ..common.redact import mask
 from .errors import AuthError, BalanceError, HostedError, RefusedError, UnclearError
-from .masking import mask
 from .providers import Provider
 from .transport import Reply
 

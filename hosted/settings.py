@@ -16,9 +16,9 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..common.text import line
 from .address import is_loopback
 from .errors import PolicyError
-from .foreign import line
 from .models import Model
 from .providers import Provider
 

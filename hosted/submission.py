@@ -7,9 +7,9 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
+from ..common.redact import mask
 from .errors import HostedError, UnclearError
 from .ledger import Ledger, Row
-from .masking import mask
 from .providers import Provider
 from .responses import read_submission
 from .timing import WAKE

@@ -7,8 +7,8 @@ from typing import Any
 
 import aiohttp
 
+from ..common.text import read_json
 from .errors import UnavailableError
-from .foreign import read_json
 from .timing import Timing
 
 MAX_ANSWER = 4_000_000  # bytes

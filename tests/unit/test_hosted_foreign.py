@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from pack.hosted import foreign
+from pack.common import text as foreign
 from pack.hosted.errors import HostedError, UnclearError
 from pack.hosted.history import _created, _inputs
 from pack.hosted.ledger import Ledger, Row
