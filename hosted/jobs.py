@@ -28,25 +28,23 @@ from . import spending
 from .credentials import add_folder, private_folder
 from .errors import HostedError
 from .ledger import Ledger, Row
-from .models import dollars
-from .providers import PROVIDERS
+from .providers import BY_NAME
 from .settings import DAY_CEILING_VARIABLE, Settings
+from .spending import dollars
 
 COLUMNS = ("ordered (UTC)", "provider", "model", "state", "price", "job", "can be picked up")
-BY_NAME = {provider.name: provider for provider in PROVIDERS}
 
 
 def pick_up(row: Row, retired: bool, now: float) -> str:
-    """Says what the same inputs with the same seed would find."""
+    """Returns what the same inputs with the same seed would find."""
     if retired or row.state == "failed":
         return "no: it failed" if row.state == "failed" else "no: it was ordered anew"
     if row.state == "claimed":
         return "if the provider lists it"
     provider = BY_NAME.get(row.provider)
-    if provider and provider.says_how_long and row.state != "missing":
-        ends = row.posted + provider.keeps_days * spending.DAY
-        if now < ends:
-            return f"yes, until {moment(ends)[:10]}"
+    ends = provider.kept_until(row.posted) if provider and row.state != "missing" else None
+    if ends is not None and now < ends:
+        return f"yes, until {moment(ends)[:10]}"
     return "if the provider has it"
 
 

@@ -5,36 +5,49 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime, timezone
+from typing import Any, Literal, NamedTuple
 
-from ..common import text as foreign
+from ..common import text
 from ..common.redact import mask
-from .errors import AuthError, BalanceError, HostedError, RefusedError, UnclearError
-from .providers import Provider
-from .transport import Reply
 
 DONE = {"completed", "succeeded", "success", "done"}
 BAD = {"failed", "error", "cancelled", "canceled", "timeout", "deleted"}
 MODERATED = 1200  # WaveSpeed's code of a refusal by the content filter
-_BALANCE = re.compile(r"insufficient (balance|credit|fund|quota)|balance|credit|top.?up|quota", re.IGNORECASE)
 _MODERATION = re.compile(r"moderat|nsfw|safety|sensitive|content policy|inappropriate|prohibited", re.IGNORECASE)
-# AtlasCloud's 500 for a model that it does not have; a 503 without a machine to spare.
-_NEVER_STARTED = re.compile(r"failed to evaluate price|insufficient", re.IGNORECASE)
 _MAX_WORDS = 300  # characters of a provider's text that are passed on
 _MAX_STATUS = 40  # of the word for a state
 _OUTPUTS = 16  # addresses that are looked at; a job makes one clip
 
 
-class RateLimitedError(RefusedError):
-    """Too many requests: the provider refused this one in so many words, so that it may be sent again.
+@dataclass(frozen=True)
+class Reply:
+    """A provider's answer.
 
     Attributes:
-        retry_after: Seconds, where the provider says so.
+        data: Its JSON; None where it is none.
+        retry_after: Seconds to wait, where the provider says so.
     """
 
-    def __init__(self, message: str, retry_after: float | None):
-        super().__init__(message)
-        self.retry_after = retry_after
+    status: int
+    data: Any
+    retry_after: float | None = None
+
+    @property
+    def fine(self) -> bool:
+        """Whether the status tells of success."""
+        return 200 <= self.status < 300
+
+    @property
+    def inner_status(self) -> int:
+        """The status of the exchange, or that which a 200 holds in its envelope."""
+        inner = self.data.get("code") if isinstance(self.data, dict) else None
+        return inner if self.fine and isinstance(inner, int) and 400 <= inner < 600 else self.status
+
+    def said(self, key: str) -> str:
+        """Returns its words of a refusal as people may see them, behind a colon; nothing where it has none."""
+        words = shown(error_text(self.data), key)
+        return f": {words}" if words else ""
 
 
 @dataclass(frozen=True)
@@ -57,14 +70,22 @@ class Task:
     usd: float | None = None
 
     @property
-    def state(self) -> Literal["running", "done", "bad"]:
+    def verdict(self) -> Literal["running", "done", "bad"]:
         """Where it is; a word that nobody documented counts as running."""
         return "done" if self.status in DONE else "bad" if self.status in BAD else "running"
 
     @property
     def moderated(self) -> bool:
-        """Says whether the content filter refused it."""
+        """Whether the content filter refused it."""
         return self.code == MODERATED or bool(_MODERATION.search(self.error))
+
+
+class Listed(NamedTuple):
+    """A job in a provider's list of jobs; None stands for what cannot be read."""
+
+    id: str | None
+    created: float | None  # seconds since 1970
+    inputs: dict[str, Any] | None
 
 
 def read_task(data: Any) -> Task:
@@ -78,13 +99,13 @@ def read_task(data: Any) -> Task:
         return Task(error=error_text(data))  # a "status" outside of a job is that of the request
     status, code = found.get("status"), found.get("code")
     return Task(
-        foreign.job_id(named),
-        foreign.line(status, _MAX_STATUS).lower() if isinstance(status, str) else "",
+        text.job_id(named),
+        text.line(status, _MAX_STATUS).lower() if isinstance(status, str) else "",
         _outputs(found),
         error_text(found) or error_text(data),
         code if isinstance(code, int) else None,
         _flagged(found.get("has_nsfw_contents")),
-        foreign.amount(found.get("price")),
+        text.amount(found.get("price")),
     )
 
 
@@ -97,87 +118,66 @@ def error_text(data: Any) -> str:
         if isinstance(value, dict):
             value = error_text(value)
         if isinstance(value, str) and value.strip() and value.strip().lower() != "success":
-            return foreign.line(value)
+            return text.line(value)
     return error_text(data.get("data"))
 
 
-def shown(text: str, key: str) -> str:
+def shown(words: str, key: str) -> str:
     """Returns a provider's words as people may see them: without secrets, then not too long."""
-    return mask(text, key)[:_MAX_WORDS]
+    return mask(words, key)[:_MAX_WORDS]
 
 
-def uploaded_url(data: Any) -> str | None:
+def read_upload(data: Any) -> str | None:
     """Returns the address of an uploaded file."""
     inner = data.get("data") if isinstance(data, dict) else None
     places = [(inner, "download_url"), (inner, "url"), (data, "download_url"), (data, "url")]
     values = (place.get(name) for place, name in places if isinstance(place, dict))
-    return next((value for value in values if foreign.is_address(value)), None)
+    return next((value for value in values if text.is_address(value)), None)
 
 
-def read_submission(provider: Provider, reply: Reply, key: str) -> str:
-    """Returns the id of the job that a submission started.
-
-    Raises:
-        RateLimitedError: Refused; it may be sent again later.
-        HostedError: Refused, with its reason.
-        UnclearError: It may or may not have started a job.
-    """
-    task = read_task(reply.data)
-    # A 500 that names a job and its state is a verdict on that job; an id alone may be that of the request.
-    if task.id and (reply.fine or (reply.status >= 500 and task.status)):
-        return task.id
-    if reply.status == 429 and isinstance(reply.data, dict):
-        raise RateLimitedError(
-            f"{provider.title} takes no more jobs for now (429{_said(reply, key)}). Nothing was charged. "
-            "Run again later.",
-            reply.retry_after,
-        )
-    if _is_refusal(reply):
-        raise refusal(provider, reply, key)
-    raise UnclearError(
-        f"{provider.title} answered {reply.status}{_said(reply, key)} where the id of a job was expected."
-    )
+def read_price(data: Any) -> float | None:
+    """Returns a quoted price in US dollars, twice the highest at most; None where there is none."""
+    # A discounted price of 0 means that there is no discount, not that the clip is free.
+    inner = data.get("data", data) if isinstance(data, dict) else None
+    if not isinstance(inner, dict) or inner.get("currency", "USD") not in ("USD", "usd", "$"):
+        return None
+    for name in ("discounted_price", "price", "unit_price"):
+        value = inner.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+            return float(min(value, 2 * text.MAX_USD))  # it may have 400 digits
+    return None
 
 
-def refusal(provider: Provider, reply: Reply, key: str) -> HostedError:
-    """Puts a refusal into words."""
-    status, said = status_of(reply), _said(reply, key)
-    if status == 402 or _BALANCE.search(error_text(reply.data)):
-        return BalanceError(f"The account at {provider.title} has no credit left ({status}{said}). Top it up there.")
-    if status == 401:
-        return AuthError(
-            f"{provider.title} refuses the key ({status}{said}). "
-            f"Whoever runs this ComfyUI checks {provider.key_variable}, or sets the key again."
-        )
-    if status == 403:
-        return AuthError(f"{provider.title} does not allow this to the account ({status}{said}). Look into it there.")
-    if status == 404:
-        return RefusedError(
-            f"{provider.title} does not offer this model to the account ({status}{said}). Choose another model."
-        )
-    return RefusedError(
-        f"{provider.title} did not take the job ({status}{said}). Nothing was charged. "
-        "Change what it names and run again."
-    )
+def read_history(data: Any) -> list[Listed] | None:
+    """Returns the jobs of a list; None where the answer is none."""
+    # {"data": [...]} or {"data": {"items": [...]}}: the name of the list is not documented.
+    inner = data.get("data") if isinstance(data, dict) else None
+    if isinstance(inner, dict) and "items" in inner and inner["items"] is None:
+        return []
+    places = [inner, *(inner.values() if isinstance(inner, dict) else [])]
+    items = next((place for place in places if isinstance(place, list)), None)
+    return None if items is None else [_listed(item if isinstance(item, dict) else {}) for item in items]
 
 
-def _is_refusal(reply: Reply) -> bool:
-    status = status_of(reply)
-    if 300 <= status < 500:
-        return status not in (408, 409, 425, 429, 499)  # these do not say that nothing was begun
-    text = error_text(reply.data)
-    return status >= 500 and bool(_NEVER_STARTED.search(text))
+def _listed(item: dict[str, Any]) -> Listed:
+    inputs = next((item[name] for name in ("inputs", "input", "requestBody", "request") if item.get(name)), None)
+    if isinstance(inputs, str):
+        inputs = text.read_json(inputs)
+    created = _moment(item.get("created_at") or item.get("createdAt"))
+    return Listed(text.job_id(item.get("id") or item.get("ID")), created, inputs if isinstance(inputs, dict) else None)
 
 
-def status_of(reply: Reply) -> int:
-    """Returns the status of an exchange, or that which a 200 holds in its envelope."""
-    inner = reply.data.get("code") if isinstance(reply.data, dict) else None
-    return inner if reply.fine and isinstance(inner, int) and 400 <= inner < 600 else reply.status
-
-
-def _said(reply: Reply, key: str) -> str:
-    text = shown(error_text(reply.data), key)
-    return f": {text}" if text else ""
+def _moment(value: Any) -> float | None:
+    since = text.number(value, 1e14)
+    if since is not None:
+        return since / 1000 if since > 1e11 else since
+    if not isinstance(value, str) or len(value) > 64:
+        return None
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _outputs(found: dict[str, Any]) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ def _outputs(found: dict[str, Any]) -> tuple[str, ...]:
     for item in listed[:_OUTPUTS] if isinstance(listed, list) else [listed]:
         if isinstance(item, dict):
             item = item.get("url") or item.get("video") or item.get("output")
-        if foreign.is_address(item):
+        if text.is_address(item):
             urls.append(item)
     return tuple(urls)
 

@@ -15,10 +15,10 @@ from ..common.text import quoted
 from ..hosted import credentials, request
 from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
-from ..hosted.job import Status
 from ..hosted.ledger import Ledger
-from ..hosted.models import DURATIONS, RESOLUTIONS
+from ..hosted.polling import Status
 from ..hosted.providers import OFFERS
+from ..hosted.providers.base import DURATIONS, RESOLUTIONS
 from ..hosted.settings import Settings
 from ..media import resize
 from ..media.finite import NotFiniteError, check_pictures

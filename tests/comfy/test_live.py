@@ -7,7 +7,7 @@ import json
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
-from pack.hosted.models import PRICES_OF
+from pack.hosted.spending import PRICES_OF
 from pack.nodes import hosted as hosted_node
 from pack.nodes import live, routes
 from pack.samplers import rcm, routing

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pack.hosted.errors import RequestError
-from pack.hosted.models import HIGH, LOW, PLAIN
 from pack.hosted.providers import OFFERS, PROVIDERS
+from pack.hosted.providers.base import HIGH, LOW, PLAIN
 from pack.hosted.request import MAX_SEED, Lora, Picture, Request, check_settings
 from pack.tests.toy.hosted import picture
 from pack.tests.toy.providers import ATLAS_MODELS, WAVESPEED_MODELS
@@ -108,7 +108,7 @@ def test_a_token_is_passed_on_and_shown_nowhere():
         ("civitai.com/x?token=***&key=SECRET", "something else"),
     ],
 )
-def test_a_refused_address_is_not_quoted(url, named):
+def test_a_refused_address_is_notread_price(url, named):
     lora = replace(LORA, url=url)
     with pytest.raises(RequestError, match=f"got {named}\\.") as refused:
         lora.check()
