@@ -25,6 +25,7 @@ BITS = {
 MAX_HEADER = 10_000_000  # bytes; the header of a 14B expert has 0.2 million
 MAX_PARSED = 1_300_000  # bytes; in memory they may be forty times as large
 MAX_TEXT = 1_000  # bytes of a text that is kept in a header that is longer than that
+MAX_QUOTES = 300_000  # in such a header: ten of each tensor and four of each row of metadata would be 280 000
 MAX_TENSORS = 20_000  # a 14B expert has 1095, quantised three times as many
 MAX_NAME = 200  # bytes of a tensor's name
 MAX_ROWS = 20_000  # of metadata; a trainer writes a hundred
@@ -225,6 +226,8 @@ def _entries(raw: bytes) -> dict[str, Any]:
 def _without_long_texts(raw: bytes) -> bytes:
     """Leaves out what a trainer noted on tens of thousands of pictures, before it is parsed."""
     quotes = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")  # those that are left begin or end a text
+    if quotes.count(b'"') > MAX_QUOTES:
+        return raw
     pieces: list[bytes] = []
     kept, begin = 0, quotes.find(b'"') + 1
     while begin and (end := quotes.find(b'"', begin)) >= 0:
