@@ -122,6 +122,7 @@ def test_twenty_equal_requests_at_once_are_one_job(wavespeed, running, tmp_path)
     assert len(wavespeed.jobs) == 1
     assert len({clip.path for clip in clips}) == 1
     assert sum(not clip.resumed for clip in clips) == 1
+    assert next(iter(wavespeed.jobs.values())).downloads == 1
 
 
 def test_equal_requests_of_two_graphs_at_once_are_one_job(wavespeed, running, tmp_path):
