@@ -148,7 +148,7 @@ def test_a_flag_in_other_words_is_not_taken_for_none(flags, flagged):
 def test_of_two_parts_of_one_name_the_last_counts():
     answer = foreign.read_json('{"data": {"id": "a", "id": "b", "status": "x", "status": "completed"}}')
     assert WAVESPEED.read_submission(Reply(200, answer), KEY) == "b"
-    assert read_task(answer).state == "done"
+    assert read_task(answer).verdict == "done"
 
 
 @pytest.mark.parametrize("before", [*range(16_350, 16_400, 4), 40_000])
