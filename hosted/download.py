@@ -177,7 +177,7 @@ def check_clip(path: Path) -> None:
 
 
 def is_sound(path: Path) -> bool:
-    """Says whether a file that is here already keeps the limits; its frames were decoded when it came."""
+    """Returns whether a file that is here already keeps the limits; its frames were decoded when it came."""
     try:
         check_index(path)
         with av.open(str(path), options={"max_pixels": str(MAX_PIXELS)}) as container:

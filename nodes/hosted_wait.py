@@ -48,11 +48,11 @@ class Teller:
         self.said = ""
 
     def tell(self) -> None:
-        """Says provider, state and time, when they have changed."""
+        """Shows provider, state and time, when they have changed."""
         self.say(f"{self.title}: {self.status.words}, {spoken(time.monotonic() - self.status.began)}")
 
     def on_stopped(self, error: BaseException) -> None:
-        """Says what goes on although the node has stopped."""
+        """Tells what goes on although the node has stopped."""
         ours = isinstance(error, HostedError)  # those say it themselves
         goes_on = None if ours else self.status.after_stop(self.asked)
         if goes_on:
