@@ -30,14 +30,7 @@ def test_a_clip_arrives_and_its_report_says_where_it_came_from(provider, running
     lines = got.text.splitlines()
     assert lines[0] == f"{asked.offer} | 480p, 5 s, seed 7"
     assert lines[1].startswith(f"Job {next(iter(provider.jobs))} | took ")
-    assert (
-        lines[2]
-        == {
-            "wavespeed": "Price: $0.15, as asked",
-            "atlascloud": "Price: $0.10 charged",
-            "api302": "Price: price unknown; no source of September 2026 names it",
-        }[provider.name]
-    )
+    assert lines[2] == provider.told_price
     assert lines[3].endswith(": none")
     assert provider.problems == provider.leaks == []
     assert len(provider.uploads) == 1
