@@ -1,12 +1,9 @@
 """What the frontend is told about a LoRA file, and that it is told of no other file."""
 
-import json
 import os
-from types import SimpleNamespace
 
 import pytest
-from aiohttp import web
-from pack.nodes import routes
+from pack.nodes import preview_routes
 from pack.tests.toy import models as toy
 
 pytestmark = pytest.mark.comfy
@@ -24,7 +21,7 @@ def test_a_lora_is_described_by_its_header(models, add_lora):
         {"modelspec.trigger_phrase": "wtrclr (soft)", "ss_base_model_version": "wan22_14b", "ss_network_alpha": "4"},
     )
     add_lora("水彩 style_low_noise.safetensors", toy.lora(9))
-    assert routes.describe(name) == {
+    assert preview_routes.describe(name) == {
         "file": name,
         "kind": "a LoRA",
         "expert": "high",
@@ -40,7 +37,7 @@ def test_a_lora_is_described_by_its_header(models, add_lora):
 
 def test_a_name_from_another_machine_is_found(add_lora):
     name = add_lora("style.safetensors", toy.lora(8))
-    assert routes.describe("Wan\\Style.safetensors")["file"] == name
+    assert preview_routes.describe("Wan\\Style.safetensors")["file"] == name
 
 
 @pytest.mark.parametrize(
@@ -58,7 +55,7 @@ def test_a_name_from_another_machine_is_found(add_lora):
 )
 def test_no_file_outside_the_lora_folders_is_read(models, name):
     with pytest.raises(FileNotFoundError, match="is not in ComfyUI's folder 'loras'"):
-        routes.describe(name)
+        preview_routes.describe(name)
 
 
 @pytest.mark.parametrize(
@@ -72,30 +69,9 @@ def test_a_damaged_file_is_a_sentence_without_a_path(models, content):
     folder_paths.filename_list_cache.clear()
     try:
         with pytest.raises(ValueError, match=r"damaged.safetensors") as error:
-            routes.describe("damaged.safetensors")
+            preview_routes.describe("damaged.safetensors")
     finally:
         path.unlink()
         folder_paths.filename_list_cache.clear()
     assert str(models) not in str(error.value)
     assert os.sep + "loras" not in str(error.value)
-
-
-def test_without_a_server_there_are_no_routes(monkeypatch):
-    monkeypatch.delattr(routes.PromptServer, "instance", raising=False)
-    routes.add_routes()
-
-
-def test_two_copies_of_the_pack_add_the_route_once(monkeypatch):
-    routes_of_server = web.RouteTableDef()
-    monkeypatch.setattr(routes.PromptServer, "instance", SimpleNamespace(routes=routes_of_server), raising=False)
-    routes.add_routes()
-    routes.add_routes()
-    paths = [route.path for route in routes_of_server]
-    assert routes.LORA in paths
-    assert len(set(paths)) == len(paths)
-    web.Application().add_routes(routes_of_server)
-
-
-def test_the_answer_is_json(add_lora):
-    add_lora("style.safetensors", toy.lora(8))
-    json.dumps(routes.describe("style.safetensors"))
