@@ -267,13 +267,16 @@ def _where_alpha_is(match: Match) -> str:
 def _about_name(match: Match) -> list[str]:
     if match.named in (None, match.expert):
         return []
-    said = f"'{match.file.name}' is named for the {match.named}-noise expert, but"
+    name, named = match.file.name, match.named
     if match.source is Source.SHARED:
         return [
-            f"{said} serves both, as its partner is not in the folder 'loras'. Download the partner, or choose it in "
-            "lora_low."
+            f"'{name}' is named for the {named}-noise expert, but serves both, as its partner is not in the folder "
+            "'loras'. Download the partner, or choose it in lora_low."
         ]
-    return [f"{said} it is applied to the {match.expert}-noise expert. Check that the two files are not swapped."]
+    return [
+        f"'{name}' is named for the {named}-noise expert, but it is applied to the {match.expert}-noise expert. "
+        "Check that the two files are not swapped."
+    ]
 
 
 def _about_base(match: Match) -> list[str]:
