@@ -193,7 +193,7 @@ RULES_ALONE = """
 import sys, types
 pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
 import pack.hosted.request
-print(*sorted(name for name in ("aiohttp", "pack.hosted.history", "pack.hosted.transport") if name in sys.modules))
+print(*sorted(name for name in ("aiohttp", "pack.hosted.polling", "pack.hosted.transport") if name in sys.modules))
 """
 
 
