@@ -11,7 +11,7 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import io
 
-from ..hosted.masking import without_tokens
+from ..common.redact import without_tokens
 from ..media.recipe import model_files, recipe
 from ..samplers import rcm
 from ..weights import names

@@ -19,7 +19,7 @@ from server import PromptServer
 
 from ..hosted import request
 from ..hosted.errors import HostedError
-from ..hosted.prices import Price
+from ..hosted.spending import Price
 from ..media import resolution
 from ..samplers import rcm, routing
 from ..weights import names

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from comfy_api.latest import io
-from pack.hosted.models import PRICES_OF
+from pack.hosted.spending import PRICES_OF
 from pack.nodes import hosted as hosted_node
 from pack.nodes import preview_routes
 from pack.samplers import rcm, routing

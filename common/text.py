@@ -57,7 +57,7 @@ def quoted(value: Any, longest: int = 60) -> str:
 
 
 def is_address(value: Any, longest: int = 8192) -> bool:
-    """Says whether something looks like an address on the web, and not too long a one."""
+    """Returns whether something looks like an address on the web, and not too long a one."""
     return (
         isinstance(value, str)
         and len(value) <= longest

@@ -9,9 +9,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from pack.hosted import clip_file
-from pack.hosted.clip_file import BrokenError, check_clip, check_index, is_sound
-from pack.hosted.errors import DownloadError
+from pack.hosted import download
+from pack.hosted.download import check_clip, check_index, is_sound
+from pack.hosted.errors import BrokenError, DownloadError
 from pack.tests.toy.clip import clip
 from pack.tests.toy.faults import sends
 from pack.tests.toy.hosted import client, outcome, request
@@ -62,7 +62,7 @@ def test_pictures_that_grow_within_the_limits_are_a_clip(tmp_path):
     check_clip(film(tmp_path / "a.mp4", (96, 64, 3), (640, 480, 2)))
 
 
-@pytest.mark.parametrize(("frames", "taken"), [(clip_file.MAX_FRAMES, True), (clip_file.MAX_FRAMES + 1, False)])
+@pytest.mark.parametrize(("frames", "taken"), [(download.MAX_FRAMES, True), (download.MAX_FRAMES + 1, False)])
 def test_frames_are_counted(frames, taken, tmp_path):
     path = film(tmp_path / "a.mp4", (16, 16, frames))
     assert is_sound(path) == taken
@@ -77,7 +77,7 @@ def test_frames_are_counted(frames, taken, tmp_path):
 
 def test_frames_that_the_header_does_not_count_are_counted(tmp_path):
     """A file in fragments says nowhere how many frames it has."""
-    content = fragmented(film(tmp_path / "a.mp4", (16, 16, clip_file.MAX_FRAMES + 1)), tmp_path / "b.mp4")
+    content = fragmented(film(tmp_path / "a.mp4", (16, 16, download.MAX_FRAMES + 1)), tmp_path / "b.mp4")
     with pytest.raises(DownloadError, match="900 frames"):
         check_clip(content)
 
@@ -134,10 +134,10 @@ BOMBS = {  # the first and the last took 2.8 GB and 1.4 GB, the edits minutes, b
     "offsets of times": changed(b"stts", 0, [int.from_bytes(b"ctts", "big"), 0, 1, MANY, 0]),
     "edits": changed(b"elst", 8, [500_000]),
     "an index in one's own format": changed(b"udta", 0, [int.from_bytes(b"cmov", "big")]),
-    "a larger index": changed(b"mdat", 0, [int.from_bytes(b"uuid", "big")], clip() + bytes(clip_file.MAX_INDEX)),
+    "a larger index": changed(b"mdat", 0, [int.from_bytes(b"uuid", "big")], clip() + bytes(download.MAX_INDEX)),
     "many tracks": clip() + b"\0\0\2\x08moov" + b"\0\0\0\x08trak" * 64,
     "many tables of times": clip() + b"\0\1\0\x08meta" + (bytes(4) + b"stts") * 0x2000,  # each as long as the rest
-    "many empty parts": clip() + b"\0\0\0\x08free" * (clip_file.MAX_INDEX // 8),
+    "many empty parts": clip() + b"\0\0\0\x08free" * (download.MAX_INDEX // 8),
     "runs of fragments": clip() + b"\0\0\0\x1cmoof" + HEAD + MANY.to_bytes(4, "big") + bytes(4),
 }
 
@@ -146,7 +146,7 @@ BOMBS = {  # the first and the last took 2.8 GB and 1.4 GB, the edits minutes, b
 def test_an_index_that_promises_too_much_is_never_read(kind, tmp_path, monkeypatch):
     path = tmp_path / "a.mp4"
     path.write_bytes(BOMBS[kind])
-    monkeypatch.setattr(clip_file.av, "open", None)
+    monkeypatch.setattr(download.av, "open", None)
     with pytest.raises(DownloadError, match="A clip may have an index of 8 MB with 100000 samples, and this one has"):
         check_clip(path)
     assert not is_sound(path)
@@ -196,7 +196,7 @@ MEMORY = """
 import resource, sys, types
 pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
 from pathlib import Path
-from pack.hosted.clip_file import check_clip
+from pack.hosted.download import check_clip
 from pack.hosted.errors import DownloadError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name in sys.argv[2:]:
@@ -221,9 +221,9 @@ def test_bombs_take_little_memory(tmp_path):
 
 def test_the_largest_clip_of_any_model_is_one(tmp_path):
     """Eight seconds of 1080p at 30 frames a second keep all limits; decoding them here would take too long."""
-    assert clip_file.MAX_PIXELS >= 1920 * 1080
-    assert clip_file.MAX_FRAMES >= 8 * 60
-    assert clip_file.MAX_WORK >= 8 * 60 * 1920 * 1080
+    assert download.MAX_PIXELS >= 1920 * 1080
+    assert download.MAX_FRAMES >= 8 * 60
+    assert download.MAX_WORK >= 8 * 60 * 1920 * 1080
     with av.open(io.BytesIO(clip())) as container:
         assert np.isclose(float(container.duration) / av.time_base, 17 / 16)
     (tmp_path / "a.mp4").write_bytes(clip())

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from pack.hosted.masking import mask, without_tokens
+from pack.common.redact import mask, without_tokens
 from pack.hosted.request import Lora
 
 

@@ -1,5 +1,7 @@
 """One exchange with a provider: bounded in time and size, never repeated and never redirected by itself."""
 
+import asyncio
+import random
 import re
 from dataclasses import dataclass
 from types import TracebackType
@@ -7,41 +9,71 @@ from typing import Any
 
 import aiohttp
 
-from .errors import UnavailableError
-from .foreign import read_json
-from .timing import Timing
+from ..common.text import read_json
+from .errors import LostError, NotSentError
+from .providers.base import Query
+from .responses import Reply
 
 MAX_ANSWER = 4_000_000  # bytes
 
 
-class NotSentError(UnavailableError):
-    """No connection stood, so nothing left this machine."""
-
-
-class LostError(UnavailableError):
-    """The exchange broke off. The request may have arrived."""
-
-
 @dataclass(frozen=True)
-class Reply:
-    """A provider's answer.
+class Timing:
+    """Seconds, and counts of attempts.
 
     Attributes:
-        data: Its JSON; None where it is none.
-        retry_after: Seconds to wait, where the provider says so.
+        connect: Until a connection stands.
+        request: For one small exchange.
+        submit: For the one that starts a job.
+        upload: For a picture.
+        download: For a clip.
+        stall: Without a byte of a clip.
+        first_poll: Until the first poll; later ones come more slowly, up to `longest_poll`.
+        deadline: For a job; it goes on when the node stops waiting.
+        grace: A new job may be unknown to a provider's own servers for so long.
+        settle: Until a job that did arrive is in the provider's history.
+        rate: For a provider that says "too many requests" without saying how long.
+        attempts: For what may be repeated.
     """
 
-    status: int
-    data: Any
-    retry_after: float | None = None
+    connect: float = 15.0
+    request: float = 30.0
+    submit: float = 60.0
+    upload: float = 120.0
+    download: float = 600.0
+    stall: float = 30.0
+    first_poll: float = 1.0
+    longest_poll: float = 5.0
+    deadline: float = 1800.0
+    grace: float = 30.0
+    settle: float = 30.0
+    rate: float = 5.0
+    attempts: int = 4
 
     @property
-    def fine(self) -> bool:
-        """Says whether the status tells of success."""
-        return 200 <= self.status < 300
+    def until_listed(self) -> float:
+        """Seconds from the moment before an order leaves until its job must be in the provider's list."""
+        return self.connect + self.submit + self.settle
+
+    def backoff(self) -> "Backoff":
+        """Returns waits that grow by half each time, a fifth shorter or longer at random."""
+        return Backoff(self.first_poll, self.longest_poll)
 
 
-class Wire:
+@dataclass
+class Backoff:
+    """Waits that grow."""
+
+    current: float
+    longest: float
+
+    async def wait(self, at_least: float = 0.0) -> None:
+        """Waits once; longer where somebody asked for it."""
+        await asyncio.sleep(max(at_least, self.current * random.uniform(0.8, 1.2)))
+        self.current = min(self.longest, self.current * 1.5)
+
+
+class Transport:
     """A connection to one provider, open within an `async with` block.
 
     Args:
@@ -57,7 +89,7 @@ class Wire:
         self.timing = timing
         self.session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> "Wire":
+    async def __aenter__(self) -> "Transport":
         self.session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.key}"})
         return self
 
@@ -75,6 +107,12 @@ class Wire:
         """Posts JSON, once."""
         return await self._exchange("POST", path, seconds or self.timing.request, json=body)
 
+    async def ask(self, query: Query) -> Reply:
+        """Sends a question that costs nothing."""
+        if query.body is None:
+            return await self.get(query.path, dict(query.params or {}))
+        return await self.post(query.path, dict(query.body))
+
     async def upload(self, path: str, name: str, content: bytes) -> Reply:
         """Posts a PNG as the form field `file`."""
         form = aiohttp.FormData()
@@ -83,7 +121,7 @@ class Wire:
 
     async def _exchange(self, method: str, path: str, seconds: float, **what: Any) -> Reply:
         if self.session is None:
-            raise RuntimeError("A wire carries something only within its `async with` block.")
+            raise RuntimeError("A transport carries something only within its `async with` block.")
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=self.timing.connect)
         try:
             # A redirect would carry the key, or a paid order, to somewhere else.

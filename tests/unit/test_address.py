@@ -3,8 +3,8 @@
 import ipaddress
 
 import pytest
-from pack.hosted import address
-from pack.hosted.address import is_public
+from pack.common import address
+from pack.common.address import is_public
 
 PUBLIC = [
     "1.1.1.1", "8.8.8.8", "99.255.255.255", "100.63.255.255", "100.128.0.1", "126.255.255.255", "128.0.0.1",

@@ -1,26 +1,25 @@
 """What providers answer, read without taking a doubt for a fact, and put into words without a secret."""
 
 import pytest
-from pack.hosted.answers import RateLimitedError, read_submission, refusal
-from pack.hosted.errors import BalanceError, RefusedError, UnclearError
-from pack.hosted.models import Model
-from pack.hosted.prices import _quoted
-from pack.hosted.providers import API302, ATLASCLOUD, OFFERS, WAVESPEED
-from pack.hosted.wire import Reply
+from pack.hosted.errors import BalanceError, RateLimitedError, RefusedError, UnclearError
+from pack.hosted.providers import OFFERS
+from pack.hosted.providers.base import Model
+from pack.hosted.responses import Reply, read_price
+from pack.tests.toy.hosted import API302, ATLASCLOUD, WAVESPEED
 
 KEY = "canary-abcdefghijklmnop"
 
 
 def test_an_id_in_a_failed_answer_is_that_of_a_job_only_with_the_jobs_status():
     job = {"id": "j1", "status": "failed"}
-    assert read_submission(ATLASCLOUD, Reply(500, {"code": 500, "data": job}), KEY) == "j1"
+    assert ATLASCLOUD.read_submission(Reply(500, {"code": 500, "data": job}), KEY) == "j1"
     with pytest.raises(UnclearError):
-        read_submission(WAVESPEED, Reply(500, {"id": "request-1", "error": "internal error"}), KEY)
+        WAVESPEED.read_submission(Reply(500, {"id": "request-1", "error": "internal error"}), KEY)
 
 
 @pytest.mark.parametrize("before", range(280, 301, 4))
 def test_no_part_of_a_key_is_left_where_a_long_answer_is_cut(before):
-    said = str(refusal(WAVESPEED, Reply(400, {"message": "x" * before + " " + KEY + " y" * 300}), KEY))
+    said = str(WAVESPEED.refusal(Reply(400, {"message": "x" * before + " " + KEY + " y" * 300}), KEY))
     assert KEY[:4] not in said
     assert len(said) < 450
 
@@ -32,7 +31,7 @@ def test_no_part_of_a_key_is_left_where_a_long_answer_is_cut(before):
 )  # fmt: skip
 def test_what_is_insufficient_decides_who_is_to_act(message, kind):
     with pytest.raises(kind) as refused:
-        read_submission(WAVESPEED, Reply(503, {"message": message}), KEY)
+        WAVESPEED.read_submission(Reply(503, {"message": message}), KEY)
     assert not isinstance(refused.value, RateLimitedError)
 
 
@@ -42,11 +41,11 @@ def test_what_is_insufficient_decides_who_is_to_act(message, kind):
      ({"price": -1}, None), ({"price": 0}, None), ({"price": True}, None)],
 )  # fmt: skip
 def test_a_price_of_nothing_is_no_price(quote, usd):
-    assert _quoted({"code": 200, "data": quote}) == usd
+    assert read_price({"code": 200, "data": quote}) == usd
 
 
 def test_of_302_nobody_names_prices_or_says_that_failed_jobs_are_free():
     models: list[Model] = [model for provider, model in OFFERS.values() if provider is API302]
     assert models
     assert all(model.estimate(model.resolutions[0], model.durations[0]) is None for model in models)
-    assert [each.failed_free for each in (WAVESPEED, ATLASCLOUD, API302)] == [True, False, False]
+    assert [each.charges_failed_jobs for each in (WAVESPEED, ATLASCLOUD, API302)] == [False, True, True]
