@@ -15,8 +15,8 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..media import codecs, resolution
 from ..media.audio import Audio, Sound, clean_audio, note_on_sound
-from ..media.brought import ALPHA
 from ..media.filenames import check_folder, check_prefix, shown
+from ..media.losses import ALPHA
 from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
 from ..media.publish import NextName, Place
 from ..media.resolution import Size

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import comfy.utils
 from comfy_api.latest import InputImpl, io
 
-from ..media import brought, reading, remux, sounds
+from ..media import audio_reading, losses, remux, video_reading
 from ..media.audio import Audio, Sound
-from ..media.reading import WHOLE, Window
 from ..media.resolution import Size
+from ..media.video_reading import WHOLE, Window
 from .metadata import notes
 from .saving import Settings, even_size, next_target, note_on_size, open_writer, step
 
@@ -84,9 +84,9 @@ def save_file(
     reason = why_encoded(file, settings.codec, always, keep_sound=not sound)
     if reason is None:
         logger.info("The video is copied without encoding it again; its quality stays, crf is not used.")
-        said = ["Copied without encoding again: crf was not used.", *brought.notes_on_streams(file.source)]
+        said = ["Copied without encoding again: crf was not used.", *losses.notes_on_streams(file.source)]
         if not sound:
-            said += sounds.notes_on(file.source, copied=True)
+            said += audio_reading.notes_on(file.source, copied=True)
         return _copy(file.source, prefix, settings.metadata, sound, [*said, *remarks], hidden)
     logger.info("The video is encoded again: %s.", reason)
     return _encode(file, prefix, settings, sound, [f"Encoded again: {reason}.", *remarks], hidden)
@@ -107,19 +107,19 @@ def _copy(
 def _encode(
     file: VideoFile, prefix: str, settings: Settings, sound: Audio | None, said: list[str], hidden: Any
 ) -> io.NodeOutput:
-    own: list[Sound] = [] if sound else sounds.sounds_of(*file)
-    pictures = reading.look(*file, sounds.start_of(own))
-    said += brought.notes_on_encoding(file.source, settings.codec) + brought.notes_on_streams(file.source)
-    said += [] if sound else sounds.notes_on(file.source, own)
+    own: list[Sound] = [] if sound else audio_reading.sounds_of(*file)
+    pictures = video_reading.look(*file, audio_reading.start_of(own))
+    said += losses.notes_on_encoding(file.source, settings.codec) + losses.notes_on_streams(file.source)
+    said += [] if sound else audio_reading.notes_on(file.source, own)
     size = even_size(pictures.size)
     said += note_on_size(pictures.size)
     target = next_target(prefix, size)
     clip = target.next_name(".mp4")
-    heard: list[Sound] = [sound] if sound else sounds.counted_from(own, pictures.zero)
+    heard: list[Sound] = [sound] if sound else audio_reading.counted_from(own, pictures.zero)
     bar = comfy.utils.ProgressBar(pictures.count)
     times = {"aspect": pictures.aspect, "tick": pictures.tick}
     with open_writer(clip, size, pictures.rate, settings, heard, hidden, **times) as writer:
-        for frame, time, duration in reading.frames(pictures):
+        for frame, time, duration in video_reading.frames(pictures):
             writer.write(frame[: size.height, : size.width], time, duration)
             step(bar)
     return target.output(clip, said)
