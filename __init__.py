@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import decode, hosted, joining, loader, lora, picture, routes, sampling, video
+from .nodes import decode, hosted, joining, loader, lora, picture, preview_routes, sampling, video
 
 WEB_DIRECTORY = "./web"
 
@@ -11,7 +11,7 @@ WEB_DIRECTORY = "./web"
 class Wan22TurboExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
-        routes.add_routes()
+        preview_routes.add_routes()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -67,10 +67,12 @@ def fp8_scaled(state):
 
 def ours(path):
     """What our loader node does with an expert."""
-    from pack.weights import inspect, loading
+    from pack.weights import checks, loading
+    from pack.weights.formats.model_file import open_model
 
-    inspect.check_expert(inspect.read_listing(path), path.name, "high")
-    return loading.load_expert(str(path), "default")
+    file = open_model(path)
+    checks.check_expert(file, "high")
+    return loading.load_expert(file, "default")
 
 
 def core(path):
@@ -116,10 +118,10 @@ def share_of_the_model(path, dtype):
     """Loads a file in this process and prints the most memory that it took over the size of the model."""
     harness.import_comfyui()
     import psutil
-    from pack.weights import loading
+    from pack.tests.toy.loaded import load_expert
 
     before = psutil.Process().memory_info().rss / 1e6
-    model = loading.load_expert(str(path), dtype).model
+    model = load_expert(path, dtype).model
     size = sum(weight.nbytes for weight in model.state_dict().values()) / 1e6
     print((harness.peak_mb() - before) / size)
 
@@ -127,7 +129,7 @@ def share_of_the_model(path, dtype):
 def header_row(folder):
     """Times the list of a 28 GB file, sparse on the disk, against the safetensors library."""
     from pack.tests.toy.models import expert_shapes
-    from pack.weights.header import read_header
+    from pack.weights.formats.header import read_header
     from safetensors import safe_open
 
     header, end = {}, 0

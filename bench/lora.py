@@ -58,10 +58,11 @@ class Peers:
     def ours(self):
         """The node's own path, with its report."""
         from pack.nodes import lora as node
-        from pack.weights import lora
+        from pack.weights.loras import report as lora_report
 
-        model, entries = node.apply(self.expert, "high", LORA, 1.0)
-        lora.report(entries)
+        matches = node.matches_of(LORA, node.NONE)
+        model = node.apply(self.expert, matches[0])
+        lora_report.report(matches)
         return self.patch(model)
 
     def load_only_core(self):
@@ -74,7 +75,7 @@ class Peers:
         """The same of the node, which reads the header too."""
         from pack.nodes import lora as node
 
-        node.apply(self.expert, "high", LORA, 1.0)
+        node.apply(self.expert, *node.matches_of(LORA, node.NONE))
 
     @staticmethod
     def patch(model):
@@ -91,8 +92,8 @@ def formats_read():
     import comfy.lora_convert
     import torch
     from pack.tests.toy import lora_formats
+    from pack.tests.toy.loaded import apply_lora, load_expert
     from pack.tests.toy.models import expert
-    from pack.weights.loading import apply_lora, load_expert
     from safetensors.torch import save_file
 
     with tempfile.TemporaryDirectory() as folder:

@@ -19,8 +19,8 @@ WIDTH, DEPTH = 512, 4  # large enough for the model, not Python, to take the tim
 
 def load_experts():
     """Makes and loads two experts with random weights."""
+    from pack.tests.toy.loaded import load_expert
     from pack.tests.toy.models import expert
-    from pack.weights.loading import load_expert
     from safetensors.torch import save_file
 
     with tempfile.TemporaryDirectory() as folder:

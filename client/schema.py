@@ -1,6 +1,6 @@
 """JSON Schemas (draft 2020-12) of what may be set in the shipped prompts, and settings read back from them.
 
-`schemas/` holds one per shipped prompt, written by `python client schema --write` from a server's /object_info, so that
+`schemas/` holds one per shipped prompt, which `make schemas` has the client write from a server's /object_info, so that
 a program can check its values, and a person can list them, without a server.
 """
 

@@ -1,30 +1,131 @@
-"""Makes one hosted clip: picks up an earlier job of the same inputs, or starts one; waits; downloads.
+"""Makes one hosted clip: picks up an earlier job of the same inputs, or starts one; polls; downloads.
 
 checked ─> in the ledger? ─no─> upload ─> price ─> row on disk ─> POST, once ─> id on disk ─> polled ─> downloaded
                  └─yes─────────────────────────────────────────────────────────────────────────┘
+
+Which lock is for what stands in docs/hosted_locks.md.
 """
 
+import asyncio
+import hashlib
+import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import starting, submission, waiting
-from .answers import Task
-from .errors import FlaggedError, HostedError
-from .folders import FOLDER
-from .job import Job, Status
-from .ledger import Ledger, Row
-from .report import Clip
+from ..common.redact import mask
+from . import download, polling, submission
+from .errors import BrokenError, DownloadError, FlaggedError, HostedError
+from .ledger import WAKE, Ledger, Row
+from .polling import Job, Status
 from .request import Request
-from .settings import Settings
-from .timing import Slots, Timing, Turns
-from .wire import Wire
+from .responses import Task
+from .settings import FOLDER, Settings
+from .spending import DAY, Price, dollars
+from .transport import Timing, Transport
 
-DAY = 86_400  # seconds
+SURELY_KEPT = 7 * DAY  # seconds for which nobody doubts that the provider has a job
+
+
+class KeyedLock:
+    """Lets one node of this process at a time work on a request; the others wait, and find what it left.
+
+    ComfyUI runs every graph in an event loop of its own, so nothing here belongs to one.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.held: set[str] = set()
+
+    @asynccontextmanager
+    async def of(self, digest: str) -> AsyncIterator[None]:
+        """Waits for the lock and holds it."""
+        while not self._take(digest):
+            await asyncio.sleep(WAKE)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.held.discard(digest)
+
+    def _take(self, digest: str) -> bool:
+        with self.lock:
+            if digest in self.held:
+                return False
+            self.held.add(digest)
+            return True
+
+
+class RateLimiter:
+    """Jobs at a time and starts per minute of one provider, for all graphs of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.busy = 0
+        self.starts: deque[float] = deque()
+
+    @asynccontextmanager
+    async def place(self, jobs: int, starts_per_minute: int, waiting: Callable[[], None]) -> AsyncIterator[None]:
+        """Waits for a free place and keeps it."""
+        while not self._take(jobs, starts_per_minute):
+            waiting()
+            await asyncio.sleep(WAKE)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.busy -= 1
+
+    def _take(self, jobs: int, starts_per_minute: int) -> bool:
+        now = time.monotonic()
+        with self.lock:
+            while self.starts and now - self.starts[0] > 60:
+                self.starts.popleft()
+            if self.busy >= jobs or (starts_per_minute and len(self.starts) >= starts_per_minute):
+                return False
+            self.busy += 1
+            self.starts.append(now)
+            return True
+
 
 # Of all graphs and nodes of this process.
-_turns = Turns()
-_slots: defaultdict[str, Slots] = defaultdict(Slots)
+_requests = KeyedLock()
+_limiters: defaultdict[str, RateLimiter] = defaultdict(RateLimiter)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A finished clip.
+
+    Attributes:
+        path: Of the MP4, in a folder that ComfyUI empties when it starts.
+        row: Of its job, with what the provider said of the clip.
+        resumed: It was paid in an earlier run.
+    """
+
+    path: Path
+    row: Row
+    resumed: bool
+    seconds: float
+
+    def report(self, request: Request) -> str:
+        """Returns a few lines about the clip, without a token or a signed address."""
+        price = str(Price(self.row.usd, self.row.asked))
+        if self.row.charged is not None:
+            price = f"{dollars(self.row.charged)} charged"
+        flag = {True: "FLAGGED", False: "none", None: "not given"}[self.row.flagged]
+        lines = [
+            f"{request.offer} | {request.resolution}, {request.duration} s, seed {request.seed}",
+            f"Job {self.row.job_id} | {'picked up again in' if self.resumed else 'took'} {self.seconds:.0f} s",
+            f"Price: {price}{', paid by an earlier run' if self.resumed else ''}",
+            f"Content flag of {request.provider.title}: {flag}",
+        ]
+        if request.loras:
+            lines.append(f"LoRAs: {'; '.join(map(str, request.loras))}")
+        return mask("\n".join(lines))
 
 
 class Client:
@@ -70,15 +171,14 @@ class Client:
         self.settings.check_allowed(provider, request.model)
         base = self.settings.base(provider)
         status.words, digest = "waiting for the same job in another node", request.digest()
-        async with _turns.of(digest), Wire(provider.title, base, self.key, self.timing) as wire:
-            job = Job(request, status, wire, self.ledger, self.clips, self.settings)
+        async with _requests.of(digest), Transport(provider.title, base, self.key, self.timing) as transport:
+            job = Job(request, status, transport, self.ledger, self.clips, self.settings)
             async with self.ledger.alone(digest, lambda: job.say("waiting for the same job in another ComfyUI")):
                 row, task, resumed = await finish(job, run_id)
-            status.made = True
             if stop_if_flagged:
                 stop_flagged(job, row)
-            path = await waiting.fetch(job, row, task)
-        status.ended = True
+            path = await fetch(job, row, task)
+        status.row = None  # nothing is left to pick up
         return Clip(path, row, resumed, time.monotonic() - began)
 
 
@@ -86,50 +186,45 @@ async def finish(job: Job, run_id: str) -> tuple[Row, Task, bool]:
     """Returns a job that has ended well, and whether an earlier run started it."""
     row = await find_earlier(job)
     if row is not None:
-        job.say("picking up the earlier job", row)
+        job.say("picking up the earlier job")
         if is_here(job, row):
             return row, Task(), True
-        return *await waiting.wait(job, row), True
+        return *await polling.poll(job, row), True
     provider, settings = job.provider, job.settings
     limits = settings.jobs(provider), settings.starts_per_minute(provider)
-    async with _slots[provider.name].taken(*limits, lambda: job.say("waiting for a free place")):
-        row = await starting.start(job, run_id)
-        return *await waiting.wait(job, row), False
+    async with _limiters[provider.name].place(*limits, lambda: job.say("waiting for a free place")):
+        row = await submission.start(job, run_id)
+        return *await polling.poll(job, row), False
 
 
 async def find_earlier(job: Job) -> Row | None:
     """Returns the row of an earlier job of the same inputs that may lead to a clip."""
     digest = job.request.digest()
-    job.status.posting = submission.is_under_way(digest)
+    job.status.row = job.ledger.find(digest)
     await submission.await_earlier(digest)
-    row = job.ledger.find(digest)
-    job.status.posting = row is not None and row.state == "claimed"
+    row = job.status.row = job.ledger.find(digest)
     if row is None:
         return None
     if row.state == "claimed":
         job.say("looking for an earlier job")
-        job_id = await starting.look_up(job, row)
+        job_id = await submission.look_up(job, row)
         if job_id:
-            return job.ledger.change(row, state="sent", job_id=job_id)
+            job.status.row = job.ledger.change(row, state="sent", job_id=job_id)
+            return job.status.row
     elif row.state != "failed" and (is_here(job, row) or not await is_gone(job, row)):
         return row
     if row.state == "claimed":
         job.ledger.remove(row)  # it never arrived, and cost nothing
     else:
         job.ledger.retire(row)
-    job.status.posting = False
+    job.status.row = None
     return None
 
 
-def is_here(job: Job, row: Row) -> bool:
-    """Says whether the clip of a job is on disk, so that nobody need be asked."""
-    return row.state == "done" and waiting.is_kept(job, row)
-
-
 async def is_gone(job: Job, row: Row) -> bool:
-    """Says whether the provider has deleted a job: by its own word, for this machine's clock may be wrong."""
-    old = time.time() - row.posted > job.provider.keeps_days * DAY
-    return (old or row.state == "missing") and await waiting.is_missing(job, row)
+    """Returns whether the provider has deleted a job: by its own word, for this machine's clock may be wrong."""
+    old = time.time() - row.posted > SURELY_KEPT
+    return (old or row.state == "missing") and await polling.is_missing(job, row)
 
 
 def stop_flagged(job: Job, row: Row) -> None:
@@ -139,8 +234,47 @@ def stop_flagged(job: Job, row: Row) -> None:
         FlaggedError: It is.
     """
     if row.flagged:
-        job.status.ended = True
+        job.status.row = None
         raise FlaggedError(
             f"{job.provider.title} flagged the content of job {row.job_id}, and if_flagged is set to stop. The clip "
             "was not saved. Change picture or prompt; or set if_flagged to keep, which costs nothing more."
         )
+
+
+def place_of(job: Job, row: Row) -> Path:
+    """Returns where the clip of a job is kept; the name tells neither request nor job."""
+    return job.clips / f"wan22-turbo-{hashlib.sha256(f'{row.digest} {row.job_id}'.encode()).hexdigest()[:24]}.mp4"
+
+
+def is_here(job: Job, row: Row) -> bool:
+    """Returns whether the clip of a job is on disk, so that nobody need be asked; a damaged one is removed."""
+    path = place_of(job, row)
+    if row.state != "done" or not path.is_file():
+        return False
+    if not download.is_sound(path):
+        path.unlink()
+        return False
+    return True
+
+
+async def fetch(job: Job, row: Row, task: Task) -> Path:
+    """Downloads the clip, unless it is here already.
+
+    Raises:
+        DownloadError: It could not be fetched, or is none to take.
+        HostedError: As in `polling.poll`, for the address was asked for once more.
+    """
+    path = place_of(job, row)
+    trusted, backoff = job.settings.trusted_origin(job.provider), job.timing.backoff()
+    for attempt in range(job.timing.attempts):
+        if path.is_file():
+            break
+        job.say("downloading")
+        try:
+            await download.fetch(task.outputs[0], path, trusted, job.timing)
+        except BrokenError as error:
+            if attempt + 1 == job.timing.attempts:
+                raise DownloadError(str(error)) from None
+            await backoff.wait()
+            _, task = await polling.poll(job, row)  # for a fresh address: they expire
+    return path

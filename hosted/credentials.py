@@ -7,20 +7,27 @@ To set one, in the folder of this pack:
 It reads the key without showing it. `python -m hosted.credentials show` says which keys there are, and no more.
 """
 
+import sys
+
+if __name__ == "__main__":
+    from . import run_command
+
+    sys.exit(run_command("credentials"))
+
+
 import argparse
-import contextlib
 import getpass
 import json
 import os
 import stat
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..common.files import atomic_write, read_bounded
 from .errors import AuthError, HostedError
-from .folders import FOLDER, POSIX, PRIVATE, make_folder, read_bounded
-from .providers import PROVIDERS, Provider
+from .providers import BY_NAME, PROVIDERS
+from .providers.base import Provider
+from .settings import FOLDER, POSIX, PRIVATE, make_folder
 
 FILE = "keys.json"
 LONGEST = 65_536  # bytes of the file
@@ -46,7 +53,7 @@ def find_key(provider: Provider, folder: Path, environ: Mapping[str, str]) -> st
 
 
 def has_key(provider: Provider, folder: Path, environ: Mapping[str, str]) -> bool:
-    """Says whether there is a key for a provider."""
+    """Returns whether there is a key for a provider."""
     return bool(environ.get(provider.key_variable, "").strip() or _read(folder).get(provider.key_variable))
 
 
@@ -59,15 +66,8 @@ def store_key(provider: Provider, key: str, folder: Path) -> None:
     """
     keys = {**_read(folder), provider.key_variable: _checked(provider, key.strip()) if key.strip() else ""}
     make_folder(folder)
-    handle, name = tempfile.mkstemp(dir=folder)
-    try:
-        os.chmod(name, 0o600)  # the umask may have taken more
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({variable: kept for variable, kept in keys.items() if kept}, file)
-        os.replace(name, folder / FILE)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+    with atomic_write(folder / FILE) as file:
+        file.write(json.dumps({variable: kept for variable, kept in keys.items() if kept}).encode())
 
 
 def _checked(provider: Provider, key: str) -> str:
@@ -118,15 +118,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m hosted.credentials", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("action", choices=("set", "remove", "show"))
-    parser.add_argument("provider", nargs="?", choices=[provider.name for provider in PROVIDERS])
+    parser.add_argument("provider", nargs="?", choices=list(BY_NAME))
     add_folder(parser)
     options = parser.parse_args(arguments)
     folder = private_folder(parser, options)
-    provider = next((each for each in PROVIDERS if each.name == options.provider), None)
+    provider = BY_NAME.get(options.provider)
     try:
         if options.action != "show":
             if provider is None:
-                parser.error(f"name a provider: {', '.join(each.name for each in PROVIDERS)}")
+                parser.error(f"name a provider: {', '.join(BY_NAME)}")
             store_key(provider, _ask(provider) if options.action == "set" else "", folder)
         for each in [provider] if provider else PROVIDERS:
             present = "present" if has_key(each, folder, os.environ) else "absent"
@@ -156,7 +156,3 @@ def private_folder(parser: argparse.ArgumentParser, options: argparse.Namespace)
     if not (around / "main.py").is_file():
         parser.error("this pack is not in a ComfyUI's custom_nodes folder; name --user-directory")
     return around / "user" / FOLDER
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,22 +6,20 @@ HostedError
 ├── AuthError             no key, or the provider refuses it
 ├── BalanceError          the account is empty
 ├── RefusedError          the provider did not take the job; nothing is charged
-│   └── RateLimitedError  answers.py: too many requests, so that it may be sent again
+│   └── RateLimitedError  too many requests, so that it may be sent again
 ├── UnavailableError      the provider cannot be reached, or does not answer as documented
-│   ├── NotSentError      wire.py: no connection stood, so nothing left this machine
-│   └── LostError         wire.py: the exchange broke off, and the request may have arrived
+│   ├── NotSentError      no connection stood, so nothing left this machine
+│   └── LostError         the exchange broke off, and the request may have arrived
 ├── UnclearError          a job was sent, and nobody can say yet whether it arrived
-│   └── UnnotedError      submission.py: it runs, and its id could not be written down
+│   └── UnnotedError      it runs, and its id could not be written down
 ├── JobError              a job of a known id
 │   ├── JobFailedError    the provider gave it up
 │   ├── ModeratedError    its content filter refused it
 │   ├── JobGoneError      the provider does not know it any more
 │   └── JobPendingError   it takes longer than the node waits
 ├── DownloadError         the clip is made and paid, and could not be fetched
-│   └── BrokenError       clip_file.py: this attempt failed, and another one may not
+│   └── BrokenError       this attempt failed, and another one may not
 └── FlaggedError          the provider flagged the clip, and the node is set to stop then
-
-Those with the name of a file are defined there, beside what raises them; the others are here.
 """
 
 
@@ -49,12 +47,36 @@ class RefusedError(HostedError):
     """The provider did not take the job, in so many words. Nothing is charged."""
 
 
+class RateLimitedError(RefusedError):
+    """Too many requests: the provider refused this one in so many words, so that it may be sent again.
+
+    Attributes:
+        retry_after: Seconds, where the provider says so.
+    """
+
+    def __init__(self, message: str, retry_after: float | None):
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class UnavailableError(HostedError):
     """The provider cannot be reached, or does not answer as documented."""
 
 
+class NotSentError(UnavailableError):
+    """No connection stood, so nothing left this machine."""
+
+
+class LostError(UnavailableError):
+    """The exchange broke off. The request may have arrived."""
+
+
 class UnclearError(HostedError):
     """A job was sent, and nobody can say yet whether it arrived."""
+
+
+class UnnotedError(UnclearError):
+    """A job runs, and its id could not be written down."""
 
 
 class JobError(HostedError):
@@ -79,6 +101,10 @@ class JobPendingError(JobError):
 
 class DownloadError(HostedError):
     """The clip is made and paid, and could not be fetched. Fetching it again costs nothing."""
+
+
+class BrokenError(DownloadError):
+    """This attempt failed in a way that another one may not."""
 
 
 class FlaggedError(HostedError):

@@ -7,39 +7,44 @@ To see them, in the folder of this pack:
 It asks no provider and changes nothing. It shows no prompt, no address and no key, for the ledger holds none.
 """
 
+import sys
+
+if __name__ == "__main__":
+    from . import run_command
+
+    sys.exit(run_command("jobs"))
+
+
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from ..common.text import line
 from . import spending
 from .credentials import add_folder, private_folder
 from .errors import HostedError
-from .foreign import line
 from .ledger import Ledger, Row
-from .models import dollars
-from .providers import PROVIDERS
+from .providers import BY_NAME
 from .settings import DAY_CEILING_VARIABLE, Settings
+from .spending import dollars
 
 COLUMNS = ("ordered (UTC)", "provider", "model", "state", "price", "job", "can be picked up")
-BY_NAME = {provider.name: provider for provider in PROVIDERS}
 
 
 def pick_up(row: Row, retired: bool, now: float) -> str:
-    """Says what the same inputs with the same seed would find."""
+    """Returns what the same inputs with the same seed would find."""
     if retired or row.state == "failed":
         return "no: it failed" if row.state == "failed" else "no: it was ordered anew"
     if row.state == "claimed":
         return "if the provider lists it"
     provider = BY_NAME.get(row.provider)
-    if provider and provider.says_how_long and row.state != "missing":
-        ends = row.posted + provider.keeps_days * spending.DAY
-        if now < ends:
-            return f"yes, until {moment(ends)[:10]}"
+    ends = provider.kept_until(row.posted) if provider and row.state != "missing" else None
+    if ends is not None and now < ends:
+        return f"yes, until {moment(ends)[:10]}"
     return "if the provider has it"
 
 
@@ -128,7 +133,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.exit(1, f"{error if isinstance(error, HostedError) else error.strerror}\n")
     sys.stdout.write((json.dumps(told, indent=1) if options.json else table(told)) + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,27 +13,26 @@ A row in whose place a new job is ordered is kept under another name, for the su
 claimed by nobody alive is a request that may or may not have arrived.
 """
 
+import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import json
-import os
 import re
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from . import foreign
+from ..common import files, text
 from .errors import HostedError
-from .folders import make_folder, read_bounded
-from .locking import alone
+from .settings import make_folder
 
 State = Literal["claimed", "sent", "done", "failed", "missing"]
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LATEST = 1e11  # seconds since 1970: some three thousand years
+WAKE = 0.1  # seconds between two looks at what other threads and processes do
 STATES = ("claimed", "sent", "done", "failed", "missing")
 LONGEST = 65_536  # bytes of a row; those of today have two thousand
 KEPT_DAYS = 60  # long after every provider has forgotten the job
@@ -78,7 +77,7 @@ class Entry:
 
     @property
     def retired(self) -> bool:
-        """Says whether another job was ordered in the place of this one."""
+        """Whether another job was ordered in the place of this one."""
         return "-" in self.name
 
 
@@ -110,9 +109,25 @@ class Ledger:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def alone(self, digest: str, waiting: Callable[[], None]) -> AbstractAsyncContextManager[None]:
-        """Lets one process at a time work on a request, so that what it found is still true when it changes it."""
-        return alone(self.folder / f"{digest}.lock", waiting)
+    @contextlib.asynccontextmanager
+    async def alone(self, name: str, waiting: Callable[[], None]) -> AsyncIterator[None]:
+        """Waits until no other process holds a lock, and holds it. The event loop goes on meanwhile.
+
+        On a disk that has no locks, the first row of a request is all that tells processes apart.
+
+        Args:
+            name: A request's digest, so that what a process found is still true when it changes it; or a day's lock.
+            waiting: Is called before each wait.
+        """
+        make_folder(self.folder)
+        path = self.folder / f"{name}.lock"
+        while (handle := files.try_lock(path)) is None:
+            waiting()
+            await asyncio.sleep(WAKE)
+        try:
+            yield
+        finally:
+            files.unlock(path, handle)
 
     def find(self, digest: str) -> Row | None:
         """Returns the row of a request.
@@ -121,8 +136,8 @@ class Ledger:
             HostedError: It cannot be read. Guessing could cost money.
         """
         try:
-            content, status = read_bounded(self._path(digest), LONGEST)
-            return _row(foreign.read_json(content), status.st_mtime)
+            content, status = files.read_bounded(self._path(digest), LONGEST)
+            return _row(text.read_json(content), status.st_mtime)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
@@ -132,38 +147,27 @@ class Ledger:
             ) from None
 
     def claim(self, row: Row) -> bool:
-        """Writes the first row of a request, and says whether nobody else had."""
+        """Writes the first row of a request. Returns whether nobody else had."""
         self._forget_old()
-        written = self._write_beside(row)
         try:
-            os.link(written, self._path(row.digest))
+            self._write(row, replace=False)
         except FileExistsError:
             return False
-        except OSError:  # a file system without links
-            if self._path(row.digest).exists():
-                return False
-            os.replace(written, self._path(row.digest))
-        finally:
-            written.unlink(missing_ok=True)
-        self._sync_folder()
         return True
 
     def change(self, row: Row, **changes: Any) -> Row:
         """Replaces a row, in one step that a crash cannot halve, and returns the new one."""
-        row = replace(row, **changes)
-        os.replace(self._write_beside(row), self._path(row.digest))
-        self._sync_folder()
+        row = dataclasses.replace(row, **changes)
+        self._write(row)
         return row
 
     def remove(self, row: Row) -> None:
         """Forgets a request that led to no job."""
-        self._path(row.digest).unlink(missing_ok=True)
-        self._sync_folder()
+        files.remove(self._path(row.digest))
 
     def retire(self, row: Row) -> None:
         """Makes room for a new job of the same request. What the old one cost is still known."""
-        os.replace(self._path(row.digest), self.folder / f"{row.digest}-{time.time_ns()}.json")
-        self._sync_folder()
+        files.move(self._path(row.digest), self.folder / f"{row.digest}-{time.time_ns()}.json")
 
     def rows(self) -> list[Row]:
         """Returns all rows that can be read, one for each request."""
@@ -185,29 +189,10 @@ class Ledger:
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest}.json"
 
-    def _write_beside(self, row: Row) -> Path:
+    def _write(self, row: Row, replace: bool = True) -> None:
         make_folder(self.folder)
-        handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)
-        try:
-            os.chmod(name, 0o600)  # the umask may have taken more
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(asdict(row), file)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
-        return Path(name)
-
-    def _sync_folder(self) -> None:
-        if os.name != "posix":
-            return
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with files.atomic_write(self._path(row.digest), replace) as file:
+            file.write(json.dumps(dataclasses.asdict(row)).encode())
 
     def _forget_old(self) -> None:
         horizon = time.time() - KEPT_DAYS * 86_400
@@ -233,22 +218,22 @@ def _row(data: Any, written: float) -> Row:
     """
     row = Row(**data)
     told = (row.digest, row.provider, row.model, row.state)
-    if not all(isinstance(text, str) and text.isprintable() and 0 < len(text) <= 200 for text in told):
+    if not all(isinstance(value, str) and value.isprintable() and 0 < len(value) <= 200 for value in told):
         raise ValueError("not a row")
     if row.state not in STATES or not _DIGEST.fullmatch(row.digest):
         raise ValueError("not a row")
-    job_id = foreign.job_id(row.job_id)
-    posted = foreign.number(row.posted, _LATEST)
-    return replace(
+    job_id = text.job_id(row.job_id)
+    posted = text.number(row.posted, _LATEST)
+    return dataclasses.replace(
         row,
         job_id=job_id,
         state=row.state if job_id or row.state == "failed" else "claimed",  # to be looked for
         posted=written if posted is None else posted,
         marks=_marks(row.marks),
-        usd=foreign.amount(row.usd),
+        usd=text.amount(row.usd),
         asked=row.asked is True,
         flagged=row.flagged if isinstance(row.flagged, bool) else None,
-        charged=foreign.amount(row.charged),
+        charged=text.amount(row.charged),
     )
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import re
 import threading
+import urllib.parse
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -10,12 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from . import foreign
-from .address import check_url, shown
+from ..common import text
+from ..common.address import may_be_public
+from ..common.redact import HIDDEN, mask
 from .errors import RequestError
 from .ledger import digest_of
-from .models import HIGH, LOW, PLAIN, Model
-from .providers import OFFERS, Provider
+from .providers import OFFERS
+from .providers.base import HIGH, LOW, PLAIN, Model, Provider
 
 Expert = Literal["both", "high", "low"]
 EXPERTS: tuple[Expert, ...] = ("both", "high", "low")
@@ -26,6 +29,7 @@ MAX_SCALE = 4.0
 MAX_PROMPT = 20_000  # letters, many times what any model reads
 MAX_URL = 4096  # letters; signed addresses have some two thousand
 MAX_WORDS = 5000  # letters of trigger words
+_HUGGING_FACE_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 MAX_UPLOAD = 20_000_000  # bytes; the smallest of the limits that WaveSpeed's pages name
 
 
@@ -44,7 +48,7 @@ class Lora:
     trigger_words: str = ""
 
     def __repr__(self) -> str:  # ComfyUI writes it into its error reports
-        return f"{shown(self.url)} at {self.scale:g} on {self.expert}"
+        return f"{shown_url(self.url)} at {self.scale:g} on {self.expert}"
 
     def check(self) -> None:
         """Checks address, scale, expert and trigger words.
@@ -54,12 +58,10 @@ class Lora:
         """
         _check_text("The address of a LoRA", self.url, MAX_URL)
         _check_text("Trigger words of a hosted LoRA", self.trigger_words, MAX_WORDS)
-        if foreign.number(self.scale, MAX_SCALE) is None:
-            raise RequestError(f"A hosted LoRA takes a scale of 0 to {MAX_SCALE:g}, got {foreign.quoted(self.scale)}.")
+        if text.number(self.scale, MAX_SCALE) is None:
+            raise RequestError(f"A hosted LoRA takes a scale of 0 to {MAX_SCALE:g}, got {text.quoted(self.scale)}.")
         if self.expert not in EXPERTS:
-            raise RequestError(
-                f"A hosted LoRA goes on one of {', '.join(EXPERTS)}, got '{foreign.quoted(self.expert)}'."
-            )
+            raise RequestError(f"A hosted LoRA goes on one of {', '.join(EXPERTS)}, got '{text.quoted(self.expert)}'.")
         check_url(self.url)
 
 
@@ -124,12 +126,12 @@ class Request:
 
     @property
     def provider(self) -> Provider:
-        """Who makes it."""
+        """The provider that makes it."""
         return find_offer(self.offer)[0]
 
     @property
     def model(self) -> Model:
-        """What makes it."""
+        """The model that makes it."""
         return find_offer(self.offer)[1]
 
     def check(self) -> None:
@@ -193,7 +195,7 @@ def find_offer(label: str) -> tuple[Provider, Model]:
         RequestError: There is none of that label.
     """
     if not isinstance(label, str) or label not in OFFERS:
-        raise RequestError(f"The hosted model must be one of {', '.join(OFFERS)}; got '{foreign.quoted(label)}'.")
+        raise RequestError(f"The hosted model must be one of {', '.join(OFFERS)}; got '{text.quoted(label)}'.")
     return OFFERS[label]
 
 
@@ -224,13 +226,13 @@ def check_settings(
     Raises:
         RequestError: One is against the rules.
     """
-    for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
-        if text is not None:
-            _check_text(f"The {name} of a hosted model", text, MAX_PROMPT)
+    for name, written in (("prompt", prompt), ("negative_prompt", negative_prompt)):
+        if written is not None:
+            _check_text(f"The {name} of a hosted model", written, MAX_PROMPT)
     if prompt is not None and not prompt.strip():
         raise RequestError("A hosted model needs a prompt, got none. Say in a sentence or two what moves, and how.")
     if seed is not None and not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
-        raise RequestError(f"A hosted model takes a seed of 0 to {MAX_SEED}, got {foreign.quoted(seed)}.")
+        raise RequestError(f"A hosted model takes a seed of 0 to {MAX_SEED}, got {text.quoted(seed)}.")
     if offer is None:
         return
     model = find_offer(offer)[1]
@@ -242,11 +244,56 @@ def check_settings(
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...], offer: str) -> None:
     if value is not None and value not in allowed:
-        raise RequestError(f"'{offer}' takes {name} {' or '.join(map(str, allowed))}, got {foreign.quoted(value)}.")
+        raise RequestError(f"'{offer}' takes {name} {' or '.join(map(str, allowed))}, got {text.quoted(value)}.")
 
 
-def _check_text(what: str, text: Any, longest: int) -> None:
-    if not isinstance(text, str):
-        raise RequestError(f"{what} must be a text, got {foreign.quoted(text)}.")
-    if len(text) > longest:
-        raise RequestError(f"{what} may have {longest} letters, got {len(text)}. Shorten it.")
+def _check_text(what: str, value: Any, longest: int) -> None:
+    if not isinstance(value, str):
+        raise RequestError(f"{what} must be a text, got {text.quoted(value)}.")
+    if len(value) > longest:
+        raise RequestError(f"{what} may have {longest} letters, got {len(value)}. Shorten it.")
+
+
+def check_url(url: str) -> None:
+    """Checks the form of a LoRA's address. Nothing is looked up or fetched.
+
+    Raises:
+        RequestError: The provider could not, or should not, fetch it.
+    """
+    if HIDDEN in url:
+        raise RequestError(f"The token of the LoRA's address was masked, got {_named(url)}. Paste the address again.")
+    if not _is_fetched(url):
+        raise RequestError(
+            "A hosted LoRA needs the public https address of a .safetensors file, or a Hugging Face id such as "
+            f"owner/repository, got {_named(url)}. Files on this machine must be uploaded somewhere first."
+        )
+
+
+def _is_fetched(url: str) -> bool:
+    if _HUGGING_FACE_ID.fullmatch(url):
+        return True
+    if re.search(r"[\s\x00-\x1f\\#]", url):  # what follows a # is not sent, and may be a token
+        return False
+    try:
+        parts = urllib.parse.urlsplit(url)
+        public = parts.scheme == "https" and may_be_public(parts.hostname or "")
+        return public and not parts.username and len(parts.path) > 1
+    except ValueError:
+        return False
+
+
+def shown_url(url: str) -> str:
+    """Returns a LoRA's address as people may see it: without a token, wherever it holds one."""
+    return mask(url) if _is_fetched(url) else _named(url)
+
+
+def _named(url: str) -> str:
+    """Names an address that may hold a token anywhere: by what surely is none."""
+    unnamed = "something else" if url else "nothing"
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # which is no number where a password holds a slash
+    except ValueError:
+        return unnamed
+    known = parts.scheme in ("http", "https", "ftp") and re.fullmatch(r"[\w-]+(\.[\w-]+)+", host)
+    return f"one at {parts.scheme}://{host}" if known else unnamed

@@ -9,19 +9,25 @@
     WAN22_TURBO_<PROVIDER>_STARTS_PER_MINUTE    0: as many as you like
 
 <PROVIDER> is WAVESPEED, ATLASCLOUD or API302. They are read at every run and cannot be set from a graph.
+Beside them, the folder of keys and paid jobs, which only its owner can enter, whatever the umask.
 """
 
 import fnmatch
+import os
+import stat
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from .address import is_loopback
-from .errors import PolicyError
-from .foreign import line
-from .models import Model
-from .providers import Provider
+from ..common.address import is_loopback
+from ..common.text import line
+from .errors import HostedError, PolicyError
+from .providers.base import Model, Provider
 
+FOLDER = "__wan22_turbo"  # ComfyUI serves no user folder whose name begins with two underscores
+POSIX = os.name == "posix"  # Windows has no such modes: there, the profile's folder is its owner's
+PRIVATE = 0o077  # what nobody else may
 PREFIX = "WAN22_TURBO_"
 UNRESTRICTED_VARIABLE = f"{PREFIX}ALLOW_UNRESTRICTED"
 MODELS_VARIABLE = f"{PREFIX}HOSTED_MODELS"
@@ -111,3 +117,45 @@ class Settings:
 
 def _variable(provider: Provider, what: str) -> str:
     return f"{PREFIX}{provider.name.upper()}_{what}"
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it that are missing, and closes what of this pack's own was left open.
+
+    Raises:
+        HostedError: It is open to others, and cannot be closed.
+        OSError: It cannot be made.
+    """
+    line = [path, *path.parents]
+    ours = next((index for index, each in enumerate(line) if each.name == FOLDER), 0)
+    for each in reversed(line):
+        try:
+            each.mkdir(0o700)
+        except FileExistsError:
+            if each not in line[: ours + 1]:
+                continue  # ComfyUI's own, or the machine's
+        except OSError:
+            if not each.is_dir():
+                raise
+            continue
+        close(each)
+
+
+def close(folder: Path) -> None:
+    """Takes from everybody but its owner what they may do in a folder.
+
+    Raises:
+        HostedError: It is not this user's to change.
+    """
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not POSIX or mode == 0o700:
+        return
+    try:
+        os.chmod(folder, 0o700)
+    except OSError:
+        if mode & PRIVATE:
+            raise HostedError(
+                f"A folder of keys and paid jobs must be open to its owner alone, got mode {mode:04o}. Run: "
+                f"chmod 700 {folder.name}, in ComfyUI's folder user{'' if folder.name == FOLDER else f'/{FOLDER}'}, "
+                "as the user who owns it."
+            ) from None

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from ..common.files import move
+
 try:
     import fcntl
 except ImportError:  # Windows, where a file that somebody writes cannot be removed in the first place
@@ -117,36 +119,6 @@ def publish(path: str | os.PathLike[str] | Place) -> Iterator[Path]:
             temporary.unlink()
 
 
-def move(source: Path, target: Path) -> None:
-    """Renames a file, but never onto something: a file, a folder, or a link even if that leads nowhere.
-
-    Raises:
-        FileExistsError: The new name is taken.
-        OSError: The folder cannot be written to.
-    """
-    if os.name == "nt":  # where renaming refuses by itself
-        source.rename(target)
-        return
-    try:
-        os.link(source, target)  # the one step that takes a name and cannot replace
-    except FileExistsError:
-        if not _same(source, target):  # NFS may do what it is told, and lose the answer
-            raise
-    except FileNotFoundError:
-        raise
-    except OSError:  # a disk without hard links, such as FAT and some network drives
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        try:
-            source.replace(target)
-        except OSError:
-            if source.exists():
-                target.unlink()
-            raise
-        return
-    with suppress(OSError):  # the name is taken; an old one that stays does no harm
-        source.unlink()
-
-
 def next_number(folder: Path, stem: str) -> int:
     """Returns one more than the highest number of a series, whatever ends the names in it."""
     return max((number_of(name, stem) for name in os.listdir(folder)), default=0) + 1
@@ -207,13 +179,6 @@ def _flush(file: BinaryIO) -> str:
             raise
         return os.strerror(err.errno or errno.EIO)
     return ""
-
-
-def _same(source: Path, target: Path) -> bool:
-    try:
-        return os.path.samestat(source.lstat(), target.lstat())
-    except FileNotFoundError:
-        return False
 
 
 def _create(path: Path) -> BinaryIO:

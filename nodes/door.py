@@ -15,7 +15,7 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 MAX_TEXT = 100_000  # characters of a prompt; the model reads some hundred words of it
-MAX_CHOICE = 4_000  # characters of an option; weights/pairing.py takes fewer where it must look for a file
+MAX_CHOICE = 4_000  # characters of an option; weights/names.py takes fewer where it must look for a file
 _TENSORS = {"LATENT": "samples", "AUDIO": "waveform"}  # types that are a dict -> what it must hold
 SHOWN = 60  # characters of a wrong value in a message
 

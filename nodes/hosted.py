@@ -11,18 +11,18 @@ from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io, ui
 from comfy_execution.utils import get_executing_context
 
+from ..common.text import quoted
 from ..hosted import credentials, request
 from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
-from ..hosted.foreign import quoted
-from ..hosted.job import Status
 from ..hosted.ledger import Ledger
-from ..hosted.models import DURATIONS, RESOLUTIONS
+from ..hosted.polling import Status
 from ..hosted.providers import OFFERS
+from ..hosted.providers.base import DURATIONS, RESOLUTIONS
 from ..hosted.settings import Settings
 from ..media import resize
 from ..media.finite import NotFiniteError, check_pictures
-from ..weights import triggers
+from ..weights.loras import triggers
 from .door import Node
 from .hosted_wait import Teller, attended
 
@@ -200,7 +200,7 @@ class Hosted(Node):
         loras: tuple[request.Lora, ...] = (),
     ) -> io.NodeOutput:
         loras = checked(loras)
-        words = [word for lora in loras for word in triggers.choose(lora.trigger_words, {}, None)]
+        words = [word for lora in loras for word in triggers.typed_words(lora.trigger_words)]
         asked = request.Request(
             offer=model,
             prompt=triggers.merge(prompt, words, "prepend"),

@@ -9,9 +9,9 @@ from typing import Any
 import comfy.model_management
 
 from ..hosted import request
+from ..hosted.client import Clip
 from ..hosted.errors import HostedError
-from ..hosted.job import Status
-from ..hosted.report import Clip
+from ..hosted.polling import Status
 from .progress import duration as spoken
 from .progress import say
 
@@ -33,7 +33,7 @@ async def attended(work: Coroutine[Any, Any, Clip], teller: "Teller") -> Clip:
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=LOOK)
-        teller.part(error)
+        teller.on_stopped(error)
         raise
 
 
@@ -48,16 +48,16 @@ class Teller:
         self.said = ""
 
     def tell(self) -> None:
-        """Says provider, state and time, when they have changed."""
+        """Shows provider, state and time, when they have changed."""
         self.say(f"{self.title}: {self.status.words}, {spoken(time.monotonic() - self.status.began)}")
 
-    def part(self, error: BaseException) -> None:
-        """Says what goes on although the node has stopped."""
+    def on_stopped(self, error: BaseException) -> None:
+        """Tells what goes on although the node has stopped."""
         ours = isinstance(error, HostedError)  # those say it themselves
-        farewell = None if ours else self.status.farewell(self.asked)
-        if farewell:
-            logger.warning(farewell)
-        self.say(farewell or f"{self.title}: stopped before the end")
+        goes_on = None if ours else self.status.after_stop(self.asked)
+        if goes_on:
+            logger.warning(goes_on)
+        self.say(goes_on or f"{self.title}: stopped before the end")
 
     def say(self, text: str) -> None:
         """Shows a few words to whoever runs the graph."""

@@ -5,7 +5,8 @@ import logging
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..weights import inspect, loading, pairing
+from ..weights import checks, loading, names
+from ..weights.formats.model_file import open_model
 from .door import Node
 
 logger = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ FOLDERS = {
     "text_encoder": "text_encoders",
     "vae": "vae",
 }
-EXPERTS: dict[str, pairing.Expert] = {"high_noise": "high", "low_noise": "low"}
+EXPERTS: dict[str, names.Expert] = {"high_noise": "high", "low_noise": "low"}
 
 _LOAD_GGUF = (
     "Load it with a GGUF loader node, and connect its MODEL where this node's went: to Load LoRA, else the sampler."
@@ -91,16 +92,18 @@ class Loader(Node):
 
     @classmethod
     def execute(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str) -> io.NodeOutput:
-        high_path, low_path = find("high_noise", high_noise), find("low_noise", low_noise)
-        clip_path, vae_path = find("text_encoder", text_encoder), find("vae", vae)
-        notes = inspect.check_files(high_path, low_path, clip_path, vae_path)
+        chosen = {"high_noise": high_noise, "low_noise": low_noise, "text_encoder": text_encoder, "vae": vae}
+        paths = [find(slot, name) for slot, name in chosen.items()]
+        files = {path: open_model(path) for path in dict.fromkeys(paths)}
+        high_file, low_file, clip_file, vae_file = (files[path] for path in paths)
+        notes = checks.check_files(high_file, low_file, clip_file, vae_file)
         for note in notes:
             logger.warning(note)
-        for path in dict.fromkeys((high_path, low_path, clip_path)):  # before the first of them takes its minutes
-            loading.check_numbers(path)
-        high = loading.load_expert(high_path, weight_dtype)
-        low = high if low_path == high_path else loading.load_expert(low_path, weight_dtype)
-        loaded = high, low, loading.load_text_encoder(clip_path), loading.load_vae(vae_path)
+        for path in dict.fromkeys(paths[:3]):  # before the first of them takes its minutes
+            loading.check_numbers(files[path])
+        high = loading.load_expert(high_file, weight_dtype)
+        low = high if low_file is high_file else loading.load_expert(low_file, weight_dtype)
+        loaded = high, low, loading.load_text_encoder(clip_file), loading.load_vae(vae_file)
         if not notes:
             return io.NodeOutput(*loaded)
         return io.NodeOutput(*loaded, ui=ui.PreviewText("\n".join(notes)))
@@ -118,12 +121,10 @@ def find(slot: str, name: str) -> str:
     """
     if name.lower().endswith(".gguf"):
         raise ValueError(
-            f"'{pairing.base_name(name)}' is a GGUF file, which this node does not read. {_INSTEAD_OF_GGUF[slot]}"
+            f"'{names.base_name(name)}' is a GGUF file, which this node does not read. {_INSTEAD_OF_GGUF[slot]}"
         )
     folder = FOLDERS[slot]
-    return path_of(
-        folder, pairing.resolve_name(name, folder_paths.get_filename_list(folder), folder, EXPERTS.get(slot))
-    )
+    return path_of(folder, names.resolve_name(name, folder_paths.get_filename_list(folder), folder, EXPERTS.get(slot)))
 
 
 def path_of(folder: str, name: str) -> str:
@@ -135,7 +136,7 @@ def path_of(folder: str, name: str) -> str:
     path = folder_paths.get_full_path(folder, name)
     if path is None:
         raise FileNotFoundError(
-            f"'{pairing.base_name(name)}' is listed in ComfyUI's folder '{folder}', but is no file, or a link to one "
+            f"'{names.base_name(name)}' is listed in ComfyUI's folder '{folder}', but is no file, or a link to one "
             "that is gone. Refresh the page and choose another file."
         )
     return path

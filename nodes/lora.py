@@ -3,14 +3,20 @@
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..weights import inspect, loading, lora, lora_facts, pairing, peft, triggers
+from ..weights import loading, lora_keys, names
+from ..weights.formats.header import ModelFile
+from ..weights.formats.model_file import open_model
+from ..weights.loras import report as lora_report
+from ..weights.loras import triggers
+from ..weights.loras.phrases import tidy
+from ..weights.loras.report import Match, Source
 from . import loader
 from .door import Node
 
@@ -18,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 NONE = "none"
 AUTO = "auto"
-EXPERTS: dict[str, pairing.Expert] = {"lora_high": "high", "lora_low": "low"}
+EXPERTS: dict[str, names.Expert] = {"lora_high": "high", "lora_low": "low"}
 EMPTY_PROMPT = "Warning: The prompt is empty. Say in a sentence or two what should move, and how."
 
 
@@ -92,7 +98,9 @@ class Lora(Node):
             return None
         files = [path_of(file) for file in choose_files(lora_high, lora_low)[:2] if file]
         settings = {
-            file for path in files if (file := Path(path).with_name(peft.CONFIG)).is_file() and peft.belongs(path)
+            file
+            for path in files
+            if (file := Path(path).with_name(lora_keys.CONFIG)).is_file() and lora_keys.belongs(path)
         }
         beside = [*(sidecar for path in files for sidecar in triggers.sidecars_of(path)), *sorted(settings)]
         seen = [(Path(path).name, os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
@@ -116,33 +124,30 @@ class Lora(Node):
         trigger_position: str,
         prompt: str,
     ) -> io.NodeOutput:
-        high_file, low_file, source = choose_files(lora_high, lora_low)
-        named_high, named_low = pairing.experts_of(high_file, low_file)
-        shared = source is lora.Source.SHARED
-        alone = high_file != low_file
-        high, for_high = apply(high, "high", high_file, strength_high, named_high, shared, alone)
-        low, for_low = apply(low, "low", low_file, strength_low, named_low, shared, alone)
-        at_work = (high_file if strength_high else None, low_file if strength_low else None)
-        words = words_of(at_work, trigger_words)
+        matches = matches_of(lora_high, lora_low, strength_high, strength_low)
+        models = {"high": high, "low": low}
+        for match in matches:
+            models[match.expert] = apply(models[match.expert], match)
+        words = words_of([match.file for match in matches if match.strength], trigger_words)
         prompt = triggers.merge(prompt, words, trigger_position)
-        report = lora.report([*for_high, *for_low], source)
-        for entry in (*for_high, *for_low):
-            for warning in lora.warnings(*entry):
+        report = lora_report.report(matches)
+        for match in matches:
+            for warning in lora_report.warnings(match):
                 logger.warning(warning)
         if not prompt.strip():
             report = f"{report}\n{EMPTY_PROMPT}"
-        return io.NodeOutput(high, low, prompt, ", ".join(words), report, ui=ui.PreviewText(report))
+        return io.NodeOutput(*models.values(), prompt, ", ".join(words), report, ui=ui.PreviewText(report))
 
 
-def choose_files(lora_high: str, lora_low: str) -> tuple[str | None, str | None, lora.Source]:
+def choose_files(lora_high: str, lora_low: str) -> tuple[str | None, str | None, Source]:
     """Returns the file of each expert, None for none, and how the low-noise one was found."""
     high = resolve("lora_high", lora_high)
     if lora_low != AUTO:
-        return high, resolve("lora_low", lora_low), lora.Source.CHOSEN
+        return high, resolve("lora_low", lora_low), Source.CHOSEN
     if high is None:
-        return None, None, lora.Source.CHOSEN
-    found = pairing.partner(high, folder_paths.get_filename_list("loras"))
-    return high, found or high, lora.Source.PAIRED if found else lora.Source.SHARED
+        return None, None, Source.CHOSEN
+    found = names.partner(high, folder_paths.get_filename_list("loras"))
+    return high, found or high, Source.PAIRED if found else Source.SHARED
 
 
 def resolve(slot: str, name: str) -> str | None:
@@ -156,49 +161,45 @@ def resolve(slot: str, name: str) -> str | None:
         return None
     if name == AUTO:
         raise ValueError("'auto' finds the partner of the file in lora_high. Choose a file there, or none.")
-    file = pairing.resolve_name(name, folder_paths.get_filename_list("loras"), "loras", EXPERTS[slot])
+    file = names.resolve_name(name, folder_paths.get_filename_list("loras"), "loras", EXPERTS[slot])
     path_of(file)
     return file
 
 
-def apply(
-    model: Any,
-    expert: pairing.Expert,
-    file: str | None,
-    strength: float,
-    named: pairing.Expert | None = None,
-    shared: bool = False,
-    alone: bool = False,
-) -> tuple[Any, list[tuple[lora.Match, lora_facts.LoraFacts]]]:
+def matches_of(lora_high: str, lora_low: str, strength_high: float = 1.0, strength_low: float = 1.0) -> list[Match]:
+    """Opens the file of each expert that has one, each file once; nothing is applied yet."""
+    *chosen, source = choose_files(lora_high, lora_low)
+    named = names.experts_of(*chosen)
+    opened = {file: open_lora(file) for file in dict.fromkeys(chosen) if file}
+    alone = chosen[0] != chosen[1]
+    rows = zip(EXPERTS.values(), chosen, (strength_high, strength_low), named, strict=True)
+    return [Match(opened[file], expert, strength, name, source, alone) for expert, file, strength, name in rows if file]
+
+
+def apply(model: Any, match: Match) -> Any:
     """Applies one file to one expert. At strength 0 the file's tensors are not even read.
 
     Raises:
         ValueError: No layer of the expert has a place in the file.
     """
-    if file is None:
-        return model, []
-    path = path_of(file)
-    facts = lora_facts.facts(inspect.read_listing(path))
-    name = pairing.base_name(file)
-    if strength == 0:
-        return model, [(lora.Match(expert, name, 0, 0, (), 0.0, named=named, shared=shared), facts)]
-    applied = loading.apply_lora(model, path, strength, expert)
-    rest = applied.lora
-    match = lora.Match(
-        expert, name, applied.layers, applied.keys, tuple(rest.unmatched), strength,
-        tuple(rest.ignored), tuple(rest.other_expert), applied.unread, named, shared, applied.assumed,
-        applied.in_doubt, len(rest.zeros), alone,
-    )  # fmt: skip
-    if not applied.layers:
-        raise ValueError(lora.no_match_message(match, facts))
-    return applied.model, [(match, facts)]
+    if match.strength == 0:
+        return model
+    patched = loading.apply_lora(model, match)
+    if not match.matched:
+        raise ValueError(lora_report.no_match_message(match))
+    return patched
 
 
-def words_of(files: tuple[str | None, ...], typed: str) -> list[str]:
+def words_of(files: Iterable[ModelFile], typed: str) -> list[str]:
     """Returns the trigger words: those typed, else those of the files, each once."""
-    paths = dict.fromkeys(path_of(file) for file in files if file)
-    own = [word for path in paths for word in triggers.choose("", inspect.read_listing(path).metadata, path)]
-    return triggers.choose(typed, {}, None) or triggers.tidy(triggers.literal(own))
+    once = {file.path: file.header.metadata for file in files}
+    own = [word for path, metadata in once.items() for word in triggers.own_words(metadata, path)]
+    return triggers.typed_words(typed) or tidy(triggers.literal(own))
+
+
+def open_lora(file: str) -> ModelFile:
+    """Opens a LoRA file by its name as ComfyUI lists it."""
+    return open_model(path_of(file))
 
 
 def path_of(file: str) -> str:

@@ -36,6 +36,15 @@ class Point(NamedTuple):
 STILL = Point(0.0, 0.0)
 
 
+class Window(NamedTuple):
+    """A part of a picture, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 @dataclass(frozen=True)
 class Thing:
     """A shape and its motion.
@@ -134,7 +143,9 @@ def random_scene(seed: int, aspect: float = 16 / 9, seconds: float = 1.0, kind: 
     raise ValueError(f"No scene of the kind {kind} fits {seconds} seconds at aspect {aspect}. Take fewer seconds.")
 
 
-def draw(scene: Scene, width: int, height: int, frames: int, style: str = "plain") -> np.ndarray:
+def draw(
+    scene: Scene, width: int, height: int, frames: int, style: str = "plain", window: Window | None = None
+) -> np.ndarray:
     """Draws a scene.
 
     Args:
@@ -143,13 +154,15 @@ def draw(scene: Scene, width: int, height: int, frames: int, style: str = "plain
         height: Of the picture, in pixels.
         frames: How many, 16 a second.
         style: A key of `STYLES`, how the shapes are painted.
+        window: To draw this part of the picture alone.
 
     Returns:
-        uint8[frames, height, width, 3], RGB.
+        uint8[frames, height, width, 3], RGB; of the window's size if there is one.
     """
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    left, top, across, down = window or (0, 0, width, height)
+    rows, columns = np.mgrid[top : top + down, left : left + across].astype(np.float32)
     x, y = (columns + 0.5) / height, (rows + 0.5) / height
-    clip = np.empty((frames, height, width, 3), np.uint8)
+    clip = np.empty((frames, down, across, 3), np.uint8)
     for index in range(frames):
         time, zoom = index / FPS, scene.camera.zoom ** (index / FPS)
         world_x = (x - scene.aspect / 2) / zoom + scene.aspect / 2 + scene.camera.speed.x * time

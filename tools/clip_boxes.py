@@ -3,10 +3,13 @@
 The format: ISO/IEC 14496-12 (boxes), 14496-15 (NAL units in samples), Apple's QuickTime File Format.
 """
 
+import importlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO, NamedTuple
 
 VIDEOS = (".mp4", ".mov", ".m4v")
@@ -91,6 +94,14 @@ def canonical(name: str) -> str:
     return {"libdav1d": "av1", "libaom-av1": "av1", "mp3float": "mp3", "libopus": "opus"}.get(name, name)
 
 
+def _of_the_pack(name: str) -> ModuleType:
+    """Returns a module of the pack, whose rooms need a package around them and whose folder may have any name."""
+    pack = ModuleType("pack")
+    pack.__path__ = [str(Path(__file__).resolve().parents[1])]
+    sys.modules.setdefault("pack", pack)
+    return importlib.import_module(f"pack.{name}")
+
+
 def copy(path: Path, target: Path, metadata: Mapping[str, str]) -> None:
     """Writes a clip of the same pictures and sound, not encoded again, with other metadata. Nothing else comes along.
 
@@ -100,18 +111,18 @@ def copy(path: Path, target: Path, metadata: Mapping[str, str]) -> None:
     """
     import av
 
-    from media.mp4 import muxer_options
-    from media.remux import add_copy
-    from media.resolution import FPS
+    mp4, remux, resolution = (_of_the_pack(f"media.{name}") for name in ("mp4", "remux", "resolution"))
 
     with av.open(str(path)) as file:
         copied = [stream for stream in file.streams if is_copied(stream)]
         video = next((stream for stream in copied if stream.type == "video"), None)
         if video is None:
             raise ValueError("it has no pictures in H.264, H.265 or AV1, and of others no clean copy can be made")
-        with av.open(str(target), "w", options=muxer_options(Fraction(video.average_rate or FPS))) as made:
+        with av.open(
+            str(target), "w", options=mp4.muxer_options(Fraction(video.average_rate or resolution.FPS))
+        ) as made:
             made.metadata.update(metadata)
-            streams = {stream.index: add_copy(made, stream) for stream in copied}
+            streams = {stream.index: remux.add_copy(made, stream) for stream in copied}
             passed = {stream.index: _units(stream, streams[stream.index], "pass") for stream in copied}
             for packet in file.demux(copied):
                 if packet.dts is not None:

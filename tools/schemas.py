@@ -1,6 +1,8 @@
-"""The pack's nodes as saved graphs rely on them: written down in tests/data/schemas.json, and compared with what is.
+"""What is derived from the schemas of the nodes, written in one go by `make schemas`:
 
-    make schemas        writes additions down; refuses, with the reason, what would break somebody's graph
+    tests/data/schemas.json    what saved graphs rely on; a change that would break one is refused, with the reason
+    locales                    the words, see translations.py
+    client/schemas             what may be set in the shipped prompts, as a ComfyUI with this pack describes it
 
 A saved graph names inputs, keeps widget values by their place, and links by the place of an output. An API prompt
 leaves out what did not exist when it was made.
@@ -11,9 +13,14 @@ import importlib.util
 import json
 import os
 import re
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import translations
+from comfy_server import ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent
 SNAPSHOT = ROOT / "tests" / "data" / "schemas.json"
@@ -138,16 +145,26 @@ def import_pack() -> dict[str, Any]:
     return {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
 
 
+def write_client_schemas() -> None:
+    """Has the client ask a ComfyUI that is started for it."""
+    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server:
+        command = [sys.executable, "client", "schema", "--write", "--server", server.address]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
 def main() -> int:
-    """Writes the snapshot, unless a saved graph would break."""
+    """Writes all of it, unless a saved graph would break."""
     find_comfyui()
-    new = describe(import_pack())
+    nodes = import_pack()
+    new = describe(nodes)
     reasons = breaks(json.loads(SNAPSHOT.read_text(encoding="utf-8")), new) if SNAPSHOT.is_file() else []
     if reasons:
         sys.stderr.write("\n".join(["Not written, because saved graphs would break:", *reasons]) + "\n")
         return 1
     SNAPSHOT.write_text(json.dumps(new, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{len(new)} nodes written to {SNAPSHOT.relative_to(ROOT)}\n")
+    told = translations.update(translations.english(nodes))
+    write_client_schemas()
+    sys.stdout.write("\n".join([*told, f"{len(new)} nodes written to tests/data, locales and client/schemas."]) + "\n")
     return 0
 
 

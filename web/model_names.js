@@ -1,13 +1,9 @@
 // Finds the model files that a graph of another machine means, before ComfyUI looks for them. Does nothing by itself.
 import { app } from "../../scripts/app.js";
+import { nodes as known } from "./words.js";
 
 const WAIT = 3000; // ms; a graph must open even where the server is busy
 const INPUTS = -10; // LiteGraph's id of a subgraph's inputs, as links name it
-// The first widgets of each node, in their order, which is that of `widgets_values`.
-const MODELS = {
-  Wan22Turbo_Loader: ["high_noise", "low_noise", "text_encoder", "vae"],
-  Wan22Turbo_Lora: ["lora_high", "lora_low"],
-};
 
 // Puts the one file that fits in place of each name that is not in its list, in the graph that is being opened.
 export async function matchNames(graph) {
@@ -19,7 +15,7 @@ export async function matchNames(graph) {
 
 // What each of a node's `widgets_values` names: { type, input } of the node that loads it, null where it is no model.
 function loaded(node, subgraphs) {
-  const own = MODELS[node.type];
+  const own = known[node.type]?.models;
   if (own) return own.map((input) => ({ type: node.type, input }));
   if (!subgraphs.has(node.type)) return [];
   return promoted(node).map(([id, name]) => widgetInside(subgraphs.get(node.type), String(id), name, subgraphs));
@@ -43,7 +39,7 @@ function widgetInside(subgraph, id, name, subgraphs) {
 }
 
 function widgetOf(node, name, subgraphs) {
-  if (MODELS[node?.type]?.includes(name)) return { type: node.type, input: name };
+  if (known[node?.type]?.models?.includes(name)) return { type: node.type, input: name };
   return subgraphs.has(node?.type) ? widgetInside(subgraphs.get(node.type), "-1", name, subgraphs) : null;
 }
 

@@ -1,22 +1,9 @@
 // What is posted where the frontend alone would post the wrong thing: bypassed nodes, and tokens in the names of clips.
 import { app } from "../../scripts/app.js";
 import { after, BYPASSED, findNode } from "./graph.js";
+import { nodes, say } from "./words.js";
 
 const ACTIVE = 0; // LiteGraph's mode of a node that runs
-const CLIPS = ["Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"];
-// What goes on in place of each output of a bypassed node: what an input got or holds, a text, or nothing. The frontend goes
-// by types alone: it hands on the trigger words as the prompt, and never what is written on the node itself.
-const GOES_ON = {
-  Wan22Turbo_Lora: [
-    { input: "high" },
-    { input: "low" },
-    { input: "prompt" },
-    { text: "" },
-    { text: "Bypassed: no LoRA, no trigger words." },
-  ],
-  Wan22Turbo_Hosted: [{}, { text: "Bypassed: no hosted clip." }],
-};
-
 const modes = new WeakMap(); // node -> a function that tells its mode
 let making = 0; // prompts that are being made
 
@@ -45,7 +32,7 @@ function accessorOf(object, name) {
 function passOn(prompt, graph) {
   const bypassed = {};
   for (const [id, node] of Object.entries(prompt)) {
-    if (!GOES_ON[node.class_type] || modes.get(findNode(id, graph))?.() !== BYPASSED) continue;
+    if (!nodes[node.class_type]?.bypassed || modes.get(findNode(id, graph))?.() !== BYPASSED) continue;
     bypassed[id] = node;
     delete prompt[id];
   }
@@ -61,15 +48,16 @@ function passOn(prompt, graph) {
 function behind(value, bypassed) {
   const node = Array.isArray(value) ? bypassed[value[0]] : null;
   if (!node) return value;
-  const { input, text } = GOES_ON[node.class_type][value[1]];
-  return input ? behind(node.inputs[input], bypassed) : text;
+  const { input, text, report } = nodes[node.class_type].bypassed[value[1]];
+  if (input) return behind(node.inputs[input], bypassed);
+  return report ? say("bypassed", node.class_type) : text;
 }
 
 // Puts dates and widgets of other nodes into the names of clips, as the frontend does for core's own nodes that save.
 function nameClips(prompt) {
   const replace = window.comfyAPI?.utils?.applyTextReplacements;
   for (const { class_type, inputs } of Object.values(prompt)) {
-    if (!replace || !CLIPS.includes(class_type) || typeof inputs.filename_prefix !== "string") continue;
+    if (!replace || !class_type.startsWith("Wan22Turbo_") || typeof inputs.filename_prefix !== "string") continue;
     inputs.filename_prefix = replace(app, inputs.filename_prefix);
   }
 }
@@ -92,6 +80,6 @@ app.registerExtension({
     };
   },
   nodeCreated(node) {
-    if (GOES_ON[node.comfyClass]) watchMode(node);
+    if (nodes[node.comfyClass]?.bypassed) watchMode(node);
   },
 });

@@ -3,6 +3,7 @@ import { app } from "../../scripts/app.js";
 import { after, BYPASSED, everyNode, findNode, isLinked, widgetOf } from "./graph.js";
 import { matchNames } from "./model_names.js";
 import { sizeOf, pictureOf } from "./picture.js";
+import { nodes, say, translated } from "./words.js";
 
 const PANEL = "wan22_turbo_report";
 const FONT = { size: 11, letter: 6.5, wide: 11, line: 16 }; // in pixels at 100 %
@@ -13,23 +14,6 @@ const MAX_LINES = 16; // a longer report scrolls
 const GAP = 10; // pixels that stay free between a node that grows and the next one below
 const PAUSE = 150; // ms after the last change, before the server is asked
 
-// What each node asks while it is edited: the route, the widgets that go into the question, and the lines that are kept free.
-const LIVE = {
-  Wan22Turbo_Sampler: { route: "plan", reads: ["steps", "schedule", "sigma_max", "shift", "boundary"], lines: 2 },
-  Wan22Turbo_Lora: { route: "loras", reads: ["lora_high", "lora_low"], lines: 7 },
-  Wan22Turbo_Resolution: { route: "fit", reads: ["tier", "aspect", "fit"], lines: 4, picture: "image" },
-  Wan22Turbo_Hosted: { route: "hosted", reads: ["model", "resolution", "duration"], lines: 4 },
-};
-
-// What a run is without a node that is bypassed, where ComfyUI reports success all the same.
-const WITHOUT = {
-  Wan22Turbo_Sampler: "Bypassed: the latent goes on as it came, and nothing samples it.",
-  Wan22Turbo_JoinClips: "Bypassed: only the first clip goes on.",
-  Wan22Turbo_Resolution: "Bypassed: the picture goes on in its own size.",
-};
-
-const CLIPS = ["Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"];
-
 const panels = new WeakMap(); // node -> its panel
 const present = new Set(); // the nodes with a panel that are in a graph
 const askedFor = new Map(); // text of a report -> the question that its node stood for then
@@ -37,6 +21,7 @@ const askedFor = new Map(); // text of a report -> the question that its node st
 class Panel {
   constructor(node) {
     this.node = node;
+    this.asks = nodes[node.comfyClass]?.preview; // the route, the widgets in the question, the lines that are kept free
     this.live = { text: "" }; // the server's last answer
     this.report = null; // text and question of the last run
     this.without = null; // what the run that was last asked for is without this node
@@ -59,7 +44,7 @@ class Panel {
       getMinHeight: () => this.height(),
       getMaxHeight: () => this.height(),
     });
-    this.widget.label = "report";
+    this.widget.label = say("words", "report");
     this.widget.serialize = false; // nor in the saved graph
     this.show();
   }
@@ -69,8 +54,7 @@ class Panel {
     const wrapped = this.field.value
       .split("\n")
       .reduce((lines, line) => lines + Math.max(1, Math.ceil(widthOf(line) / width)), 0);
-    const { lines = 1 } = LIVE[this.node.comfyClass] ?? {};
-    const kept = lines * FONT.line + FRAME;
+    const kept = (this.asks?.lines ?? 1) * FONT.line + FRAME;
     if (!this.valid()) return kept; // a node does not change its size while it is edited
     const button = this.button.style.display ? 0 : BUTTON;
     const wanted = Math.min(MAX_LINES, wrapped) * FONT.line + FRAME + button;
@@ -86,13 +70,13 @@ class Panel {
 
   show() {
     const report = this.valid();
-    this.field.value = this.without ?? report?.text ?? this.live.text;
-    this.field.setAttribute("aria-label", report ? "report of the last run" : "what a run will do");
+    this.field.value = this.without ?? translated(report?.text ?? this.live.text);
+    this.field.setAttribute("aria-label", say("words", report ? "after" : "before"));
     this.field.style.color = !report && this.live.refused ? "var(--error-text, #ff6b6b)" : "";
-    const words = this.live.trigger_words ?? [];
+    const words = this.live[this.asks?.fills] ?? [];
     this.button.style.display = words.length ? "" : "none";
-    this.button.textContent = `Fill in the trigger words: ${words.join(", ")}`;
-    this.button.disabled = isLinked(this.node, "trigger_words");
+    this.button.textContent = say("words", "fill", { words: words.join(", ") });
+    this.button.disabled = isLinked(this.node, this.asks?.fills);
     if (report) this.room = roomFor(this);
     this.element.style.minHeight = `${this.height() - FRAME + 8}px`; // Nodes 2.0 asks the element
     if (report) fit(this.node);
@@ -102,7 +86,7 @@ class Panel {
   // Says what a run is without this node, if it is bypassed.
   tellOfBypass() {
     const { mode, comfyClass } = this.node;
-    const words = mode === BYPASSED ? WITHOUT[comfyClass] : null;
+    const words = (mode === BYPASSED && say("bypassed", comfyClass)) || null;
     if (words === this.without) return;
     this.without = words;
     this.show();
@@ -114,8 +98,7 @@ class Panel {
   }
 
   async tellOfRun(text) {
-    const live = LIVE[this.node.comfyClass];
-    const query = live && (await question(this.node, live)).query; // now: code may have set widgets without a word
+    const query = this.asks && (await question(this.node, this.asks)).query; // now: code may have set widgets without a word
     if (query !== this.query) this.later();
     this.query = query;
     askedFor.set(text, query);
@@ -128,23 +111,22 @@ class Panel {
   }
 
   async refresh() {
-    const live = LIVE[this.node.comfyClass];
-    if (!live || !present.has(this.node)) return;
-    const { query, unknown } = await question(this.node, live);
+    if (!this.asks || !present.has(this.node)) return;
+    const { query, unknown } = await question(this.node, this.asks);
     const changed = query !== this.query;
     this.query = query;
     if (unknown) this.live = { text: unknown };
     if (unknown || changed) this.show();
     if (unknown) return;
-    const answer = await ask(live.route, query);
+    const answer = await ask(this.asks.route, query);
     if (query !== this.query) return; // the widgets have changed meanwhile
     this.live = answer;
     this.show();
   }
 
   fillTriggerWords() {
-    const widget = widgetOf(this.node, "trigger_words");
-    widget.value = this.live.trigger_words.join(", ");
+    const widget = widgetOf(this.node, this.asks.fills);
+    widget.value = this.live[this.asks.fills].join(", ");
     widget.callback?.(widget.value, app.canvas, this.node);
     this.node.setDirtyCanvas?.(true, true);
     const undo = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
@@ -209,15 +191,15 @@ const widthOf = (line) => line.length * FONT.letter + (line.match(WIDE)?.length 
 const textOf = (output) => [output?.text ?? []].flat().join("\n");
 
 // The question that a node's widgets stand for, or why it cannot be asked before the run.
-async function question(node, live) {
-  const linked = live.reads.filter((name) => isLinked(node, name));
-  if (linked.length) return { unknown: `Known when it runs: ${linked.join(" and ")} from another node.` };
-  const values = live.reads.map((name) => [name, String(widgetOf(node, name)?.value)]);
-  if (!live.picture) return { query: String(new URLSearchParams(values)) };
-  const file = pictureOf(node, live.picture);
-  if (!file) return { unknown: "Size and crop are known when it runs: the picture is not from Load Image." };
+async function question(node, asks) {
+  const linked = asks.reads.filter((name) => isLinked(node, name)).map((name) => widgetOf(node, name)?.label ?? name);
+  if (linked.length) return { unknown: say("words", "linked", { inputs: linked.join(", ") }) };
+  const values = asks.reads.map((name) => [name, String(widgetOf(node, name)?.value)]);
+  if (!asks.picture) return { query: String(new URLSearchParams(values)) };
+  const file = pictureOf(node, asks.picture);
+  if (!file) return { unknown: say("words", "unseen") };
   const size = await sizeOf(file);
-  if (!size) return { unknown: `Size and crop are not known: ${file} is not there, or is no picture that the browser reads.` };
+  if (!size) return { unknown: say("words", "absent", { file }) };
   return { query: String(new URLSearchParams([...Object.entries(size), ...values])) };
 }
 
@@ -226,7 +208,7 @@ async function ask(route, query) {
     const answer = await (await app.api.fetchApi(`/wan22_turbo/${route}?${query}`)).json();
     return answer.error ? { text: answer.error, refused: true } : answer;
   } catch {
-    return { text: "The server does not answer. Is ComfyUI running?", refused: true };
+    return { text: say("words", "silent"), refused: true };
   }
 }
 
@@ -242,12 +224,12 @@ function attend(node) {
   });
   after(node, "onRemoved", () => present.delete(node));
   after(node, "onAdded", () => panels.has(node) && panelOf(node).later()); // again, when it moves into a subgraph
-  const live = LIVE[node.comfyClass];
-  if (!live) return;
+  const asks = nodes[node.comfyClass]?.preview;
+  if (!asks) return;
   const panel = panelOf(node);
   const later = () => panel.later();
   fit(node);
-  for (const name of live.reads) after(widgetOf(node, name), "callback", later);
+  for (const name of asks.reads) after(widgetOf(node, name), "callback", later);
   for (const method of ["onConfigure", "onConnectionsChange"]) after(node, method, later);
 }
 
@@ -266,7 +248,7 @@ app.registerExtension({
     });
     app.api.addEventListener("promptQueued", () => {
       for (const node of everyNode()) {
-        const said = WITHOUT[node.comfyClass] && (panels.has(node) || node.mode === BYPASSED);
+        const said = say("bypassed", node.comfyClass) && (panels.has(node) || node.mode === BYPASSED);
         if (said) panelOf(node).tellOfBypass();
       }
     });
@@ -275,12 +257,12 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass?.startsWith("Wan22Turbo_")) attend(node);
     // Nodes 2.0 of 0.16.3 takes a clip for a picture, unless an input is a VIDEO and nothing else.
-    if (CLIPS.includes(node.comfyClass)) node.previewMediaType = "video";
+    if (node.comfyClass?.startsWith("Wan22Turbo_") && widgetOf(node, "filename_prefix")) node.previewMediaType = "video";
     if (node.comfyClass !== "LoadImage") return;
     const file = widgetOf(node, "image"); // another pack may have made a Load Image of its own
     if (!file) return;
     after(file, "callback", () => {
-      for (const other of present) if (LIVE[other.comfyClass]?.picture) panels.get(other).later();
+      for (const other of present) if (panels.get(other).asks?.picture) panels.get(other).later();
     });
   },
   // Another tab of the frontend, or a run chosen from the history: the reports of that one.

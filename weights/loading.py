@@ -1,8 +1,8 @@
 """Loads experts, text encoder, VAE and LoRAs through ComfyUI's own loaders and patcher."""
 
-from pathlib import Path
+from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import comfy.lora
 import comfy.lora_convert
@@ -16,21 +16,13 @@ import folder_paths
 import torch
 from comfy.text_encoders import wan
 
-from . import (
-    finite,
-    inspect,
-    kinds,
-    lazy,
-    lora_format,
-    lora_keys,
-    lora_numbers,
-    pairing,
-    passed_over,
-    peft,
-    quantised,
-    turbodiffusion,
-)
-from .files import DamageError
+from . import checks, lora_keys
+from .formats import model_file
+from .formats.header import DamageError, ModelFile, explained, is_safetensors
+from .loras import format as lora_format
+from .loras.report import Match
+from .wan import quantised, turbodiffusion
+from .wan.transformer import SAVED_PREFIX, wan_prefix
 
 # As in ComfyUI's own Load Diffusion Model.
 WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
@@ -39,76 +31,79 @@ WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
     "fp8_e4m3fn_fast": {"dtype": torch.float8_e4m3fn, "fp8_optimizations": True},
     "fp8_e5m2": {"dtype": torch.float8_e5m2},
 }
-
-
 SLA = "wan22_turbo.sla"  # the attachment that holds a model's `turbodiffusion.SlaProjections`
 XXL = {"d_ff": 10240, "d_kv": 64, "num_heads": 64, "num_layers": 24, "vocab_size": 256384}
+PASSED_OVER = "wan22_turbo.passed_over"  # of a callback, so that a model has it once
 
 
-def load_expert(path: str, weight_dtype: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+def load_expert(file: ModelFile, weight_dtype: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     """Loads one expert.
 
     Args:
-        path: A file that `inspect.check_expert` has passed.
+        file: A file that `checks.check_expert` has passed.
         weight_dtype: A key of `WEIGHT_DTYPES`.
         disable_dynamic: Turns ComfyUI's dynamic loading off; ComfyUI asks for it when it needs a second copy.
 
     Raises:
         ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
-    header = inspect.read_listing(path)
-    check_numbers(path)
+    header = file.header
+    check_numbers(file)
     if turbodiffusion.is_turbodiffusion(header):
-        return _load_turbodiffusion(header, path, weight_dtype, disable_dynamic)
-    prefix = kinds.wan_prefix(header) or ""
+        return _load_turbodiffusion(file, weight_dtype, disable_dynamic)
+    prefix = wan_prefix(header) or ""
     # The one prefix that ComfyUI does not read; older versions read no metadata that names layers with any.
-    renamed = prefix and (prefix == kinds.SAVED_PREFIX or quantised.METADATA in header.metadata)
+    renamed = prefix and (prefix == SAVED_PREFIX or quantised.METADATA in header.metadata)
     misread = quantised.is_misread(header)
-    if renamed or misread or header.spare or not inspect.has_header(path):
-        state, metadata = read_tensors(path)
+    if renamed or misread or header.spare or not is_safetensors(file.path):
+        state, metadata = read_tensors(file)
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         if misread:
             state, metadata = quantised.in_new_names(state, metadata, header)
-        return _load_state(state, quantised.without_prefix(metadata, prefix), path, weight_dtype, disable_dynamic)
+        return _load_state(state, quantised.without_prefix(metadata, prefix), file, weight_dtype, disable_dynamic)
     options = dict(WEIGHT_DTYPES[weight_dtype])
-    return comfy.sd.load_diffusion_model(path, model_options=options, disable_dynamic=disable_dynamic)
+    return comfy.sd.load_diffusion_model(str(file.path), model_options=options, disable_dynamic=disable_dynamic)
 
 
-def check_numbers(path: str) -> None:
+def check_numbers(file: ModelFile) -> None:
     """Refuses an expert or a text encoder whose numbers cannot be computed with, before any of it is loaded.
 
     Raises:
         ValueError: This ComfyUI does not compute with the way that the file stores its weights, or they are damaged.
     """
-    header = inspect.read_listing(path)
-    if not turbodiffusion.is_turbodiffusion(header):
-        finite.check_scales(quantised.check_storage(header, path, set(comfy.quant_ops.QUANT_ALGOS)), Path(path))
-    finite.check_small(header, Path(path))
+    if not turbodiffusion.is_turbodiffusion(file.header):
+        layers = quantised.check_storage(file, set(comfy.quant_ops.QUANT_ALGOS))
+        with explained(file.path, "safetensors"), model_file.tensors_of(file.path) as read:
+            quantised.check_scales(layers, file.name, read)
+    model_file.check_small(file)
 
 
-def _load_turbodiffusion(
-    header: inspect.Header, path: str, weight_dtype: str, disable_dynamic: bool
-) -> comfy.model_patcher.ModelPatcher:
-    with turbodiffusion.converted(header, Path(path)) as (state, sla):
+def _load_turbodiffusion(file: ModelFile, weight_dtype: str, disable_dynamic: bool) -> comfy.model_patcher.ModelPatcher:
+    with turbodiffusion.converted(file) as (state, sla):
         if comfy.memory_management.aimdo_enabled:  # ComfyUI takes these very tensors for the model, and copies none
             state = {name: tensor.make() for name, tensor in state.items()}
-        model = _load_state(state, None, path, weight_dtype, disable_dynamic)
+        model = _load_state(state, None, file, weight_dtype, disable_dynamic)
     if sla:
         model.set_attachments(SLA, sla)
     return model
 
 
 def _load_state(
-    state: dict[str, Any], metadata: dict[str, str] | None, path: str, weight_dtype: str, disable_dynamic: bool
+    state: dict[str, Any], metadata: dict[str, str] | None, file: ModelFile, weight_dtype: str, disable_dynamic: bool
 ) -> comfy.model_patcher.ModelPatcher:
     options = dict(WEIGHT_DTYPES[weight_dtype])
     loaded = comfy.sd.load_diffusion_model_state_dict(state, options, metadata, disable_dynamic)
     model = cast(comfy.model_patcher.ModelPatcher, loaded)  # None is for files that no check has passed
-    model.cached_patcher_init = (load_expert, (path, weight_dtype))  # how ComfyUI makes a copy for another device
+    model.cached_patcher_init = (_load_again, (str(file.path), weight_dtype))
     return model
 
 
-def load_text_encoder(path: str) -> comfy.sd.CLIP:
+def _load_again(path: str, weight_dtype: str, disable_dynamic: bool) -> comfy.model_patcher.ModelPatcher:
+    """Makes a copy of an expert for another device, when ComfyUI asks for it."""
+    return load_expert(model_file.open_model(path), weight_dtype, disable_dynamic)
+
+
+def load_text_encoder(file: ModelFile) -> comfy.sd.CLIP:
     """Loads umT5.
 
     ComfyUI knows the encoder by the sizes of XXL; one of other sizes is built here, with those that the file has.
@@ -117,15 +112,14 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
         ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
     embeddings = folder_paths.get_folder_paths("embeddings")
-    header = inspect.read_listing(path)
-    sizes = inspect.text_encoder_sizes(header)
-    check_numbers(path)
-    misread = quantised.is_misread(header)
-    if sizes == XXL and not misread and not header.spare:
-        return comfy.sd.load_clip(ckpt_paths=[path], embedding_directory=embeddings, clip_type=comfy.sd.CLIPType.WAN)
-    state, metadata = read_tensors(path)
+    sizes = checks.text_encoder_sizes(file.header)
+    check_numbers(file)
+    misread = quantised.is_misread(file.header)
+    if sizes == XXL and not misread and not file.header.spare:
+        return comfy.sd.load_clip([str(file.path)], embeddings, comfy.sd.CLIPType.WAN)
+    state, metadata = read_tensors(file)
     if misread:
-        state, metadata = quantised.in_new_names(state, metadata, header)
+        state, metadata = quantised.in_new_names(state, metadata, file.header)
     state, _ = comfy.utils.convert_old_quants(state, metadata=metadata or {})
     if sizes == XXL:
         return comfy.sd.load_text_encoder_state_dicts([state], embeddings, comfy.sd.CLIPType.WAN)
@@ -139,97 +133,107 @@ def load_text_encoder(path: str) -> comfy.sd.CLIP:
     )
 
 
-def load_vae(path: str) -> comfy.sd.VAE:
+def load_vae(file: ModelFile) -> comfy.sd.VAE:
     """Loads a VAE.
 
     Raises:
         ValueError: It holds NaN or infinity.
     """
-    state, metadata = read_tensors(path)
-    finite.check_all(state, Path(path))
+    state, metadata = read_tensors(file)
+    model_file.check_all(file, state)
     vae = comfy.sd.VAE(sd=state, metadata=metadata)
     vae.throw_exception_if_invalid()
     if hasattr(comfy.sd, "load_vae_patcher"):  # how ComfyUI makes a copy for another device
-        vae.patcher.cached_patcher_init = (comfy.sd.load_vae_patcher, (path, metadata, None))
+        vae.patcher.cached_patcher_init = (comfy.sd.load_vae_patcher, (str(file.path), metadata, None))
     return vae
 
 
-class Applied(NamedTuple):
-    """A LoRA on an expert.
-
-    Args:
-        model: The patched clone.
-        layers: How many of its layers change.
-        keys: How many of the file's keys do that.
-        lora: The file's other keys, by why they do not.
-        unread: Patterns in PEFT's settings that are not understood, so that the strength of some layers may be wrong.
-        assumed: PEFT wrote the file, and its alpha is not known, so that it is taken as the rank.
-        in_doubt: Settings that could hold it are in its folder, and may be another file's.
-    """
-
-    model: comfy.model_patcher.ModelPatcher
-    layers: int
-    keys: int
-    lora: lora_format.Conformed
-    unread: tuple[str, ...]
-    assumed: bool
-    in_doubt: bool
-
-
-def apply_lora(
-    model: comfy.model_patcher.ModelPatcher, path: str, strength: float, expert: pairing.Expert = "high"
-) -> Applied:
-    """Adds a LoRA to a clone of an expert.
+def apply_lora(model: comfy.model_patcher.ModelPatcher, match: Match) -> comfy.model_patcher.ModelPatcher:
+    """Adds a LoRA to a clone of an expert, and notes in `match` what became of it.
 
     Args:
         model: The expert; left as it is.
-        path: The LoRA file.
-        strength: Multiplies its effect; may be negative.
-        expert: Which one it is, for files that hold both.
+        match: The file, the expert that it is, and the strength, which multiplies the effect and may be negative.
 
     Raises:
         ValueError: The file's numbers are damaged, stored in a way that is not read, or for experts that Wan has not.
     """
-    tensors, metadata = read_tensors(path)
-    scaling = peft.Scaling.of(metadata or {}, peft.COMPONENTS[expert])
-    assumed = False
-    if scaling is None and peft.keeps_alpha_beside(tensors):
-        ranks = {len(each) for key, each in tensors.items() if lora_keys.split(key).part == "lora_down.weight"}
-        scaling = peft.Scaling.beside(path, ranks)
-        assumed = scaling is None
+    tensors, metadata = read_tensors(match.file)
+    scaling = find_scaling(match, tensors, metadata or {})
     try:
-        lora_numbers.check_types(tensors)
-        lora = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), scaling, expert)
-        lora.zeros = lora_numbers.check(lora.passes, lora.origin)
+        lora_format.check_types(tensors)
+        passes = lora_format.conform(comfy.lora_convert.convert_lora(tensors), shapes_of(model), match, scaling)
+        match.zeros = len(lora_format.idle_layers(passes))
     except DamageError as err:
-        raise ValueError(f"LoRA '{Path(path).name}' {err}") from err
+        raise ValueError(f"LoRA '{match.file.name}' {err}") from err
     key_map = comfy.lora.model_lora_keys_unet(model.model, {})
     patched = model.clone()
     layers: set[str] = set()
-    keys = 0
-    for named, origin in zip(lora.passes, lora.origin, strict=True):
-        patches = comfy.lora.load_lora(named, key_map, log_missing=False)
-        changed = add_patches(patched, patches, strength)
+    for parts in passes:
+        named = {name: value for name, (_, value) in parts.items()}
+        changed = add_patches(patched, comfy.lora.load_lora(named, key_map, log_missing=False), match.strength)
         layers |= {parameter.rpartition(".")[0] for parameter in changed}
-        applied = {name for name in origin if not changed.isdisjoint(parameters_of(name))}
-        keys += len(applied)
-        lora.unmatched += [key for name, key in origin.items() if name not in applied]
-    in_doubt = assumed and peft.are_in_doubt(path)
-    return Applied(patched, len(layers), keys, lora, scaling.unread if scaling else (), assumed, in_doubt)
+        for name, (key, _) in parts.items():
+            if key is None:
+                continue
+            if changed.isdisjoint(parameters_of(name)):
+                match.unmatched.append(key)
+            else:
+                match.keys += 1
+    match.matched = len(layers)
+    return patched
+
+
+def find_scaling(match: Match, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> lora_keys.Scaling | None:
+    """Returns PEFT's settings of a LoRA, and notes in `match` where they leave its strength uncertain."""
+    scaling = lora_keys.Scaling.of(metadata, lora_keys.COMPONENTS[match.expert])
+    if scaling is None and lora_keys.keeps_alpha_beside(tensors):
+        ranks = {len(each) for key, each in tensors.items() if lora_keys.split(key).part == "lora_down.weight"}
+        scaling = lora_keys.Scaling.beside(match.file.path, ranks)
+        match.assumed = scaling is None
+        match.in_doubt = match.assumed and lora_keys.are_in_doubt(match.file.path)
+    match.unread = scaling.unread if scaling else ()
+    return scaling
 
 
 def add_patches(patched: comfy.model_patcher.ModelPatcher, patches: Any, strength: float) -> set[str]:
     """Adds patches to a clone, and returns the parameters that they will have changed when it is sampled with."""
     changed = {weight_name(name) for name in patched.add_patches(patches, strength)}
-    beside = {name for name in changed if passed_over.is_passed_over(patched.model, name)}
-    if not passed_over.can_patch(patched):
+    beside = {name for name in changed if is_passed_over(patched.model, name)}
+    # The dynamic patcher of older ComfyUI leaves such parameters as the last clone had them.
+    if patched.is_dynamic() and not hasattr(patched, "restore_loaded_backups"):
         for name in beside:
             patched.patches[name] = patched.patches[name][:-1]
         return changed - beside
     loaded = comfy.patcher_extension.CallbacksMP.ON_LOAD
-    if beside and not patched.get_callbacks(loaded, passed_over.KEY):
-        patched.add_callback_with_key(loaded, passed_over.KEY, passed_over.patch)
+    if beside and not patched.get_callbacks(loaded, PASSED_OVER):
+        patched.add_callback_with_key(loaded, PASSED_OVER, patch_passed_over)
     return changed
+
+
+def is_passed_over(model: torch.nn.Module, parameter: str) -> bool:
+    """Returns whether ComfyUI's patcher passes over a parameter when it loads a model.
+
+    `ModelPatcher` and its dynamic twin patch the modules that hold all of their parameters themselves. A parameter
+    beside other modules, as the modulation of Wan's blocks and head is, keeps the value of the file.
+    """
+    module = model.get_submodule(parameter.rpartition(".")[0])
+    return any(True for child in module.children() for _ in child.parameters())
+
+
+def patch_passed_over(patcher: Any, device_to: Any, *_: Any) -> None:
+    """Patches what a patcher that has just loaded its model has passed over; its callback for that moment.
+
+    The patcher's own method keeps the original in its backup, from which every way of unpatching or changing to another
+    clone restores it: docs/decisions/0020.
+
+    Args:
+        patcher: A `ModelPatcher` of any kind.
+        device_to: The device that it has loaded the model to.
+    """
+    for name in patcher.patches:
+        if name not in patcher.backup and is_passed_over(patcher.model, name):
+            patcher.patch_weight_to_device(name, device_to)
 
 
 def shapes_of(model: comfy.model_patcher.ModelPatcher) -> dict[str, tuple[int, ...] | None]:
@@ -245,7 +249,7 @@ def shapes_of(model: comfy.model_patcher.ModelPatcher) -> dict[str, tuple[int, .
 
 
 def tells_its_shape(parameter: torch.Tensor) -> bool:
-    """Says whether a parameter's shape is that of the numbers it stands for: GGUF's and ComfyUI's own types say so."""
+    """Returns whether a parameter's shape is that of the numbers it stands for: GGUF's and ComfyUI's types say so."""
     return parameter.dtype.is_floating_point or type(parameter) not in (torch.Tensor, torch.nn.Parameter)
 
 
@@ -260,17 +264,10 @@ def weight_name(name: Any) -> str:
     return name if isinstance(name, str) else name[0]
 
 
-def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str] | None]:
-    """Reads a file's tensors and metadata; a PyTorch file without running anything that it may hold.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        RuntimeError: The system does not let us read it.
-        ValueError: It is no whole file of tensors.
-    """
-    header = inspect.read_listing(path)  # ComfyUI's own errors hold the whole path, and not what to do
-    if header.spare:
-        return lazy.mapped(Path(path), header), header.metadata
-    state, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
+def read_tensors(file: ModelFile) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """Reads a file's tensors and metadata; a PyTorch file without running anything that it may hold."""
+    if file.header.spare:
+        return model_file.mapped(file), file.header.metadata
+    state, metadata = comfy.utils.load_torch_file(str(file.path), safe_load=True, return_metadata=True)
     # A PyTorch file may hold more than tensors, under names that are no text, at which ComfyUI would stumble.
-    return {name: value for name, value in cast(dict[str, Any], state).items() if name in header.tensors}, metadata
+    return {name: value for name, value in cast(dict[str, Any], state).items() if name in file.header.tensors}, metadata

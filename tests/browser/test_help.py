@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from find_browser import frontend, settle
-from pack.hosted.prices import Price
 from pack.hosted.request import find_offer
+from pack.hosted.spending import dollars
 from pack.tests.browser.conftest import emptied, listen
 from pack.tests.browser.hands import HOSTED, TEXT, reload, shipped, twin
 from pack.tests.toy import models as toy
@@ -45,12 +45,12 @@ TOO_WIDE = """tables => tables.filter(table => table.scrollWidth > table.clientW
 WORDS = "orbit 180 around the subject"  # of the LoRA in the shipped graphs
 PICTURE = "portrait.png"
 OFFER = next(node["inputs"] for node in twin(HOSTED).values() if node["class_type"] == "Wan22Turbo_Hosted")
-PRICE = Price(find_offer(OFFER["model"])[1].estimate(OFFER["resolution"], OFFER["duration"]), asked=False)
+PRICE = dollars(find_offer(OFFER["model"])[1].estimate(OFFER["resolution"], OFFER["duration"]))
 LIVE = {  # node id -> a part of what it says before a run, in its picture
     "Wan22Turbo_Sampler": "2 high + 2 low",
     "Wan22Turbo_Lora": WORDS,
     "Wan22Turbo_Resolution": "1600x1066 -> ",
-    "Wan22Turbo_Hosted": f"A{str(PRICE)[1:]}\nThere is a key for WaveSpeed.",
+    "Wan22Turbo_Hosted": PRICE,
 }
 TRIGGERS = """type => app.graph.nodes.find(node => node.type === type).widgets
     ?.find(widget => widget.name === 'trigger_words')?.value"""
@@ -147,6 +147,11 @@ def studio(browser, easel, request):
 
 def translated(locale, node_id):
     return json.loads((ROOT / "locales" / locale / "nodeDefs.json").read_text(encoding="utf-8"))[node_id]
+
+
+def panel_words(locale):
+    words = json.loads((ROOT / "locales" / locale / "main.json").read_text(encoding="utf-8"))
+    return words["wan22Turbo"]["words"]
 
 
 def one_node(page, node_id):
@@ -268,8 +273,9 @@ def test_picture_of_a_node(studio, node_id):
     box = studio.evaluate(ALONE, [sketch(node_id), node_id, WIDTHS.get(node_id)])
     if node_id in LIVE:
         studio.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node_id, LIVE[node_id]])
-        field = studio.get_by_label("what a run will do", exact=True)
+        field = studio.get_by_label(panel_words(studio.locale)["before"], exact=True)
         assert field.evaluate("field => field.style.color") == "", field.input_value()  # a refusal is red
+        assert field.input_value().count("WaveSpeed") == (node_id == "Wan22Turbo_Hosted")  # there is a key for it
         assert field.evaluate("field => field.scrollHeight <= field.clientHeight"), field.input_value()
     assert studio.evaluate(TRIGGERS, node_id) in (WORDS, None)
     settle(studio)  # until it is drawn

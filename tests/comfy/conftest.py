@@ -68,7 +68,7 @@ def low(models: Path):
 
 def load_toy_expert(models: Path, name: str):
     from pack.tests.toy import models as toy
-    from pack.weights.loading import load_expert
+    from pack.tests.toy.loaded import load_expert
 
     return load_expert(str(models / "diffusion_models" / getattr(toy, name)), "default")
 

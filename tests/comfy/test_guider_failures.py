@@ -122,8 +122,8 @@ def test_refuses_a_latent_of_another_model(high, low, positive):
 
 @pytest.mark.parametrize("slot", ["high", "low"])
 def test_refuses_a_text_to_video_expert(high, tmp_path, slot):
+    from pack.tests.toy.loaded import load_expert
     from pack.tests.toy.models import expert
-    from pack.weights.loading import load_expert
     from safetensors.torch import save_file
 
     save_file(expert(9, in_dim=16), tmp_path / "t2v.safetensors")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pack.tests.comfy.test_contract import NODES
+from panel_words import PANELS
 
 pytestmark = pytest.mark.comfy
 
@@ -48,21 +49,17 @@ def translated(node_id, language):
 
 
 def sentences():
-    """Returns the texts in the pack's code, those in the browser too, `#` for what a text takes in."""
+    """Returns the texts in the pack's code, and those of the panels alone, `#` for what a text takes in."""
     found = []
-    for room in ("nodes", "samplers", "weights", "media", "hosted"):
-        for path in (ROOT / room).glob("*.py"):
+    for room in ("nodes", "samplers", "weights", "media", "hosted", "common"):
+        for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.JoinedStr):
                     parts = [part.value if isinstance(part, ast.Constant) else "#" for part in node.values]
                     found.append(plain("".join(map(str, parts))))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.append(plain(node.value))
-    found += [
-        plain(text)
-        for path in (ROOT / "web").glob("*.js")
-        for text in re.findall('"([^"\\n]+)"', path.read_text("utf-8"))
-    ]
+    found += [text for group in ("words", "bypassed") for text in PANELS[group].values()]
     return "\n".join(found)
 
 
@@ -72,6 +69,16 @@ def plain(text):
 
 
 SENTENCES = sentences()
+
+
+SAID = [(group, text) for group in PANELS.keys() - {"words", "bypassed"} for text in PANELS[group].values()]
+
+
+@pytest.mark.parametrize(("group", "text"), sorted(SAID))
+def test_what_the_panels_translate_is_what_the_code_says(group, text):
+    """Else the panels would show it in English again, once a sentence in the code is another."""
+    for part in re.split(r"\{\w+\}", text):
+        assert plain(part.strip(" ()'`%")).lower() in SENTENCES.lower()
 
 
 def test_there_is_a_page_for_each_node_and_nothing_else():

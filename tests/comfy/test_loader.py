@@ -10,7 +10,11 @@ import torch
 from pack.nodes.loader import Loader
 from pack.tests.toy import models as toy
 from pack.tests.toy import quantised
-from pack.weights import loading, vae
+from pack.tests.toy.loaded import load_expert
+from pack.weights import loading
+from pack.weights.checks import vae_tensors
+from pack.weights.formats import header
+from pack.weights.formats.model_file import open_model
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
@@ -59,6 +63,13 @@ def test_the_same_file_for_both_experts_is_loaded_once_and_said(models, caplog):
     high, low, _, _ = load(low_noise=toy.HIGH).args
     assert high is low
     assert f"Both experts are the same file, '{toy.HIGH}'" in caplog.text
+
+
+def test_each_file_is_listed_once(models, monkeypatch):
+    listed, open_file = [], header.open_file
+    monkeypatch.setattr(header, "open_file", lambda path: listed.append(path.name) or open_file(path))
+    load(low_noise=toy.HIGH)
+    assert listed == [toy.HIGH, toy.TEXT_ENCODER, toy.VAE]
 
 
 def test_swapped_experts_are_said(models, caplog):
@@ -135,7 +146,7 @@ def test_the_vae_of_the_5b_model_is_refused(add_file):
 
 
 def test_the_tensors_of_the_vae_are_those_that_comfyui_has():
-    assert set(vae.tensors()) == set(toy.vae(1))
+    assert set(vae_tensors()) == set(toy.vae(1))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +199,7 @@ def test_scales_are_applied_however_the_file_names_its_layers(tmp_path, how, pre
     scaled, metadata = marked(state, how, prefix)
     path = tmp_path / "scaled_high.safetensors"
     save_file(scaled, path, metadata)
-    weight = loading.load_expert(str(path), "default").model.diffusion_model.blocks[0].ffn[0].weight.data
+    weight = load_expert(str(path), "default").model.diffusion_model.blocks[0].ffn[0].weight.data
     assert torch.allclose(weight.dequantize().float(), state["blocks.0.ffn.0.weight"].float(), atol=0.02)
 
 
@@ -198,7 +209,7 @@ def test_scales_that_comfyui_would_leave_out_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"^'rows_high\.safetensors' stores scales in a way that ComfyUI does not apply"
     ):
-        loading.load_expert(str(path), "default")
+        load_expert(str(path), "default")
 
 
 def test_a_text_encoder_with_scales_that_comfyui_would_leave_out_is_refused(tmp_path):
@@ -206,7 +217,7 @@ def test_a_text_encoder_with_scales_that_comfyui_would_leave_out_is_refused(tmp_
     state |= {f"{name}.weight": state[f"{name}.weight"].to(torch.float8_e4m3fn), f"{name}.weight_scale": torch.ones(())}
     save_file(state, tmp_path / "umt5.safetensors")
     with pytest.raises(ValueError, match=r"^'umt5\.safetensors' stores scales in a way that ComfyUI does not apply"):
-        loading.load_text_encoder(str(tmp_path / "umt5.safetensors"))
+        loading.load_text_encoder(open_model(str(tmp_path / "umt5.safetensors")))
 
 
 def test_a_pytorch_file_that_holds_more_than_its_tensors_loads(models):
@@ -328,7 +339,7 @@ def test_e5m2_with_the_older_mark_is_read_as_it_is_stored(tmp_path, prefix):
     path = tmp_path / "e5m2_high.safetensors"
     scaled = quantised.fp8_scaled(state, torch.float8_e5m2)
     save_file({prefix + name: tensor for name, tensor in scaled.items()}, path)
-    weights = loading.load_expert(str(path), "default").model.diffusion_model.blocks
+    weights = load_expert(str(path), "default").model.diffusion_model.blocks
     for module, name in ((weights[0].ffn[0], "blocks.0.ffn.0"), (weights[1].self_attn.q, "blocks.1.self_attn.q")):
         stored, wanted = module.weight.data.dequantize().float(), state[f"{name}.weight"].float()
         assert torch.allclose(stored, wanted, rtol=2**-3 * 1.05, atol=1e-4)
@@ -341,7 +352,7 @@ def test_a_text_encoder_with_scales_is_read_with_them(tmp_path):
         scale = state[f"{name}.weight"].float().abs().max() / torch.finfo(dtype).max
         scaled = {f"{name}.weight": (state[f"{name}.weight"].float() / scale).to(dtype), f"{name}.scale_weight": scale}
         save_file(state | scaled | {"scaled_fp8": torch.zeros(2, dtype=dtype)}, tmp_path / "umt5.safetensors")
-        clip = loading.load_text_encoder(str(tmp_path / "umt5.safetensors"))
+        clip = loading.load_text_encoder(open_model(str(tmp_path / "umt5.safetensors")))
         block = clip.cond_stage_model.umt5xxl.transformer.encoder.block[0]
         stored = block.layer[1].DenseReluDense.wi_0.weight.data.dequantize().float()
         assert torch.allclose(stored, state[f"{name}.weight"].float(), rtol=2**-3 * 1.05, atol=1e-3)

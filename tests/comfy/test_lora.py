@@ -1,19 +1,21 @@
 """Load LoRA with Trigger Words: what it does to the experts, and what it reports."""
 
 import json
-import os
 
 import pytest
 import torch
 from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
+from pack.tests.toy.loaded import apply_lora, load_expert
 from pack.tests.toy.lora_node import apply, effect, expected_effect
 from pack.weights import loading
-from pack.weights.loading import apply_lora, shapes_of
+from pack.weights.formats import header
+from pack.weights.loading import shapes_of
 
 pytestmark = pytest.mark.comfy
 
 reader = loading.read_tensors
+open_file = header.open_file
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.4, -0.7])
@@ -75,7 +77,7 @@ def test_a_file_that_is_no_lora_is_named(high, low, add_lora):
 @pytest.mark.parametrize("extra", [{5: "x"}, {("a", "b"): 1}, {"epoch": 3}])
 def test_a_pytorch_file_that_holds_more_than_its_tensors_applies(high, tmp_path, extra):
     torch.save({**toy.lora(8), **extra}, tmp_path / "x.pt")
-    assert apply_lora(high, str(tmp_path / "x.pt"), 1.0).layers == 8
+    assert apply_lora(high, str(tmp_path / "x.pt"), 1.0).match.matched == 8
 
 
 def peft_lora():
@@ -162,7 +164,7 @@ class Packed(torch.nn.Linear):
 
 
 def test_what_comfyuis_patcher_has_no_place_for_is_told(models, add_lora):
-    model = loading.load_expert(str(models / "diffusion_models" / toy.HIGH), "default")
+    model = load_expert(str(models / "diffusion_models" / toy.HIGH), "default")
     model.model.diffusion_model.blocks[1].self_attn.o = Packed(toy.DIM, toy.DIM)
     name = add_lora("style.safetensors", toy.lora(8))
     *_, report = apply(model, model, lora_high=name, lora_low="none")
@@ -172,11 +174,20 @@ def test_what_comfyuis_patcher_has_no_place_for_is_told(models, add_lora):
 
 def test_at_strength_0_no_tensor_is_read(high, low, monkeypatch):
     read = []
-    monkeypatch.setattr(loading, "read_tensors", lambda path: read.append(path) or reader(path))
+    monkeypatch.setattr(loading, "read_tensors", lambda file: read.append(file.name) or reader(file))
     apply(high, low, strength_high=0.0, strength_low=0.0)
     assert read == []
     apply(high, low, strength_low=0.0)
-    assert [os.path.basename(path) for path in read] == [toy.LORA_HIGH]
+    assert read == [toy.LORA_HIGH]
+
+
+def test_each_file_is_listed_once(high, low, monkeypatch):
+    listed = []
+    monkeypatch.setattr(header, "open_file", lambda path: listed.append(path.name) or open_file(path))
+    apply(high, low)
+    assert listed == [toy.LORA_HIGH, toy.LORA_LOW]
+    apply(high, low, lora_low=toy.LORA_HIGH)
+    assert listed[2:] == [toy.LORA_HIGH]
 
 
 def test_the_shapes_of_packed_weights_are_not_known(high):

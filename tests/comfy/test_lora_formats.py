@@ -7,8 +7,8 @@ from comfy.model_management import load_models_gpu
 from pack.tests.toy import lora_formats
 from pack.tests.toy import models as toy
 from pack.tests.toy.changed import changed, distance, latent, own, value
+from pack.tests.toy.loaded import apply_lora
 from pack.tests.toy.quantised import fp8_scaled
-from pack.weights.loading import apply_lora
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
@@ -93,9 +93,11 @@ def test_a_format_does_what_its_formula_says(experts, plain, applied, name, weig
     tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(3), torch.float32)
     found = applied(model, tensors, metadata, strength)
 
-    assert found.lora.unmatched == found.lora.ignored == []
-    assert found.keys == len(tensors)
-    assert found.layers == len({name.rpartition(".")[0] if "modulation" not in name else name for name in changes})
+    assert found.match.unmatched == found.match.ignored == []
+    assert found.match.keys == len(tensors)
+    assert found.match.matched == len(
+        {name.rpartition(".")[0] if "modulation" not in name else name for name in changes}
+    )
     check(model, found.model, changes, strength, plain)
 
 
@@ -105,7 +107,7 @@ def test_files_of_every_type_apply(experts, applied, name, dtype):
     model = experts["fp32"]
     tensors, metadata, changes = lora_formats.FORMATS[name](torch.Generator().manual_seed(4), DTYPES[dtype])
     found = applied(model, tensors, metadata, 0.8)
-    assert found.lora.unmatched == found.lora.ignored == []
+    assert found.match.unmatched == found.match.ignored == []
     check_loaded(model, found.model, changes, 0.8)
 
 
@@ -118,7 +120,7 @@ def test_dora_scales_the_sum(experts, plain, applied, weights, peft, strength):
     weights_of = {f"{name}.weight": value(model, f"{name}.weight") for name in lora_formats.SIZES}
     tensors, metadata, changes = lora_formats.dora(weights_of, peft)(torch.Generator().manual_seed(5), torch.float32)
     found = applied(model, tensors, metadata, strength)
-    assert found.lora.unmatched == found.lora.ignored == []
+    assert found.match.unmatched == found.match.ignored == []
     (check_sampled if strength == 1 else check_loaded)(model, found.model, changes, strength, plain)
 
 
@@ -131,7 +133,7 @@ def test_peft_biases_of_the_second_factor_change_the_biases(experts, plain, appl
         tensors[f"transformer.{spelled}.lora_B.bias"] = bias
         changes[f"{layer}.bias"] = lora_formats.ALPHA / lora_formats.RANK * bias
     found = applied(model, tensors, metadata, 0.8)
-    assert (found.lora.unmatched, found.lora.ignored, found.keys) == ([], [], len(tensors))
+    assert (found.match.unmatched, found.match.ignored, found.match.keys) == ([], [], len(tensors))
     check_sampled(model, found.model, changes, 0.8, plain)
 
 
@@ -144,5 +146,5 @@ def test_two_kinds_of_change_of_one_layer_add_up(experts, plain, applied):
         tensors[f"diffusion_model.{layer}.diff"] = whole
         changes[f"{layer}.weight"] = changes[f"{layer}.weight"] + whole
     found = applied(model, tensors, None, 0.8)
-    assert (found.lora.unmatched, found.layers, found.keys) == ([], len(changes), len(tensors))
+    assert (found.match.unmatched, found.match.matched, found.match.keys) == ([], len(changes), len(tensors))
     check_sampled(model, found.model, changes, 0.8, plain)

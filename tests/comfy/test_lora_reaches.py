@@ -7,9 +7,8 @@ import pytest
 import torch
 from pack.tests.toy import models as toy
 from pack.tests.toy.changed import changed, distance, latent, own, value
+from pack.tests.toy.loaded import apply_lora, load_expert
 from pack.tests.toy.quantised import fp8_scaled
-from pack.weights import loading
-from pack.weights.loading import apply_lora
 from safetensors.torch import save_file
 
 import nodes
@@ -66,7 +65,7 @@ def experts(tmp_path_factory):
     loaded = {}
     for kind, tensors in states.items():
         save_file(tensors, folder / f"{kind}.safetensors")
-        loaded[kind] = loading.load_expert(str(folder / f"{kind}.safetensors"), "default")
+        loaded[kind] = load_expert(str(folder / f"{kind}.safetensors"), "default")
     return loaded
 
 
@@ -90,7 +89,7 @@ def test_every_parameter_that_is_counted_has_changed_when_the_model_is_loaded(ex
     before = {name: value(model, name) for name in parameters(model)}
     changes = {name: small(before[name].shape, seed) for seed, name in enumerate(before)}
     found = applied(model, changes)
-    assert (found.keys, found.lora.unmatched, found.lora.ignored) == (len(changes), [], [])
+    assert (found.match.keys, found.match.unmatched, found.match.ignored) == (len(changes), [], [])
     comfy.model_management.load_models_gpu([found.model])
     for name, change in changes.items():
         packed = "Quantized" in type(getattr(*own(model, name))).__name__
@@ -203,7 +202,7 @@ RESTORES = hasattr(comfy.model_patcher.ModelPatcherDynamic, "restore_loaded_back
 @pytest.mark.skipif(not RESTORES, reason="This ComfyUI's dynamic patcher does not restore, so they are not applied")
 def test_a_model_that_loads_dynamically_is_patched_too(tmp_path, applied, monkeypatch):
     save_file(toy.expert(1), tmp_path / "expert.safetensors")
-    model = loading.load_expert(str(tmp_path / "expert.safetensors"), "default")
+    model = load_expert(str(tmp_path / "expert.safetensors"), "default")
     changes = {name: small(shape, seed) for seed, (name, shape) in enumerate(MODULATION.items())}
     before = {name: value(model, name) for name in changes}
     patched = as_dynamic(applied(model, changes).model)
@@ -222,8 +221,8 @@ def test_where_a_dynamic_patcher_would_not_restore_them_they_count_as_not_applie
     monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "is_dynamic", lambda _: True)  # of the older kind
     changes = {name: small(shape, seed) for seed, (name, shape) in enumerate({**MODULATION, **MIXED}.items())}
     found = applied(high, changes)
-    assert (found.layers, found.keys) == (1, 1)
-    assert found.lora.unmatched == ["diffusion_model.blocks.1.modulation.diff", "diffusion_model.head.modulation.diff"]
+    assert (found.match.matched, found.match.keys) == (1, 1)
+    assert found.match.unmatched == ["diffusion_model.blocks.1.modulation.diff", "diffusion_model.head.modulation.diff"]
     assert [name for name, patches in found.model.patches.items() if patches] == [
         "diffusion_model.blocks.0.ffn.0.weight"
     ]

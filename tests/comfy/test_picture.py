@@ -8,6 +8,7 @@ from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 from pack.media import resize
 from pack.nodes.picture import ImageToVideo, Resolution
 from pack.tests.toy import models as toy
+from pack.weights.formats.model_file import open_model
 from pack.weights.loading import load_vae
 
 pytestmark = pytest.mark.comfy
@@ -17,7 +18,7 @@ POSITIVE = [[torch.zeros(1, 4, 4096), {}]]
 
 @pytest.fixture(scope="module")
 def vae(models):
-    return load_vae(str(models / "vae" / toy.VAE))
+    return load_vae(open_model(str(models / "vae" / toy.VAE)))
 
 
 def picture(width, height, channels=3):

@@ -250,7 +250,7 @@ def test_context_windows_of_comfyui_work_on_both_experts(high, low, positive):
 
 
 def test_experts_of_different_weight_types_work_together(high, models, positive):
-    from pack.weights.loading import load_expert
+    from pack.tests.toy.loaded import load_expert
 
     fp8 = load_expert(str(models / "diffusion_models" / toy.LOW), "fp8_e4m3fn")
     assert fp8.model.state_dict()["diffusion_model.blocks.0.ffn.0.weight"].dtype == torch.float8_e4m3fn
@@ -298,7 +298,7 @@ def test_torch_compile_of_comfyui_works_on_both_experts(high, low, positive):
 
 
 def test_refuses_experts_of_different_size(high, tmp_path):
-    from pack.weights.loading import load_expert
+    from pack.tests.toy.loaded import load_expert
 
     save_file(toy.expert(3, dim=256), tmp_path / "wide.safetensors")
     wide = load_expert(str(tmp_path / "wide.safetensors"), "default")

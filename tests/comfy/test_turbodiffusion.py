@@ -8,6 +8,7 @@ import torch
 from pack.nodes.loader import Loader
 from pack.tests.toy import models as toy
 from pack.tests.toy import turbodiffusion
+from pack.tests.toy.loaded import apply_lora, load_expert
 from pack.tests.toy.sampling import conditioning, sample
 from pack.weights import loading
 from safetensors.torch import save_file
@@ -45,21 +46,21 @@ def wrapped(state):
 
 @pytest.mark.parametrize("rename", [dict, wrapped, lambda state: {f"net.{name}": state[name] for name in state}])
 def test_a_dense_checkpoint_comes_back_exactly(path, rename):
-    model = loading.load_expert(save(rename(turbodiffusion.checkpoint(STATE, int8=False)), path), "default")
+    model = load_expert(save(rename(turbodiffusion.checkpoint(STATE, int8=False)), path), "default")
     loaded = parameters(model)
     assert loaded.keys() == STATE.keys()
     assert all(loaded[name].to(torch.bfloat16).equal(STATE[name]) for name in STATE)
 
 
 def test_a_dense_merge_without_sparse_attention_comes_back_exactly(path):
-    model = loading.load_expert(save(turbodiffusion.checkpoint(STATE, int8=False, sla=False), path), "default")
+    model = load_expert(save(turbodiffusion.checkpoint(STATE, int8=False, sla=False), path), "default")
     assert all(tensor.to(torch.bfloat16).equal(STATE[name]) for name, tensor in parameters(model).items())
     assert model.get_attachment(loading.SLA) is None
 
 
 def test_an_int8_checkpoint_comes_back_within_the_quantisation_bound(path):
     state = turbodiffusion.checkpoint(STATE)
-    loaded = parameters(loading.load_expert(save(state, path), "default"))
+    loaded = parameters(load_expert(save(state, path), "default"))
     assert loaded.keys() == STATE.keys()
     assert len(QUANTISED) == 20
     for name, tensor in loaded.items():
@@ -75,9 +76,9 @@ def test_an_int8_checkpoint_comes_back_within_the_quantisation_bound(path):
 
 def test_a_clip_equals_the_one_of_the_same_weights_under_their_official_names(tmp_path, low):
     small = toy.expert(1, dtype=torch.bfloat16)
-    turbo = loading.load_expert(save(turbodiffusion.checkpoint(small), tmp_path / "turbo.pth"), "default")
+    turbo = load_expert(save(turbodiffusion.checkpoint(small), tmp_path / "turbo.pth"), "default")
     official = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in parameters(turbo).items()}
-    plain = loading.load_expert(save(official, tmp_path / "official.safetensors"), "default")
+    plain = load_expert(save(official, tmp_path / "official.safetensors"), "default")
     clip = sample(turbo, low, conditioning(1))
     assert clip.isfinite().all()
     assert clip.equal(sample(plain, low, conditioning(1)))
@@ -85,9 +86,9 @@ def test_a_clip_equals_the_one_of_the_same_weights_under_their_official_names(tm
 
 def test_a_lora_changes_it_as_it_changes_any_other(tmp_path):
     small = toy.expert(1, dtype=torch.bfloat16)
-    model = loading.load_expert(save(turbodiffusion.checkpoint(small), tmp_path / "turbo.pth"), "default")
-    applied = loading.apply_lora(model, save(toy.lora(5), tmp_path / "lora.safetensors"), 1.0)
-    assert (applied.layers, applied.lora.unmatched) == (8, [])
+    model = load_expert(save(turbodiffusion.checkpoint(small), tmp_path / "turbo.pth"), "default")
+    applied = apply_lora(model, save(toy.lora(5), tmp_path / "lora.safetensors"), 1.0)
+    assert (applied.match.matched, applied.match.unmatched) == (8, [])
     name = "diffusion_model.blocks.1.self_attn.q.weight"
     change = applied.model.patch_weight_to_device(name, return_weight=True) - model.model.state_dict()[name]
     lora = toy.lora(5)
@@ -97,7 +98,7 @@ def test_a_lora_changes_it_as_it_changes_any_other(tmp_path):
 
 def test_the_projections_of_sparse_attention_stay_with_the_model_and_its_clones(path):
     state = turbodiffusion.checkpoint(STATE)
-    model = loading.load_expert(save(state, path), "default")
+    model = load_expert(save(state, path), "default")
     for patcher in (model, model.clone(), model.clone().clone()):
         kept = patcher.get_attachment("wan22_turbo.sla")
         assert list(kept) == [0, 1]
@@ -111,20 +112,20 @@ def test_the_projections_of_sparse_attention_stay_with_the_model_and_its_clones(
 def test_they_stay_too_where_the_patch_convolution_is_already_comfyuis(path):
     state = turbodiffusion.checkpoint(STATE, int8=False)
     state["patch_embedding.weight"] = STATE["patch_embedding.weight"]
-    model = loading.load_expert(save(state, path), "default")
+    model = load_expert(save(state, path), "default")
     assert list(model.get_attachment(loading.SLA)) == [0, 1]
     assert all(tensor.to(torch.bfloat16).equal(STATE[name]) for name, tensor in parameters(model).items())
 
 
 def test_it_loads_as_fp8_too(path):
-    model = loading.load_expert(save(turbodiffusion.checkpoint(STATE), path), "fp8_e4m3fn")
+    model = load_expert(save(turbodiffusion.checkpoint(STATE), path), "fp8_e4m3fn")
     weight = parameters(model)["blocks.0.ffn.0.weight"]
     assert weight.dtype == torch.float8_e4m3fn
     assert torch.allclose(weight.float(), STATE["blocks.0.ffn.0.weight"].float(), atol=0.02)
 
 
 def test_comfyui_can_make_a_second_copy_of_it(path):
-    model = loading.load_expert(save(turbodiffusion.checkpoint(STATE), path), "default")
+    model = load_expert(save(turbodiffusion.checkpoint(STATE), path), "default")
     factory, arguments = model.cached_patcher_init[:2]
     copy = factory(*arguments, disable_dynamic=True)
     assert type(copy) is comfy.model_patcher.ModelPatcher
@@ -136,7 +137,7 @@ def test_where_comfyui_takes_the_tensors_themselves_they_are_real(path, monkeypa
 
     monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", True)
     monkeypatch.setattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcherDynamic)
-    model = loading.load_expert(save(turbodiffusion.checkpoint(STATE), path), "default")
+    model = load_expert(save(turbodiffusion.checkpoint(STATE), path), "default")
     weight = parameters(model)["blocks.0.ffn.0.weight"]
     assert isinstance(weight, torch.Tensor)
     assert torch.allclose(weight.float(), STATE["blocks.0.ffn.0.weight"].float(), atol=0.01)

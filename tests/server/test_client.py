@@ -157,7 +157,7 @@ def test_the_shipped_schema_is_what_the_server_says(server, connection, name):
     shipped = schema.load(name)
     if server.get("/system_stats")["system"]["comfyui_version"] != "0.30.0":  # core's tooltips and choices move
         said, shipped = ours(said), ours(shipped)
-    assert shipped == said, "Run `python client schema --write --server ADDRESS` against this ComfyUI."
+    assert shipped == said, "Run `make schemas`."
 
 
 def ours(made):

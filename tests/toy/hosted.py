@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ...hosted.client import Client
+from ...hosted.client import Client, Clip
 from ...hosted.errors import HostedError
-from ...hosted.job import Status
 from ...hosted.ledger import Ledger
-from ...hosted.report import Clip
+from ...hosted.polling import Status
+from ...hosted.providers import BY_NAME
 from ...hosted.request import Picture, Request
 from ...hosted.settings import Settings
-from ...hosted.timing import Timing
+from ...hosted.transport import Timing
 from .faults import Fault
 from .loopback import KEY, Provider, Running
 
@@ -33,6 +33,7 @@ QUICK = Timing(
     settle=0.2,
     rate=0.05,
 )
+WAVESPEED, ATLASCLOUD, API302 = (BY_NAME[name] for name in ("wavespeed", "atlascloud", "api302"))
 OFFER = {
     "wavespeed": "WaveSpeed: wan-2.2/image-to-video",
     "atlascloud": "AtlasCloud: wan-2.2-turbo/image-to-video",
@@ -102,5 +103,4 @@ def try_fault(fault: Fault, provider: Provider, running: Running, folder: Path) 
 
 def expected(fault: Fault, provider: Provider) -> tuple[str, str]:
     """Returns what a fault comes to at a provider: in the run where it happens, and in the next one."""
-    listed = provider.name != "api302"
-    return (fault.first, fault.again) if listed or fault.unlisted is None else fault.unlisted
+    return (fault.first, fault.again) if provider.lists_jobs or fault.unlisted is None else fault.unlisted

@@ -49,6 +49,8 @@ class Provider(ABC):
     prefix = ""
     models: dict[str, set[str]]
     usd = 0.15
+    lists_jobs = True
+    told_price = ""  # the line of a report on the request of `toy/hosted.py`
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}

@@ -12,6 +12,7 @@ from safetensors.torch import save
 
 SMILE = "😀".encode()  # one such character makes a whole text four bytes a character in memory
 BOMB = 9_900_000  # bytes, just below the largest header that is read
+PARSED = 1_290_000  # bytes, just below the largest that is parsed as it is
 
 
 class Broken(NamedTuple):
@@ -167,6 +168,10 @@ HEADER_BOMBS = {  # each would be many times as large in memory as in the file
     "the longest escaped metadata text": b'{"__metadata__":{"a":"' + b"\\n" * 1_400_000 + SMILE + b'"}]',
     "escaped metadata": b'{"__metadata__":{"a":"' + b"\\ud83d\\ude00" * 160_000 + b'"}]',
     "spaces": b" " * BOMB,
+    "parsed lists": b'{"a":[' + b"[]," * (PARSED // 3),
+    "parsed objects": b'{"a":[' + b'{"":0},' * (PARSED // 7),
+    "parsed names": b"{" + b",".join(b'"%d%s":0' % (n, SMILE) for n in range(PARSED // 14)) + b"}",
+    "wide notes": b'{"__metadata__":{"a":"' + b"x" * BOMB + SMILE + b'"}]',
 }  # fmt: skip
 
 

@@ -41,6 +41,7 @@ ATLAS_MODELS = {
 class WaveSpeed(Provider):
     name, key_variable = "wavespeed", "WAVESPEED_API_KEY"
     prefix, models = "/api/v3", WAVESPEED_MODELS
+    told_price = "Price: $0.15, as asked"
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -68,6 +69,7 @@ class WaveSpeed(Provider):
 class AtlasCloud(Provider):
     name, key_variable = "atlascloud", "ATLASCLOUD_API_KEY"
     prefix, models = "/api/v1", ATLAS_MODELS
+    told_price = "Price: $0.10 charged"
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -108,6 +110,8 @@ class AtlasCloud(Provider):
 class Api302(Provider):
     name, key_variable = "api302", "API302_KEY"
     prefix, models = "/ws/api/v3", WAVESPEED_MODELS
+    lists_jobs = False
+    told_price = "Price: price unknown; no source of September 2026 names it"
 
     def routes(self) -> list[web.RouteDef]:
         return [

@@ -73,9 +73,11 @@ def main() -> None:
     pack = types.ModuleType("pack")
     pack.__path__ = [str(ROOT)]
     sys.modules["pack"] = pack
-    from pack.weights import lora_facts, peft, quantised, triggers
-    from pack.weights.header import has_header, read_header
-    from pack.weights.torch_file import read_torch_header
+    from pack.weights import lora_keys
+    from pack.weights.formats.header import ModelFile, is_safetensors, read_header
+    from pack.weights.formats.torch_file import read_torch_header
+    from pack.weights.loras import report, triggers
+    from pack.weights.wan import quantised
 
     assert "torch" not in sys.modules  # which would take more memory than all of this
     watching = False
@@ -88,11 +90,11 @@ def main() -> None:
         before, error = memory(), ""
         watching = True
         try:
-            told = (read_header if has_header(path) else read_torch_header)(path)
-            lora_facts.facts(told)
+            told = (read_header if is_safetensors(path) else read_torch_header)(path)
+            report.facts(told)
             triggers.trigger_words(told.metadata, [])
-            peft.Scaling.of(told.metadata)
-            quantised.check_storage(told, path, ())
+            lora_keys.Scaling.of(told.metadata)
+            quantised.check_storage(ModelFile(path, told), ())
         except (ValueError, OSError, RuntimeError) as err:
             error = f"{type(err).__name__}: {err}"
         watching = False

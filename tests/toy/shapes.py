@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from pack.weights import vae
+from pack.weights.checks import vae_tensors
 from safetensors.torch import save_file
 
 from .models import expert_shapes
@@ -23,7 +23,7 @@ UMT5 = {
     "encoder.block.0.layer.1.DenseReluDense.wi_0.weight": (5, 4096),
     "spiece_model": (9,),
 }
-VAE21: Shapes = dict.fromkeys(vae.tensors(), (8,)) | {
+VAE21: Shapes = dict.fromkeys(vae_tensors(), (8,)) | {
     "decoder.middle.0.residual.0.gamma": (8, 1, 1, 1),
     "decoder.conv1.weight": (8, 16, 3, 3, 3),
     "decoder.head.2.weight": (3, 8, 3, 3, 3),

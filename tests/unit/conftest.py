@@ -4,13 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from pack.tests.toy.loopback import Provider, Running
 from pack.tests.toy.providers import PROVIDERS
 from pack.tests.toy.shapes import Shapes, write
-from pack.weights import lora_facts
-from pack.weights.header import Header, read_header
-from safetensors.torch import save_file
+from pack.weights.formats.header import Header, read_header
+from pack.weights.loras import report as lora_report
 
 
 @pytest.fixture
@@ -30,13 +28,18 @@ def header(tmp_path: Path) -> Callable[[Shapes], Header]:
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> Callable[..., lora_facts.LoraFacts]:
-    """Writes a LoRA of such shapes and metadata, and returns what it tells of itself."""
+def listed(tmp_path: Path) -> Callable[..., Header]:
+    """Writes a LoRA of such shapes and metadata, and returns what it lists."""
 
     def read(shapes, **metadata):
-        path = tmp_path / "x.safetensors"
-        tensors = {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
-        save_file(tensors, path, {key.replace("__", "."): value for key, value in metadata.items()})
-        return lora_facts.facts(read_header(path))
+        return read_header(
+            write(tmp_path, shapes, metadata={key.replace("__", "."): metadata[key] for key in metadata})
+        )
 
     return read
+
+
+@pytest.fixture
+def facts(listed: Callable[..., Header]) -> Callable[..., lora_report.LoraFacts]:
+    """Writes such a LoRA, and returns what it tells of itself."""
+    return lambda shapes, **metadata: lora_report.facts(listed(shapes, **metadata))

@@ -5,8 +5,8 @@ import os
 import re
 
 import pytest
-from pack.weights import fingerprint as module
-from pack.weights.fingerprint import fingerprint
+from pack.weights.formats import model_file
+from pack.weights.formats.model_file import fingerprint
 
 
 def test_a_lora_is_known_by_the_hash_that_everybody_uses(tmp_path):
@@ -47,6 +47,6 @@ def test_an_unchanged_file_is_read_once(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"1")
     fingerprint(path)
-    hits = module._hash.cache_info().hits
+    hits = model_file._hash.cache_info().hits
     fingerprint(path)
-    assert module._hash.cache_info().hits == hits + 1
+    assert model_file._hash.cache_info().hits == hits + 1

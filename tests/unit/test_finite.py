@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from pack.weights import finite, inspect
+from pack.weights.formats.header import Header, ModelFile
+from pack.weights.formats.model_file import check_all, check_small, open_model
 from safetensors.torch import save_file
 
 LARGE = torch.ones(300, 300)
@@ -19,21 +20,22 @@ GOOD = {
 def test_a_small_tensor_that_holds_nan_is_named(tmp_path, dtype, bad):
     path = tmp_path / "x.safetensors"
     save_file(GOOD, path)
-    finite.check_small(inspect.read_header(path), path)
+    check_small(open_model(path))
     save_file(GOOD | {"a.bias": torch.tensor([1.0, bad]).to(dtype)}, path)
     with pytest.raises(ValueError, match=r"^'x\.safetensors' holds NaN or infinity in a\.bias, which would make every"):
-        finite.check_small(inspect.read_header(path), path)
+        check_small(open_model(path))
 
 
 def test_large_tensors_are_not_read_again(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file(GOOD | {"a.weight": torch.full_like(LARGE, torch.nan)}, path)
-    finite.check_small(inspect.read_header(path), path)
+    check_small(open_model(path))
 
 
 def test_all_of_a_state_is_looked_at(tmp_path):
-    finite.check_all(GOOD | {"c": torch.ones(3).to(torch.float8_e4m3fn)}, tmp_path / "x.safetensors")
+    file = ModelFile(tmp_path / "x.safetensors", Header({}, {}))
+    check_all(file, GOOD | {"c": torch.ones(3).to(torch.float8_e4m3fn)})
     for dtype in (torch.float32, torch.float8_e4m3fn):
         damaged = GOOD | {"a.weight": LARGE.index_fill(0, torch.tensor([299]), torch.nan).to(dtype)}
         with pytest.raises(ValueError, match=r"^'x\.safetensors' holds NaN or infinity in a\.weight"):
-            finite.check_all(damaged, tmp_path / "x.safetensors")
+            check_all(file, damaged)

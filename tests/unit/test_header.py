@@ -12,7 +12,7 @@ import pytest
 import torch
 from pack.tests.toy.models import expert_shapes
 from pack.tests.toy.shapes import write
-from pack.weights.header import TensorInfo, has_header, read_header
+from pack.weights.formats.header import TensorInfo, is_safetensors, read_header
 from safetensors.torch import save_file
 
 
@@ -56,7 +56,7 @@ def test_asks_the_system_for_the_header_and_no_more(tmp_path, monkeypatch):
     path = tmp_path / "x.safetensors"
     a14b(path)
     counted = CountedFile(path)
-    monkeypatch.setattr("pack.weights.header.open_file", lambda _: counted)
+    monkeypatch.setattr("pack.weights.formats.header.open_file", lambda _: counted)
 
     assert len(read_header(path).tensors) == 1095
     assert counted.bytes_read < 200_000
@@ -87,7 +87,7 @@ def test_a_trainers_long_notes_are_read_and_longer_ones_left_out(tmp_path):
     assert read_header(path).metadata == {"ss_tag_frequency": tags, "title": "Cats"}
 
     path = write(tmp_path, {"a": (1,)}, metadata={"a": "1", "ss_tag_frequency": 4 * tags, "z": "2"})
-    assert "ss_tag_frequency" not in read_header(path).metadata
+    assert read_header(path).metadata == {"a": "1", "ss_tag_frequency": "", "z": "2"}
     assert read_header(path).tensors == {"a": TensorInfo("U8", (1,))}
 
 
@@ -125,11 +125,11 @@ EMPTY = json.dumps(entry(0, 0)).encode()
         (packed(b"nothing"), "its header is not the JSON of the format."),
         (packed(b"\xff\xfe{}"), "its header is not the JSON of the format."),
         (packed(b"[" * 200_000), "its header is not the JSON of the format."),
-        (packed(b'{"a": ' + b"[" * 200_000), "an entry of its header is not the type, shape and place of a tensor."),
+        (packed(b'{"a": ' + b"[" * 200_000), "its header is not the JSON of the format."),
         (packed(b'{"a": {"shape": ' + b"[" * 900 + b"}}"), "its header is not the JSON of the format."),
         (packed(b'{"a'), "its header is not the JSON of the format."),
         (packed(b"{}}"), "its header is not the JSON of the format."),
-        (packed({"a" * 300: entry(0, 0)}), "a tensor's name has 302 bytes, at most 200 are allowed."),
+        (packed({"a" * 300: entry(0, 0)}), "a tensor's name has more than 200 bytes."),
         (packed({str(n): entry(0, 0) for n in range(20_001)}), "it lists more than 20000 tensors."),
         (packed({"a": entry(0, 4, dtype="F32", shape=[2])}, b"1234"), "a tensor's place is not as long as its type"),
         (packed({"a": entry(0, 4, dtype="F32", shape=[10**300, 10**300])}, b"1234"), "a tensor's place is not as long"),
@@ -145,7 +145,7 @@ EMPTY = json.dumps(entry(0, 0)).encode()
         (packed(b'{"a": {}, "a": {}}'.replace(b"{}", EMPTY)), "a name occurs twice in its header."),
         (packed(b'{"__metadata__": {}, "__metadata__": {}}'), "a name occurs twice in its header."),
         (packed(b'{"a": {"dtype": 1, "dtype": 2}}'), "a name occurs twice in its header."),
-        (packed(b'{"__metadata__": {"a": "", "a": ""}}'), "its metadata is not a table of at most 20000 texts, each"),
+        (packed(b'{"__metadata__": {"a": "", "a": ""}}'), "a name occurs twice in its header."),
         (
             packed({"__metadata__": {"a": 1}}),
             "its metadata is not a table of at most 20000 texts, each",
@@ -232,7 +232,7 @@ def test_a_file_that_the_system_keeps_from_us_is_named_without_its_folder(tmp_pa
 
 @pytest.mark.parametrize(("name", "known"), [("a.safetensors", True), ("a.SFT", True), ("a.pth", False), ("a", False)])
 def test_knows_by_its_suffix_which_file_has_a_header(name, known):
-    assert has_header(name) is known
+    assert is_safetensors(name) is known
 
 
 @pytest.mark.parametrize("spare", [1, 16, 4096])

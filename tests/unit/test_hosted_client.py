@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from comfy_server import free_port
 from pack.hosted import download
-from pack.hosted.job import Status
+from pack.hosted.client import RateLimiter
+from pack.hosted.errors import NotSentError
+from pack.hosted.polling import Status
 from pack.hosted.request import Lora
-from pack.hosted.timing import Slots
-from pack.hosted.wire import NotSentError, Wire
+from pack.hosted.transport import Transport
 from pack.tests.toy.faults import drip, held, raw, says
 from pack.tests.toy.hosted import PROMPT, QUICK, client, outcome, request
 from pack.tests.toy.loopback import KEY, SIGNATURE
@@ -29,14 +30,7 @@ def test_a_clip_arrives_and_its_report_says_where_it_came_from(provider, running
     lines = got.text.splitlines()
     assert lines[0] == f"{asked.offer} | 480p, 5 s, seed 7"
     assert lines[1].startswith(f"Job {next(iter(provider.jobs))} | took ")
-    assert (
-        lines[2]
-        == {
-            "wavespeed": "Price: $0.15, as asked",
-            "atlascloud": "Price: $0.10 charged",
-            "api302": "Price: price unknown; no source of September 2026 names it",
-        }[provider.name]
-    )
+    assert lines[2] == provider.told_price
     assert lines[3].endswith(": none")
     assert provider.problems == provider.leaks == []
     assert len(provider.uploads) == 1
@@ -121,6 +115,7 @@ def test_twenty_equal_requests_at_once_are_one_job(wavespeed, running, tmp_path)
     assert len(wavespeed.jobs) == 1
     assert len({clip.path for clip in clips}) == 1
     assert sum(not clip.resumed for clip in clips) == 1
+    assert next(iter(wavespeed.jobs.values())).downloads == 1
 
 
 def test_equal_requests_of_two_graphs_at_once_are_one_job(wavespeed, running, tmp_path):
@@ -144,10 +139,10 @@ def test_jobs_at_a_time_stay_within_the_providers_limit(limit, peak, wavespeed, 
 
 
 def test_starts_in_a_minute_stay_within_the_providers_limit(wavespeed, running, tmp_path):
-    slots = Slots()
-    assert [slots._take(100, 5) for _ in range(7)] == [True] * 5 + [False] * 2
-    slots.starts[0] -= 61
-    assert [slots._take(100, 5) for _ in range(2)] == [True, False]
+    limiter = RateLimiter()
+    assert [limiter._take(100, 5) for _ in range(7)] == [True] * 5 + [False] * 2
+    limiter.starts[0] -= 61
+    assert [limiter._take(100, 5) for _ in range(2)] == [True, False]
 
 
 def interrupted(maker, asked, reached=None):
@@ -156,7 +151,7 @@ def interrupted(maker, asked, reached=None):
     async def run():
         status = Status()
         task = asyncio.ensure_future(maker.run(asked, status))
-        while not task.done() and not (reached.is_set() if reached else status.posting):
+        while not task.done() and not (reached.is_set() if reached else status.row is not None):
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait({task}, timeout=5)
@@ -171,7 +166,7 @@ def test_an_interrupt_while_a_job_is_sent_keeps_its_id(wavespeed, running, tmp_p
     wavespeed.break_next("submit", held(reached, True, 1.0, answered))
     status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
     assert not answered.is_set()
-    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
+    assert status.after_stop(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
     got = outcome(client(tmp_path, running), request("wavespeed"))  # at once: it waits for the answer
     assert got.name == "clip", got.text
     assert len(wavespeed.jobs) == wavespeed.posts == 1
@@ -184,7 +179,7 @@ def test_an_interrupt_while_an_earlier_order_is_awaited_says_that_it_may_go_on(w
     interrupted(client(tmp_path, running), request("wavespeed"), reached)
     status = interrupted(client(tmp_path, running), request("wavespeed"))
     assert not answered.is_set()
-    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
+    assert status.after_stop(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
     assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"
     assert len(wavespeed.jobs) == wavespeed.posts == 1
 
@@ -195,7 +190,7 @@ def test_an_interrupt_while_waiting_says_that_the_job_goes_on(wavespeed, running
     status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
     assert not answered.is_set()
     job = next(iter(wavespeed.jobs))
-    assert status.farewell(request("wavespeed")) == (
+    assert status.after_stop(request("wavespeed")) == (
         f"WaveSpeed: job {job} goes on and is charged. Run the same again, with seed 7, to pick it up."
     )
     assert outcome(client(tmp_path, running), request("wavespeed")).clip.resumed
@@ -209,14 +204,14 @@ def test_an_interrupt_while_an_earlier_job_is_looked_for_says_that_it_may_go_on(
     assert outcome(client(tmp_path, running), request("wavespeed")).name == "UnclearError"
     wavespeed.break_next("history", held(reached, True, 5.0))
     status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
-    assert status.farewell(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
+    assert status.after_stop(request("wavespeed")).startswith("WaveSpeed: a job was sent and may go on")
 
 
 def test_an_interrupt_while_the_clip_is_fetched_says_that_it_is_paid(wavespeed, running, tmp_path):
     reached = threading.Event()
     wavespeed.break_next("download", held(reached, True, 5.0))
     status = interrupted(client(tmp_path, running), request("wavespeed"), reached)
-    assert " is done and charged. Run the same again" in status.farewell(request("wavespeed"))
+    assert " is done and charged. Run the same again" in status.after_stop(request("wavespeed"))
 
 
 def test_a_flagged_clip_is_kept_or_ends_the_run_without_being_fetched(wavespeed, running, tmp_path):
@@ -240,7 +235,7 @@ def test_a_provider_that_cannot_be_reached_costs_nothing(tmp_path, wavespeed, ru
 
 
 def test_a_server_that_goes_away_between_upload_and_submit_has_taken_no_job(tmp_path, wavespeed, running, monkeypatch):
-    post, refused = Wire.post, []
+    post, refused = Transport.post, []
 
     async def unreachable_once(self, path, body, seconds=None):
         if path.endswith("image-to-video") and not refused:
@@ -248,7 +243,7 @@ def test_a_server_that_goes_away_between_upload_and_submit_has_taken_no_job(tmp_
             raise NotSentError("WaveSpeed could not be reached (ClientConnector).")
         return await post(self, path, body, seconds)
 
-    monkeypatch.setattr(Wire, "post", unreachable_once)
+    monkeypatch.setattr(Transport, "post", unreachable_once)
     assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"
     assert len(wavespeed.jobs) == wavespeed.posts == len(refused) == 1
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pack.hosted import credentials
 from pack.hosted.errors import AuthError
-from pack.hosted.providers import API302, ATLASCLOUD, WAVESPEED
+from pack.tests.toy.hosted import API302, ATLASCLOUD, WAVESPEED
 
 ROOT = Path(__file__).parents[2]
 KEY = "canary-0123456789"

@@ -7,7 +7,8 @@ from pathlib import Path
 import av
 import pytest
 from pack.hosted import download
-from pack.hosted.download import BrokenError, check_clip
+from pack.hosted.download import check_clip
+from pack.hosted.errors import BrokenError
 from pack.tests.toy.clip import clip
 from pack.tests.toy.hosted import QUICK
 

@@ -10,7 +10,7 @@ import pytest
 from pack.hosted import credentials
 from pack.hosted.errors import AuthError, HostedError
 from pack.hosted.ledger import Ledger, Row
-from pack.hosted.providers import WAVESPEED
+from pack.tests.toy.hosted import WAVESPEED
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no such modes")
 

@@ -5,17 +5,14 @@ import time
 from dataclasses import replace
 
 import pytest
-from pack.hosted import foreign
-from pack.hosted.answers import read_submission, read_task, shown, uploaded_url
+from pack.common import text as foreign
 from pack.hosted.errors import HostedError, UnclearError
-from pack.hosted.history import _created, _inputs
 from pack.hosted.ledger import Ledger, Row
-from pack.hosted.models import WAVESPEED as MODELS
-from pack.hosted.prices import _quoted, dollars
-from pack.hosted.providers import ATLASCLOUD, WAVESPEED
-from pack.hosted.wire import Reply, _seconds
+from pack.hosted.responses import Reply, read_history, read_price, read_task, read_upload, shown
+from pack.hosted.spending import dollars
+from pack.hosted.transport import _seconds
 from pack.tests.toy.faults import DEEP, DIGITS, HUGE, ODD, inserted, quoting, raw, reworded, says
-from pack.tests.toy.hosted import QUICK, client, outcome, request
+from pack.tests.toy.hosted import ATLASCLOUD, QUICK, WAVESPEED, client, outcome, request
 from pack.tests.toy.loopback import KEY
 
 BRIEF = replace(QUICK, connect=0.2, submit=0.5, settle=0.05)
@@ -150,8 +147,8 @@ def test_a_flag_in_other_words_is_not_taken_for_none(flags, flagged):
 
 def test_of_two_parts_of_one_name_the_last_counts():
     answer = foreign.read_json('{"data": {"id": "a", "id": "b", "status": "x", "status": "completed"}}')
-    assert read_submission(WAVESPEED, Reply(200, answer), KEY) == "b"
-    assert read_task(answer).state == "done"
+    assert WAVESPEED.read_submission(Reply(200, answer), KEY) == "b"
+    assert read_task(answer).verdict == "done"
 
 
 @pytest.mark.parametrize("before", [*range(16_350, 16_400, 4), 40_000])
@@ -171,7 +168,7 @@ def test_a_key_between_signs_that_are_not_shown_does_not_come_together():
     "url", ["javascript:alert(1)", "https://a.example/\n", "https://a.example/" + "a" * 9000, 5, ""]
 )
 def test_the_address_of_an_upload_is_one(url):
-    assert uploaded_url({"data": {"download_url": url}}) is None
+    assert read_upload({"data": {"download_url": url}}) is None
 
 
 @pytest.mark.parametrize(
@@ -187,12 +184,12 @@ def test_nobody_waits_as_long_as_a_header_says(header, seconds):
     "value", [float("nan"), float("inf"), 10**400, -5, True, [], {}, "x" * 10**6, "9999-99-99", "now", None, DIGITS]
 )
 def test_a_moment_that_is_none_is_not_reckoned_with(value):
-    assert _created({"created_at": value}) is None
+    assert read_history({"data": [{"created_at": value}]})[0].created is None
 
 
 @pytest.mark.parametrize("inputs", [DEEP, "{", "[]", "\x00", '{"a": NaN', 5, [[]]])
 def test_inputs_that_cannot_be_read_are_none(inputs):
-    assert _inputs({"inputs": inputs}) is None
+    assert read_history({"data": [{"inputs": inputs}]})[0].inputs is None
 
 
 ROW = vars(Row("b" * 64, "wavespeed", "m", "sent", 1.7e9, {"seed": "c" * 64}, "j1", 0.15, True, False, 0.1))
@@ -296,13 +293,16 @@ def test_what_was_said_once_of_a_job_is_not_forgotten(running, tmp_path):
 
 def test_an_unclear_answer_is_told_without_its_signs():
     with pytest.raises(UnclearError) as told:
-        read_submission(ATLASCLOUD, Reply(200, {"data": {"id": "\x1b"}, "message": "a\x1b[2Jb\u202e"}), KEY)
+        ATLASCLOUD.read_submission(Reply(200, {"data": {"id": "\x1b"}, "message": "a\x1b[2Jb\u202e"}), KEY)
     assert is_plain(str(told.value))
 
 
 def test_prices_of_the_table_are_within_what_a_price_may_be():
     costs = [
-        model.estimate(size, seconds) for model in MODELS for size in model.resolutions for seconds in model.durations
+        model.estimate(size, seconds)
+        for model in WAVESPEED.models
+        for size in model.resolutions
+        for seconds in model.durations
     ]
     assert all(foreign.amount(cost) == cost for cost in costs)
-    assert _quoted({"price": 10**400}) > foreign.MAX_USD
+    assert read_price({"price": 10**400}) > foreign.MAX_USD

@@ -5,19 +5,20 @@ import time
 from dataclasses import replace
 
 import pytest
-from pack.hosted import history
+from pack.hosted import polling
 from pack.hosted.errors import UnclearError
 from pack.hosted.ledger import Row, digest_of, marks_of
-from pack.hosted.providers import ATLASCLOUD, WAVESPEED
-from pack.hosted.timing import Timing
-from pack.hosted.wire import Reply
+from pack.hosted.providers.base import PAGE
+from pack.hosted.responses import Reply
+from pack.hosted.transport import Timing
+from pack.tests.toy.hosted import ATLASCLOUD, WAVESPEED
 
 INPUTS = {"image": "https://cdn.example/a.png", "prompt": "A cat.", "seed": 7, "loras": [{"path": "a/b", "scale": 1.0}]}
 BRIEF = Timing(connect=0.1, submit=0.3, settle=0.1, first_poll=0.02, longest_poll=0.05)
 
 
 class List:
-    """The provider's list of jobs, as the wire would bring it; the looks at it are counted."""
+    """The provider's list of jobs, as the transport would bring it; the looks at it are counted."""
 
     def __init__(self, *answers, timing=BRIEF):
         self.answers = list(answers)
@@ -25,11 +26,8 @@ class List:
         self.looks = 0
         self.asked = []
 
-    async def post(self, path, body):
-        return self.answer(body)
-
-    async def get(self, path, params):
-        return self.answer(params)
+    async def ask(self, query):
+        return self.answer(query.body or query.params)
 
     def answer(self, asked):
         self.asked.append(asked)
@@ -49,14 +47,14 @@ def item(job_id="j1", **changes):
 
 def find(answers, of=None, provider=WAVESPEED, taken=(), timing=BRIEF):
     listed = answers if isinstance(answers, List) else List(answers, timing=timing)
-    return asyncio.run(asyncio.wait_for(history.find_job(listed, provider, of or row(), taken), 10))  # type: ignore[arg-type]
+    return asyncio.run(asyncio.wait_for(polling.find_job(listed, provider, of or row(), taken), 10))  # type: ignore[arg-type]
 
 
 def test_a_job_may_arrive_as_late_as_its_order_may_take():
     nothing = [[]] * 5
     listed = List(*nothing, [item()])  # the order is on its way for longer than `settle`
     assert find(listed, row(seconds_ago=0.15)) == "j1"
-    assert history.longest(Timing()) == 105.0
+    assert Timing().until_listed == 105.0
 
 
 def test_a_clock_that_was_set_back_does_not_hold_the_search_for_ever():
@@ -117,7 +115,7 @@ def test_an_item_that_cannot_be_read_is_a_doubt(listed):
         find([listed])
 
 
-FULL = [item(str(number), prompt="A dog.") for number in range(history.PAGE)]
+FULL = [item(str(number), prompt="A dog.") for number in range(PAGE)]
 BY_POST = {"page_size": 20, "model": "m", "include_inputs": True}
 
 

@@ -113,3 +113,16 @@ def test_killed_at_a_random_moment(name, round_, running, children, tmp_path):
     time.sleep(random.Random(f"{name} {round_}").uniform(0.0, 0.35))
     children.kill(child)
     check_that_one_job_and_one_clip_come_of_it(provider, running, tmp_path)
+
+
+def test_an_order_of_another_living_process_is_waited_for(running, children, tmp_path):
+    """302.AI has no list of jobs that could tell what became of an order."""
+    provider = running.named("api302")
+    reached = threading.Event()
+    provider.break_next("submit", held(reached, True, 1.0))
+    child = children.start(running, "api302", tmp_path)
+    assert reached.wait(20)
+    provider.heal()
+    again = outcome(client(tmp_path, running), request("api302"))
+    children.kill(child)
+    assert (again.name, provider.posts) == ("clip", 1), again.text

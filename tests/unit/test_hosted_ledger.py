@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pack.hosted import locking
+from pack.common import files
 from pack.hosted.errors import HostedError
 from pack.hosted.ledger import KEPT_DAYS, STATES, Ledger, Row
 
@@ -98,8 +98,8 @@ def test_a_lock_goes_although_windows_removes_no_open_file(tmp_path, monkeypatch
         unlink(self, missing_ok)
 
     async def take():
-        async with locking.alone(tmp_path / "a.lock", lambda: None):
-            monkeypatch.setattr(locking.sys, "platform", "win32")
+        async with Ledger(tmp_path).alone(DIGEST, lambda: None):
+            monkeypatch.setattr(files.sys, "platform", "win32")
             monkeypatch.setattr(Path, "unlink", refused_once)
         monkeypatch.undo()
 

@@ -9,8 +9,8 @@ import pytest
 from pack.hosted import download, errors
 from pack.hosted.client import Client
 from pack.hosted.errors import HostedError, PolicyError
-from pack.hosted.job import Status
 from pack.hosted.ledger import Ledger
+from pack.hosted.polling import Status
 from pack.hosted.request import Lora
 from pack.hosted.settings import Settings
 from pack.tests.toy.faults import says

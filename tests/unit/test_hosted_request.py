@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pack.hosted.errors import RequestError
-from pack.hosted.models import HIGH, LOW, PLAIN
 from pack.hosted.providers import OFFERS, PROVIDERS
+from pack.hosted.providers.base import HIGH, LOW, PLAIN
 from pack.hosted.request import MAX_SEED, Lora, Picture, Request, check_settings
 from pack.tests.toy.hosted import picture
-from pack.tests.toy.providers import ATLAS_MODELS, WAVESPEED_MODELS
+from pack.tests.toy.providers import PROVIDERS as DOCUMENTED
 from PIL import Image
 
 W = "WaveSpeed: wan-2.2/image-to-video"
@@ -108,7 +108,7 @@ def test_a_token_is_passed_on_and_shown_nowhere():
         ("civitai.com/x?token=***&key=SECRET", "something else"),
     ],
 )
-def test_a_refused_address_is_not_quoted(url, named):
+def test_a_refused_address_is_notread_price(url, named):
     lora = replace(LORA, url=url)
     with pytest.raises(RequestError, match=f"got {named}\\.") as refused:
         lora.check()
@@ -137,8 +137,8 @@ def test_a_lora_goes_where_the_model_takes_it(offer, expert, arrays):
 
 @pytest.mark.parametrize("offer", OFFERS)
 def test_every_model_is_sent_what_its_documentation_lists_and_no_more(offer):
-    model = OFFERS[offer][1]
-    documented = {**WAVESPEED_MODELS, **ATLAS_MODELS}[model.id]
+    provider, model = OFFERS[offer]
+    documented = DOCUMENTED[provider.name].models[model.id]
     experts = ("both", "high", "low") if set(model.lora_arrays) == {PLAIN, HIGH, LOW} else ()
     fullest = request(
         offer,
@@ -155,8 +155,9 @@ def test_every_model_is_sent_what_its_documentation_lists_and_no_more(offer):
 
 
 def test_every_documented_model_is_offered():
-    for provider, documented in zip(PROVIDERS, (WAVESPEED_MODELS, ATLAS_MODELS, WAVESPEED_MODELS), strict=True):
-        assert {model.id for model in provider.models} == set(documented)
+    assert [provider.name for provider in PROVIDERS] == list(DOCUMENTED)
+    for provider in PROVIDERS:
+        assert {model.id for model in provider.models} == set(DOCUMENTED[provider.name].models)
 
 
 def test_unrestricted_models_say_so():
@@ -192,7 +193,7 @@ RULES_ALONE = """
 import sys, types
 pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
 import pack.hosted.request
-print(*sorted(name for name in ("aiohttp", "pack.hosted.history", "pack.hosted.wire") if name in sys.modules))
+print(*sorted(name for name in ("aiohttp", "pack.hosted.polling", "pack.hosted.transport") if name in sys.modules))
 """
 
 

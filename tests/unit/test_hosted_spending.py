@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from pack.hosted import jobs, spending
 from pack.hosted.ledger import Ledger, Row
-from pack.hosted.providers import ATLASCLOUD, WAVESPEED
+from pack.hosted.providers import BY_NAME
 from pack.hosted.request import Lora, Request
 from pack.tests.toy.faults import job_says, raw, says
-from pack.tests.toy.hosted import QUICK, client, outcome, picture, request
+from pack.tests.toy.hosted import ATLASCLOUD, QUICK, WAVESPEED, client, outcome, picture, request
 from pack.tests.toy.loopback import KEY, SIGNATURE
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ sys.modules["pack"] = pack
 import asyncio
 from pathlib import Path
 from pack.hosted.errors import PolicyError
-from pack.hosted.job import Status
+from pack.hosted.polling import Status
 from pack.tests.toy.hosted import client, request
 class Elsewhere:
     def environment(self): return dict(pair.split("=", 1) for pair in sys.argv[4:])
@@ -308,6 +308,6 @@ def test_a_row_of_the_first_version_is_read(ledger):
 
 
 def test_providers_that_charge_no_failed_jobs_are_those_that_say_so():
-    assert {WAVESPEED.name} == spending.FAILED_FREE
-    assert not ATLASCLOUD.failed_free
+    assert [name for name, provider in BY_NAME.items() if not provider.charges_failed_jobs] == [WAVESPEED.name]
+    assert ATLASCLOUD.charges_failed_jobs
     assert Request(PRICED, "x", picture()).model.estimate("480p", 5) == 0.2

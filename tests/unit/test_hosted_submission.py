@@ -56,6 +56,6 @@ def test_a_submission_that_gets_no_thread_holds_nobody_up(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", none_left)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        asyncio.run(submission.see_through(DIGEST, never))
+        asyncio.run(submission.run_detached(DIGEST, never))
     monkeypatch.undo()
     asyncio.run(asyncio.wait_for(submission.await_earlier(DIGEST), 5))

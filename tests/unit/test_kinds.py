@@ -2,7 +2,7 @@
 
 import pytest
 from pack.tests.toy.shapes import I2V
-from pack.weights.kinds import Kind, identify
+from pack.weights.wan.transformer import Kind, identify
 
 
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model.", "model.", "net."])

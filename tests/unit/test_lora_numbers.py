@@ -1,10 +1,12 @@
 """NaN, infinity, zeros and packed factors in LoRAs: refused or told, and good ones are passed."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from pack.weights.files import DamageError
-from pack.weights.lora_format import conform
-from pack.weights.lora_numbers import check, check_types
+from pack.weights.formats.header import DamageError, Header, ModelFile
+from pack.weights.loras.format import check_types, conform, idle_layers
+from pack.weights.loras.report import Match
 
 LAYER = "blocks.0.self_attn.q"
 SHAPES = {LAYER: (8, 6), f"{LAYER}.bias": (8,), "blocks.1.self_attn.q": (8, 6)}
@@ -15,10 +17,15 @@ def file(parts, layer=LAYER):
     return {f"{layer}.{part}": value for part, value in parts.items()}
 
 
+def match():
+    return Match(ModelFile(Path("x.safetensors"), Header({}, {})), "high")
+
+
 def zeros(parts, layer=LAYER):
-    found = conform(file(parts, layer), SHAPES)
-    assert found.unmatched == found.ignored == []
-    return check(found.passes, found.origin)
+    noted = match()
+    passes = conform(file(parts, layer), SHAPES, noted)
+    assert noted.unmatched == noted.ignored == []
+    return idle_layers(passes)
 
 
 LOHA = {f"hada_w{n}_{side}": torch.ones(*shape) for n in (1, 2) for side, shape in (("a", (8, 2)), ("b", (2, 6)))}
@@ -43,9 +50,9 @@ LOKR = {"lokr_w1": torch.ones(2, 2), "lokr_w2": torch.ones(4, 3)}
 def test_one_number_that_is_none_is_refused_with_its_layer(parts, part, dtype, bad):
     damaged = parts[part].clone()
     damaged.view(-1)[-1] = bad
-    found = conform(file(parts | {part: damaged.to(dtype)}), SHAPES)
+    found = conform(file(parts | {part: damaged.to(dtype)}), SHAPES, match())
     with pytest.raises(DamageError) as caught:
-        check(found.passes, found.origin)
+        idle_layers(found)
     what = "NaN" if bad != bad else "infinity"
     assert str(caught.value).startswith(f"holds {what} in {LAYER}.{part}, which would make the whole clip NaN.")
 
@@ -56,8 +63,8 @@ def test_the_largest_numbers_of_a_type_are_none_the_worse():
 
 
 def test_a_damaged_tensor_that_is_not_applied_harms_nobody():
-    found = conform(file(ONES) | file({"diff": torch.full((9, 9), torch.nan)}, "blocks.7.ffn.0"), SHAPES)
-    assert check(found.passes, found.origin) == set()
+    found = conform(file(ONES) | file({"diff": torch.full((9, 9), torch.nan)}, "blocks.7.ffn.0"), SHAPES, match())
+    assert idle_layers(found) == set()
 
 
 @pytest.mark.parametrize(
@@ -88,6 +95,7 @@ def test_layers_that_change_nothing_are_found(parts, idle):
         {"lora_A.weight": torch.ones(2, 6, dtype=torch.int8), "lora_B.weight": torch.ones(8, 2, dtype=torch.int8)},
         {"lora_A.weight._data": torch.ones(2, 6, dtype=torch.int8), "lora_A.weight._scale": torch.ones(2, 1)},
         {"lora_up.weight": torch.ones(4, 2, dtype=torch.uint8), "lora_up.weight.absmax": torch.ones(2)},
+        {"lora_linear_layer.up.weight": torch.ones(8, 2, dtype=torch.int8)},
         {"lokr_w1": torch.ones(2, 2, dtype=torch.int8)},
         {"diff": torch.ones(8, 6, dtype=torch.int8)},
     ],

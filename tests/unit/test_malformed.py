@@ -12,9 +12,9 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pack.tests.toy import malformed, malformed_torch, read_files
-from pack.weights import files
-from pack.weights.header import read_header
-from pack.weights.torch_file import read_torch_header
+from pack.weights.formats import header
+from pack.weights.formats.header import read_header
+from pack.weights.formats.torch_file import read_torch_header
 from safetensors import SafetensorError, safe_open
 
 drawn = settings(
@@ -159,13 +159,13 @@ def test_a_type_that_no_tensor_has_is_named(tmp_path, dtype):
     )
 
 
-@pytest.mark.parametrize("dtype", files.BITS)
+@pytest.mark.parametrize("dtype", header.BITS)
 def test_the_safetensors_library_takes_every_type_that_we_take(tmp_path, dtype):
     if dtype == "F4" or "FNUZ" in dtype:
         pytest.importorskip("safetensors", "0.7")
     path = tmp_path / "x.safetensors"
-    begin_to_end = malformed.entry(0, files.BITS[dtype], dtype=dtype, shape=[8])
-    path.write_bytes(malformed.header_file("type", {"a": begin_to_end}, bytes(files.BITS[dtype])).content)
+    begin_to_end = malformed.entry(0, header.BITS[dtype], dtype=dtype, shape=[8])
+    path.write_bytes(malformed.header_file("type", {"a": begin_to_end}, bytes(header.BITS[dtype])).content)
     assert read_header(path).tensors["a"].dtype == dtype
     with safe_open(path, "pt") as file:
         file.get_tensor("a")

@@ -2,7 +2,7 @@ import json
 import math
 
 import pytest
-from pack.weights.peft import Scaling, are_in_doubt
+from pack.weights.lora_keys import Scaling, are_in_doubt
 
 LAYER = "blocks.0.self_attn.q"
 

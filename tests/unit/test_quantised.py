@@ -5,9 +5,10 @@ import json
 
 import pytest
 import torch
-from pack.weights import finite, inspect, quantised
-from pack.weights.inspect import Header, Storage, TensorInfo, storage_of
-from pack.weights.quantised import check_storage, without_prefix
+from pack.weights.formats.header import Header, ModelFile, TensorInfo
+from pack.weights.formats.model_file import open_model, tensors_of
+from pack.weights.wan import quantised
+from pack.weights.wan.quantised import check_scales, check_storage, layout_of, without_prefix
 from safetensors.torch import save_file
 
 KNOWN = {"float8_e4m3fn", "nvfp4", "mxfp8", "int8_tensorwise"}
@@ -22,25 +23,25 @@ def stored_as(**types):
 
 
 STORED = [
-    (stored_as(a__weight="F32"), Storage.F32),
-    (stored_as(a__weight="F16"), Storage.F16),
-    (stored_as(a__weight="BF16"), Storage.BF16),
-    (stored_as(a__weight="F8_E4M3"), Storage.F8_E4M3),
-    (stored_as(a__weight="F8_E5M2"), Storage.F8_E5M2),
-    (stored_as(a__weight="F8_E4M3", a__scale_weight="F32", scaled_fp8="F8_E4M3"), Storage.F8_SCALED),
-    (stored_as(a__weight="F8_E4M3", a__weight_scale="F32", a__comfy_quant="U8"), Storage.F8_SCALED),
-    (stored_as(a__weight="F8_E4M3", a__weight_scale="U8", a__comfy_quant="U8"), Storage.MXFP8),
-    (stored_as(a__weight="U8", a__weight_scale="F8_E4M3", a__weight_scale_2="F32"), Storage.NVFP4),
-    (stored_as(a__weight="I8", a__weight_scale="F32", a__comfy_quant="U8"), Storage.INT8_TENSORWISE),
-    (stored_as(a__int8_weight="I8", a__scale="F32"), Storage.TURBODIFFUSION_INT8),
-    (stored_as(a__weight="I64"), Storage.OTHER),
-    (Header({}, {}), Storage.OTHER),
+    (stored_as(a__weight="F32"), ""),
+    (stored_as(a__weight="F16"), ""),
+    (stored_as(a__weight="BF16"), ""),
+    (stored_as(a__weight="F8_E4M3"), ""),
+    (stored_as(a__weight="F8_E5M2"), ""),
+    (stored_as(a__weight="F8_E4M3", a__scale_weight="F32", scaled_fp8="F8_E4M3"), ""),
+    (stored_as(a__weight="F8_E4M3", a__weight_scale="F32", a__comfy_quant="U8"), ""),
+    (stored_as(a__weight="F8_E4M3", a__weight_scale="U8", a__comfy_quant="U8"), "mxfp8"),
+    (stored_as(a__weight="U8", a__weight_scale="F8_E4M3", a__weight_scale_2="F32"), "nvfp4"),
+    (stored_as(a__weight="I8", a__weight_scale="F32", a__comfy_quant="U8"), "int8_tensorwise"),
+    (stored_as(a__int8_weight="I8", a__scale="F32"), ""),
+    (stored_as(a__weight="I64"), ""),
+    (Header({}, {}), ""),
 ]
 
 
-@pytest.mark.parametrize(("listed", "storage"), STORED, ids=[storage.name for _, storage in STORED])
-def test_the_way_that_weights_are_stored_is_known_by_types_and_names(listed, storage):
-    assert storage_of(listed) is storage
+@pytest.mark.parametrize(("listed", "layout"), STORED)
+def test_the_way_that_weights_are_stored_is_known_by_types_and_names(listed, layout):
+    assert layout_of(listed) == layout
 
 
 def text(settings):
@@ -49,7 +50,9 @@ def text(settings):
 
 def check(path, tensors, metadata=None, known=frozenset(KNOWN), prefix=""):
     save_file({prefix + name: tensor for name, tensor in tensors.items()}, path, metadata)
-    finite.check_scales(check_storage(inspect.read_header(path), path, known), path)
+    file = open_model(path)
+    with tensors_of(path) as read:
+        check_scales(check_storage(file, known), file.name, read)
 
 
 @pytest.fixture
@@ -144,23 +147,23 @@ def test_formats_that_cannot_be_read_are_refused(path, tensors, said):
 
 def test_a_file_that_the_system_does_not_hand_out_is_said_without_its_folder(path, monkeypatch):
     save_file(FP8 | {"a.comfy_quant": text({"format": "float8_e4m3fn"})}, path)
-    listed = inspect.read_header(path)
+    file = open_model(path)
 
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(quantised, "open_file", refuse)
     with pytest.raises(RuntimeError, match="cannot be read") as caught:
-        check_storage(listed, path, KNOWN)
+        check_storage(file, KNOWN)
     assert str(caught.value) == "'x.safetensors' cannot be read: Permission denied. Check disk and permissions."
 
 
-@pytest.mark.parametrize("storage", [Storage.NVFP4, Storage.MXFP8, Storage.INT8_TENSORWISE])
-def test_a_layout_that_comfyui_is_too_old_for_is_refused(tmp_path, storage):
-    (listed,) = (listed for listed, stored in STORED if stored is storage)
+@pytest.mark.parametrize("layout", ["nvfp4", "mxfp8", "int8_tensorwise"])
+def test_a_layout_that_comfyui_is_too_old_for_is_refused(tmp_path, layout):
+    (listed,) = (listed for listed, stored in STORED if stored == layout)
     tensors = {name: info for name, info in listed.tensors.items() if not name.endswith("comfy_quant")}
-    with pytest.raises(ValueError, match=rf"stores its weights as {storage.value}, which this version of ComfyUI"):
-        check_storage(Header(tensors, {}), tmp_path / "x.safetensors", {"float8_e4m3fn"})
+    with pytest.raises(ValueError, match=rf"stores its weights as {layout}, which this version of ComfyUI"):
+        check_storage(ModelFile(tmp_path / "x.safetensors", Header(tensors, {})), {"float8_e4m3fn"})
 
 
 def test_metadata_names_layers_without_the_prefix_of_the_file():
@@ -299,7 +302,7 @@ def test_e5m2_with_the_older_mark_gets_todays_names(path, mark, scale):
         "a.bias": torch.ones(64),
     }
     check(path, tensors)
-    header = inspect.read_header(path)
+    header = open_model(path).header
     assert quantised.is_misread(header)
     state, said = quantised.in_new_names(tensors, {"x": "y"}, header)
     assert state.keys() == {"head.modulation", "a.weight", "a.weight_scale", "a.bias"}
@@ -309,7 +312,7 @@ def test_e5m2_with_the_older_mark_gets_todays_names(path, mark, scale):
 
 def test_what_comfyui_reads_is_left_to_it(path):
     check(path, OLD | {"scaled_fp8": torch.zeros(2)})
-    assert not quantised.is_misread(inspect.read_header(path))
+    assert not quantised.is_misread(open_model(path).header)
 
 
 def test_comfyuis_own_block_formats_have_the_sizes_that_are_passed(path):

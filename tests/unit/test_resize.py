@@ -121,9 +121,12 @@ def test_without_opencv_the_room_imports_and_says_what_to_install_when_used(tmp_
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     script = f"""
 import sys
-sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
+import types
+sys.path.insert(0, {str(tmp_path)!r})
+pack = sys.modules["pack"] = types.ModuleType("pack")
+pack.__path__ = [{str(ROOT)!r}]
 import numpy as np
-from media import colour, mp4, resize, resolution
+from pack.media import colour, mp4, resize, resolution
 print(resolution.fit_size(640, 480, "480p"))
 for use in (lambda: resize.resize_frames(np.zeros((1, 4, 4, 3)), (2, 2)),
             lambda: colour.rgb_to_yuv420(np.zeros((4, 4, 3)))):

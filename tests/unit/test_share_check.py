@@ -1,7 +1,7 @@
 """What the share check takes for private in a graph or a prompt, and what not."""
 
 import pytest
-from pack.hosted import masking
+from pack.common import redact as masking
 from pack.tests.toy.private_things import GRAPH, HEX, NAMED, PROMPT, ROOT, UUID, cleaned, kinds, node
 from share_check import check, clean, findings
 

@@ -195,7 +195,8 @@ def package(tmp_path):
     kept = [line[1:] for line in lines[lines.index("tools/*") + 1 :] if line.startswith("!")]
     assert "tools/" not in lines  # what is in a folder that is left out cannot be kept
     folder = tmp_path / "ComfyUI" / "custom_nodes" / "wan22 turbo 小"
-    shutil.copytree(ROOT / "media", folder / "media")
+    for room in ("media", "common"):
+        shutil.copytree(ROOT / room, folder / room)
     (folder / "tools").mkdir()
     for name in kept:
         shutil.copy(ROOT / name, folder / name)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from pack.tiny.reader import read
-from pack.tiny.scenes import FPS, KINDS, STYLES, Camera, Point, Scene, Thing, draw, random_scene
+from pack.tiny.scenes import FPS, KINDS, STYLES, Camera, Point, Scene, Thing, Window, draw, random_scene
 
 WIDTH, HEIGHT, FRAMES = 416, 240, 9
 SECONDS = (FRAMES - 1) / FPS
@@ -50,6 +50,12 @@ def test_an_open_scene_has_several_outcomes_under_one_caption(kind):
         for scene in scenes
     }
     assert len(outcomes) >= 2
+
+
+def test_a_window_is_that_part_of_the_whole():
+    scene = scene_of("two at once")
+    part = draw(scene, WIDTH, HEIGHT, 3, window=Window(40, 24, 64, 48))
+    np.testing.assert_array_equal(part, draw(scene, WIDTH, HEIGHT, 3)[:, 24:72, 40:104])
 
 
 def test_a_ghost_is_told_from_a_shape():

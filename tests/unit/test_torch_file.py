@@ -10,7 +10,7 @@ import pytest
 import torch
 from pack.tests.toy.malformed import WHOLE
 from pack.tests.toy.malformed_torch import CANARY, PICKLES, RECORDS, archived, overlapping_records, torch_file
-from pack.weights.torch_file import read_torch_header
+from pack.weights.formats.torch_file import read_torch_header
 
 STATE = {
     "half": torch.randn(3, 4).to(torch.float16),

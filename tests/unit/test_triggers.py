@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pack.weights import phrases, triggers
+from pack.weights.loras import phrases, triggers
 
 FREQUENCY = json.dumps({"a": {"cat": 3, "sks": 10}, "b": {"Cat": 9, "dog": 1}})
 
@@ -99,7 +99,7 @@ def test_a_file_cannot_flood_the_prompt():
     ],
 )
 def test_words_are_made_printable_and_unique(words, tidied):
-    assert triggers.tidy(words) == tidied
+    assert phrases.tidy(words) == tidied
 
 
 @pytest.mark.parametrize(
@@ -187,12 +187,12 @@ def test_side_cars_that_are_no_text_count_as_absent(lora):
 def test_the_widget_wins_over_the_file_and_is_not_capped(lora):
     beside(lora, ".txt", "side")
     metadata = {"modelspec.trigger_phrase": "own"}
-    assert triggers.choose("mine, Mine,\n yours", metadata, lora) == ["mine", "yours"]
+    assert triggers.typed_words("mine, Mine,\n yours") == ["mine", "yours"]
     many = [f"w{number}" for number in range(100)]
-    assert triggers.choose(",".join(many), metadata, lora) == many
-    assert triggers.choose(" ,\n", metadata, lora) == ["own"]
-    assert triggers.choose("", {}, lora) == ["side"]
-    assert triggers.choose("", {}, None) == []
+    assert triggers.typed_words(",".join(many)) == many
+    assert triggers.typed_words(" ,\n") == triggers.typed_words("") == []
+    assert triggers.own_words(metadata, lora) == ["own"]
+    assert triggers.own_words({}, lora) == ["side"]
 
 
 @pytest.mark.parametrize(
@@ -251,11 +251,11 @@ def test_absent_words_come_into_the_prompt_once(prompt, words, position, merged)
     ],
 )
 def test_what_is_typed_is_split_at_the_commas_of_every_language_but_not_in_brackets(typed, words):
-    assert triggers.choose(typed, {}, None) == words
+    assert triggers.typed_words(typed) == words
 
 
 def test_two_groups_of_one_word_come_into_the_prompt_whole_and_once():
-    words = triggers.choose("(a, b:1.2), (a, c:1.3)", {}, None)
+    words = triggers.typed_words("(a, b:1.2), (a, c:1.3)")
     once = triggers.merge("a cat", words, "prepend")
     assert once == "(a, b:1.2), (a, c:1.3), a cat"
     assert triggers.merge(once, words, "prepend") == once
@@ -269,11 +269,11 @@ def test_the_limits_of_what_is_typed_are_said():
     with pytest.raises(
         ValueError, match=r"^trigger_words takes at most 100000 characters, got 100001\. Put longer text"
     ):
-        triggers.choose("a," * 50_000 + "a", {}, None)
+        triggers.typed_words("a," * 50_000 + "a")
     with pytest.raises(
         ValueError, match=r"^A trigger word has at most 500 characters, got one of 501\. Separate words by"
     ):
-        triggers.choose("fog, " + "a" * 501, {}, None)
+        triggers.typed_words("fog, " + "a" * 501)
 
 
 class Steps:
@@ -304,7 +304,7 @@ class Steps:
 )
 def test_ten_times_as_many_words_and_letters_cost_about_ten_times_as_much(word, prompt):
     def work(size):
-        words = triggers.choose(", ".join(word.format(number) for number in range(size)), {}, None)
+        words = triggers.typed_words(", ".join(word.format(number) for number in range(size)))
         triggers.merge(prompt * size, words, "append")
 
     small, large = Steps(lambda: work(50)).count, Steps(lambda: work(500)).count
@@ -345,14 +345,14 @@ def test_the_longer_of_two_words_is_added_and_the_one_within_it_is_not():
 
 def test_five_thousand_words_come_into_the_prompt_once():
     words = [f"word{number}" for number in range(5000)]
-    merged = triggers.merge("a cat, Word17.", triggers.choose(", ".join(words), {}, None), "append")
+    merged = triggers.merge("a cat, Word17.", triggers.typed_words(", ".join(words)), "append")
     assert merged == "a cat, Word17. " + ", ".join(word for word in words if word != "word17")
 
 
 @pytest.mark.parametrize("marks", ["\u0301\u0327", "\u0301\u0301", "\u05b0\u0301\u0327"])
 def test_rows_of_accents_are_cut_before_they_are_sorted(marks):
     zalgo = "a" + marks * 5000
-    assert len(triggers.tidy([zalgo])[0]) <= 1 + phrases.MAX_MARKS
+    assert len(phrases.tidy([zalgo])[0]) <= 1 + phrases.MAX_MARKS
     assert triggers.merge(zalgo, ["sks"], "prepend") == f"sks, {zalgo}"
     assert triggers.merge(zalgo, [zalgo], "append") == zalgo
 
@@ -391,7 +391,7 @@ def test_the_users_text_stays_as_it_is(prompt, words, position):
 @settings(deadline=None)
 def test_every_word_is_in_the_merged_prompt(prompt, words, position):
     merged = triggers.merge(prompt, words, position)
-    for word in triggers.tidy(words):
+    for word in phrases.tidy(words):
         assert folded(word) in folded(merged)
 
 
@@ -403,8 +403,8 @@ def folded(text):
 @given(st.lists(texts, max_size=5))
 @settings(deadline=None)
 def test_tidy_words_are_tidy(words):
-    tidied = triggers.tidy(words)
-    assert triggers.tidy(tidied) == tidied
+    tidied = phrases.tidy(words)
+    assert phrases.tidy(tidied) == tidied
     assert len({folded(word) for word in tidied}) == len(tidied)
     assert not any(unicodedata.category(char) in ("Cc", "Cs") for word in tidied for char in word)
 

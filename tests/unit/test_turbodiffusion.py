@@ -1,12 +1,15 @@
 """TurboDiffusion checkpoints: every tensor is accounted for, and tiles are multiplied by their scales."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from pack.tests.toy import models as toy
 from pack.tests.toy import turbodiffusion as written
-from pack.weights import expert, inspect, turbodiffusion
-from pack.weights.files import Header, TensorInfo
-from pack.weights.lazy import LazyTensor, tensors_of
+from pack.weights import checks
+from pack.weights.formats.header import Header, ModelFile, TensorInfo, read_header
+from pack.weights.formats.model_file import LazyTensor, tensors_of
+from pack.weights.wan import transformer, turbodiffusion
 from safetensors.torch import save_file
 
 SIZES = {"dim": 256, "ffn_dim": 328, "layers": 2, "in_dim": 36, "out_dim": 16}
@@ -20,7 +23,7 @@ SLA = "blocks.{}.self_attn.attn_op.local_attn.proj_l.weight"
 
 
 def check(tensors, name="turbo_high.pth"):
-    return turbodiffusion.check(Header(tensors, {}), name)
+    return turbodiffusion.check(ModelFile(Path(name), Header(tensors, {})))
 
 
 def without(*names):
@@ -32,7 +35,7 @@ def resized(name, *shape):
 
 
 def test_the_table_of_tensors_is_that_of_the_real_transformer():
-    assert set(expert.shapes(2)) == {name for name, _ in toy.expert_shapes(36, 16, 256, 2, 328)}
+    assert set(transformer.shapes(2)) == {name for name, _ in toy.expert_shapes(36, 16, 256, 2, 328)}
 
 
 @pytest.mark.parametrize(
@@ -145,11 +148,13 @@ def test_as_many_blocks_as_a_file_can_list_take_no_time():
 
 
 def test_the_loader_checks_it_and_refuses_one_for_text_to_video():
-    assert len(inspect.check_expert(Header(LISTED, {}), "turbo_high.pth", "high")) == 2
+    assert len(checks.check_expert(ModelFile(Path("turbo_high.pth"), Header(LISTED, {})), "high")) == 2
     with pytest.raises(ValueError, match=r"it lacks head\.head\.bias"):
-        inspect.check_expert(Header(without("head.head.bias"), {}), "turbo_high.pth", "high")
+        checks.check_expert(ModelFile(Path("turbo_high.pth"), Header(without("head.head.bias"), {})), "high")
     with pytest.raises(ValueError, match=r"is Wan T2V \(16 input channels\): it takes no start image"):
-        inspect.check_expert(Header(resized("patch_embedding.weight", 256, 64), {}), "turbo_high.pth", "high")
+        checks.check_expert(
+            ModelFile(Path("turbo_high.pth"), Header(resized("patch_embedding.weight", 256, 64), {})), "high"
+        )
 
 
 @pytest.mark.parametrize("shape", [(128, 128), (1, 1), (127, 129), (300, 40), (256, 384)])
@@ -180,7 +185,7 @@ def test_a_tensor_is_read_only_when_it_is_used():
 def test_a_file_that_is_cut_while_it_is_read_is_said(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.ones(100), "b": torch.zeros(0), "c": torch.tensor(7.0)}, path)
-    tensors = inspect.read_header(path).tensors
+    tensors = read_header(path).tensors
     with tensors_of(path) as read:
         assert read(tensors["a"]).equal(torch.ones(100))
         assert read(tensors["b"]).shape == (0,)

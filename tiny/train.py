@@ -1,0 +1,145 @@
+"""Trains the tiny Wan 2.2: `make tiny` does all of it; `make tiny ARGS="vae experts"` some courses, in their order.
+
+Each goes on from its last checkpoint in the cache (`--folder`). When its steps are done, its file is written below
+`models` there, under the name that the shipped graphs use, and the next one begins.
+"""
+
+import argparse
+import os
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .course import Course
+    from .latents import Latents, Size
+
+ROOT = Path(__file__).resolve().parent.parent
+COURSES = ("vae", "experts", "rcm", "style")
+STEPS = {"vae": 8000, "experts": 4000, "rcm": 1500, "style": 600}  # of each of their courses
+
+
+def import_comfyui() -> None:
+    """Imports ComfyUI for the CPU, or the GPU if there is one, and makes the checkout importable as `pack`."""
+    sys.path[0] = os.environ["COMFYUI_DIR"]
+    sys.path.append(str(ROOT / "tools"))
+    from torch_compat import let_torchvision_import  # pyright: ignore[reportMissingImports]
+
+    let_torchvision_import()
+    import torch
+    from comfy.cli_args import args
+
+    args.cpu = not torch.cuda.is_available()
+    pack = types.ModuleType("pack")
+    pack.__path__ = [str(ROOT)]
+    sys.modules["pack"] = pack
+
+
+class Training:
+    """All courses in one folder.
+
+    Args:
+        folder: Of checkpoints, logs, latents and models.
+        seed: Of all of them.
+        steps: By course, how many in all.
+        dim: Of the VAE.
+    """
+
+    def __init__(self, folder: Path, seed: int, steps: dict[str, int], dim: int) -> None:
+        self.folder, self.seed, self.steps, self.dim = folder, seed, steps, dim
+        self.models = folder / "models"
+
+    def vae(self) -> None:
+        """Trains the VAE."""
+        from pack.tiny import files, vae_training  # pyright: ignore[reportMissingImports]
+
+        course = vae_training.course(self.folder, self.steps["vae"], self.dim, self.seed)
+        self._run("vae", course, lambda: files.write_vae(course.parts["model"], self.models))
+
+    def experts(self) -> None:
+        """Makes the text encoder and trains both experts."""
+        from pack.tiny import experts, files  # pyright: ignore[reportMissingImports]
+
+        files.write_text(self.models, self.seed)
+        for high in (True, False):
+            latents = self._latents()
+            course = experts.expert_course(self.folder, self.steps["experts"], self.seed, high, latents)
+            model = course.parts["model"]
+            self._run(course.name, course, lambda model=model, high=high: files.write_expert(model, self.models, high))
+
+    def rcm(self) -> None:
+        """Distils the few-step pair, the low-noise one first."""
+        from pack.tiny import distil, files  # pyright: ignore[reportMissingImports]
+
+        for high in (False, True):
+            teacher, student = (files.read_expert(self.models, high) for _ in range(2))
+            low = files.adapted(files.read_expert(self.models, False), self.models, "rcm_low") if high else None
+            course = distil.student_course(
+                self.folder, self.steps["rcm"], self.seed, teacher.requires_grad_(False), student, low, self._latents()
+            )
+            name = course.name
+            self._run(name, course, lambda model=student, name=name: files.write_lora(model, self.models, name))
+
+    def style(self) -> None:
+        """Trains the LoRAs of both styles for both experts."""
+        from pack.tiny import files, style, text  # pyright: ignore[reportMissingImports]
+
+        for words in text.STYLE_WORDS:
+            for high in (True, False):
+                expert = files.read_expert(self.models, high)
+                course = style.style_course(
+                    self.folder, self.steps["style"], self.seed, words, high, expert, self._latents()
+                )
+                name = course.name
+                self._run(name, course, lambda model=expert, name=name: files.write_lora(model, self.models, name))
+
+    def _run(self, name: str, course: "Course", write: Callable[[], Any]) -> None:
+        """Ends a course and writes its file, with the mean of the weights."""
+        from pack.tiny import files, optimiser  # pyright: ignore[reportMissingImports]
+
+        course.run()
+        with optimiser.swapped_in(course.parts["learner"]):
+            write()
+        sys.stderr.write(f"{name}: done; all files together have {files.megabytes(self.models):.1f} MB\n")
+
+    def _latents(self) -> Callable[..., "Latents"]:
+        from pack.tiny import files, latents  # pyright: ignore[reportMissingImports]
+
+        vae, text = files.read_vae(self.models), files.read_text(self.models)
+
+        def of(size: "Size", style: str = "plain") -> "Latents":
+            return latents.Latents(self.folder / "latents", vae, text, size, style)
+
+        return of
+
+
+def main() -> None:
+    """Runs courses."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("courses", nargs="*", help=f"of {', '.join(COURSES)}; all of them if none is named")
+    parser.add_argument("--folder", type=Path, help="of checkpoints, logs and models; the cache's `tiny` if left out")
+    parser.add_argument("--steps", type=int, help="of each course, in place of its own number")
+    parser.add_argument("--dim", type=int, default=8, help="channels of the VAE at full size")
+    parser.add_argument("--seed", type=int, default=14)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    if unknown := set(options.courses) - set(COURSES):
+        parser.error(f"There is no course {', '.join(sorted(unknown))}. Name some of {', '.join(COURSES)}.")
+    import_comfyui()
+    import torch
+    from pack.tiny.quick import compile_norms  # pyright: ignore[reportMissingImports]
+    from setup_cache import cache_dir  # pyright: ignore[reportMissingImports]
+
+    torch.set_num_threads(options.threads)
+    compile_norms()
+    steps = {name: options.steps or count for name, count in STEPS.items()}
+    training = Training(options.folder or cache_dir() / "tiny", options.seed, steps, options.dim)
+    for name in COURSES:
+        if name in options.courses or not options.courses:
+            getattr(training, name)()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Model files of any kind: what they list, and how their tensors are read."""

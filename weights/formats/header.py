@@ -1,0 +1,295 @@
+"""What a model file lists about its tensors, in one form for all formats, and the header of safetensors, which says it.
+
+Format: https://github.com/huggingface/safetensors#format (Apache-2.0): eight bytes with the length of the header,
+the header as JSON, the tensors. The safetensors library reads headers too, but its errors do not say what to do. The
+limits are explained in docs/decisions/0007 and 0028.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import FileIO
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "I64": 64,
+    "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8, "C64": 64,
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+}  # fmt: skip  # safetensors lists F6_E2M3 and F6_E3M2 too, but PyTorch has no such tensors
+MAX_HEADER = 10_000_000  # bytes; the header of a 14B expert has 0.2 million
+MAX_PARSED = 1_300_000  # bytes; in memory they may be forty times as large
+MAX_TEXT = 1_000  # bytes of a text that is kept in a header that is longer than that
+MAX_QUOTES = 300_000  # in such a header: ten of each tensor and four of each row of metadata would be 280 000
+MAX_TENSORS = 20_000  # a 14B expert has 1095, quantised three times as many
+MAX_NAME = 200  # bytes of a tensor's name
+MAX_ROWS = 20_000  # of metadata; a trainer writes a hundred
+MAX_JSON = 800_000  # characters of a JSON text in a file; in memory it may be thirty times as large
+MAX_BESIDE = 1_000_000  # bytes of a text file beside a model
+SHOWN = 3  # names in a message; the others are counted
+
+_WEB_PAGE = "it is a web page, saved in place of the file. Download the file itself"
+FOREIGN = {  # first bytes of what people have in place of a model file
+    b"GGUF": "it is a GGUF file. Load it with a GGUF loader node",
+    b"version ": "it is a Git LFS pointer, a note that stands for the file. Download the file itself",
+    b"<!DOCTYP": _WEB_PAGE,
+    b"<!doctyp": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+}
+_PYTORCH = {b"PK\x03\x04": "it is a PyTorch file. Choose its safetensors version"}
+_LEFT_OUT = "-" * (MAX_NAME + 1)  # stands for a long text; as a tensor's name it is refused
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor as the file lists it.
+
+    Args:
+        dtype: Its type, by safetensors' name.
+        shape: Its sizes.
+        begin: Where its bytes begin in the file; None where they are not one piece in row order.
+        length: How many bytes those are.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int | None = field(default=None, compare=False)
+    length: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself."""
+
+    tensors: dict[str, TensorInfo]
+    metadata: dict[str, str]
+    spare: int = 0  # bytes after the last tensor, which some tools leave and safetensors' own reader refuses
+
+    def size(self, name: str, axis: int) -> int | None:
+        """Returns the length of one axis of a tensor, None where the file has no such tensor or axis."""
+        info = self.tensors.get(name)
+        return info.shape[axis] if info and axis < len(info.shape) else None
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file, and what it listed when it was opened."""
+
+    path: Path
+    header: Header
+
+    @property
+    def name(self) -> str:
+        """The name of the file without its folders, for messages."""
+        return self.path.name
+
+
+class DamageError(ValueError):
+    """Why a file is refused, as the middle of a sentence."""
+
+
+class ForeignError(DamageError):
+    """The file is something else; the text holds its own remedy."""
+
+
+@contextmanager
+def explained(path: Path, form: str) -> Iterator[None]:
+    """Turns what goes wrong while a file is read into a sentence that names the file, but not its folder.
+
+    Args:
+        path: The file.
+        form: The format that it should have.
+    """
+    try:
+        yield
+    except FileNotFoundError as err:
+        raise FileNotFoundError(f"'{path.name}' is no longer there. Refresh the page and choose another file.") from err
+    except OSError as err:  # its own text holds the whole path
+        raise RuntimeError(f"'{path.name}' cannot be read: {err.strerror}. Check disk and permissions.") from err
+    except ForeignError as err:
+        raise ValueError(f"'{path.name}' is not a whole {form} file: {err}.") from err
+    except DamageError as err:
+        raise ValueError(f"'{path.name}' is not a whole {form} file: {err}. Download it again.") from err
+
+
+def open_file(path: Path) -> FileIO:
+    """Opens a file to read; unbuffered, because only a little of it is read."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise ForeignError("it is a folder or a device. Choose a file")
+    return path.open("rb", buffering=0)
+
+
+def small_json(text: str) -> Any:
+    """Parses a JSON text from a file.
+
+    Raises:
+        ValueError: It is none, or nested or long beyond what a trainer writes.
+    """
+    if len(text) > MAX_JSON:
+        raise ValueError(f"The text has {len(text)} characters, at most {MAX_JSON} are read.")
+    try:
+        return json.loads(text)
+    except RecursionError as err:
+        raise ValueError("The text is nested too deeply.") from err
+
+
+def read_small(path: Path) -> str:
+    """Returns the text of a small file beside a model; nothing where there is none that can be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BESIDE:
+            return ""
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def printable(text: str, most: int = 40) -> str:
+    """Makes a text from a file fit for a message, of at most so many characters."""
+    return "".join(letter for letter in text if letter.isprintable())[:most]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names the first few of many."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def refuse_foreign(start: bytes, known: dict[bytes, str]) -> None:
+    """Names what a file is by its first bytes, if it is something that people have in place of a model file."""
+    for magic, reason in known.items():
+        if start.startswith(magic):
+            raise ForeignError(reason)
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Returns by its suffix whether a file is a safetensors file; ComfyUI lists PyTorch files beside them."""
+    return Path(path).suffix.lower() in (".safetensors", ".sft")
+
+
+def read_header(path: str | Path) -> Header:
+    """Reads the header of a safetensors file, and checks that the file is as long as the header says.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        RuntimeError: The system does not let us read it.
+        ValueError: It is not a whole safetensors file.
+    """
+    path = Path(path)
+    with explained(path, "safetensors"), open_file(path) as file:
+        total = path.stat().st_size
+        return _parse(_read(file, total), total)
+
+
+def _read(file: FileIO, total: int) -> bytes:
+    start = file.read(8)
+    refuse_foreign(start, _PYTORCH | FOREIGN)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length < 2:
+        raise DamageError(f"it has {total} bytes and no header")
+    if length > MAX_HEADER:
+        raise DamageError(f"its header would be {length} bytes long, at most {MAX_HEADER} are allowed")
+    if total < 8 + length:
+        raise DamageError(f"it ends within its header, after {total} bytes")
+    return file.read(length)
+
+
+def _parse(raw: bytes, total: int) -> Header:
+    entries, data = _entries(raw), 8 + len(raw)
+    metadata = _metadata(entries.pop("__metadata__", None))
+    if len(entries) > MAX_TENSORS:
+        raise DamageError(f"it lists more than {MAX_TENSORS} tensors")
+    tensors = {_name(name): _tensor(entry, data) for name, entry in entries.items()}
+    return Header(tensors, metadata, _spare(tensors, data, total))
+
+
+def _entries(raw: bytes) -> dict[str, Any]:
+    """Parses a header; of a long one, long texts are left out first."""
+    short = _without_long_texts(raw) if len(raw) > MAX_PARSED else raw
+    if len(short) > MAX_PARSED:
+        raise DamageError(f"its list of tensors has {len(short)} bytes, at most {MAX_PARSED} are allowed")
+    try:
+        entries = json.loads(short.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    except DamageError:
+        raise
+    except (ValueError, RecursionError):
+        entries = None
+    if not isinstance(entries, dict):
+        raise DamageError("its header is not the JSON of the format")
+    return entries
+
+
+def _without_long_texts(raw: bytes) -> bytes:
+    """Leaves out what a trainer noted on tens of thousands of pictures, before it is parsed."""
+    quotes = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")  # those that are left begin or end a text
+    if quotes.count(b'"') > MAX_QUOTES:
+        return raw
+    pieces: list[bytes] = []
+    kept, begin = 0, quotes.find(b'"') + 1
+    while begin and (end := quotes.find(b'"', begin)) >= 0:
+        if end - begin > MAX_TEXT:
+            pieces += [raw[kept:begin], _LEFT_OUT.encode()]
+            kept = end
+        begin = quotes.find(b'"', end + 1) + 1
+    return b"".join([*pieces, raw[kept:]])
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise DamageError("a name occurs twice in its header")
+    return found
+
+
+def _name(name: str) -> str:
+    try:
+        length = len(name.encode("utf-8"))
+    except UnicodeEncodeError as err:  # JSON can smuggle in half characters, which no log or page can show
+        raise DamageError("its header is not the JSON of the format") from err
+    if length > MAX_NAME:
+        raise DamageError(f"a tensor's name has more than {MAX_NAME} bytes")
+    return name
+
+
+def _metadata(rows: Any) -> dict[str, str]:
+    rows = {} if rows is None else rows
+    try:
+        if len(rows) > MAX_ROWS:
+            raise ValueError
+        for text in chain(rows, rows.values()):
+            text.encode("utf-8")
+    except (AttributeError, TypeError, ValueError) as err:
+        raise DamageError(f"its metadata is not a table of at most {MAX_ROWS} texts, each with its own name") from err
+    # An empty text stands for one that was left out: whoever needs it sees that it says nothing.
+    return {name: "" if text == _LEFT_OUT else text for name, text in rows.items()}
+
+
+def _tensor(entry: Any, data: int) -> TensorInfo:
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if {int}.issuperset(
+            map(type, (*shape, begin, end))
+        ) and min(begin, end, *shape) >= 0:
+            if dtype not in BITS:
+                raise ForeignError(
+                    f"a tensor has the type {printable(dtype)}, which is not read here. Choose another version"
+                )
+            if math.prod(shape) * BITS[dtype] != 8 * (end - begin):
+                raise DamageError("a tensor's place is not as long as its type and shape need")
+            return TensorInfo(dtype, tuple(shape), data + begin, end - begin)
+    raise DamageError("an entry of its header is not the type, shape and place of a tensor")
+
+
+def _spare(tensors: dict[str, TensorInfo], data: int, total: int) -> int:
+    """Returns how many bytes follow the last tensor, of a file whose tensors lie one after the other."""
+    spans = sorted((info.begin or 0, (info.begin or 0) + info.length) for info in tensors.values())
+    needed = max((end for _, end in spans), default=data)
+    if needed > total:
+        raise DamageError(f"it holds {total - data} of the {needed - data} bytes that its header lists")
+    edges = [(data, data), *spans]
+    if any(begin != last for (_, last), (begin, _) in pairwise(edges)):
+        raise DamageError("its tensors overlap or leave gaps")
+    return total - needed

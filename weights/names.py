@@ -1,0 +1,291 @@
+"""What file names say: which file a shared graph means, which expert a file is for, and which file is its partner."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from functools import cached_property, lru_cache
+from heapq import nlargest
+from pathlib import PurePosixPath
+from typing import Literal
+
+Expert = Literal["high", "low"]
+
+MAX_NAME = 400  # characters of a file's name with its folders, as a stranger's graph spells it
+_COMPARED = 20  # names that are compared with a missing one letter by letter, which is slow
+
+_PARTNERS = {"high": "low", "hn": "ln", "h": "l"}  # the words that tell a pair apart, as its two names spell them
+_EXPERT_WORDS: dict[str, Expert] = {"high": "high", "hn": "high", "low": "low", "ln": "low"}
+# A bare "high" or "low" means the expert at the end of a name, before a number and before these words; before others it
+# may belong to the subject, as in high_quality, high_kick or low_light.
+_AFTER_EXPERT = {
+    "and", "bf", "e", "ep", "epoch", "expert", "fp", "high", "i", "int", "lightning", "lightx", "lora", "loras", "low",
+    "model", "models", "q", "r", "rank", "rcm", "scaled", "step", "steps", "v", "ver", "wan",
+}  # fmt: skip
+
+# The words for high and low noise in every language that the pack is translated to. They count only together with the
+# word for noise: a tall man is `alto` too, and a camera may look from `高`.
+_NOISE = {"noise", "ruido", "ruído", "bruit", "шум", "шума", "шумом"}
+_LEVELS = {
+    "high": ["alto", "elevado", "haut", "élevé", "eleve", "fort", "высокий", "высокого", "высоким"],
+    "low": ["bajo", "baixo", "bas", "faible", "низкий", "низкого", "низким"],
+}
+_LEVEL_OF = {word: level for level, spellings in _LEVELS.items() for word in spellings}
+# Written in one word, in either order, and the Russian adjectives.
+_COMPOUNDS = {
+    **{word + noise: level for word, level in _LEVEL_OF.items() for noise in _NOISE},
+    **{noise + word: level for word, level in _LEVEL_OF.items() for noise in _NOISE},
+    "высокошумный": "high", "высокошум": "high", "низкошумный": "low", "низкошум": "low",
+}  # fmt: skip
+
+_KNOWN = {*_LEVEL_OF, *_COMPOUNDS}
+
+# Chinese, Japanese and Korean are written without spaces. Kana and Hangul must begin a word: スローノイズ is slow.
+_EAST = r"[\s_-]*(?:噪[声音聲點点訊]?|雜訊|杂讯|雑音|ノイズ|노이즈|잡음)"
+_BEGINS = "(?<![ァ-ヶー가-힣])"
+_HIGH = re.compile(rf"(?:高|{_BEGINS}(?:ハイ|고|하이|높은)){_EAST}")
+_LOW = re.compile(rf"(?:低|{_BEGINS}(?:ロー|저|로우|로|낮은)){_EAST}")
+
+
+def words(text: str) -> list[str]:
+    """Splits a name into lower-case words and numbers: "HighNoise-v2" gives high, noise, v, 2.
+
+    The words for high and low noise are given in English, whatever language of ours they are in.
+    """
+    if not text.isascii():
+        text = _spaced(unicodedata.normalize("NFC", text))  # a Mac may list an accent as a letter of its own
+    text = _CAMEL.sub(" ", text).casefold()
+    return _in_english(_WORD.findall(_JOINED.sub(r"\1 ", text)))
+
+
+_CAMEL = re.compile("(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)")
+_JOINED = re.compile(r"(high|low)(?=noise|v\d)")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+
+
+def _spaced(text: str) -> str:
+    """Puts the English words for those of Chinese, Japanese and Korean, with spaces around them."""
+    return _LOW.sub(" low noise ", _HIGH.sub(" high noise ", text))
+
+
+def _in_english(words: Sequence[str]) -> list[str]:
+    """Puts the English words for those of the other languages; a word that means something else stays."""
+    if _KNOWN.isdisjoint(words):
+        return list(words)
+    english: list[str] = []
+    place = 0
+    while place < len(words):
+        whole, pair = _COMPOUNDS.get(words[place]), _level(words[place : place + 2])
+        english += [whole or pair or words[place], *(["noise"] if whole or pair else [])]
+        place += 2 if pair and not whole else 1
+    return english
+
+
+def _level(pair: Sequence[str]) -> str | None:
+    if len(pair) < 2 or not _NOISE.intersection(pair):
+        return None
+    return _LEVEL_OF.get(pair[0]) or _LEVEL_OF.get(pair[1])
+
+
+def expert_of(name: str) -> Expert | None:
+    """Returns which expert a file is for by its name, else by its folders; None where neither says it clearly."""
+    path = _path(name)
+    for part in (path.stem, *reversed(path.parts[:-1])):
+        expert = _expert_in(words(part))
+        if expert:
+            return expert
+    return None
+
+
+def _expert_in(name: list[str]) -> Expert | None:
+    followed = list(zip(name, [*name, ""][1:], strict=True))
+    sure = {word for word, after in followed if word in ("high", "low") and after == "noise"}
+    likely = {word for word, after in followed if word in _EXPERT_WORDS and _ends_a_word(word, after)}
+    found: set[Expert] = {_EXPERT_WORDS[word] for word in sure or likely}
+    return found.pop() if len(found) == 1 else None
+
+
+def _ends_a_word(word: str, after: str) -> bool:
+    return word in ("hn", "ln") or not after or after.isdigit() or after in _AFTER_EXPERT
+
+
+def experts_of(high: str | None, low: str | None) -> tuple[Expert | None, Expert | None]:
+    """Returns which expert each of two chosen files is for by its name, or by the one thing that tells the two apart.
+
+    So `a_L` beside `a_H` is the low-noise one, although an L alone may mean anything.
+
+    Args:
+        high: The file chosen for the high-noise expert, if any.
+        low: The other one.
+    """
+    if high and low and partner(high, [low]):
+        return "high", "low"
+    if high and low and partner(low, [high]):
+        return "low", "high"
+    return expert_of(high or ""), expert_of(low or "")
+
+
+def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", expert: Expert | None = None) -> str:
+    """Finds the file that a graph names among those on this machine.
+
+    The name as it stands comes first. Else a file fits that differs only in slashes, letter case or sub-folder,
+    if it is the only one. A file of the other expert never fits.
+
+    Args:
+        wanted: Name in the graph, perhaps with another machine's folders.
+        available: Names relative to ComfyUI's model folder, as ComfyUI lists them.
+        folder: Name of that model folder, for the message, for example "loras".
+        expert: The expert that the file is for, unless its name says another.
+
+    Raises:
+        FileNotFoundError: No file fits.
+        ValueError: Several fit.
+    """
+    if wanted in available:
+        return wanted
+    if len(wanted) > MAX_NAME:
+        raise ValueError(
+            f"The name of a file has at most {MAX_NAME} characters, got {len(wanted)}. Choose a file of '{folder}'."
+        )
+    expert = expert_of(wanted) or expert
+    listing = _listing(tuple(available))
+    for form, table in zip(_forms(wanted), listing.forms, strict=True):
+        fitting = [name for name in table.get(form, ()) if expert is None or expert_of(name) in (expert, None)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise ValueError(
+                f"'{_path(wanted).name}' is in '{folder}' {len(fitting)} times: {_listed(sorted(fitting))}. "
+                "Choose one of them in the list."
+            )
+    raise FileNotFoundError(_not_found(_path(wanted).name, listing.nearest(wanted, expert), folder))
+
+
+def base_name(name: str) -> str:
+    """Returns a name without its folders, whichever way its slashes lean."""
+    return _path(name).name
+
+
+def _path(name: str) -> PurePosixPath:
+    return PurePosixPath(name.replace("\\", "/"))
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())  # a Mac may list an accent as a letter of its own
+
+
+def _forms(name: str) -> tuple[str, ...]:
+    """Returns what two names must share one of to mean one file, strictest first."""
+    path = _path(name)
+    return str(path), _folded(str(path)), path.name, _folded(path.name)
+
+
+class _Parts:
+    """The words of a name that tell a pair apart.
+
+    Args:
+        name: With its folders.
+    """
+
+    __slots__ = ("folder", "plain", "stem", "suffix")
+
+    def __init__(self, name: str):
+        path = _path(name)
+        self.stem = words(path.stem)
+        plain = _RCM.sub(r"\1", path.stem)
+        self.plain = self.stem if plain == path.stem else words(plain)
+        self.folder = words(str(path.parent))
+        self.suffix = path.suffix.casefold()
+
+
+_RCM = re.compile(r"(rcm)\d+(?:[._]\d+)?", re.IGNORECASE)
+
+
+class _Listing:
+    """The files of a folder, prepared once for all the names that are looked for in it."""
+
+    def __init__(self, names: tuple[str, ...]):
+        self.names = names
+
+    @cached_property
+    def forms(self) -> list[dict[str, list[str]]]:
+        """The names by each of their forms."""
+        tables: list[dict[str, list[str]]] = [{}, {}, {}, {}]
+        for name in self.names:
+            for table, form in zip(tables, _forms(name), strict=True):
+                table.setdefault(form, []).append(name)
+        return tables
+
+    @cached_property
+    def parts(self) -> dict[str, _Parts]:
+        """The words of each name."""
+        return {name: _Parts(name) for name in self.names}
+
+    @cached_property
+    def stems(self) -> dict[str, list[str]]:
+        """The words of each name without its folders."""
+        return {name: words(_path(name).stem) for name in self.names}
+
+    def nearest(self, wanted: str, expert: Expert | None) -> list[str]:
+        """Returns the few names that share the most words with one that is none of them."""
+        asked = set(words(_path(wanted).stem))
+        shared = {name: len(asked.intersection(stem)) for name, stem in self.stems.items()}
+        close = nlargest(2 * _COMPARED, self.names, key=shared.__getitem__)
+        return [name for name in close if expert is None or expert_of(name) in (expert, None)][:_COMPARED]
+
+
+# What is kept comes from ComfyUI's own lists of files, never from a name that somebody asks for.
+@lru_cache(maxsize=8)
+def _listing(names: tuple[str, ...]) -> _Listing:
+    return _Listing(names)
+
+
+def _not_found(name: str, available: Sequence[str], folder: str) -> str:
+    by_stem = {_path(other).stem.casefold(): other for other in available}  # the common suffix would make all alike
+    close = [by_stem[stem] for stem in get_close_matches(_path(name).stem.casefold(), by_stem, n=3)]
+    hint = f"The closest names there are {_listed(close)}: choose one" if close else "Download it into that folder"
+    return f"'{name}' is not in ComfyUI's folder '{folder}'. {hint}, then refresh the page."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def partner(name: str, available: Iterable[str]) -> str | None:
+    """Finds the low-noise partner of a high-noise LoRA by file name; None where no one file is it.
+
+    The names are equal but for the expert's word, in any spelling of case and separators. Where there is no such file,
+    the strengths after "rCM" may differ too, because the two experts were merged with different ones. The same or the
+    mirrored folder comes before any other.
+    """
+    high, others = _Parts(name), _listing(tuple(available)).parts
+    for without_strength in (False, True):
+        for base_only in (False, True):
+            fitting = [
+                other
+                for other, low in others.items()
+                if other != name and _is_pair(high, low, base_only, without_strength)
+            ]
+            if fitting:
+                return fitting[0] if len(fitting) == 1 else None
+    return None
+
+
+def _is_pair(high: _Parts, low: _Parts, base_only: bool, without_strength: bool) -> bool:
+    swaps = _swaps(high.plain, low.plain) if without_strength else _swaps(high.stem, low.stem)
+    if swaps is None or high.suffix != low.suffix:
+        return False
+    if base_only:  # a bare name without the expert's word would fit in any folder
+        return swaps > 0
+    above = _swaps(high.folder, low.folder)
+    return above is not None and swaps + above > 0
+
+
+def _swaps(high: Sequence[str], low: Sequence[str]) -> int | None:
+    """Counts the places where one name has the high word and the other the low one; None if they differ elsewhere."""
+    if len(high) != len(low):
+        return None
+    differing = [(a, b) for a, b in zip(high, low, strict=True) if a != b]
+    return len(differing) if all(_PARTNERS.get(a) == b for a, b in differing) else None
