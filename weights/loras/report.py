@@ -258,7 +258,7 @@ def warnings(match: Match) -> list[str]:
 def _where_alpha_is(match: Match) -> str:
     if match.in_doubt:
         return (
-            f"The {CONFIG} in its folder may be that of another file there: put the two that belong together "
+            "The adapter_config.json in its folder may be that of another file there: put the two that belong together "
             "into a folder of their own."
         )
     return f"PEFT writes it into {CONFIG}: put that file beside it."
