@@ -13,8 +13,8 @@ from .audio import Audio, Source, add_copy, clean_audio, open_source
 from .codecs import CODECS
 from .mp4 import open_mp4
 from .publish import Place
-from .reading import video_of
 from .resolution import FPS
+from .video_reading import video_of
 
 PROFILES = ("Constrained Baseline", "Baseline", "Main", "High")  # of H.264, H.265 and AV1, as FFmpeg calls them
 # Whoever plays H.265 or AV1 plays them with 10 bits, too; of H.264 that is not so.

@@ -1,7 +1,8 @@
 """Sizes and lengths that Wan 2.2 accepts, and the plain geometry of getting a picture there."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 MULTIPLE = 16  # VAE stride 8 x patch size 2
 FPS = 16  # what Wan 2.2 A14B was trained at
@@ -18,6 +19,12 @@ class Size(NamedTuple):
 
     width: int
     height: int
+
+    @classmethod
+    def of(cls, pictures: Any) -> "Size":
+        """Returns the size of pictures, an array or a tensor [..., H, W, C]."""
+        height, width = pictures.shape[-3:-1]
+        return cls(width, height)
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
@@ -67,8 +74,8 @@ def fit_size(width: int, height: int, tier: str, aspect: str = "image") -> Size:
         ValueError: The picture is too small or too narrow, or `tier` or `aspect` is unknown.
     """
     _check_picture(width, height)
-    _check_choice("Tier", tier, tuple(TIERS))
-    _check_choice("Aspect", aspect, ASPECTS)
+    check_choice("Tier", tier, TIERS)
+    check_choice("Aspect", aspect, ASPECTS)
     across, down = (width, height) if aspect == "image" else map(int, aspect.split(":"))
     area, long_side = TIERS[tier]
 
@@ -110,7 +117,7 @@ def pad_box(source: Size, target: Size) -> Box:
 
 
 def describe_fit(source: Size, target: Size, tier: str, fit: str) -> str:
-    """Says what happened to a picture, one correction per line, none left out.
+    """Returns what happened to a picture, one correction per line, none left out.
 
     Args:
         source: Size of the picture as it came.
@@ -124,7 +131,7 @@ def describe_fit(source: Size, target: Size, tier: str, fit: str) -> str:
     Raises:
         ValueError: `fit` is unknown.
     """
-    _check_choice("Fit", fit, FITS)
+    check_choice("Fit", fit, FITS)
     correction, scale = {"crop": _describe_crop, "pad": _describe_pad, "stretch": _describe_stretch}[fit](
         source, target
     )
@@ -189,6 +196,11 @@ def _check_picture(width: int, height: int) -> None:
         )
 
 
-def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
+    """Refuses a value that is none of the choices.
+
+    Raises:
+        ValueError: It is none of them.
+    """
     if value not in choices:
         raise ValueError(f"{what} is one of {', '.join(choices)}, got '{value}'.")

@@ -14,92 +14,48 @@ from comfy_api.latest import io
 from safetensors.torch import save
 
 from ..media import vae_stream
-from ..media.codecs import check_available
 from ..media.finite import NotFiniteError
 from ..media.mp4 import Mp4Writer
 from ..media.publish import LATENT, publish
 from ..media.resolution import Size
-from .door import Node
 from .metadata import notes
 from .progress import say
 from .saving import (
     DEFAULT_PREFIX,
+    SavingNode,
     Settings,
     Target,
-    as_audio,
-    check_settings,
-    encoder_input,
     even_size,
     next_target,
-    notes_on_audio,
     notes_on_frames,
     open_writer,
-    refused,
-    saving_inputs,
-    size_of,
-    unevaluated,
+    saving_schema,
     write_frames,
 )
 
 logger = logging.getLogger(__name__)
 
 
-class DecodeMp4(Node):
-    OWN_BOUNDS = frozenset({"crf", "fps"})
-
+class DecodeMp4(SavingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="Wan22Turbo_DecodeMp4",
-            display_name="Decode to MP4",
-            category="wan 2.2 turbo",
-            description="Decodes a latent straight into an MP4, a few frames at a time, so memory limits no clip.",
-            search_aliases=["vae decode", "latent to video", "decode video", "save video", "mp4"],
-            inputs=[
+        return saving_schema(
+            [
                 io.Latent.Input("latent", lazy=True),
                 io.Vae.Input("vae", lazy=True, tooltip="Wan VAEs decode a few frames at a time; others all at once."),
-                *saving_inputs(),
-                encoder_input(),
-                io.Boolean.Input(
-                    "keep_latent",
-                    default=False,
-                    optional=True,
-                    advanced=True,
-                    tooltip="The latent lies beside the clip until that is finished. On: also afterwards.",
-                ),
             ],
-            outputs=[io.Video.Output("video", display_name="video")],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
-            is_output_node=True,
+            io.Boolean.Input(
+                "keep_latent",
+                default=False,
+                optional=True,
+                advanced=True,
+                tooltip="The latent lies beside the clip until that is finished. On: also afterwards.",
+            ),
+            node_id="Wan22Turbo_DecodeMp4",
+            display_name="Decode to MP4",
+            description="Decodes a latent straight into an MP4, a few frames at a time, so memory limits no clip.",
+            search_aliases=["vae decode", "latent to video", "decode video", "save video", "mp4"],
         )
-
-    @classmethod
-    def validate_inputs(
-        cls, codec: str | None = None, encoder: str | None = "cpu", filename_prefix: str | None = None
-    ) -> bool | str:
-        # Before a clip is sampled, not after. Naming these takes their checks over from ComfyUI.
-        return refused(filename_prefix, codec, encoder)
-
-    @classmethod
-    def check_lazy_status(
-        cls,
-        fps: float,
-        filename_prefix: str,
-        codec: str,
-        crf: int,
-        metadata: str,
-        latent: dict[str, Any] | None = None,
-        vae: Any = None,
-        audio: dict[str, Any] | None = None,
-        encoder: str = "cpu",
-        **_: Any,
-    ) -> list[str]:
-        # Linked settings have their values by now, and no model has been loaded for this node.
-        missing = unevaluated(cls.hidden.unique_id, latent=latent, vae=vae)
-        if missing:
-            check_settings(filename_prefix, fps, Settings(codec, crf, metadata, encoder), audio, cls.hidden)
-            check_available(codec, encoder)
-        return missing
 
     @classmethod
     def execute(
@@ -115,19 +71,27 @@ class DecodeMp4(Node):
         encoder: str = "cpu",
         keep_latent: bool = False,
     ) -> io.NodeOutput:
+        """Decodes and saves; what is not named here are `Settings`.
+
+        Args:
+            latent: ComfyUI's LATENT, of which "samples" is Tensor[B, C, T, H, W].
+            vae: ComfyUI's VAE.
+            keep_latent: Whether the latent stays beside the finished clip.
+        """
         samples = latent["samples"]
         samples = samples.unbind()[0] if samples.is_nested else samples  # as ComfyUI's VAE Decode does
         check_sampled(samples)
-        settings = Settings(codec, crf, metadata, encoder)
+        settings = Settings(fps, filename_prefix, codec, crf, metadata, audio, encoder)
         # The latent comes first: whatever fails from here on, it is on the disk.
         target, kept, problem = keep(samples, vae, filename_prefix, latent_notes(metadata, cls.hidden))
         clip = target.next_name(".mp4", kept)
         try:
             if problem:
                 raise problem
-            remark = check_settings(filename_prefix, fps, settings, audio, cls.hidden)
-            sound = as_audio(audio)
-            with _Clip(lambda size: open_writer(clip, size, fps, settings, sound, cls.hidden), samples) as frames:
+            remark, sound = settings.check(cls.hidden), settings.sound
+            with RestartableWriter(
+                lambda size: open_writer(clip, size, settings, sound, cls.hidden), samples
+            ) as frames:
                 decode(vae, samples, frames)
         except BaseException as err:
             tell_where(err, target.shown(clip.latent or kept), cls.hidden.unique_id)
@@ -135,11 +99,16 @@ class DecodeMp4(Node):
         if clip.latent and not keep_latent:
             with suppress(OSError):  # somebody has it open; the clip is there all the same
                 clip.latent.unlink(missing_ok=True)
-        return target.output(clip, [remark, *frames.remarks, *notes_on_audio(audio)])
+        return target.output(clip, [remark, *frames.remarks, *settings.notes_on_sound()])
 
 
-class _Clip:
-    """The MP4 being written: opened when the first frames show their size, and begun again where decoding is."""
+class RestartableWriter:
+    """Writes an MP4 that is opened when the first frames show its size, and begun again where decoding is.
+
+    Args:
+        open_for: Returns a writer for frames of a size.
+        samples: Tensor[B, C, T, H, W], the latent whose frames will come.
+    """
 
     def __init__(self, open_for: Callable[[Size], Mp4Writer], samples: torch.Tensor) -> None:
         self.open_for = open_for
@@ -148,18 +117,20 @@ class _Clip:
         self.bar = comfy.utils.ProgressBar(vae_stream.frame_count(samples))
 
     def add(self, frames: torch.Tensor) -> None:
+        """Writes the next frames, Tensor[F, H, W, C]."""
         if self.writer is None:
             self.remarks = notes_on_frames(frames)
-            self.writer = self.open_for(even_size(size_of(frames))).__enter__()
+            self.writer = self.open_for(even_size(Size.of(frames))).__enter__()
         write_frames(self.writer, frames, self.bar)
 
     def restart(self) -> None:
+        """Forgets all frames so far."""
         writer, self.writer = self.writer, None
         if writer is not None:
             writer.discard()
         self.bar.update_absolute(0)
 
-    def __enter__(self) -> "_Clip":
+    def __enter__(self) -> "RestartableWriter":
         return self
 
     def __exit__(
@@ -184,7 +155,7 @@ def check_sampled(samples: torch.Tensor) -> None:
         )
 
 
-def decode(vae: Any, samples: torch.Tensor, clip: _Clip) -> None:
+def decode(vae: Any, samples: torch.Tensor, clip: RestartableWriter) -> None:
     """Decodes a latent into a clip.
 
     Raises:
@@ -251,7 +222,7 @@ def save_latent(target: Target, samples: torch.Tensor, metadata: dict[str, str])
 
 
 def tell_where(err: BaseException, name: str, node_id: str | None) -> None:
-    """Says where the latent is: in the log, on the node, and in the error unless ComfyUI must recognise its text."""
+    """Tells where the latent is: in the log, on the node, and in the error unless ComfyUI must recognise its text."""
     where = f"The latent is kept: '{name}' in ComfyUI's output folder. Load Latent reads it from the input folder."
     logger.warning(where)
     say(where, node_id)
@@ -265,7 +236,7 @@ def tell_where(err: BaseException, name: str, node_id: str | None) -> None:
 
 
 def is_out_of_memory(err: Exception) -> bool:
-    """Says whether ComfyUI shows its card about memory for an error."""
+    """Returns whether ComfyUI shows its card about memory for an error."""
     with suppress(AttributeError):  # before ComfyUI 0.17
         return comfy.model_management.is_oom(err)
     return isinstance(err, comfy.model_management.OOM_EXCEPTION)

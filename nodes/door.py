@@ -8,7 +8,7 @@ of the wrong kind or out of bounds is a sentence here. A node inherits from `Nod
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from comfy_api.latest import io
@@ -20,6 +20,9 @@ _TENSORS = {"LATENT": "samples", "AUDIO": "waveform"}  # types that are a dict -
 SHOWN = 60  # characters of a wrong value in a message
 
 
+NODES: dict[str, type["Node"]] = {}  # of this pack, by their ids
+
+
 class Node(io.ComfyNode):
     """What all nodes of the pack have in common."""
 
@@ -29,11 +32,21 @@ class Node(io.ComfyNode):
     @override
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        NODES.setdefault(f"Wan22Turbo_{cls.__name__}", cls)
         for name, guard in _GUARDS.items():
             method = cls.__dict__.get(name)
             # ComfyUI clones a class for each call, with methods that are guarded already.
             if isinstance(method, classmethod) and not hasattr(method.__func__, "__wrapped__"):
                 setattr(cls, name, classmethod(guard(method.__func__)))
+
+    @classmethod
+    def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what a recipe tells beside a node's inputs, or in their place: the sigmas of a schedule, for example.
+
+        Args:
+            inputs: As they stand in an API prompt. Where one that it needs is a link, any error may be raised.
+        """
+        return {}
 
 
 class Least(float):
@@ -98,7 +111,7 @@ def _of_a_text(name: str, value: Any, most: int) -> str | None:
 
 
 def _comes_from_a_node(kind: str, value: Any) -> bool:
-    """Says whether a socket's value is what nodes pass on, and not plain JSON that somebody wrote into the prompt."""
+    """Returns whether a socket's value is what nodes pass on, not plain JSON that somebody wrote into the prompt."""
     if kind == "CONDITIONING":
         return isinstance(value, (list, tuple)) and all(
             isinstance(entry, (list, tuple)) and len(entry) > 1 and isinstance(entry[1], dict) for entry in value
@@ -109,70 +122,58 @@ def _comes_from_a_node(kind: str, value: Any) -> bool:
     return not isinstance(value, (bool, int, float, str, list, dict))
 
 
-def _complaints(cls: type[io.ComfyNode], parameters: list[str], arguments: tuple[Any, ...], named: Any) -> list[str]:
-    inputs = {each.id: each for each in (cls.SCHEMA or cls.GET_SCHEMA()).inputs}
-    values = {**dict(zip(parameters, arguments, strict=False)), **named}
-    own = getattr(cls, "OWN_BOUNDS", frozenset())
-    found = (complaint(inputs[name], value, name not in own) for name, value in values.items() if name in inputs)
+def _inputs(cls: type[io.ComfyNode]) -> dict[str, io.Input]:
+    return {each.id: each for each in (cls.SCHEMA or cls.GET_SCHEMA()).inputs}
+
+
+def _complaints(cls: type[Node], names: list[str], arguments: tuple[Any, ...], named: Any) -> list[str]:
+    inputs = _inputs(cls)
+    values = {**dict(zip(names, arguments, strict=False)), **named}
+    found = (
+        complaint(inputs[name], value, name not in cls.OWN_BOUNDS) for name, value in values.items() if name in inputs
+    )
     return [sentence for sentence in found if sentence]
-
-
-def _needed(signature: inspect.Signature) -> list[str]:
-    named = list(signature.parameters.values())[1:]
-    return [each.name for each in named if each.default is inspect.Parameter.empty]
 
 
 def _guard_validation(check: Callable[..., bool | str]) -> Callable[..., bool | str]:
     signature = inspect.signature(check)
-    parameters = list(signature.parameters)[1:]
-    needed = _needed(signature)
+    named = list(signature.parameters.values())[1:]
+    names = [each.name for each in named]
+    needed = [each.name for each in named if each.default is inspect.Parameter.empty]
 
     @functools.wraps(check)
-    def guarded(cls: type[io.ComfyNode], *arguments: Any, **named: Any) -> bool | str:
+    def guarded(cls: type[Node], *arguments: Any, **given: Any) -> bool | str:
         # What a prompt leaves out, ComfyUI says itself, and asks all the same: then no value is known, as with a link.
-        known = {**dict.fromkeys(needed[len(arguments) :]), **named}
-        return " ".join(_complaints(cls, parameters, arguments, known)) or check(cls, *arguments, **known)
+        known = {**dict.fromkeys(needed[len(arguments) :]), **given}
+        return " ".join(_complaints(cls, names, arguments, known)) or check(cls, *arguments, **known)
 
     # ComfyUI reads from the parameters which inputs a node checks itself, and does not look behind a wrapper.
     guarded.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
     return guarded
 
 
-def _guard_work(work: Callable[..., Any]) -> Callable[..., Any]:
-    signature = inspect.signature(work)
-    parameters = list(signature.parameters)[1:]
-    needed = _needed(signature)
+def _guard_call(work: Callable[..., Any], complete: bool = True) -> Callable[..., Any]:
+    """Guards `execute`, or with `complete` off `check_lazy_status`, where inputs hold nothing that have yet to come."""
+    names = list(inspect.signature(work).parameters)[1:]
 
-    def check(cls: type[io.ComfyNode], arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        absent = [f"{name} holds nothing. Give it a value." for name in needed if name in named and named[name] is None]
-        sentences = absent + _complaints(cls, parameters, arguments, named)
+    def check(cls: type[Node], arguments: tuple[Any, ...], given: dict[str, Any]) -> None:
+        empty = [name for name, each in _inputs(cls).items() if not each.optional and given.get(name, ...) is None]
+        absent = [f"{name} holds nothing. Give it a value." for name in empty if complete]
+        sentences = absent + _complaints(cls, names, arguments, given)
         if sentences:
             raise ValueError(" ".join(sentences))
 
     @functools.wraps(work)
-    def guarded(cls: type[io.ComfyNode], *arguments: Any, **named: Any) -> Any:
-        check(cls, arguments, named)
-        return work(cls, *arguments, **named)
+    def guarded(cls: type[Node], *arguments: Any, **given: Any) -> Any:
+        check(cls, arguments, given)
+        return work(cls, *arguments, **given)
 
     @functools.wraps(work)
-    async def guarded_later(cls: type[io.ComfyNode], *arguments: Any, **named: Any) -> Any:
-        check(cls, arguments, named)
-        return await work(cls, *arguments, **named)
+    async def guarded_later(cls: type[Node], *arguments: Any, **given: Any) -> Any:
+        check(cls, arguments, given)
+        return await work(cls, *arguments, **given)
 
     return guarded_later if inspect.iscoroutinefunction(work) else guarded
-
-
-def _guard_asking(ask: Callable[..., list[str]]) -> Callable[..., list[str]]:
-    parameters = list(inspect.signature(ask).parameters)[1:]
-
-    @functools.wraps(ask)
-    def guarded(cls: type[io.ComfyNode], *arguments: Any, **named: Any) -> list[str]:
-        sentences = _complaints(cls, parameters, arguments, named)
-        if sentences:
-            raise ValueError(" ".join(sentences))
-        return ask(cls, *arguments, **named)
-
-    return guarded
 
 
 def _guard_schema(define: Callable[..., io.Schema]) -> Callable[..., io.Schema]:
@@ -190,6 +191,6 @@ def _guard_schema(define: Callable[..., io.Schema]) -> Callable[..., io.Schema]:
 _GUARDS = {
     "define_schema": _guard_schema,
     "validate_inputs": _guard_validation,
-    "check_lazy_status": _guard_asking,
-    "execute": _guard_work,
+    "check_lazy_status": functools.partial(_guard_call, complete=False),
+    "execute": _guard_call,
 }

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,10 @@ class Lora(Node):
         seen = [(Path(path).name, os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
         # A hash, without folders: ComfyUI keeps it in the prompt that it writes into PNGs, and paths are private.
         return hashlib.sha256(repr(seen).encode()).hexdigest()
+
+    @classmethod
+    def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"lora_low": choose_files(inputs["lora_high"], inputs["lora_low"])[1] or NONE}
 
     @classmethod
     def execute(

@@ -9,31 +9,18 @@ from typing import Any
 
 import folder_paths
 from comfy.cli_args import args
-from comfy_api.latest import io
 
 from ..common.redact import without_tokens
 from ..media.recipe import model_files, recipe
-from ..samplers import rcm
 from ..weights import names
 from ..weights.formats.model_file import fingerprint
-from . import lora
+from .door import NODES
 
 LEVELS = ("workflow", "recipe", "none")
-SCHEDULED = ("steps", "schedule", "sigma_max", "shift")
 
 logger = logging.getLogger(__name__)
 
 Prompt = Mapping[str, Mapping[str, Any]]
-
-
-def level_input() -> io.Input:
-    """How much of the graph goes into the file."""
-    return io.Combo.Input(
-        "metadata",
-        options=list(LEVELS),
-        default="workflow",
-        tooltip="workflow: the file opens as a graph. recipe: settings and models, no prompts. none: nothing.",
-    )
 
 
 def notes(level: str, hidden: Any, clip: Mapping[str, Any]) -> dict[str, str]:
@@ -75,17 +62,9 @@ def spelled_out(prompt: Prompt) -> dict[str, dict[str, Any]]:
 
 def _meaning(class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        if class_type == "Wan22Turbo_Sampler":
-            sigmas = rcm.schedule_sigmas(**{name: inputs[name] for name in SCHEDULED})
-        elif class_type == "Wan22Turbo_RcmSigmas":
-            sigmas = rcm.rcm_sigmas(inputs["steps"], inputs["sigma_max"])
-        elif class_type == "Wan22Turbo_Lora":
-            return {"lora_low": lora.choose_files(inputs["lora_high"], inputs["lora_low"])[1] or lora.NONE}
-        else:
-            return {}
+        return NODES[class_type].spelled_out(inputs)
     except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError):
-        return {}  # some setting is linked, and what came in through it is not in the prompt
-    return {"sigmas": [round(sigma, 4) for sigma in sigmas.tolist()]}
+        return {}  # another pack's node, or some setting is linked, and what came in through it is not in the prompt
 
 
 def hashes_of(prompt: Prompt) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Sampling nodes: the all-in-one sampler, and its parts for ComfyUI's own advanced sampling."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import comfy.model_management
@@ -84,6 +85,11 @@ class Sampler(Node):
         return True
 
     @classmethod
+    def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        names = "schedule", "steps", "sigma_max", "shift"
+        return {"sigmas": rounded(rcm.schedule_sigmas(*(inputs[name] for name in names)))}
+
+    @classmethod
     def execute(
         cls,
         high: Any,
@@ -146,6 +152,10 @@ class RcmSigmas(Node):
         )
 
     @classmethod
+    def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"sigmas": rounded(rcm.rcm_sigmas(inputs["steps"], inputs["sigma_max"]))}
+
+    @classmethod
     def execute(cls, steps: int, sigma_max: float) -> io.NodeOutput:
         return io.NodeOutput(rcm.rcm_sigmas(steps, sigma_max))
 
@@ -172,6 +182,11 @@ class ExpertGuider(Node):
         cls, high: Any, low: Any, positive: Any, cfg: float, boundary: float, negative: Any = None
     ) -> io.NodeOutput:
         return io.NodeOutput(make_guider(high, low, positive, negative, cfg, boundary))
+
+
+def rounded(sigmas: torch.Tensor) -> list[float]:
+    """Returns sigmas as a recipe tells them."""
+    return [round(sigma, 4) for sigma in sigmas.tolist()]
 
 
 def expert_inputs() -> list[io.Input]:

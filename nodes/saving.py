@@ -1,4 +1,4 @@
-"""What Save MP4 and Decode to MP4 share: settings and their checks, where clips go, frames into a writer."""
+"""What Save MP4 and Decode to MP4 share: inputs and their checks, where clips go, frames into a writer."""
 
 import logging
 import os
@@ -15,13 +15,14 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..media import codecs, resolution
 from ..media.audio import Audio, Sound, clean_audio, note_on_sound
-from ..media.brought import ALPHA
 from ..media.filenames import check_folder, check_prefix, shown
+from ..media.losses import ALPHA
 from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
 from ..media.publish import NextName, Place
-from ..media.resolution import Size
+from ..media.resolution import Size, check_choice
+from .door import Node
 from .meta_batch import check_batches
-from .metadata import LEVELS, level_input, notes
+from .metadata import LEVELS, notes
 from .progress import not_begun
 
 logger = logging.getLogger(__name__)
@@ -30,12 +31,76 @@ DEFAULT_PREFIX = "video/wan22-turbo"
 
 
 class Settings(NamedTuple):
-    """The widgets that say how a clip is encoded."""
+    """What `saving_inputs` ask: how a clip is encoded, what goes with it, and where it is saved."""
 
+    fps: Fraction | float
+    filename_prefix: str
     codec: str
     crf: int
     metadata: str
-    encoder: str
+    audio: Any = None  # ComfyUI's AUDIO
+    encoder: str = "cpu"
+
+    @property
+    def sound(self) -> Audio | None:
+        """The first sound of the batch, float[channels, samples]."""
+        if not self.audio:
+            return None
+        return Audio(self.audio["waveform"][0].float().cpu().numpy(), int(self.audio["sample_rate"]))
+
+    def check(self, hidden: Any) -> str:
+        """Checks what is not a picture, linked inputs too, and returns what to say about the clip, or "".
+
+        Raises:
+            ValueError: Something cannot be used; the text says what.
+        """
+        check_place(self.filename_prefix)
+        frame_rate(self.fps)
+        codecs.check_codec(self.codec, self.crf, self.encoder)
+        check_choice("Metadata", self.metadata, LEVELS)
+        if self.sound:
+            clean_audio(self.sound)
+        return check_batches(hidden)
+
+    def notes_on_sound(self) -> list[str]:
+        """Returns what a video does not hold of the sound."""
+        if not self.sound:
+            return []
+        count = len(self.audio["waveform"])
+        batch = [f"There are {count} sounds in a batch: the first is saved."] * (count > 1)
+        return batch + list(filter(None, [note_on_sound(self.sound)]))
+
+
+class SavingNode(Node):
+    """What Save MP4 and Decode to MP4 have in common: all is checked before a clip is sampled, not after."""
+
+    OWN_BOUNDS = frozenset({"crf", "fps"})
+
+    @classmethod
+    def validate_inputs(
+        cls, codec: str | None = None, encoder: str | None = "cpu", filename_prefix: str | None = None
+    ) -> bool | str:
+        # Naming these takes their checks over from ComfyUI. A linked input has no value yet.
+        try:
+            if codec is not None and encoder is not None:
+                codecs.check_available(codec, encoder)
+            if filename_prefix is not None:
+                check_place(filename_prefix)
+        except (RuntimeError, ValueError) as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def check_lazy_status(cls, **inputs: Any) -> list[str]:
+        # Linked settings have their values by now, and no model has been loaded for this node.
+        lazy = [each.id for each in cls.GET_SCHEMA().inputs if getattr(each, "lazy", False)]
+        missing = [name for name in lazy if inputs.get(name) is None]
+        if missing:
+            not_begun(cls.hidden.unique_id)
+            settings = Settings(**{name: inputs[name] for name in Settings._fields if name in inputs})
+            settings.check(cls.hidden)
+            codecs.check_available(settings.codec, settings.encoder)
+        return missing
 
 
 class Target(NamedTuple):
@@ -75,8 +140,26 @@ class SavedClip(ui.PreviewVideo):
         return {**shown, **ui.PreviewText("\n".join(self.words)).as_dict()} if self.words else shown
 
 
+def saving_schema(source: list[io.Input], last: io.Input, **words: Any) -> io.Schema:
+    """Returns the schema of a node that saves a clip.
+
+    Args:
+        source: Where the pictures come from.
+        last: What only this node asks.
+        words: Id, name, description and aliases.
+    """
+    return io.Schema(
+        category="wan 2.2 turbo",
+        inputs=[*source, *saving_inputs(), last],
+        outputs=[io.Video.Output("video", display_name="video")],
+        hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
+        is_output_node=True,
+        **words,
+    )
+
+
 def saving_inputs() -> list[io.Input]:
-    """The inputs from the sound to the metadata."""
+    """Returns the inputs from the sound to the encoder."""
     return [
         io.Audio.Input("audio", optional=True, tooltip="Cut to the length of the clip."),
         io.Float.Input(
@@ -102,32 +185,21 @@ def saving_inputs() -> list[io.Input]:
             max=min(codec.crf[-1] for codec in codecs.CODECS.values()),
             tooltip="Quality: lower is better and larger. 18 looks lossless.",
         ),
-        level_input(),
+        io.Combo.Input(
+            "metadata",
+            options=list(LEVELS),
+            default="workflow",
+            tooltip="workflow: the file opens as a graph. recipe: settings and models, no prompts. none: nothing.",
+        ),
+        io.Combo.Input(
+            "encoder",
+            options=list(codecs.ENCODERS),
+            default="cpu",
+            optional=True,  # so that prompts from before it existed still run
+            advanced=True,
+            tooltip="cpu has the best quality for its size. nvenc encodes on an NVIDIA card that can.",
+        ),
     ]
-
-
-def encoder_input() -> io.Input:
-    """Who encodes. Optional, so that prompts from before it existed still run."""
-    return io.Combo.Input(
-        "encoder",
-        options=list(codecs.ENCODERS),
-        default="cpu",
-        optional=True,
-        advanced=True,
-        tooltip="cpu has the best quality for its size. nvenc encodes on an NVIDIA card that can.",
-    )
-
-
-def refused(prefix: str | None, codec: str | None, encoder: str | None) -> bool | str:
-    """Says before anything runs what cannot be saved, or True. A linked input has no value yet."""
-    try:
-        if codec is not None and encoder is not None:
-            codecs.check_available(codec, encoder)
-        if prefix is not None:
-            check_place(prefix)
-    except (RuntimeError, ValueError) as error:
-        return str(error)
-    return True
 
 
 def check_place(prefix: str) -> str:
@@ -139,44 +211,14 @@ def check_place(prefix: str) -> str:
     output = folder_paths.get_output_directory()
     checked = check_prefix(prefix, output)
     folder = os.path.join(output, os.path.dirname(checked))
-    if not is_within_directory(output, folder):
+    within = getattr(folder_paths, "is_within_directory", None)  # before 0.30 ComfyUI let links lead anywhere
+    if within and not within(output, folder):
         raise ValueError(
             f"Clips are saved below ComfyUI's output folder, and '{shown(prefix)}' goes through a link that leads out "
             "of it. Choose another folder, or start ComfyUI with --output-directory."
         )
     check_folder(prefix, folder)
     return checked
-
-
-def is_within_directory(directory: str, target: str) -> bool:
-    """Says what ComfyUI says of a folder; before 0.30 it let links lead anywhere."""
-    check = getattr(folder_paths, "is_within_directory", None)
-    return check is None or check(directory, target)
-
-
-def check_settings(prefix: str, fps: float, settings: Settings, audio: Any, hidden: Any) -> str:
-    """Checks what is not a picture, linked inputs too, and returns what to say about the clip, or "".
-
-    Raises:
-        ValueError: Something cannot be used; the text says what.
-    """
-    check_place(prefix)
-    frame_rate(fps)
-    codecs.check_codec(settings.codec, settings.crf, settings.encoder)
-    if settings.metadata not in LEVELS:
-        raise ValueError(f"Metadata is one of {', '.join(LEVELS)}, got '{settings.metadata}'.")
-    sound = as_audio(audio)
-    if sound:
-        clean_audio(sound)
-    return check_batches(hidden)
-
-
-def unevaluated(node_id: str | None, **inputs: Any) -> list[str]:
-    """Returns the names of the inputs that ComfyUI has still to compute: those that come from a model."""
-    missing = [name for name, value in inputs.items() if value is None]
-    if missing:
-        not_begun(node_id)
-    return missing
 
 
 def next_target(prefix: str, size: Size) -> Target:
@@ -196,13 +238,7 @@ def next_target(prefix: str, size: Size) -> Target:
 
 
 def open_writer(
-    clip: Place,
-    size: Size,
-    fps: Fraction | float,
-    settings: Settings,
-    sound: Sound | Sequence[Sound] | None,
-    hidden: Any,
-    **shape: Any,
+    clip: Place, size: Size, settings: Settings, sound: Sound | Sequence[Sound] | None, hidden: Any, **shape: Any
 ) -> Mp4Writer:
     """Prepares the MP4 with its metadata.
 
@@ -212,10 +248,10 @@ def open_writer(
     Raises:
         ValueError: A video has no such frame rate, size, CRF or sound.
     """
-    rate = frame_rate(fps)
-    facts = {"width": size.width, "height": size.height, "fps": float(rate), "codec": settings.codec}
-    text = notes(settings.metadata, hidden, {**facts, "crf": settings.crf})
-    return Mp4Writer(clip, size, rate, settings.codec, settings.crf, text, sound, settings.encoder, **shape)
+    rate, codec, crf = frame_rate(settings.fps), settings.codec, settings.crf
+    facts = {"width": size.width, "height": size.height, "fps": float(rate), "codec": codec, "crf": crf}
+    text = notes(settings.metadata, hidden, facts)
+    return Mp4Writer(clip, size, rate, codec, crf, text, sound, settings.encoder, **shape)
 
 
 def write_frames(writer: Mp4Writer, frames: Iterable[torch.Tensor], bar: comfy.utils.ProgressBar) -> None:
@@ -233,37 +269,17 @@ def step(bar: comfy.utils.ProgressBar) -> None:
     bar.update(1)
 
 
-def size_of(frames: torch.Tensor) -> Size:
-    """Returns the size of frames, Tensor[F, H, W, C]."""
-    return Size(frames.shape[2], frames.shape[1])
-
-
 def even_size(size: Size) -> Size:
     """Returns the size to save: 4:2:0 video has no odd sides, so an odd row or column goes."""
     return Size(size.width - size.width % 2, size.height - size.height % 2)
 
 
 def note_on_size(size: Size) -> list[str]:
-    """Says what `even_size` takes away."""
+    """Returns what `even_size` takes away."""
     saved = even_size(size)
     return [] if saved == size else [f"MP4 needs even sides; {size} is saved as {saved}."]
 
 
 def notes_on_frames(frames: torch.Tensor) -> list[str]:
-    """Says what a video does not hold of frames, Tensor[F, H, W, C]."""
-    return note_on_size(size_of(frames)) + [ALPHA] * (frames.shape[3] == 4)
-
-
-def notes_on_audio(audio: Any) -> list[str]:
-    """Says what a video does not hold of ComfyUI's AUDIO."""
-    sound = as_audio(audio)
-    if not sound:
-        return []
-    count = len(audio["waveform"])
-    batch = [f"There are {count} sounds in a batch: the first is saved."] * (count > 1)
-    return batch + list(filter(None, [note_on_sound(sound)]))
-
-
-def as_audio(audio: Any) -> Audio | None:
-    """Returns the first sound of ComfyUI's AUDIO."""
-    return Audio(audio["waveform"][0].float().cpu().numpy(), int(audio["sample_rate"])) if audio else None
+    """Returns what a video does not hold of frames, Tensor[F, H, W, C]."""
+    return note_on_size(Size.of(frames)) + [ALPHA] * (frames.shape[3] == 4)

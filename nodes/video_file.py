@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import comfy.utils
 from comfy_api.latest import InputImpl, io
 
-from ..media import brought, reading, remux, sounds
-from ..media.audio import Audio, Sound
-from ..media.reading import WHOLE, Window
+from ..media import audio_reading, losses, remux, video_reading
+from ..media.audio import Sound
 from ..media.resolution import Size
+from ..media.video_reading import WHOLE, Window
 from .metadata import notes
 from .saving import Settings, even_size, next_target, note_on_size, open_writer, step
 
@@ -52,7 +52,7 @@ def window_of(video: Any, source: str | BytesIO) -> Window:
 
 
 def is_trimmed(video: Any, source: str | BytesIO) -> bool:
-    """Says whether a VIDEO shows less than its file; ComfyUI before 0.26 does not tell."""
+    """Returns whether a VIDEO shows less than its file; ComfyUI before 0.26 does not tell."""
     try:
         return video.get_duration() != InputImpl.VideoFromFile(source).get_duration()
     except ValueError:  # the file does not say how long it is
@@ -60,7 +60,7 @@ def is_trimmed(video: Any, source: str | BytesIO) -> bool:
 
 
 def why_encoded(file: VideoFile, codec: str, always: bool, keep_sound: bool) -> str | None:
-    """Says why copying a file would not give what encoding it does, or None."""
+    """Returns why copying a file would not give what encoding it does, or None."""
     if always:
         return "always_encode is on"
     if file.window != WHOLE:
@@ -68,58 +68,53 @@ def why_encoded(file: VideoFile, codec: str, always: bool, keep_sound: bool) -> 
     return remux.misfit(file.source, codec, keep_sound)
 
 
-def save_file(
-    file: VideoFile, prefix: str, settings: Settings, sound: Audio | None, always: bool, remarks: list[str], hidden: Any
-) -> io.NodeOutput:
+def save_file(file: VideoFile, settings: Settings, always: bool, remarks: list[str], hidden: Any) -> io.NodeOutput:
     """Saves the file behind a VIDEO under a new name with this graph's metadata.
 
     Args:
-        sound: Replaces the video's own.
+        settings: Their sound replaces the video's own.
         always: Whether a file that fits is encoded, too.
         remarks: What else is to be said about the clip.
 
     Raises:
         ValueError: A video has no such sound, or there is no frame.
     """
-    reason = why_encoded(file, settings.codec, always, keep_sound=not sound)
+    reason = why_encoded(file, settings.codec, always, keep_sound=not settings.sound)
     if reason is None:
         logger.info("The video is copied without encoding it again; its quality stays, crf is not used.")
-        said = ["Copied without encoding again: crf was not used.", *brought.notes_on_streams(file.source)]
-        if not sound:
-            said += sounds.notes_on(file.source, copied=True)
-        return _copy(file.source, prefix, settings.metadata, sound, [*said, *remarks], hidden)
+        said = ["Copied without encoding again: crf was not used.", *losses.notes_on_streams(file.source)]
+        if not settings.sound:
+            said += audio_reading.notes_on(file.source, copied=True)
+        return _copy(file.source, settings, [*said, *remarks], hidden)
     logger.info("The video is encoded again: %s.", reason)
-    return _encode(file, prefix, settings, sound, [f"Encoded again: {reason}.", *remarks], hidden)
+    return _encode(file, settings, [f"Encoded again: {reason}.", *remarks], hidden)
 
 
-def _copy(
-    source: str | BytesIO, prefix: str, metadata: str, sound: Audio | None, said: list[str], hidden: Any
-) -> io.NodeOutput:
+def _copy(source: str | BytesIO, settings: Settings, said: list[str], hidden: Any) -> io.NodeOutput:
     size, frames = Size(*InputImpl.VideoFromFile(source).get_dimensions()), remux.frame_count(source)
-    target = next_target(prefix, size)
+    target = next_target(settings.filename_prefix, size)
     clip = target.next_name(".mp4")
-    text = notes(metadata, hidden, {"width": size.width, "height": size.height, "copied": True})
+    text = notes(settings.metadata, hidden, {"width": size.width, "height": size.height, "copied": True})
     bar = comfy.utils.ProgressBar(frames)
-    remux.copy_mp4(source, clip, text, sound, on_frame=lambda: step(bar))
+    remux.copy_mp4(source, clip, text, settings.sound, on_frame=lambda: step(bar))
     return target.output(clip, said)
 
 
-def _encode(
-    file: VideoFile, prefix: str, settings: Settings, sound: Audio | None, said: list[str], hidden: Any
-) -> io.NodeOutput:
-    own: list[Sound] = [] if sound else sounds.sounds_of(*file)
-    pictures = reading.look(*file, sounds.start_of(own))
-    said += brought.notes_on_encoding(file.source, settings.codec) + brought.notes_on_streams(file.source)
-    said += [] if sound else sounds.notes_on(file.source, own)
+def _encode(file: VideoFile, settings: Settings, said: list[str], hidden: Any) -> io.NodeOutput:
+    sound = settings.sound
+    own: list[Sound] = [] if sound else audio_reading.sounds_of(*file)
+    pictures = video_reading.look(*file, audio_reading.start_of(own))
+    said += losses.notes_on_encoding(file.source, settings.codec) + losses.notes_on_streams(file.source)
+    said += [] if sound else audio_reading.notes_on(file.source, own)
     size = even_size(pictures.size)
     said += note_on_size(pictures.size)
-    target = next_target(prefix, size)
+    target = next_target(settings.filename_prefix, size)
     clip = target.next_name(".mp4")
-    heard: list[Sound] = [sound] if sound else sounds.counted_from(own, pictures.zero)
+    heard: list[Sound] = [sound] if sound else audio_reading.counted_from(own, pictures.zero)
     bar = comfy.utils.ProgressBar(pictures.count)
     times = {"aspect": pictures.aspect, "tick": pictures.tick}
-    with open_writer(clip, size, pictures.rate, settings, heard, hidden, **times) as writer:
-        for frame, time, duration in reading.frames(pictures):
+    with open_writer(clip, size, settings._replace(fps=pictures.rate), heard, hidden, **times) as writer:
+        for frame, time, duration in video_reading.frames(pictures):
             writer.write(frame[: size.height, : size.width], time, duration)
             step(bar)
     return target.output(clip, said)

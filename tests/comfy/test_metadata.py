@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import pack.nodes.lora
+import pack.nodes.sampling  # noqa: F401  # nodes that tell more than their inputs
 import pytest
 from pack.nodes.metadata import find_model, notes
 from pack.tests.toy.models import HIGH, LORA_HIGH, LORA_LOW

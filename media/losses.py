@@ -6,7 +6,7 @@ from av.container import InputContainer
 
 from . import hdr, pixels
 from .audio import Source, open_source
-from .reading import is_cover, video_of
+from .video_reading import is_cover, video_of
 
 
 def notes_on_streams(source: Source) -> list[str]:

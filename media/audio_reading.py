@@ -10,7 +10,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from .audio import LAYOUTS, MOST, Audio, Copied, Sound, Source, note_on_sound, open_source
-from .reading import WHOLE, Window
+from .video_reading import WHOLE, Window
 
 GAP = Fraction(1, 20)  # seconds without sound that stay so; less is rounding
 LONGEST_GAP = 3600  # seconds; longer ones are false times, and their silence would fill the memory

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from pack.media.reading import Window, frames, look
-from pack.media.sounds import counted_from, joined, notes_on, sounds_of, start_of
+from pack.media.audio_reading import counted_from, joined, notes_on, sounds_of, start_of
+from pack.media.video_reading import Window, frames, look
 from pack.tests.toy.videos import Voice, make
 
 
