@@ -11,14 +11,14 @@ black, or holds NaN or infinity, is told of and left out of all other numbers; a
 import math
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .clip_frames import eight_bits, is_black
 from .clip_motion import LEAST, Motion, working_size
+from .clip_numbers import ClipNumbers
 from .clip_seams import colour_drift, light_of, runs, seams, unsteadiness
-from .clip_words import describe
 from .likeness import likeness
 from .opencv import cv2
 from .quality import edge_blur
@@ -27,82 +27,6 @@ from .resolution import Size
 ENDS = 4  # frames at the start, and at the end, that stand for it
 REPEATED = 1  # of 255: a frame repeats the one before where no pixel of the smaller picture differs by more
 MOST_RUNS = 100  # runs of frames that the numbers list of a kind
-
-Runs = tuple[tuple[int, int], ...]  # first and last frame of each run, counted from 1
-
-
-class ClipNumbers(NamedTuple):
-    """What a clip is like. None is what could not be measured; `notes` say why.
-
-    Attributes:
-        frames: How many there are.
-        width: Of a frame, in pixels.
-        height: Of a frame, in pixels.
-        fps: Frames a second.
-        flicker: VBench's temporal flickering, (255 - the mean difference of neighbouring frames) / 255: 1 for a still.
-        light_flicker: How far a frame's brightness is from that of its neighbours, on average, of 255.
-        motion: How far the fastest twentieth of the pixels moves, on average, in percent of the short side a second.
-        pairs: How many pairs of frames were looked at for motion, about 8 a second.
-        moving_pairs: In how many the fastest twentieth moves further than VBench's threshold.
-        needed_pairs: How many of them make a clip dynamic.
-        dynamic: Whether there are as many: VBench's dynamic degree.
-        smoothness: VBench's motion smoothness, (255 - the mean difference of every second frame from the one that flow
-            lays between its neighbours) / 255.
-        edge_blur_start: Blur of the sharpest edges of the first frames, in pixels; see `quality.edge_blur`.
-        edge_blur_end: The same of the last frames.
-        brightness_start: Mean brightness of the first frames, of 255.
-        brightness_end: The same of the last frames.
-        brightness_drift: The second less the first.
-        colour_drift: How far the mean colour of the last frames is from that of the first, brightness aside, of 255.
-        likeness: Correlation of the first frame and the picture that it was to show: 1 where they are the same.
-        seams: How many frames differ from the one before far more than their neighbours do.
-        black: How many frames are black.
-        frozen: How many frames repeat the one before.
-        nan: How many frames hold NaN or infinity.
-        seams_at: Where the seams are; of each run the first and the last frame, counted from 1, at most 100 runs.
-        black_at: The same of black frames.
-        frozen_at: The same of frozen frames.
-        nan_at: The same of frames that hold NaN or infinity.
-        notes: Sentences on what could not be measured.
-    """
-
-    frames: int
-    width: int
-    height: int
-    fps: float
-    flicker: float | None
-    light_flicker: float | None
-    motion: float | None
-    pairs: int
-    moving_pairs: int
-    needed_pairs: int
-    dynamic: bool | None
-    smoothness: float | None
-    edge_blur_start: float | None
-    edge_blur_end: float | None
-    brightness_start: float | None
-    brightness_end: float | None
-    brightness_drift: float | None
-    colour_drift: float | None
-    likeness: float | None
-    seams: int
-    black: int
-    frozen: int
-    nan: int
-    seams_at: Runs
-    black_at: Runs
-    frozen_at: Runs
-    nan_at: Runs
-    notes: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns all but the notes as JSON has it: numbers, switches, lists of numbers, and None."""
-        told = {name: value for name, value in self._asdict().items() if name != "notes"}
-        return {name: round(value, 5) if isinstance(value, float) else value for name, value in told.items()}
-
-    def report(self) -> str:
-        """Returns the numbers and what they mean, in lines."""
-        return describe(self)
 
 
 def measure(frames: Iterable[Any], fps: float, picture: Any = None) -> ClipNumbers:

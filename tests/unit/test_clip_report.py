@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from pack.media import clip_motion, clip_report, clip_words
+from pack.media import clip_motion, clip_numbers
 from pack.media.clip_report import MOST_RUNS, ClipMeter, measure
 from pack.media.clip_seams import runs, spikes
 from pack.tiny import scenes
@@ -334,7 +334,7 @@ def test_a_picture_of_another_size_is_like_its_first_frame(times, rows, columns)
     picture = cv2.resize(known()[0], None, fx=times, fy=times, interpolation=cv2.INTER_AREA)
     picture = np.pad(picture, ((rows, rows), (columns, columns), (0, 0)))
     assert measure(known()[:1], FPS, picture).likeness > 0.98
-    assert measure(known()[:1], FPS, picture[::-1]).likeness < clip_words.ALIKE
+    assert measure(known()[:1], FPS, picture[::-1]).likeness < clip_numbers.ALIKE
 
 
 def test_only_so_many_runs_are_listed():
@@ -369,6 +369,6 @@ def test_measuring_needs_neither_torch_nor_comfyui():
     assert ended.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", clip_report.ClipNumbers._fields)
+@pytest.mark.parametrize("name", clip_numbers.ClipNumbers._fields)
 def test_every_number_is_explained(name):
-    assert re.search(rf"^        {name}: .+", clip_report.ClipNumbers.__doc__, re.M)
+    assert re.search(rf"^        {name}: .+", clip_numbers.ClipNumbers.__doc__, re.M)
