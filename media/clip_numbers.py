@@ -1,5 +1,6 @@
 """A clip's numbers, what each of them is, and what they say to people: the numbers first, and then a verdict."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -106,6 +107,37 @@ class ClipNumbers(NamedTuple):
             "The first frame does not look like the picture.": self.likeness is not None and self.likeness < ALIKE,
         }
         return [sentence for sentence, holds in said.items() if holds]
+
+
+def checked(text: str) -> str:
+    """Returns the JSON of a clip's numbers anew, so that it holds nothing but those.
+
+    Raises:
+        ValueError: It is anything else.
+    """
+    try:
+        told = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        told = None
+    right = isinstance(told, dict) and told and all(map(_is_number_of, told, told.values()))
+    if not right:
+        raise ValueError("numbers must be those of Clip Report, and this is another text. Connect its output numbers.")
+    return json.dumps(told)
+
+
+def _is_number_of(name: str, value: Any) -> bool:
+    if name.endswith("_at"):
+        pairs = value if isinstance(value, list) else [None]
+        return name in ClipNumbers._fields and all(isinstance(run, list) and all(map(_is_int, run)) for run in pairs)
+    return name in ClipNumbers._fields and name != "notes" and (value is None or isinstance(value, int | float))
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)
 
 
 def _plain(value: Any) -> Any:

@@ -25,7 +25,9 @@ from .quality import edge_blur
 from .resolution import Size
 
 ENDS = 4  # frames at the start, and at the end, that stand for it
-REPEATED = 1  # of 255: a frame repeats the one before where no pixel of the smaller picture differs by more
+# A frame repeats the one before where fewer pixels of the smaller picture than a share differ by more, of 255. Files of
+# CRF 18 repeat a frame with .0002 at most; the smallest shape that moves slowly is .002 and more.
+REPEATED, APART = 0.0005, 3
 MOST_RUNS = 100  # runs of frames that the numbers list of a kind
 
 
@@ -109,7 +111,7 @@ class ClipMeter:
             difference = cv2.norm(pixels, before, cv2.NORM_L1) / pixels.size
             if not (black or was_black):
                 shown = difference
-                if cv2.norm(small, smaller, cv2.NORM_INF) <= REPEATED:
+                if is_repeated(small, smaller):
                     self._frozen.append(number)
         means = (math.nan,) * 3 if black else cv2.mean(pixels)[:3]
         self._note(difference, shown, means, (pixels, small, black))
@@ -205,6 +207,12 @@ class ClipMeter:
         if not self._motion.moved or not self._motion.between:
             return ["Motion or smoothness was not measured: that takes three frames in a row that show something."]
         return []
+
+
+def is_repeated(light: np.ndarray, before: np.ndarray) -> bool:
+    """Returns whether a picture, uint8[h, w], shows what the one before shows, but for what an encoder makes of it."""
+    apart = cv2.threshold(cv2.absdiff(light, before), APART, 1, cv2.THRESH_BINARY)[1]
+    return cv2.countNonZero(apart) < REPEATED * light.size
 
 
 def share(differences: list[float]) -> float | None:

@@ -44,13 +44,15 @@ class DecodeMp4(SavingNode):
                 io.Latent.Input("latent", lazy=True),
                 io.Vae.Input("vae", lazy=True, tooltip="Wan VAEs decode a few frames at a time; others all at once."),
             ],
-            io.Boolean.Input(
-                "keep_latent",
-                default=False,
-                optional=True,
-                advanced=True,
-                tooltip="The latent lies beside the clip until that is finished. On: also afterwards.",
-            ),
+            [
+                io.Boolean.Input(
+                    "keep_latent",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The latent lies beside the clip until that is finished. On: also afterwards.",
+                )
+            ],
             node_id="Wan22Turbo_DecodeMp4",
             display_name="Decode to MP4",
             description="Decodes a latent straight into an MP4, a few frames at a time, so memory limits no clip.",

@@ -15,6 +15,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..media import codecs, resolution
 from ..media.audio import Audio, Sound, clean_audio, note_on_sound
+from ..media.clip_numbers import checked
 from ..media.filenames import check_folder, check_prefix, shown
 from ..media.losses import ALPHA
 from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
@@ -40,6 +41,7 @@ class Settings(NamedTuple):
     metadata: str
     audio: Any = None  # ComfyUI's AUDIO
     encoder: str = "cpu"
+    numbers: str | None = None  # what Clip Report says of the clip
 
     @property
     def sound(self) -> Audio | None:
@@ -58,6 +60,8 @@ class Settings(NamedTuple):
         frame_rate(self.fps)
         codecs.check_codec(self.codec, self.crf, self.encoder)
         check_choice("Metadata", self.metadata, LEVELS)
+        if self.numbers:
+            checked(self.numbers)
         if self.sound:
             clean_audio(self.sound)
         return check_batches(hidden)
@@ -94,7 +98,7 @@ class SavingNode(Node):
     def check_lazy_status(cls, **inputs: Any) -> list[str]:
         # Linked settings have their values by now, and no model has been loaded for this node.
         lazy = [each.id for each in cls.define_schema().inputs if getattr(each, "lazy", False)]
-        missing = [name for name in lazy if inputs.get(name) is None]
+        missing = [name for name in lazy if name in inputs and inputs[name] is None]  # what is not connected is not in
         if missing:
             not_begun(cls.hidden.unique_id)
             settings = Settings(**{name: inputs[name] for name in Settings._fields if name in inputs})
@@ -140,7 +144,7 @@ class SavedClip(ui.PreviewVideo):
         return {**shown, **ui.PreviewText("\n".join(self.words)).as_dict()} if self.words else shown
 
 
-def saving_schema(source: list[io.Input], last: io.Input, **words: Any) -> io.Schema:
+def saving_schema(source: list[io.Input], last: list[io.Input], **words: Any) -> io.Schema:
     """Returns the schema of a node that saves a clip.
 
     Args:
@@ -150,7 +154,7 @@ def saving_schema(source: list[io.Input], last: io.Input, **words: Any) -> io.Sc
     """
     return io.Schema(
         category="wan 2.2 turbo",
-        inputs=[*source, *saving_inputs(), last],
+        inputs=[*source, *saving_inputs(), *last],
         outputs=[io.Video.Output("video", display_name="video")],
         hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
         is_output_node=True,
@@ -250,7 +254,7 @@ def open_writer(
     """
     rate, codec, crf = frame_rate(settings.fps), settings.codec, settings.crf
     facts = {"width": size.width, "height": size.height, "fps": float(rate), "codec": codec, "crf": crf}
-    text = notes(settings.metadata, hidden, facts)
+    text = notes(settings.metadata, hidden, facts, settings.numbers or "")
     return Mp4Writer(clip, size, rate, codec, crf, text, sound, settings.encoder, **shape)
 
 

@@ -94,7 +94,8 @@ def _copy(source: str | BytesIO, settings: Settings, said: list[str], hidden: An
     size, frames = Size(*InputImpl.VideoFromFile(source).get_dimensions()), remux.frame_count(source)
     target = next_target(settings.filename_prefix, size)
     clip = target.next_name(".mp4")
-    text = notes(settings.metadata, hidden, {"width": size.width, "height": size.height, "copied": True})
+    facts = {"width": size.width, "height": size.height, "copied": True}
+    text = notes(settings.metadata, hidden, facts, settings.numbers or "")
     bar = comfy.utils.ProgressBar(frames)
     remux.copy_mp4(source, clip, text, settings.sound, on_frame=lambda: step(bar))
     return target.output(clip, said)

@@ -10,9 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from pack.media import clip_motion, clip_numbers
+from pack.media import clip_motion, clip_numbers, video_reading
 from pack.media.clip_report import MOST_RUNS, ClipMeter, measure
 from pack.media.clip_seams import runs, spikes
+from pack.media.mp4 import Mp4Writer
+from pack.media.resolution import Size
 from pack.tiny import scenes
 
 ROOT = Path(__file__).parents[2]
@@ -245,6 +247,24 @@ def test_a_spike_needs_others_to_stand_out_among():
     assert spikes(np.array([np.nan, 50.0]), 2.5, 2.0, []) == []
     assert spikes(np.array([np.nan, 0.0, 50.0, 0.0, 0.0]), 2.5, 2.0, [1, 3, 4]) == []
     assert spikes(np.array([np.nan, 1.0, 50.0, 1.0, 1.0]), 2.5, 2.0, []) == [2]
+
+
+@pytest.mark.parametrize("crf", [12, 18])
+@pytest.mark.parametrize("clip", CLIPS)
+def test_a_frame_that_is_held_is_frozen_in_a_file_too(tmp_path, clip, crf):
+    frames = known(clip)[[0, 1, 2, 3, 3, 3, 3, 4, 5, 6, 7, 8]]
+    with Mp4Writer(tmp_path / "clip.mp4", Size(416, 240), FPS, crf=crf) as file:
+        for frame in frames:
+            file.write(frame)
+    pictures = video_reading.look(str(tmp_path / "clip.mp4"))
+    read = (frame for frame, *_ in video_reading.frames(pictures))
+    assert measure(read, float(pictures.rate)).frozen_at == ((5, 7),)
+
+
+def test_what_is_small_and_slow_is_not_frozen():
+    thing = scenes.Thing("disc", "green", 0.1, scenes.Point(0.8, 0.5), scenes.Point(0.15, 0))
+    clip = scenes.draw(scenes.Scene(3, 16 / 9, (thing,), scenes.Camera(), "", "", False), 416, 240, 17)
+    assert measure(clip, FPS).frozen == 0
 
 
 def test_runs_of_frames_are_named_from_one():

@@ -1,0 +1,67 @@
+"""Clip Report against one bare pass of OpenCV's DIS over the same frames, at full size.
+
+clip_report.py                  both in turn, and the rows
+clip_report.py memory PEER      one of them alone, for its peak memory
+
+81 frames of 1280x720. The pass is the flow alone, with the settings of Clip Report, between every second frame, which
+is what motion and smoothness need at 16 frames a second; its pictures are grey and in 8 bits before the clock starts.
+"""
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import harness  # isort: skip  # first, since it says what is missing
+from saving import FPS, FRAMES, HEIGHT, WIDTH, make_frames
+
+
+def ours(frames):
+    """All numbers of a clip, float32[F, H, W, 3]."""
+    from pack.media.clip_report import measure
+
+    return measure(frames, FPS, frames[0])
+
+
+def flow(lights):
+    """The flow between every second of grey pictures, uint8[h, w]."""
+    from pack.media.clip_motion import dis
+
+    engine = dis()
+    return [engine.calc(one, other, None) for one, other in pairwise(lights)]
+
+
+def lights_of(frames):
+    """Every second frame in grey and 8 bits."""
+    import cv2
+
+    return [cv2.cvtColor(cv2.convertScaleAbs(frame, alpha=255), cv2.COLOR_RGB2GRAY) for frame in frames[::2]]
+
+
+def memory(peer):
+    """Prints the most memory that a peer takes beyond the frames, in megabytes."""
+    frames = make_frames(FRAMES, grain=True).numpy()
+    lights = lights_of(frames) if peer == "DIS" else None
+    before = harness.peak_mb()
+    _ = flow(lights) if lights else ours(frames)
+    print(harness.peak_mb() - before)
+
+
+def main():
+    """Writes the row."""
+    frames = make_frames(FRAMES, grain=True).numpy()
+    lights = lights_of(frames)
+    timing = harness.alternate({"ours": lambda: ours(frames), "DIS": lambda: flow(lights)}, runs=5)
+    row = {
+        "time ratio": round(timing["ours"].seconds / timing["DIS"].seconds, 2),
+        "processor time ratio": round(timing["ours"].cpu / timing["DIS"].cpu, 2),
+        "seconds ours": round(timing["ours"].seconds, 2),
+        "seconds DIS": round(timing["DIS"].seconds, 2),
+        "added MB ours": round(harness.peak_memory(Path(__file__), "memory", "ours")),
+        "added MB DIS": round(harness.peak_memory(Path(__file__), "memory", "DIS")),
+    }
+    harness.save({f"clip report: Clip Report / the flow alone at full size, {FRAMES} frames {WIDTH}x{HEIGHT}": row})
+
+
+if __name__ == "__main__":
+    harness.import_comfyui()
+    memory(sys.argv[2]) if sys.argv[1:2] == ["memory"] else main()
