@@ -1,18 +1,19 @@
 """Clip Report against one bare pass of OpenCV's DIS over the same frames, at full size.
 
-clip_report.py                  both in turn, and the rows
-clip_report.py memory PEER      one of them alone, for its peak memory
+clip_report.py                  both in turn, and the row
+clip_report.py memory FRAMES    the most memory that a process takes which measures so many frames, made one by one
 
 81 frames of 1280x720. The pass is the flow alone, with the settings of Clip Report, between every second frame, which
 is what motion and smoothness need at 16 frames a second; its pictures are grey and in 8 bits before the clock starts.
 """
 
 import sys
+import types
 from itertools import pairwise
 from pathlib import Path
 
 import harness  # isort: skip  # first, since it says what is missing
-from saving import FPS, FRAMES, HEIGHT, WIDTH, make_frames
+from saving import FPS, FRAMES, HEIGHT, LONG, WIDTH, make_frames
 
 
 def ours(frames):
@@ -37,13 +38,19 @@ def lights_of(frames):
     return [cv2.cvtColor(cv2.convertScaleAbs(frame, alpha=255), cv2.COLOR_RGB2GRAY) for frame in frames[::2]]
 
 
-def memory(peer):
-    """Prints the most memory that a peer takes beyond the frames, in megabytes."""
-    frames = make_frames(FRAMES, grain=True).numpy()
-    lights = lights_of(frames) if peer == "DIS" else None
-    before = harness.peak_mb()
-    _ = flow(lights) if lights else ours(frames)
-    print(harness.peak_mb() - before)
+def rolled(count):
+    """Frames of a picture that drifts, made one by one."""
+    import numpy as np
+
+    still = make_frames(1, grain=True).numpy()[0]
+    return (np.roll(still, 3 * number, axis=1) for number in range(count))
+
+
+def measure_all(frames):
+    """All numbers of frames that come one by one."""
+    from pack.media.clip_report import measure
+
+    return measure(frames, FPS)
 
 
 def main():
@@ -56,12 +63,19 @@ def main():
         "processor time ratio": round(timing["ours"].cpu / timing["DIS"].cpu, 2),
         "seconds ours": round(timing["ours"].seconds, 2),
         "seconds DIS": round(timing["DIS"].seconds, 2),
-        "added MB ours": round(harness.peak_memory(Path(__file__), "memory", "ours")),
-        "added MB DIS": round(harness.peak_memory(Path(__file__), "memory", "DIS")),
+        **{
+            f"peak MB, {count} frames": round(harness.peak_memory(Path(__file__), "memory", str(count)))
+            for count in (FRAMES, LONG)
+        },
     }
     harness.save({f"clip report: Clip Report / the flow alone at full size, {FRAMES} frames {WIDTH}x{HEIGHT}": row})
 
 
 if __name__ == "__main__":
-    harness.import_comfyui()
-    memory(sys.argv[2]) if sys.argv[1:2] == ["memory"] else main()
+    pack = sys.modules["pack"] = types.ModuleType("pack")  # which needs no ComfyUI here
+    pack.__path__ = [str(harness.ROOT)]
+    if sys.argv[1:2] == ["memory"]:
+        measure_all(rolled(int(sys.argv[2])))
+        print(harness.peak_mb())
+    else:
+        main()
