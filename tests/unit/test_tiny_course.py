@@ -27,7 +27,6 @@ def course_of(folder, stop=None):
     return made, model, learner
 
 
-@pytest.mark.slow
 def test_a_course_that_was_broken_off_ends_as_if_it_had_not_been(tmp_path):
     whole, model, learner = course_of(tmp_path / "whole")
     whole.run()
