@@ -164,6 +164,8 @@ def _facts(told: ClipNumbers) -> Iterator[str]:
         yield f"Edge blur: {told.edge_blur_start:.2f} pixels at the start, {told.edge_blur_end:.2f} at the end."
     if told.brightness_drift is not None and told.colour_drift is not None:
         yield f"Drift: brightness {told.brightness_drift:+.1f} of 255, colour {told.colour_drift:.1f} of 255."
+    elif told.brightness_drift is not None:
+        yield f"Drift: brightness {told.brightness_drift:+.1f} of 255; too dark to have a colour."
     if told.likeness is not None:
         yield f"Likeness of the first frame to the picture: {told.likeness:.3f} of 1."
 

@@ -140,6 +140,7 @@ class ClipMeter:
         places: dict[str, Any] = {f"{name}_at": runs(each)[:MOST_RUNS] for name, each in counted.items()}
         counts: dict[str, Any] = {name: len(each) for name, each in counted.items()}
         alike, notes = self._likeness()
+        ends = self._ends()
         return ClipNumbers(
             frames=len(self._means),
             width=self._size.width,
@@ -148,11 +149,11 @@ class ClipMeter:
             flicker=share(self._differences),
             light_flicker=unsteadiness(light_of(np.array(self._means)), found),
             **self._moved(set(found)),
-            **self._ends(),
+            **ends,
             likeness=alike,
             **counts,
             **places,
-            notes=(*self._unmeasured(), *notes),
+            notes=(*self._unmeasured(ends), *notes),
         )
 
     def _moved(self, cuts: set[int]) -> dict[str, Any]:
@@ -200,13 +201,15 @@ class ClipMeter:
         alike = likeness(self._first, picture, working_size(*self._size or (0, 0)))
         return alike, ["Likeness was not measured: a picture of a single colour is like no other."] * (alike is None)
 
-    def _unmeasured(self) -> list[str]:
-        assert self._size is not None
-        if min(self._size) < LEAST:
-            return [f"Motion was not measured: frames need sides of {LEAST} pixels, these are {self._size}."]
-        if not self._motion.moved or not self._motion.between:
-            return ["Motion or smoothness was not measured: that takes three frames in a row that show something."]
-        return []
+    def _unmeasured(self, ends: dict[str, Any]) -> list[str]:
+        said = []
+        if self._size and min(self._size) < LEAST:
+            said.append(f"Motion was not measured: frames need sides of {LEAST} pixels, these are {self._size}.")
+        elif not self._motion.moved or not self._motion.between:
+            said.append("Motion or smoothness was not measured: that takes three frames in a row that show something.")
+        if ends["edge_blur_start"] is None or ends["edge_blur_end"] is None:
+            said.append("Edge blur was not measured: there are no edges at the start or at the end.")
+        return said
 
 
 def is_repeated(light: np.ndarray, before: np.ndarray) -> bool:

@@ -274,8 +274,11 @@ def test_runs_of_frames_are_named_from_one():
 
 def odd(kind, frames=5, shape=(64, 64, 3)):
     made = np.random.default_rng(0).random((frames, *shape)).astype(np.float32)
-    return {"nan": made * np.nan, "inf": made + np.inf, "black": made * 0, "below": -made, "huge": made * 1e38,
-            "bytes": (made * 255).astype(np.uint8), "half": made.astype(np.float16),
+    if kind == "stars":  # two rows of blue on black
+        made *= 0
+        made[:, ::63, :, 2] = 1
+    return {"nan": made * np.nan, "inf": made + np.inf, "black": made * 0, "flat": made * 0 + 0.5, "below": -made,
+            "huge": made * 1e38, "bytes": (made * 255).astype(np.uint8), "half": made.astype(np.float16),
             "double": made.astype(np.float64)}.get(kind, made)  # fmt: skip
 
 
@@ -298,6 +301,8 @@ def odd(kind, frames=5, shape=(64, 64, 3)):
         (("nan",), "NaN or infinity in frames 1-5: sample or decode the clip again."),
         (("inf",), "NaN or infinity in frames 1-5: sample or decode the clip again."),
         (("black",), "Black frames: 1-5."),
+        (("flat",), "Edge blur was not measured: there are no edges at the start or at the end."),
+        (("stars",), "Drift: brightness +0.0 of 255; too dark to have a colour."),
         (("below",), "Black frames: 1-5."),
         (("huge",), "Frozen frames, each as the one before: 2-5."),
     ],
