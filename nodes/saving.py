@@ -97,8 +97,9 @@ class SavingNode(Node):
     @classmethod
     def check_lazy_status(cls, **inputs: Any) -> list[str]:
         # Linked settings have their values by now, and no model has been loaded for this node.
-        lazy = [each.id for each in cls.define_schema().inputs if getattr(each, "lazy", False)]
-        missing = [name for name in lazy if name in inputs and inputs[name] is None]  # what is not connected is not in
+        lazy = [each for each in cls.define_schema().inputs if getattr(each, "lazy", False)]
+        # An optional one that is not connected is not among the inputs at all, and nobody can ask for it.
+        missing = [each.id for each in lazy if inputs.get(each.id, ... if each.optional else None) is None]
         if missing:
             not_begun(cls.hidden.unique_id)
             settings = Settings(**{name: inputs[name] for name in Settings._fields if name in inputs})
