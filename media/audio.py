@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -18,16 +18,6 @@ SAME = {"5.0(side)": "5.0", "5.1(side)": "5.1"}  # the same channels in the same
 MOST = "5.1"  # what more channels are mixed to: few players know more
 
 Source = str | os.PathLike[str] | io.BytesIO
-
-
-class Track(Protocol):
-    """Sound on its way into a container."""
-
-    def catch_up(self, seconds: Fraction) -> None:
-        """Writes up to a moment of the video, so that both lie side by side in the file."""
-
-    def finish(self) -> None:
-        """Writes what is left, and ends."""
 
 
 class Audio(NamedTuple):
@@ -107,7 +97,7 @@ def clean_audio(audio: Audio) -> Audio:
 
 
 def note_on_sound(sound: Sound) -> str:
-    """Says what the file will not hold of a sound as it is, or nothing."""
+    """Returns what the file will not hold of a sound as it is, or nothing."""
     if isinstance(sound, Copied):
         return ""
     said = []
