@@ -74,7 +74,7 @@ def video_of(file: InputContainer) -> Any:
 
 
 def is_cover(stream: Any) -> bool:
-    """Says whether a stream is a picture that goes with a file, such as the cover of an album."""
+    """Returns whether a stream is a picture that goes with a file, such as the cover of an album."""
     flags = getattr(stream, "disposition", None)
     return bool(flags is not None and "attached_pic" in (getattr(flags, "name", None) or ""))
 

@@ -106,6 +106,7 @@ class Sampler(Node):
         boundary: float,
         negative: Any = None,
     ) -> io.NodeOutput:
+        """Samples a latent, of which "samples" is Tensor[B, 16, T, H, W], in its own shape."""
         sigmas = rcm.schedule_sigmas(schedule, steps, sigma_max, shift)
         guider = make_guider(high, low, positive, negative, cfg, boundary)
         plan = routing.plan(sigmas.tolist(), boundary)
@@ -157,6 +158,7 @@ class RcmSigmas(Node):
 
     @classmethod
     def execute(cls, steps: int, sigma_max: float) -> io.NodeOutput:
+        """Returns Tensor[steps + 1], falling to 0."""
         return io.NodeOutput(rcm.rcm_sigmas(steps, sigma_max))
 
 
@@ -190,7 +192,7 @@ def rounded(sigmas: torch.Tensor) -> list[float]:
 
 
 def expert_inputs() -> list[io.Input]:
-    """The sockets that the sampler and the guider begin with."""
+    """Returns the sockets that the sampler and the guider begin with."""
     return [
         io.Model.Input("high", tooltip="High-noise expert."),
         io.Model.Input("low", tooltip="Low-noise expert."),
@@ -200,7 +202,7 @@ def expert_inputs() -> list[io.Input]:
 
 
 def cfg_input() -> io.Input:
-    """The guidance scale."""
+    """Returns the input of the guidance scale."""
     return io.Float.Input(
         "cfg",
         default=1.0,
@@ -213,7 +215,7 @@ def cfg_input() -> io.Input:
 
 
 def sigma_max_input() -> io.Input:
-    """Where the rCM schedule begins."""
+    """Returns the input that says where the rCM schedule begins."""
     return io.Float.Input(
         "sigma_max",
         default=rcm.SIGMA_MAX,
@@ -227,7 +229,7 @@ def sigma_max_input() -> io.Input:
 
 
 def boundary_input() -> io.Input:
-    """Where the experts change places."""
+    """Returns the input that says where the experts change places."""
     return io.Float.Input(
         "boundary",
         default=routing.I2V_BOUNDARY,

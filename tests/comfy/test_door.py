@@ -50,6 +50,10 @@ def default_of(each):
     return (each.options or ["none"])[0] if hasattr(each, "options") else ""
 
 
+def test_a_class_has_the_name_of_its_id_by_which_a_recipe_finds_it():
+    assert [node.__name__ for node in NODES.values()] == [node_id.removeprefix("Wan22Turbo_") for node_id in NODES]
+
+
 def test_every_node_has_the_door():
     for node in NODES.values():  # of the pack under the name that ComfyUI gives it
         assert any(base.__module__.endswith(".nodes.door") and base.__name__ == "Node" for base in node.__mro__)
