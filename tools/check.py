@@ -1,6 +1,6 @@
 """All checks: the tests in as many processes as there are cores, and beside them lint, format and types. `make test`.
 
-make test-quick                            the linters and the unit ring alone, in about two minutes
+make test-quick                            the unit ring, lint and format alone, in about a minute
 make test ARGS="tests/unit -k rcm"         a part; arguments go to pytest, and the linters are left out
 make test ARGS="-n 2 tests/browser"        a part in two processes
 """
@@ -19,6 +19,7 @@ LINTERS = {
 }
 TESTS = ["-m", "pytest", "-m", "not gpu", "--durations=5"]
 QUICK = "--quick"
+SLOW = "types"  # reads all of ComfyUI that we use, half as long as the unit ring: left out between two thoughts
 MOST = 4  # processes: each has a ComfyUI in it, and some have one more and a browser beside it
 
 
@@ -50,14 +51,16 @@ def test(arguments: list[str]) -> bool:
     return passed
 
 
-def spread() -> list[str]:
+def spread(more: int) -> list[str]:
     """Returns the options that spread the tests over the cores: whole files, since these share servers and pages.
 
-    There is one process more than cores, since half of the time a process waits: for a browser, a server, a child.
+    Args:
+        more: Processes than cores. The unit ring computes; of the others half of the time is waiting: for a browser, a
+            server, a child.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # In the order of tests/conftest.py, the longest first: xdist's own begins with the files of the most tests.
-    return ["-n", str(min(cores + 1, MOST)), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 else []
+    return ["-n", str(min(cores + more, MOST)), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 else []
 
 
 def say(text: str) -> None:
@@ -70,11 +73,13 @@ def main(arguments: list[str]) -> int:
     """Runs every check, also after one failed, so that one run shows all there is to mend."""
     if arguments and arguments != [QUICK]:
         return 0 if test(arguments) else 1
+    quick = bool(arguments)
+    names = [name for name in LINTERS if not (quick and name == SLOW)]
     with ThreadPoolExecutor(1) as beside:  # one linter after another
-        linters = [beside.submit(lint, name) for name in LINTERS]
-        tests = test([*spread(), *(["tests/unit"] if arguments else [])])
+        linters = [beside.submit(lint, name) for name in names]
+        tests = test([*spread(0), "tests/unit"] if quick else spread(1))
         passed = [linter.result() for linter in linters]
-    say("".join(f"{name}: {'passed' if good else 'FAILED'}\n" for name, good in zip(LINTERS, passed, strict=True)))
+    say("".join(f"{name}: {'passed' if good else 'FAILED'}\n" for name, good in zip(names, passed, strict=True)))
     return 0 if tests and all(passed) else 1
 
 
