@@ -123,7 +123,7 @@ def _comes_from_a_node(kind: str, value: Any) -> bool:
 
 
 def _inputs(cls: type[io.ComfyNode]) -> dict[str, io.Input]:
-    return {each.id: each for each in (cls.SCHEMA or cls.GET_SCHEMA()).inputs}
+    return {each.id: each for each in (cls.SCHEMA or cls.define_schema()).inputs}
 
 
 def _complaints(cls: type[Node], names: list[str], arguments: tuple[Any, ...], named: Any) -> list[str]:

@@ -93,7 +93,7 @@ class SavingNode(Node):
     @classmethod
     def check_lazy_status(cls, **inputs: Any) -> list[str]:
         # Linked settings have their values by now, and no model has been loaded for this node.
-        lazy = [each.id for each in cls.GET_SCHEMA().inputs if getattr(each, "lazy", False)]
+        lazy = [each.id for each in cls.define_schema().inputs if getattr(each, "lazy", False)]
         missing = [name for name in lazy if inputs.get(name) is None]
         if missing:
             not_begun(cls.hidden.unique_id)

@@ -1,6 +1,6 @@
 """All checks: the tests in as many processes as there are cores, and beside them lint, format and types. `make test`.
 
-make test-quick                            the unit ring, lint and format alone, in about a minute
+make test-quick                            the unit ring, lint and format alone, in under three minutes
 make test ARGS="tests/unit -k rcm"         a part; arguments go to pytest, and the linters are left out
 make test ARGS="-n 2 tests/browser"        a part in two processes
 """
@@ -19,7 +19,7 @@ LINTERS = {
 }
 TESTS = ["-m", "pytest", "-m", "not gpu", "--durations=5"]
 QUICK = "--quick"
-SLOW = "types"  # reads all of ComfyUI that we use, half as long as the unit ring: left out between two thoughts
+SLOW = "types"  # reads all of ComfyUI that we use: left out between two thoughts
 MOST = 4  # processes: each has a ComfyUI in it, and some have one more and a browser beside it
 
 

@@ -4,6 +4,7 @@ import pytest
 from pack.tests.toy.faults import FAULTS
 from pack.tests.toy.hosted import expected, try_fault
 from pack.tests.toy.loopback import KEY, SIGNATURE
+from pack.tests.toy.providers import PROVIDERS
 
 
 def test_there_are_enough():
@@ -11,10 +12,18 @@ def test_there_are_enough():
     assert len({fault.text for fault in FAULTS}) == len(FAULTS)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.text)
+@pytest.mark.parametrize(
+    ("fault", "provider"),
+    # Only WaveSpeed tells a price.
+    [
+        pytest.param(fault, name, id=f"{name}-{fault.text}")
+        for name in PROVIDERS
+        for fault in FAULTS
+        if fault.phase != "price" or name == "wavespeed"
+    ],
+    indirect=["provider"],
+)
 def test_a_fault_costs_neither_a_second_job_nor_a_paid_one(fault, provider, running, tmp_path):
-    if fault.phase == "price" and provider.name != "wavespeed":
-        pytest.skip("only WaveSpeed tells a price")
     trial = try_fault(fault, provider, running, tmp_path)
     assert (trial.first.name, trial.again.name) == expected(fault, provider), (trial.first.text, trial.again.text)
     assert trial.twice == 0
