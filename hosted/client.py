@@ -98,17 +98,11 @@ _limiters: defaultdict[str, RateLimiter] = defaultdict(RateLimiter)
 
 @dataclass(frozen=True)
 class Clip:
-    """A finished clip.
+    """A finished clip."""
 
-    Attributes:
-        path: Of the MP4, in a folder that ComfyUI empties when it starts.
-        row: Of its job, with what the provider said of the clip.
-        resumed: It was paid in an earlier run.
-    """
-
-    path: Path
-    row: Row
-    resumed: bool
+    path: Path  # of the MP4, in a folder that ComfyUI empties when it starts
+    row: Row  # of its job, with what the provider said of the clip
+    resumed: bool  # it was paid in an earlier run
     seconds: float
 
     def report(self, request: Request) -> str:

@@ -40,40 +40,27 @@ KEPT_DAYS = 60  # long after every provider has forgotten the job
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one request.
+    """What is known of one request."""
 
-    Attributes:
-        digest: Of the request.
-        marks: Digest of each parameter as it was sent, to find the job in the provider's history.
-        posted: Seconds since 1970, just before the request left.
-        usd: Its price, asked or estimated; None where nobody names one.
-        flagged, charged: What the provider said of a clip that is done.
-    """
-
-    digest: str
+    digest: str  # of the request
     provider: str
     model: str
     state: State
-    posted: float
-    marks: Mapping[str, str] = field(default_factory=dict)
+    posted: float  # seconds since 1970, just before the request left
+    marks: Mapping[str, str] = field(default_factory=dict)  # digests of what was sent, to find the job by
     job_id: str | None = None
-    usd: float | None = None
+    usd: float | None = None  # its price, asked or estimated; None where nobody names one
     asked: bool = False
-    flagged: bool | None = None
-    charged: float | None = None
+    flagged: bool | None = None  # by the provider's word, of a clip that is done
+    charged: float | None = None  # US dollars, by the same word
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the ledger.
+    """A file of the ledger."""
 
-    Attributes:
-        name: Without its ending.
-        row: None where the file holds none.
-    """
-
-    name: str
-    row: Row | None
+    name: str  # without its ending
+    row: Row | None  # None where the file holds none
 
     @property
     def retired(self) -> bool:

@@ -33,15 +33,10 @@ CLOCKS_DIFFER = 300.0  # seconds that this machine's clock and the provider's ma
 
 @dataclass
 class Status:
-    """What people see of a job while it is on its way.
+    """What people see of a job while it is on its way."""
 
-    Attributes:
-        words: What it does now.
-        row: Of an order that may lead to a clip, as long as the clip is not here.
-    """
-
-    words: str = "starting"
-    row: Row | None = None
+    words: str = "starting"  # what it does now
+    row: Row | None = None  # of an order that may lead to a clip, as long as the clip is not here
     began: float = field(default_factory=time.monotonic)
 
     def after_stop(self, request: Request) -> str | None:
@@ -57,17 +52,13 @@ class Status:
 
 @dataclass(frozen=True)
 class Job:
-    """What the steps from a request to its clip share.
-
-    Attributes:
-        clips: Folder for finished clips.
-    """
+    """What the steps from a request to its clip share."""
 
     request: Request
     status: Status
     transport: Transport
     ledger: Ledger
-    clips: Path
+    clips: Path  # folder for finished clips
     settings: Settings
 
     @property

@@ -35,15 +35,10 @@ MAX_UPLOAD = 20_000_000  # bytes; the smallest of the limits that WaveSpeed's pa
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA at a public address. The provider fetches it; this pack never does.
+    """A LoRA at a public address. The provider fetches it; this pack never does."""
 
-    Attributes:
-        url: `https` address of a file, or a Hugging Face id `owner/repository`. May hold a token.
-        scale: 0 to 4.
-    """
-
-    url: str
-    scale: float
+    url: str  # `https` address of a file, or a Hugging Face id `owner/repository`; may hold a token
+    scale: float  # 0 to 4
     expert: Expert
     trigger_words: str = ""
 
@@ -70,13 +65,9 @@ _encoding = threading.Lock()  # one at a time, so that twenty nodes leave the pr
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to upload.
+    """A picture to upload."""
 
-    Attributes:
-        pixels: uint8[H, W, 3].
-    """
-
-    pixels: np.ndarray = field(repr=False)
+    pixels: np.ndarray = field(repr=False)  # uint8[H, W, 3]
 
     @cached_property
     def digest(self) -> str:
@@ -104,22 +95,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that decides how a hosted clip looks; two equal requests are one job.
+    """Everything that decides how a hosted clip looks; two equal requests are one job."""
 
-    Attributes:
-        offer: The model, by its label.
-        prompt: With trigger words.
-        resolution: Of the model's own.
-        duration: Seconds, of the model's own.
-        seed: 0 to 2^31 - 1. The providers' -1, for a random one, would make jobs that cannot be told apart.
-    """
-
-    offer: str
-    prompt: str = field(repr=False)
+    offer: str  # the model, by its label
+    prompt: str = field(repr=False)  # with trigger words
     image: Picture
-    resolution: str = "480p"
-    duration: int = 5
-    seed: int = 0
+    resolution: str = "480p"  # of the model's own
+    duration: int = 5  # seconds, of the model's own
+    seed: int = 0  # the providers' -1, for a random one, would make jobs that cannot be told apart
     negative_prompt: str = field(default="", repr=False)
     last_image: Picture | None = None
     loras: tuple[Lora, ...] = ()

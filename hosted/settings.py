@@ -37,13 +37,9 @@ DAY_CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD_PER_DAY"
 
 @dataclass(frozen=True)
 class Settings:
-    """The operator's decisions.
+    """The operator's decisions."""
 
-    Attributes:
-        environ: The variables.
-    """
-
-    environ: Mapping[str, str]
+    environ: Mapping[str, str]  # the variables
 
     def check_allowed(self, provider: Provider, model: Model) -> None:
         """Checks that a model may be used here.

@@ -45,17 +45,11 @@ class QueryError(Exception):
 
 
 class Preview(NamedTuple):
-    """What a panel shows before a run.
+    """What a panel shows before a run."""
 
-    Attributes:
-        answer: Takes what the panel asks: inputs of its node by their names, `width` and `height` of its picture.
-        lines: That the panel keeps free for it.
-        fills: The input into which a click puts what the answer has of that name, in words.
-    """
-
-    answer: Callable[..., Answer]
-    lines: int
-    fills: str | None = None
+    answer: Callable[..., Answer]  # takes inputs of the node by their names, `width` and `height` of its picture
+    lines: int  # that the panel keeps free for it
+    fills: str | None = None  # the input into which a click puts what the answer has of that name, in words
 
 
 def add_routes() -> None:

@@ -28,23 +28,15 @@ _NEVER_STARTED = re.compile(r"failed to evaluate price|insufficient", re.IGNOREC
 
 @dataclass(frozen=True)
 class Model:
-    """One model of one provider. The resolution of `i2v-480p` and its kin is part of their name.
+    """One model of one provider. The resolution of `i2v-480p` and its kin is part of their name."""
 
-    Attributes:
-        id: As the provider names it.
-        resolutions: Those to choose from; a single one is not sent.
-        durations: Seconds to choose from; a single one is not sent.
-        lora_arrays: The LoRA parameters that it takes.
-        usd_per_second: At 480p, or at its only resolution; None where no source names it.
-    """
-
-    id: str
-    resolutions: tuple[str, ...] = ("480p", "720p")
-    durations: tuple[int, ...] = DURATIONS
-    lora_arrays: tuple[str, ...] = ()
+    id: str  # as the provider names it
+    resolutions: tuple[str, ...] = ("480p", "720p")  # those to choose from; a single one is not sent
+    durations: tuple[int, ...] = DURATIONS  # seconds to choose from; a single one is not sent
+    lora_arrays: tuple[str, ...] = ()  # the LoRA parameters that it takes
     takes_negative_prompt: bool = False
     takes_last_image: bool = False
-    usd_per_second: float | None = None
+    usd_per_second: float | None = None  # at 480p, or at its only resolution; None where no source names it
 
     @property
     def unrestricted(self) -> bool:
@@ -68,27 +60,18 @@ class Query(NamedTuple):
 
 
 class Provider:
-    """A provider of hosted models. Paths are below `base`.
+    """A provider of hosted models. Paths are below `base`."""
 
-    Attributes:
-        name: Short, for files and variables.
-        vendor: Prefix of models that is left out of labels.
-        upload_path: Takes a PNG as the form field `file`.
-        charges_failed_jobs: Unless it says that it does not.
-        jobs: Jobs at a time that every account may run.
-        starts_per_minute: Jobs per minute that every account may start; 0 where no number is documented.
-    """
-
-    name: str
+    name: str  # short, for files and variables
     title: str
     key_variable: str
     base: str
-    vendor: str
+    vendor: str  # prefix of models that is left out of labels
     models: tuple[Model, ...]
-    upload_path = "/media/upload/binary"
-    charges_failed_jobs = True
-    jobs = 3
-    starts_per_minute = 0
+    upload_path = "/media/upload/binary"  # takes a PNG as the form field `file`
+    charges_failed_jobs = True  # unless the provider says that it does not
+    jobs = 3  # jobs at a time that every account may run
+    starts_per_minute = 0  # jobs per minute that every account may start; 0 where no number is documented
 
     def label(self, model: Model) -> str:
         """Returns the name of a model as the node offers it."""

@@ -47,19 +47,12 @@ _LEFT_OUT = "-" * (MAX_NAME + 1)  # stands for a long text; as a tensor's name i
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor as the file lists it.
+    """One tensor as the file lists it."""
 
-    Args:
-        dtype: Its type, by safetensors' name.
-        shape: Its sizes.
-        begin: Where its bytes begin in the file; None where they are not one piece in row order.
-        length: How many bytes those are.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int | None = field(default=None, compare=False)
-    length: int = field(default=0, compare=False)
+    dtype: str  # its type, by safetensors' name
+    shape: tuple[int, ...]  # its sizes
+    begin: int | None = field(default=None, compare=False)  # of its bytes; None where they are not one piece in order
+    length: int = field(default=0, compare=False)  # how many bytes those are
 
 
 @dataclass(frozen=True)
