@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
-from .formats.header import DamageError, listed, printable, read_small, small_json
+from ..common.text import read_json
+from .formats.header import DamageError, listed, printable, read_small
 from .names import Expert
 
 
@@ -279,10 +280,7 @@ def _plain(pattern: str) -> str:
 
 
 def _settings(text: str, component: str) -> dict[str, Any]:
-    try:
-        parsed = small_json(text)
-    except ValueError:
-        return {}
+    parsed = read_json(text)
     if not isinstance(parsed, dict):
         return {}
     # diffusers puts the component's name before each setting: `transformer.lora_alpha`.

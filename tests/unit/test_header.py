@@ -11,7 +11,6 @@ from math import prod
 import pytest
 import torch
 from pack.tests.toy.models import expert_shapes
-from pack.tests.toy.shapes import write
 from pack.weights.formats.header import TensorInfo, is_safetensors, read_header
 from safetensors.torch import save_file
 
@@ -81,14 +80,42 @@ def test_metadata_may_be_empty_or_missing(tmp_path):
         assert read_header(path).metadata == {}
 
 
-def test_a_trainers_long_notes_are_read_and_longer_ones_left_out(tmp_path):
-    tags = json.dumps({"10_cat": {f'a "{n}" cat, 猫': n for n in range(30_000)}})
-    path = write(tmp_path, {"a": (1,)}, metadata={"ss_tag_frequency": tags, "title": "Cats"})
-    assert read_header(path).metadata == {"ss_tag_frequency": tags, "title": "Cats"}
+TAGS = json.dumps({"10_cat": {f'a "{n}" cat, 猫': n for n in range(25_000)}}, ensure_ascii=False)
+NOTE = 'a "note" \\ of \n\u2028 猫 ' * 30_000  # 0.8 million bytes in the header
 
-    path = write(tmp_path, {"a": (1,)}, metadata={"a": "1", "ss_tag_frequency": 4 * tags, "z": "2"})
-    assert read_header(path).metadata == {"a": "1", "ss_tag_frequency": "", "z": "2"}
-    assert read_header(path).tensors == {"a": TensorInfo("U8", (1,))}
+
+def header_with(tmp_path, metadata):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(
+        packed(json.dumps({"__metadata__": metadata, "a": entry(0, 1)}, ensure_ascii=False).encode(), b"1")
+    )
+    header = read_header(path)
+    assert header.tensors == {"a": TensorInfo("U8", (1,))}
+    return header
+
+
+@pytest.mark.parametrize("notes", [0, 2], ids=["a short header", "a long header"])
+def test_a_trainers_long_notes_are_read(tmp_path, notes):
+    metadata = {"title": "Cats", "ss_tag_frequency": TAGS, **{f"note {n}": NOTE for n in range(notes)}, "z": "2"}
+    header = header_with(tmp_path, metadata)
+    assert header.metadata == metadata
+    assert header.unread == ()
+
+
+def test_notes_beyond_three_million_bytes_are_left_out_and_named(tmp_path):
+    long = {"note 3": NOTE, "ss_tag_frequency": TAGS}
+    metadata = {"a": "1", **{f"note {n}": NOTE for n in range(3)}, **long, "words": "cat, " * 400, "z": "2"}
+    header = header_with(tmp_path, metadata)
+    assert header.metadata == metadata | dict.fromkeys(long, "")
+    assert header.unread == tuple(long)
+
+
+@pytest.mark.parametrize("notes", [0, 2], ids=["a short header", "a long header"])
+def test_a_note_that_is_too_long_by_itself_is_left_out_and_named(tmp_path, notes):
+    kept = {"a": "x" * 800_000, **{f"note {n}": NOTE for n in range(notes)}}
+    header = header_with(tmp_path, {"b": "y" * 800_001, **kept})
+    assert header.metadata == {"b": "", **kept}
+    assert header.unread == ("b",)
 
 
 def test_tells_where_the_bytes_of_a_tensor_are(tmp_path):

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from ..formats.header import SHOWN, Header, ModelFile, listed, small_json
+from ...common.text import read_json
+from ..formats.header import SHOWN, Header, ModelFile, listed
 from ..lora_keys import CONFIG, FLAT_PREFIX, split, unwrapped, without_component
 from ..names import Expert
 from ..wan.transformer import Kind, identify
@@ -149,10 +150,7 @@ def _made_for(header: Header) -> str:
 
 def _trainer(meta: Mapping[str, str]) -> str:
     software = meta.get("software", "")
-    try:  # ai-toolkit writes an object, others a plain name
-        parsed = small_json(software)
-    except ValueError:
-        parsed = software
+    parsed = read_json(software)  # ai-toolkit writes an object, others a plain name
     name = parsed.get("name") if isinstance(parsed, dict) else software
     module = meta.get("ss_network_module", "")
     known = next((trainer for start, trainer in _TRAINERS.items() if module.startswith(start)), module)
@@ -202,7 +200,7 @@ def preview(match: Match) -> list[str]:
     facts, named = match.facts, [f"named for the {match.named}-noise expert"] if match.named else []
     says = [*_rank(facts), *([f"made for {facts.model}"] if facts.model else []), *named]
     lines = [f"{match.expert}: {match.file.name}{_found(match)}", f"  {', '.join(says) or facts.kind.value}"]
-    return lines + [f"  Warning: {text}" for text in _about_name(match) + _about_base(match)]
+    return lines + [f"  Warning: {text}" for text in _about_name(match) + _about_file(match)]
 
 
 def _found(match: Match) -> str:
@@ -252,7 +250,7 @@ def warnings(match: Match) -> list[str]:
             f"'{name}' holds a half for the {other}-noise expert, too, which is not applied. Choose it in "
             f"lora_{other} as well."
         )
-    return found + _about_base(match)
+    return found + _about_file(match)
 
 
 def _where_alpha_is(match: Match) -> str:
@@ -279,13 +277,20 @@ def _about_name(match: Match) -> list[str]:
     ]
 
 
-def _about_base(match: Match) -> list[str]:
+def _about_file(match: Match) -> list[str]:
     facts, name = match.facts, match.file.name
     written = f"{name} {facts.base} {facts.title} {facts.made_for}".casefold()
-    for pattern, model, consequence in _OTHER_BASES:
-        if re.search(pattern, written):
-            return [f"'{name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA."]
-    return []
+    found = [(model, consequence) for pattern, model, consequence in _OTHER_BASES if re.search(pattern, written)]
+    said = [
+        f"'{name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA."
+        for model, consequence in found[:1]
+    ]
+    if match.file.header.unread:
+        said.append(
+            f"The header of '{name}' holds notes that are too long to be read ({_listed(match.file.header.unread)}). "
+            "If the LoRA needs trigger words from there, type them in trigger_words."
+        )
+    return said
 
 
 def no_match_message(match: Match) -> str:

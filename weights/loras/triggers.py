@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..formats.header import read_small, small_json
+from ...common.text import read_json
+from ..formats.header import read_small
 from .phrases import Finder, folded, split, tidy, units
 
 POSITIONS = ("prepend", "append", "off")
@@ -150,7 +151,7 @@ def _words_in(value: Any) -> list[str]:
 
 def _parsed(text: str) -> Any:
     """Returns what a header's text stands for: all its values are texts, also where they hold a list."""
-    parsed = _json(text) if text.lstrip().startswith("[") else text
+    parsed = read_json(text) if text.lstrip().startswith("[") else text
     return parsed if isinstance(parsed, list) else text
 
 
@@ -160,7 +161,7 @@ def _listed_words(text: str) -> list[str]:
 
 
 def _json_words(text: str) -> list[str]:
-    parsed = _json(text)
+    parsed = read_json(text)
     places = [place for place in (parsed, _entry(parsed, "civitai")) if isinstance(place, dict)]
     return [word for place in places for key, value in place.items() if _is_list(key) for word in _words_in(value)]
 
@@ -172,20 +173,13 @@ def _entry(parsed: Any, key: str) -> Any:
 def _frequent_tags(text: str) -> list[str]:
     counts: Counter[str] = Counter()
     spelling: dict[str, str] = {}
-    data_sets = _json(text)
+    data_sets = read_json(text)
     for data_set in data_sets.values() if isinstance(data_sets, dict) else ():
         for tag, count in data_set.items() if isinstance(data_set, dict) else ():
             if type(count) is int and len(tag) <= MAX_TAG_LENGTH:
                 counts[folded(tag)] += count
                 spelling.setdefault(folded(tag), tag)
     return tidy(spelling[tag] for tag, _ in counts.most_common())[:MAX_TAGS]
-
-
-def _json(text: str) -> Any:
-    try:
-        return small_json(text)
-    except ValueError:
-        return None
 
 
 _CLOSING = ".,;:!?\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"  # with their Chinese and Japanese forms

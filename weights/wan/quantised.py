@@ -18,7 +18,8 @@ from itertools import islice
 from math import prod
 from typing import Any, NamedTuple
 
-from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file, printable, small_json
+from ...common.text import read_json
+from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file, printable
 from .transformer import wan_prefix
 
 METADATA = "_quantization_metadata"
@@ -157,7 +158,7 @@ def without_prefix(metadata: dict[str, str] | None, prefix: str) -> dict[str, st
     """Returns metadata that names a model's layers without the prefix that its tensors were saved with."""
     if not metadata or METADATA not in metadata:
         return metadata
-    listed = small_json(metadata[METADATA])
+    listed = read_json(metadata[METADATA])
     layers = {name.removeprefix(prefix): settings for name, settings in listed["layers"].items()}
     return metadata | {METADATA: json.dumps(listed | {"layers": layers})}
 
@@ -178,7 +179,7 @@ def _formats(file: ModelFile) -> dict[str, str]:
 def _of_metadata(header: Header) -> dict[str, str]:
     if METADATA not in header.metadata:
         return {}
-    layers = small_json(header.metadata[METADATA])["layers"]
+    layers = read_json(header.metadata[METADATA])["layers"]
     return {layer: _format(settings) for layer, settings in layers.items()}
 
 
@@ -192,11 +193,13 @@ def _of_tensors(file: ModelFile) -> dict[str, str]:
             if info.begin is None or info.length > MAX_TEXT:
                 raise ValueError(name)
             opened.seek(info.begin)
-            named[name.removesuffix(".comfy_quant")] = _format(small_json(opened.read(info.length).decode()))
+            named[name.removesuffix(".comfy_quant")] = _format(read_json(opened.read(info.length).decode()))
     return named
 
 
 def _format(settings: Any) -> str:
+    if settings is None:
+        raise ValueError("no JSON")
     name = settings.get("format") if isinstance(settings, dict) else None
     return printable(name if isinstance(name, str) else json.dumps(name))
 
