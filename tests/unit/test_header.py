@@ -11,7 +11,8 @@ from math import prod
 import pytest
 import torch
 from pack.tests.toy.models import expert_shapes
-from pack.weights.formats.header import TensorInfo, is_safetensors, read_header
+from pack.weights.formats.header import TensorInfo, is_safetensors
+from pack.weights.formats.model_file import open_model
 from safetensors.torch import save_file
 
 
@@ -19,7 +20,7 @@ def test_reads_names_types_shapes_and_metadata(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(2, 3, dtype=torch.bfloat16), "b": torch.zeros(0)}, path, {"key": "wörd"})
 
-    header = read_header(path)
+    header = open_model(path).header
 
     assert header.tensors == {"a": TensorInfo("BF16", (2, 3)), "b": TensorInfo("F32", (0,))}
     assert header.metadata == {"key": "wörd"}
@@ -42,7 +43,7 @@ def test_reads_only_the_header_of_a_large_file(tmp_path):
     assert path.stat().st_size > 28e9
 
     tracemalloc.start()
-    header = read_header(path)
+    header = open_model(path).header
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -55,9 +56,9 @@ def test_asks_the_system_for_the_header_and_no_more(tmp_path, monkeypatch):
     path = tmp_path / "x.safetensors"
     a14b(path)
     counted = CountedFile(path)
-    monkeypatch.setattr("pack.weights.formats.header.open_file", lambda _: counted)
+    monkeypatch.setattr("pack.weights.formats.model_file.open_file", lambda _: counted)
 
-    assert len(read_header(path).tensors) == 1095
+    assert len(open_model(path).header.tensors) == 1095
     assert counted.bytes_read < 200_000
     assert counted.closed
 
@@ -77,7 +78,7 @@ def test_metadata_may_be_empty_or_missing(tmp_path):
     for number, raw in enumerate((b"{}", b'{"__metadata__": null}', b' {"__metadata__" : { } } \n ')):
         path = tmp_path / f"{number}.safetensors"
         path.write_bytes(packed(raw))
-        assert read_header(path).metadata == {}
+        assert open_model(path).header.metadata == {}
 
 
 TAGS = json.dumps({"10_cat": {f'a "{n}" cat, 猫': n for n in range(25_000)}}, ensure_ascii=False)
@@ -89,7 +90,7 @@ def header_with(tmp_path, metadata):
     path.write_bytes(
         packed(json.dumps({"__metadata__": metadata, "a": entry(0, 1)}, ensure_ascii=False).encode(), b"1")
     )
-    header = read_header(path)
+    header = open_model(path).header
     assert header.tensors == {"a": TensorInfo("U8", (1,))}
     return header
 
@@ -121,7 +122,7 @@ def test_a_note_that_is_too_long_by_itself_is_left_out_and_named(tmp_path, notes
 def test_tells_where_the_bytes_of_a_tensor_are(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.tensor([1.5, 2.5]), "b": torch.tensor([7], dtype=torch.uint8)}, path)
-    info = read_header(path).tensors["b"]
+    info = open_model(path).header.tensors["b"]
     assert path.read_bytes()[info.begin : info.begin + info.length] == b"\x07"
 
 
@@ -194,7 +195,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content, reason):
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=r"^'x\.safetensors' is ") as caught:
-        read_header(path)
+        open_model(path)
 
     assert str(caught.value).startswith(f"'x.safetensors' is not a whole safetensors file: {reason}")
     assert str(caught.value).endswith("Download it again.")
@@ -215,12 +216,12 @@ def test_a_file_of_another_format_is_named_with_its_own_remedy(tmp_path, content
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=re.escape(f"'x.safetensors' is not a whole safetensors file: {message}")):
-        read_header(path)
+        open_model(path)
 
 
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"it is a folder or a device\. Choose a file\.$"):
-        read_header(tmp_path)
+        open_model(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -230,7 +231,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
 
     def read():
         try:
-            read_header(tmp_path / "x.safetensors")
+            open_model(tmp_path / "x.safetensors")
         except ValueError as err:
             caught.append(str(err))
 
@@ -242,7 +243,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
 
 def test_a_missing_file_is_named_without_its_folder(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        read_header(tmp_path / "x.safetensors")
+        open_model(tmp_path / "x.safetensors")
     assert str(caught.value) == "'x.safetensors' is no longer there. Refresh the page and choose another file."
 
 
@@ -253,7 +254,7 @@ def test_a_file_that_the_system_keeps_from_us_is_named_without_its_folder(tmp_pa
     with pytest.raises(
         RuntimeError, match=r"^'x.safetensors' cannot be read: .*\. Check disk and permissions\.$"
     ) as caught:
-        read_header(looped)
+        open_model(looped)
     assert str(tmp_path) not in str(caught.value)
 
 
@@ -266,5 +267,5 @@ def test_knows_by_its_suffix_which_file_has_a_header(name, known):
 def test_bytes_after_the_last_tensor_are_counted_and_taken(tmp_path, spare):
     path = tmp_path / "x.safetensors"
     path.write_bytes(packed({"a": entry(0, 3)}, bytes(3 + spare)))
-    header = read_header(path)
+    header = open_model(path).header
     assert (header.spare, header.tensors["a"].length) == (spare, 3)

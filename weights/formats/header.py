@@ -152,18 +152,13 @@ def is_safetensors(path: str | Path) -> bool:
     return Path(path).suffix.lower() in (".safetensors", ".sft")
 
 
-def read_header(path: str | Path) -> Header:
-    """Reads the header of a safetensors file, and checks that the file is as long as the header says.
+def read_safetensors(file: FileIO, total: int) -> Header:
+    """Reads the header of a safetensors file, and checks that the file, of `total` bytes, is as long as it says.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        RuntimeError: The system does not let us read it.
-        ValueError: It is not a whole safetensors file.
+        DamageError: It is not, or has another format.
     """
-    path = Path(path)
-    with explained(path, "safetensors"), open_file(path) as file:
-        total = path.stat().st_size
-        return _parse(_read(file, total), total)
+    return _parse(_read(file, total), total)
 
 
 def _read(file: FileIO, total: int) -> bytes:
