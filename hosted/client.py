@@ -222,11 +222,7 @@ async def is_gone(job: Job, row: Row) -> bool:
 
 
 def stop_flagged(job: Job, row: Row) -> None:
-    """Ends the run if the clip is flagged.
-
-    Raises:
-        FlaggedError: It is.
-    """
+    """Raises FlaggedError if the clip is flagged."""
     if row.flagged:
         job.status.row = None
         raise FlaggedError(

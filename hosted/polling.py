@@ -120,11 +120,7 @@ async def ask(job: Job, row: Row) -> Reply | None:
 
 
 async def is_missing(job: Job, row: Row) -> bool:
-    """Asks once more for a job that the provider did not know.
-
-    Raises:
-        UnavailableError: No answer came.
-    """
+    """Asks once more for a job that the provider did not know; UnavailableError if no answer comes."""
     reply = await job.transport.get(job.provider.poll_path(str(row.job_id)))
     return reply.inner_status in (400, 404) and not job.provider.read_task(reply.data).status
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import torch
@@ -142,13 +142,6 @@ def explained(codec: Codec, encoder: Encoder, size: str) -> Iterator[None]:
         raise RuntimeError(text) from err
 
 
-class Scheduling(NamedTuple):
-    """Linux's scheduling of a thread: the policy and, if that is a real-time one, the priority."""
-
-    policy: int
-    priority: int
-
-
 @contextmanager
 def kept_scheduling() -> Iterator[None]:
     """Leaves the block with the calling thread scheduled as before it, and the threads begun in it like that thread.
@@ -167,14 +160,14 @@ def kept_scheduling() -> Iterator[None]:
             for thread in map(int, set(os.listdir(TASKS)) - known):
                 with suppress(ProcessLookupError):  # it has ended
                     if _scheduling(thread) == changed:
-                        _set(thread, before)
-            _set(0, before)
+                        _set(thread, *before)
+            _set(0, *before)
 
 
-def _scheduling(thread: int) -> Scheduling:
-    """Returns the scheduling of a thread, by its number in the system; 0 is the calling one."""
-    return Scheduling(os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority)
+def _scheduling(thread: int) -> tuple[int, int]:
+    """Returns policy and priority of a thread, by its number in the system; 0 is the calling one."""
+    return os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority
 
 
-def _set(thread: int, scheduling: Scheduling) -> None:
-    os.sched_setscheduler(thread, scheduling.policy, os.sched_param(scheduling.priority))
+def _set(thread: int, policy: int, priority: int) -> None:
+    os.sched_setscheduler(thread, policy, os.sched_param(priority))

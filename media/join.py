@@ -106,11 +106,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def check(first: torch.Tensor, second: torch.Tensor) -> None:
-    """Refuses clips that have no seam, Tensor[F, H, W, C] and Tensor[G, H, W, D].
-
-    Raises:
-        ValueError: One is no clip or has no frame, or they are of different sizes.
-    """
+    """Refuses clips that have no seam, Tensor[F, H, W, C] and Tensor[G, H, W, D]: none, or of different sizes."""
     for name, clip in (("first", first), ("second", second)):
         _check_clip(name, clip)
     if not len(first) or not len(second):

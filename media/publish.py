@@ -37,11 +37,7 @@ class Place:
         self.warning = ""
 
     def take(self, file: Path) -> None:
-        """Gives a finished file its name.
-
-        Raises:
-            FileExistsError: The name is taken.
-        """
+        """Gives a finished file its name; FileExistsError if that is taken."""
         move(file, self.path)
 
 
@@ -145,11 +141,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Creates a file and removes it.
-
-    Raises:
-        OSError: The folder takes none.
-    """
+    """Creates a file and removes it; OSError if the folder takes none."""
     path = folder / f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
     _create(path).close()
     path.unlink(missing_ok=True)  # another process may have taken it for a leftover by now

@@ -5,13 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PREFIX = "Wan22Turbo_"
-PRIVATE = (
-    "prompt",
-    "negative_prompt",
-    "trigger_words",
-    "filename_prefix",
-    "url",
-)  # text that a person wrote, and places
+PRIVATE = ("prompt", "negative_prompt", "trigger_words", "filename_prefix", "url")  # a person's text, and places
 MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$", re.IGNORECASE)
 
 Settings = dict[str, Any]

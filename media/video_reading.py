@@ -48,11 +48,7 @@ class Pictures(NamedTuple):
 
 
 def video_of(file: InputContainer) -> Any:
-    """Returns the stream of a file that is its video: the first that is no cover picture.
-
-    Raises:
-        ValueError: There is none.
-    """
+    """Returns the stream of a file that is its video, the first that is no cover picture; ValueError without one."""
     for stream in file.streams.video:
         if not is_cover(stream):
             return stream

@@ -143,11 +143,7 @@ class RestartableWriter:
 
 
 def check_sampled(samples: torch.Tensor) -> None:
-    """Refuses a latent that is as empty as it was made.
-
-    Raises:
-        ValueError: Every number in it is zero.
-    """
+    """Refuses a latent that is as empty as it was made: every number in it is zero."""
     if not samples.any():
         raise ValueError(
             "The latent must come from a sampler, and nothing has sampled this one: every number in it is 0. "

@@ -255,11 +255,7 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
 
 
 def find_key(model: str) -> str:
-    """Returns the key for a model that may be used here.
-
-    Raises:
-        HostedError: There is none, or the model may not be used.
-    """
+    """Returns the key for a model; HostedError if there is none, or the model may not be used here."""
     provider, row = request.find_offer(model)
     if args.disable_api_nodes:
         raise PolicyError("This ComfyUI was started with --disable-api-nodes, so hosted models are switched off.")

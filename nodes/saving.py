@@ -222,11 +222,7 @@ def check_place(prefix: str) -> str:
 
 
 def next_target(prefix: str, size: Size) -> Target:
-    """Creates the folder of a series of clips.
-
-    Raises:
-        ValueError: Nothing can be saved there.
-    """
+    """Creates the folder of a series of clips; ValueError where nothing can be saved there."""
     checked = check_place(prefix)
     try:
         folder, stem, _, subfolder, _ = folder_paths.get_save_image_path(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .. import responses
 from ..errors import AuthError, BalanceError, HostedError, RateLimitedError, RefusedError, UnclearError
-from ..responses import Listed, Reply, Task
+from ..responses import Reply
 
 PLAIN, HIGH, LOW = "loras", "high_noise_loras", "low_noise_loras"
 EACH = (PLAIN, HIGH, LOW)
@@ -68,6 +68,11 @@ class Provider:
     base: str
     vendor: str  # prefix of models that is left out of labels
     models: tuple[Model, ...]
+    # How answers are read, which a provider of other shapes does itself.
+    read_task = staticmethod(responses.read_task)
+    read_upload = staticmethod(responses.read_upload)
+    read_price = staticmethod(responses.read_price)
+    read_history = staticmethod(responses.read_history)
     upload_path = "/media/upload/binary"  # takes a PNG as the form field `file`
     charges_failed_jobs = True  # unless the provider says that it does not
     jobs = 3  # jobs at a time that every account may run
@@ -94,22 +99,6 @@ class Provider:
 
     def kept_until(self, posted: float) -> float | None:
         """Returns until when a job can be fetched, in seconds since 1970; None where the provider does not say."""
-
-    def read_task(self, data: Any) -> Task:
-        """Returns what an answer says of a job."""
-        return responses.read_task(data)
-
-    def read_upload(self, data: Any) -> str | None:
-        """Returns the address of an uploaded file; None where the answer names none."""
-        return responses.read_upload(data)
-
-    def read_price(self, data: Any) -> float | None:
-        """Returns a quoted price in US dollars; None where the answer names none."""
-        return responses.read_price(data)
-
-    def read_history(self, data: Any) -> list[Listed] | None:
-        """Returns the jobs of a page; None where the answer is no list."""
-        return responses.read_history(data)
 
     def read_submission(self, reply: Reply, key: str) -> str:
         """Returns the id of the job that a submission started.

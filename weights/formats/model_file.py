@@ -186,11 +186,7 @@ def check_small(file: ModelFile) -> None:
 
 
 def check_all(file: ModelFile, state: Mapping[str, torch.Tensor]) -> None:
-    """Refuses a file of whose tensors one holds NaN or infinity.
-
-    Raises:
-        ValueError: One does.
-    """
+    """Refuses a file of whose tensors one holds NaN or infinity."""
     _refuse(file, next((name for name, tensor in state.items() if not is_finite(tensor)), None))
 
 

@@ -138,9 +138,7 @@ def check(file: ModelFile) -> None:
     prefix = wan_prefix(file.header) or ""
     tensors = {name.removeprefix(prefix): info for name, info in file.header.tensors.items()}
     wanted = shapes(layers(tensors))
-    missing = [name for name in wanted if name not in tensors]
-    if missing:
-        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
+    check_whole(file, [name for name in wanted if name not in tensors])
     blocks = len(_blocks(tensors))
     if blocks > layers(tensors):
         raise ValueError(
@@ -153,6 +151,12 @@ def check(file: ModelFile) -> None:
         raise ValueError(
             f"'{file.name}' has tensors whose sizes do not fit the others: {listed(odd)}. Choose another version."
         )
+
+
+def check_whole(file: ModelFile, missing: list[str]) -> None:
+    """Refuses a file of any kind that lacks tensors."""
+    if missing:
+        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
 
 
 def layers(tensors: Mapping[str, TensorInfo]) -> int:
