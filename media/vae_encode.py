@@ -186,14 +186,10 @@ def _change(before: Moment, after: Moment) -> float:
     """Returns the largest change of a latent frame to the next, or of a cache, as a share of its largest value."""
     frames = torch.cat([before.latents[:, :, -1:], after.latents], dim=2)
     pairs = [*zip(before.state, after.state, strict=True), (frames[:, :, :-1], frames[:, :, 1:])]
-    if any(_shape(old) != _shape(new) for old, new in pairs):
+    if any(getattr(old, "shape", None) != getattr(new, "shape", None) for old, new in pairs):
         return torch.inf
     changes = [_relative(old, new) for old, new in pairs if old is not None and new is not None]
     return torch.stack(changes).max().item()
-
-
-def _shape(cache: torch.Tensor | None) -> torch.Size | None:
-    return None if cache is None else cache.shape
 
 
 def _relative(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:

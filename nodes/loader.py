@@ -19,6 +19,12 @@ FOLDERS = {
     "text_encoder": "text_encoders",
     "vae": "vae",
 }
+TOOLTIPS = {
+    "high_noise": "The I2V A14B file with high_noise in its name. It lays out motion and composition.",
+    "low_noise": "The I2V A14B file with low_noise in its name. It adds detail.",
+    "text_encoder": "umT5-XXL, for example umt5_xxl_fp8_e4m3fn_scaled.safetensors.",
+    "vae": "The Wan 2.1 VAE; the 14B models of Wan 2.2 use it too.",
+}
 EXPERTS: dict[str, names.Expert] = {"high_noise": "high", "low_noise": "low"}
 
 _LOAD_GGUF = (
@@ -42,25 +48,9 @@ class Loader(Node):
             description="Loads both experts of Wan 2.2 I2V A14B, its text encoder and its VAE.",
             search_aliases=["wan 2.2", "i2v loader", "high noise", "low noise"],
             inputs=[
-                io.Combo.Input(
-                    "high_noise",
-                    options=folder_paths.get_filename_list("diffusion_models"),
-                    tooltip="The I2V A14B file with high_noise in its name. It lays out motion and composition.",
-                ),
-                io.Combo.Input(
-                    "low_noise",
-                    options=folder_paths.get_filename_list("diffusion_models"),
-                    tooltip="The I2V A14B file with low_noise in its name. It adds detail.",
-                ),
-                io.Combo.Input(
-                    "text_encoder",
-                    options=folder_paths.get_filename_list("text_encoders"),
-                    tooltip="umT5-XXL, for example umt5_xxl_fp8_e4m3fn_scaled.safetensors.",
-                ),
-                io.Combo.Input(
-                    "vae",
-                    options=folder_paths.get_filename_list("vae"),
-                    tooltip="The Wan 2.1 VAE; the 14B models of Wan 2.2 use it too.",
+                *(
+                    io.Combo.Input(slot, options=folder_paths.get_filename_list(folder), tooltip=TOOLTIPS[slot])
+                    for slot, folder in FOLDERS.items()
                 ),
                 io.Combo.Input(
                     "weight_dtype",

@@ -182,7 +182,8 @@ def apply(model: Any, match: Match) -> Any:
 def words_of(files: Iterable[ModelFile], typed: str) -> list[str]:
     """Returns the trigger words: those typed, else those of the files, each once."""
     once = {file.path: file.header.metadata for file in files}
-    own = [word for path, metadata in once.items() for word in triggers.own_words(metadata, path)]
+    named = (triggers.trigger_words(known, triggers.find_sidecar_words(path)) for path, known in once.items())
+    own = [word for words in named for word in words]
     return triggers.typed_words(typed) or tidy(triggers.literal(own))
 
 

@@ -191,8 +191,8 @@ def test_the_widget_wins_over_the_file_and_is_not_capped(lora):
     many = [f"w{number}" for number in range(100)]
     assert triggers.typed_words(",".join(many)) == many
     assert triggers.typed_words(" ,\n") == triggers.typed_words("") == []
-    assert triggers.own_words(metadata, lora) == ["own"]
-    assert triggers.own_words({}, lora) == ["side"]
+    assert triggers.trigger_words(metadata, triggers.find_sidecar_words(lora)) == ["own"]
+    assert triggers.trigger_words({}, triggers.find_sidecar_words(lora)) == ["side"]
 
 
 @pytest.mark.parametrize(

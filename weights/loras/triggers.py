@@ -60,11 +60,6 @@ def typed_words(widget: str) -> list[str]:
     return words
 
 
-def own_words(metadata: Mapping[str, str], path: str | Path) -> list[str]:
-    """Returns a LoRA's own trigger words, of its header and of the files beside it."""
-    return trigger_words(metadata, find_sidecar_words(path))
-
-
 def trigger_words(metadata: Mapping[str, str], sidecars: Iterable[str]) -> list[str]:
     """Returns a LoRA's own trigger words, from the first source that has any; tags of captions are the last.
 
