@@ -17,7 +17,7 @@ from .errors import (
     UnclearError,
 )
 from .ledger import Ledger, Row, digest_of
-from .providers.base import PAGE, Provider
+from .providers import PAGE, Provider
 from .request import Request
 from .responses import Listed, Reply, Task, shown
 from .settings import Settings

@@ -17,8 +17,7 @@ from ..common.address import may_be_public
 from ..common.redact import HIDDEN, mask
 from .errors import RequestError
 from .ledger import digest_of
-from .providers import OFFERS
-from .providers.base import HIGH, LOW, PLAIN, Model, Provider
+from .providers import HIGH, LOW, OFFERS, PLAIN, Model, Provider
 
 Expert = Literal["both", "high", "low"]
 EXPERTS: tuple[Expert, ...] = ("both", "high", "low")

@@ -23,7 +23,7 @@ from pathlib import Path
 from ..common.address import is_loopback
 from ..common.text import line
 from .errors import HostedError, PolicyError
-from .providers.base import Model, Provider
+from .providers import Model, Provider
 
 FOLDER = "__wan22_turbo"  # ComfyUI serves no user folder whose name begins with two underscores
 POSIX = os.name == "posix"  # Windows has no such modes: there, the profile's folder is its owner's

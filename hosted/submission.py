@@ -14,7 +14,7 @@ from . import spending
 from .errors import HostedError, LostError, NotSentError, RateLimitedError, UnavailableError, UnclearError, UnnotedError
 from .ledger import WAKE, Ledger, Row, marks_of
 from .polling import Job, find_job
-from .providers.base import Provider
+from .providers import Provider
 from .request import Picture
 from .responses import Reply
 from .spending import Price, SpendingLimit

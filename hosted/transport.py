@@ -11,7 +11,7 @@ import aiohttp
 
 from ..common.text import read_json
 from .errors import LostError, NotSentError
-from .providers.base import Query
+from .providers import Query
 from .responses import Reply
 
 MAX_ANSWER = 4_000_000  # bytes

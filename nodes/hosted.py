@@ -17,8 +17,7 @@ from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
 from ..hosted.ledger import Ledger
 from ..hosted.polling import Status
-from ..hosted.providers import OFFERS
-from ..hosted.providers.base import DURATIONS, RESOLUTIONS
+from ..hosted.providers import DURATIONS, OFFERS, RESOLUTIONS
 from ..hosted.settings import Settings
 from ..media import resize
 from ..media.finite import NotFiniteError, check_pictures

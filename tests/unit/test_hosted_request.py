@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pack.hosted.errors import RequestError
-from pack.hosted.providers import OFFERS, PROVIDERS
-from pack.hosted.providers.base import HIGH, LOW, PLAIN
+from pack.hosted.providers import HIGH, LOW, OFFERS, PLAIN, PROVIDERS
 from pack.hosted.request import MAX_SEED, Lora, Picture, Request, check_settings
 from pack.tests.toy.hosted import picture
 from pack.tests.toy.providers import PROVIDERS as DOCUMENTED

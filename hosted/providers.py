@@ -1,18 +1,19 @@
-"""What the providers have in common: the parameters of a model, and WaveSpeed's contract, which the others vary.
+"""The providers, an adapter each, and what they have in common: a model's parameters, and WaveSpeed's contract.
 
 An adapter is a subclass that says how a provider differs: its address, paths, models, prices and list of jobs. It makes
-paths and bodies and reads answers; what is sent, waited for and paid is the same for all, and none of its business.
+paths and bodies and reads answers; what is sent, waited for and paid is the same for all, and none of its business. A
+new one is a class here and a place in `PROVIDERS`, the order in which nodes offer them.
 """
 
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from .. import responses
-from ..errors import AuthError, BalanceError, HostedError, RateLimitedError, RefusedError, UnclearError
-from ..responses import Reply
+from . import responses
+from .errors import AuthError, BalanceError, HostedError, RateLimitedError, RefusedError, UnclearError
+from .responses import Reply
 
 PLAIN, HIGH, LOW = "loras", "high_noise_loras", "low_noise_loras"
 EACH = (PLAIN, HIGH, LOW)
@@ -148,3 +149,100 @@ def _is_refusal(reply: Reply) -> bool:
     if 300 <= reply.inner_status < 500:
         return reply.inner_status not in (408, 409, 425, 429, 499)  # these do not say that nothing was begun
     return reply.inner_status >= 500 and bool(_NEVER_STARTED.search(responses.error_text(reply.data)))
+
+
+def _sized(size: str, kind: str, lora_arrays: tuple[str, ...] = (), usd: float | None = None) -> Model:
+    name = f"wavespeed-ai/wan-2.2/i2v-{size}{kind}"
+    return Model(name, (size,), DURATIONS, lora_arrays, True, True, usd)
+
+
+class WaveSpeed(Provider):
+    """WaveSpeed, by its docs and SDKs of September 2026: the contract above, with prices and a list of jobs."""
+
+    name, title, key_variable = "wavespeed", "WaveSpeed", "WAVESPEED_API_KEY"
+    base, vendor = "https://api.wavespeed.ai/api/v3", "wavespeed-ai/"
+    charges_failed_jobs = False
+    starts_per_minute = 5
+    models = (
+        Model("wavespeed-ai/wan-2.2/image-to-video", ("480p", "720p"), DURATIONS, (), True, True, 0.03),
+        Model("wavespeed-ai/wan-2.2/image-to-video-lora", ("480p", "720p"), DURATIONS, EACH, True, True),
+        _sized("480p", ""),
+        _sized("480p", "-lora", EACH),
+        _sized("480p", "-ultra-fast"),
+        _sized("480p", "-lora-ultra-fast", EACH, 0.02),
+        _sized("720p", ""),
+        _sized("720p", "-lora", EACH),
+        _sized("720p", "-ultra-fast"),
+        _sized("720p", "-lora-ultra-fast", EACH),
+        Model("wavespeed-ai/wan-2.2/i2v-5b-720p-lora", ("720p",), (5,), (PLAIN,)),
+        Model("wavespeed-ai/wan-2.2-spicy/image-to-video", usd_per_second=0.03),
+        # Whether it applies a plain `loras` is not documented, so that is not offered: "both" fills the other two.
+        Model("wavespeed-ai/wan-2.2-spicy/image-to-video-lora", lora_arrays=(HIGH, LOW), usd_per_second=0.04),
+    )
+
+    def price_query(self, model: Model, fields: dict[str, Any]) -> Query:
+        """Asks for the price of these very parameters."""
+        return Query("/model/price", body={"model_id": model.id, "inputs": fields})
+
+    def history_query(self, model: str, page: int) -> Query:
+        """Asks for a page of its predictions with their inputs."""
+        asked = {"page": page, "page_size": PAGE, "model": model, "include_inputs": True}
+        return Query("/predictions", body=asked)
+
+    def kept_until(self, posted: float) -> float:
+        """Returns when the seven days end for which a job is kept."""
+        return posted + 7 * 86_400
+
+
+class AtlasCloud(Provider):
+    """AtlasCloud, by its ComfyUI pack and MCP server of September 2026: paths of its own, and a list read with GET."""
+
+    name, title, key_variable = "atlascloud", "AtlasCloud", "ATLASCLOUD_API_KEY"
+    base, vendor = "https://api.atlascloud.ai/api/v1", "atlascloud/"
+    upload_path = "/model/uploadMedia"
+    models = (
+        Model("atlascloud/wan-2.2/image-to-video", takes_negative_prompt=True),
+        Model(
+            "atlascloud/wan-2.2/image-to-video-lora", lora_arrays=EACH, takes_negative_prompt=True, usd_per_second=0.04
+        ),
+        Model("atlascloud/wan-2.2-turbo/image-to-video", RESOLUTIONS),
+        Model("alibaba/wan-2.2/i2v-480p", ("480p",), (5,)),
+        Model("alibaba/wan-2.2/i2v-720p", ("720p",), (5,)),
+        Model("atlascloud/wan-2.2-turbo-spicy/image-to-video", RESOLUTIONS, usd_per_second=0.02),
+        Model(
+            "atlascloud/wan-2.2-turbo-spicy/image-to-video-lora",
+            RESOLUTIONS,
+            DURATIONS,
+            (HIGH, LOW),
+            usd_per_second=0.026,
+        ),
+        Model("alibaba/wan-2.2-spicy/image-to-video", usd_per_second=0.03),
+        Model("alibaba/wan-2.2-spicy/image-to-video-lora", lora_arrays=EACH, usd_per_second=0.04),
+    )
+
+    def submission(self, model: Model, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Names the model in the body."""
+        return "/model/generateVideo", {"model": model.id, **fields}
+
+    def poll_path(self, job_id: str) -> str:
+        """Returns the path of a prediction."""
+        return f"/model/prediction/{urllib.parse.quote(job_id, safe='')}"
+
+    def history_query(self, model: str, page: int) -> Query:
+        """Asks for a page of its history; numbers go as text in the address."""
+        return Query("/model/history", params={"no": str(page), "size": str(PAGE), "model": model})
+
+
+class Api302(Provider):
+    """302.AI, by clients of its `/ws` route: a reseller under WaveSpeed's contract, at prices that no source names."""
+
+    name, title, key_variable = "api302", "302.AI", "API302_KEY"
+    base, vendor = "https://api.302.ai/ws/api/v3", "wavespeed-ai/"
+    models = tuple(replace(model, usd_per_second=None) for model in WaveSpeed.models)
+
+
+PROVIDERS: tuple[Provider, ...] = (WaveSpeed(), AtlasCloud(), Api302())
+OFFERS: dict[str, tuple[Provider, Model]] = {
+    provider.label(model): (provider, model) for provider in PROVIDERS for model in provider.models
+}
+BY_NAME = {provider.name: provider for provider in PROVIDERS}
