@@ -10,12 +10,12 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io, ui
 
+from ..common.text import tidy
 from ..weights import loading, lora_keys, names
 from ..weights.formats.header import ModelFile
 from ..weights.formats.model_file import open_model
 from ..weights.loras import report as lora_report
 from ..weights.loras import triggers
-from ..weights.loras.phrases import tidy
 from ..weights.loras.report import Match, Source
 from . import loader
 from .door import Node

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
-from ..common.text import read_json
-from .formats.header import DamageError, listed, printable, read_small
+from ..common.text import printable, read_json
+from .formats.header import DamageError, listed, read_small
 from .names import Expert
 
 

@@ -5,7 +5,8 @@ import unicodedata
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pack.weights.loras import phrases, triggers
+from pack.common.text import MAX_MARKS, tidy
+from pack.weights.loras import triggers
 
 FREQUENCY = json.dumps({"a": {"cat": 3, "sks": 10}, "b": {"Cat": 9, "dog": 1}})
 
@@ -99,7 +100,7 @@ def test_a_file_cannot_flood_the_prompt():
     ],
 )
 def test_words_are_made_printable_and_unique(words, tidied):
-    assert phrases.tidy(words) == tidied
+    assert tidy(words) == tidied
 
 
 @pytest.mark.parametrize(
@@ -352,7 +353,7 @@ def test_five_thousand_words_come_into_the_prompt_once():
 @pytest.mark.parametrize("marks", ["\u0301\u0327", "\u0301\u0301", "\u05b0\u0301\u0327"])
 def test_rows_of_accents_are_cut_before_they_are_sorted(marks):
     zalgo = "a" + marks * 5000
-    assert len(phrases.tidy([zalgo])[0]) <= 1 + phrases.MAX_MARKS
+    assert len(tidy([zalgo])[0]) <= 1 + MAX_MARKS
     assert triggers.merge(zalgo, ["sks"], "prepend") == f"sks, {zalgo}"
     assert triggers.merge(zalgo, [zalgo], "append") == zalgo
 
@@ -391,7 +392,7 @@ def test_the_users_text_stays_as_it_is(prompt, words, position):
 @settings(deadline=None)
 def test_every_word_is_in_the_merged_prompt(prompt, words, position):
     merged = triggers.merge(prompt, words, position)
-    for word in phrases.tidy(words):
+    for word in tidy(words):
         assert folded(word) in folded(merged)
 
 
@@ -403,8 +404,8 @@ def folded(text):
 @given(st.lists(texts, max_size=5))
 @settings(deadline=None)
 def test_tidy_words_are_tidy(words):
-    tidied = phrases.tidy(words)
-    assert phrases.tidy(tidied) == tidied
+    tidied = tidy(words)
+    assert tidy(tidied) == tidied
     assert len({folded(word) for word in tidied}) == len(tidied)
     assert not any(unicodedata.category(char) in ("Cc", "Cs") for word in tidied for char in word)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...common.files import read_bounded
+from ...common.text import printable
 
 BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "I64": 64,
@@ -127,11 +128,6 @@ def read_small(path: Path) -> str:
         return read_bounded(path, MAX_NOTE)[0].decode("utf-8-sig")
     except (OSError, ValueError):
         return ""
-
-
-def printable(text: str, most: int = 40) -> str:
-    """Makes a text from a file fit for a message, of at most so many characters."""
-    return "".join(letter for letter in text if letter.isprintable())[:most]
 
 
 def listed(names: Sequence[str]) -> str:

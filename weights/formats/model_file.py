@@ -18,7 +18,8 @@ from typing import Any, cast
 
 import torch
 
-from .header import ModelFile, TensorInfo, explained, is_safetensors, open_file, printable, read_safetensors
+from ...common.text import printable
+from .header import ModelFile, TensorInfo, explained, is_safetensors, open_file, read_safetensors
 from .torch_file import read_torch
 
 DTYPES = {  # safetensors' names of the types that models are stored in

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .header import BITS, DamageError, ForeignError, printable
+from ...common.text import printable
+from .header import BITS, DamageError, ForeignError
 
 MAX_STEPS = 300_000  # instructions; the pickle of a 14B expert has 60 000
 MAX_DIMENSIONS = 8  # of a tensor; convolutions of a model have 5

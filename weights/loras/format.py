@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, int8, tensor, uint8
 
-from ..formats.header import DamageError, listed, printable
+from ...common.text import printable
+from ..formats.header import DamageError, listed
 from ..formats.model_file import extremes
 from ..lora_keys import FACTOR, UP_BIAS, Key, Layers, Scaling, experts_of, split
 from .report import Match

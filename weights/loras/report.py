@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from ...common.text import read_json
+from ...common.text import read_json, tidy
 from ..formats.header import SHOWN, Header, ModelFile, listed
 from ..lora_keys import CONFIG, FLAT_PREFIX, split, unwrapped, without_component
 from ..names import Expert
 from ..wan.transformer import Kind, identify
-from .phrases import tidy
 
 MAX_NAME = 100  # characters of a tensor's name that are shown
 MAX_RANK = 100_000  # no layer is as wide

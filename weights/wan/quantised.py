@@ -18,8 +18,8 @@ from itertools import islice
 from math import prod
 from typing import Any, NamedTuple
 
-from ...common.text import read_json
-from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file, printable
+from ...common.text import printable, read_json
+from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file
 from .transformer import wan_prefix
 
 METADATA = "_quantization_metadata"
