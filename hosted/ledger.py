@@ -117,11 +117,7 @@ class Ledger:
             files.unlock(path, handle)
 
     def find(self, digest: str) -> Row | None:
-        """Returns the row of a request.
-
-        Raises:
-            HostedError: It cannot be read. Guessing could cost money.
-        """
+        """Returns the row of a request; HostedError if it cannot be read, for guessing could cost money."""
         try:
             content, status = files.read_bounded(self._path(digest), LONGEST)
             return _row(text.read_json(content), status.st_mtime)

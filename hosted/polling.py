@@ -82,11 +82,7 @@ class Job:
 
 
 async def poll(job: Job, row: Row) -> tuple[Row, Task]:
-    """Polls until the job has ended well.
-
-    Raises:
-        HostedError: It ended badly, or waiting makes no sense any more.
-    """
+    """Polls until the job has ended well; HostedError if it ended badly, or waiting makes no sense any more."""
     deadline, backoff = time.monotonic() + job.timing.deadline, job.timing.backoff()
     job.status.row = row
     unknown = empty = 0

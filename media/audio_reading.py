@@ -101,11 +101,7 @@ Piece = tuple[Fraction, np.ndarray, int, str]  # time in seconds, float32[channe
 
 
 def joined(pieces: list[Piece]) -> np.ndarray:
-    """Returns float32[channels, samples]; where a piece begins later than the one before ends, there is silence.
-
-    Raises:
-        ValueError: It begins more than `LONGEST_GAP` later.
-    """
+    """Returns float32[channels, samples], with silence for pauses; ValueError if one is above `LONGEST_GAP`."""
     parts: list[np.ndarray] = []
     length = 0
     for time, wave, rate, _ in pieces:

@@ -82,11 +82,7 @@ CODECS = {
 
 
 def check_codec(name: str, crf: int, encoder: str) -> Codec:
-    """Looks a codec up.
-
-    Raises:
-        ValueError: There is no such codec or encoder, or the codec does not know the CRF.
-    """
+    """Looks a codec up; ValueError for one that is none, or a CRF or an encoder that it does not know."""
     check_choice("Codec", name, CODECS)
     check_choice("Encoder", encoder, ENCODERS)
     codec = CODECS[name]

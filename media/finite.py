@@ -43,15 +43,7 @@ def name_of(value: Any) -> str:
 
 
 def check_pictures(pictures: Any, what: str) -> None:
-    """Refuses a batch, float[F, H, W, C], an array or a tensor, that holds NaN or infinity.
-
-    Args:
-        pictures: One picture after another.
-        what: Their name, as an error begins with it.
-
-    Raises:
-        NotFiniteError: One holds it; the text says which picture, and where.
-    """
+    """Refuses a batch, float[F, H, W, C], array or tensor, that holds NaN or infinity; the error begins with `what`."""
     for number, picture in enumerate(pictures):
         check_picture(picture, what, number, len(pictures))
 

@@ -68,11 +68,7 @@ def can_stream(vae: Any, latent: torch.Tensor) -> bool:
 
 
 def check_latent(latent: torch.Tensor) -> None:
-    """Refuses a latent, Tensor[B, C, T, H, W] or [B, C, H, W], that holds NaN or infinity.
-
-    Raises:
-        NotFiniteError: It does; the text says in which of its frames first.
-    """
+    """Refuses a latent, Tensor[B, C, T, H, W] or [B, C, H, W], that holds NaN or infinity, and says where."""
     if torch.isfinite(latent).all():
         return
     frames = latent.movedim(2, 1).flatten(0, 1) if latent.ndim == 5 else latent

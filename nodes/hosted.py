@@ -222,11 +222,7 @@ class Hosted(Node):
 
 
 def checked(loras: Any) -> tuple[request.Lora, ...]:
-    """Returns what came in as `loras`: a prompt may hold a plain value where only a link makes sense.
-
-    Raises:
-        RequestError: It is something else.
-    """
+    """Returns what came in as `loras`; RequestError for a plain value, which a prompt may hold in place of a link."""
     if not isinstance(loras, tuple) or not all(isinstance(lora, request.Lora) for lora in loras):
         raise RequestError(f"A hosted node takes loras from Hosted LoRA, got {quoted(loras)}. Connect one.")
     return loras

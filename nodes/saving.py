@@ -203,11 +203,7 @@ def saving_inputs() -> list[io.Input]:
 
 
 def check_place(prefix: str) -> str:
-    """Checks that clips can be saved under a prefix, and returns its shortest form.
-
-    Raises:
-        ValueError: The name, the folder or the disk cannot be used; the text says which and why.
-    """
+    """Returns the shortest form of a prefix; ValueError if its name, its folder or the disk cannot be used."""
     output = folder_paths.get_output_directory()
     checked = check_prefix(prefix, output)
     folder = os.path.join(output, os.path.dirname(checked))

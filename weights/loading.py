@@ -66,11 +66,7 @@ def load_expert(file: ModelFile, weight_dtype: str, disable_dynamic: bool = Fals
 
 
 def check_numbers(file: ModelFile) -> None:
-    """Refuses an expert or a text encoder whose numbers cannot be computed with, before any of it is loaded.
-
-    Raises:
-        ValueError: This ComfyUI does not compute with the way that the file stores its weights, or they are damaged.
-    """
+    """Refuses an expert or a text encoder that is damaged, or stored as this ComfyUI does not compute with it."""
     if not turbodiffusion.is_turbodiffusion(file.header):
         layers = quantised.check_storage(file, set(comfy.quant_ops.QUANT_ALGOS))
         with explained(file.path, "safetensors"), model_file.tensors_of(file.path) as read:

@@ -13,7 +13,7 @@ from pack.tests.toy import quantised
 from pack.tests.toy.loaded import load_expert
 from pack.weights import loading
 from pack.weights.checks import vae_tensors
-from pack.weights.formats import header
+from pack.weights.formats import model_file
 from pack.weights.formats.model_file import open_model
 from safetensors.torch import save_file
 
@@ -66,8 +66,13 @@ def test_the_same_file_for_both_experts_is_loaded_once_and_said(models, caplog):
 
 
 def test_each_file_is_listed_once(models, monkeypatch):
-    listed, open_file = [], header.open_file
-    monkeypatch.setattr(header, "open_file", lambda path: listed.append(path.name) or open_file(path))
+    listed, read = [], model_file.read_safetensors
+
+    def note(file, size):
+        listed.append(file.name.name)
+        return read(file, size)
+
+    monkeypatch.setattr(model_file, "read_safetensors", note)
     load(low_noise=toy.HIGH)
     assert listed == [toy.HIGH, toy.TEXT_ENCODER, toy.VAE]
 

@@ -15,7 +15,7 @@ from pack.nodes import preview_routes
 from pack.samplers import rcm, routing
 from pack.tests.comfy.test_contract import NODES
 from pack.tests.toy import models as toy
-from pack.weights.formats import header
+from pack.weights.formats import model_file
 
 pytestmark = pytest.mark.comfy
 
@@ -139,7 +139,7 @@ def test_a_lora_that_cannot_be_read_is_a_sentence(add_lora, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(header, "open_file", refuse)
+    monkeypatch.setattr(model_file, "open_file", refuse)
     sentence = "'style.safetensors' cannot be read: Permission denied. Check disk and permissions."
     status, answer = ask("loras", {"lora_high": "style.safetensors", "lora_low": "none"})
     assert (status, answer) == (200, {"text": sentence, "refused": True})

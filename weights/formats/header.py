@@ -149,11 +149,7 @@ def is_safetensors(path: str | Path) -> bool:
 
 
 def read_safetensors(file: FileIO, total: int) -> Header:
-    """Reads the header of a safetensors file, and checks that the file, of `total` bytes, is as long as it says.
-
-    Raises:
-        DamageError: It is not, or has another format.
-    """
+    """Reads the header of a safetensors file of `total` bytes; DamageError if the file is not as long as it says."""
     return _parse(_read(file, total), total)
 
 

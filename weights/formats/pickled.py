@@ -77,11 +77,7 @@ class Tensor:
 
 
 def listed_tensors(program: bytes) -> dict[str, Tensor]:
-    """Returns the tensors that a pickle lists, taken from where ComfyUI does.
-
-    Raises:
-        DamageError: It is damaged, or does more than list tensors.
-    """
+    """Returns the tensors of a pickle, from where ComfyUI takes them; DamageError if it is damaged or does more."""
     top = _Pickle(program).run()
     if isinstance(top, dict):
         only = next(iter(top.values())) if len(top) == 1 else None

@@ -19,11 +19,7 @@ MAX_READ = 1_000_000  # bytes at once; the zip directory and the pickle of a 14B
 
 
 def read_torch(file: io.FileIO, total: int) -> Header:
-    """Lists the tensors of a PyTorch file of `total` bytes.
-
-    Raises:
-        DamageError: It is not whole, has another format, or holds more than tensors.
-    """
+    """Lists the tensors of a PyTorch file of `total` bytes; DamageError if it is not whole, or holds more."""
     _refuse_other_formats(file)
     archive = _Archive(file, total)
     listed = listed_tensors(archive.pickle())

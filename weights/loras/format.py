@@ -235,11 +235,7 @@ def _product(sizes: Sizes, a: str, b: str) -> Matrix | None:
 
 
 def check_types(tensors: Mapping[str, Any]) -> None:
-    """Refuses factors that mean nothing without a scale of their own.
-
-    Raises:
-        DamageError: Factors are integers, or 8-bit floats beside a scale.
-    """
+    """Refuses factors that mean nothing without a scale of their own: integers, and 8-bit floats beside a scale."""
     found = {key: key[: factor.end()] for key in tensors if (factor := FACTOR.search(key))}
     scaled = {stem for key, stem in found.items() if any(word in key[len(stem) :] for word in _SCALES)}
     for key, stem in found.items():

@@ -128,8 +128,8 @@ def facts(header: Header) -> LoraFacts:
     return LoraFacts(
         kind=identify(header),
         made_for=_made_for(header),
-        base=_short(meta.get("ss_base_model_version") or meta.get("modelspec.architecture", "")),
-        title=_short(meta.get("modelspec.title", "")),
+        base=_shown(meta.get("ss_base_model_version") or meta.get("modelspec.architecture", "")),
+        title=_shown(meta.get("modelspec.title", "")),
         trainer=_trainer(meta),
         rank=rank,
         rank_varies=len(set(ranks)) > 1,
@@ -147,13 +147,18 @@ def _made_for(header: Header) -> str:
     return next((family for pattern, family in _FAMILIES if re.search(pattern, names, re.MULTILINE)), "")
 
 
+def _shown(text: str, most: int = 60) -> str:
+    """Makes a text from a file fit for a line of the report."""
+    return next(iter(tidy([text])), "")[:most]
+
+
 def _trainer(meta: Mapping[str, str]) -> str:
     software = meta.get("software", "")
     parsed = read_json(software)  # ai-toolkit writes an object, others a plain name
     name = parsed.get("name") if isinstance(parsed, dict) else software
     module = meta.get("ss_network_module", "")
     known = next((trainer for start, trainer in _TRAINERS.items() if module.startswith(start)), module)
-    return _short(name if isinstance(name, str) and name else known)
+    return _shown(name if isinstance(name, str) and name else known)
 
 
 def _number(text: str) -> float | None:
@@ -162,10 +167,6 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _short(text: str) -> str:
-    return next(iter(tidy([text])), "")[:60]
 
 
 def report(matches: Sequence[Match]) -> str:
@@ -217,12 +218,7 @@ def _about(facts: LoraFacts) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return listed([*map(_name, names[:SHOWN]), *names[SHOWN:]])
-
-
-def _name(name: str) -> str:
-    """Makes a name from a file fit for a line of the report."""
-    return next(iter(tidy([name])), "''")[:MAX_NAME]
+    return listed([*(_shown(name, MAX_NAME) or "''" for name in names[:SHOWN]), *names[SHOWN:]])
 
 
 def warnings(match: Match) -> list[str]:
@@ -302,7 +298,7 @@ def no_match_message(match: Match) -> str:
         return f"{count} All of it is for the other expert. Choose none for the {match.expert}-noise expert."
     if not match.missed:
         return f"{count} It has no layers that an image-to-video model has; choose a Wan 2.2 14B LoRA."
-    example = f"such as '{_name(match.missed[0])}'"
+    example = f"such as '{_listed(match.missed[:1])}'"
     if facts.made_for in (WAN_WIDTHS[5120], WAN):
         return (
             f"{count} It was made for Wan, but its tensors are incomplete, of another size, or of no known form, "

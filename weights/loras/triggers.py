@@ -50,11 +50,7 @@ Units = tuple[str, ...]
 
 
 def typed_words(widget: str) -> list[str]:
-    """Returns the words that the user typed, separated by commas or lines.
-
-    Raises:
-        ValueError: The widget holds more than words.
-    """
+    """Returns the words that the user typed, separated by commas or lines; ValueError if the widget holds more."""
     if len(widget) > MAX_TYPED:
         raise ValueError(
             f"trigger_words takes at most {MAX_TYPED} characters, got {len(widget)}. Put longer text in the prompt."

@@ -130,11 +130,7 @@ def _t2v_name(header: Header, prefix: str, file_name: str) -> str:
 
 
 def check(file: ModelFile) -> None:
-    """Refuses an expert in ComfyUI's layout that is not complete.
-
-    Raises:
-        ValueError: Tensors are missing, are too many, or have sizes that do not fit together.
-    """
+    """Refuses an expert in ComfyUI's layout that lacks tensors, has too many, or of sizes that do not fit together."""
     prefix = wan_prefix(file.header) or ""
     tensors = {name.removeprefix(prefix): info for name, info in file.header.tensors.items()}
     wanted = shapes(layers(tensors))
