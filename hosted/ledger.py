@@ -152,10 +152,6 @@ class Ledger:
         """Makes room for a new job of the same request. What the old one cost is still known."""
         files.move(self._path(row.digest), self.folder / f"{row.digest}-{time.time_ns()}.json")
 
-    def rows(self) -> list[Row]:
-        """Returns all rows that can be read, one for each request."""
-        return [entry.row for entry in self.entries() if entry.row and not entry.retired]
-
     def entries(self, since: float = 0.0) -> Iterator["Entry"]:
         """Yields what the files hold that were written since a moment: rows, retired rows, and what is none."""
         for path in sorted(self.folder.glob("*.json")):

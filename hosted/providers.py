@@ -212,8 +212,7 @@ class AtlasCloud(Provider):
         Model(
             "atlascloud/wan-2.2-turbo-spicy/image-to-video-lora",
             RESOLUTIONS,
-            DURATIONS,
-            (HIGH, LOW),
+            lora_arrays=(HIGH, LOW),
             usd_per_second=0.026,
         ),
         Model("alibaba/wan-2.2-spicy/image-to-video", usd_per_second=0.03),

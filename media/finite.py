@@ -9,16 +9,12 @@ REMEDY = "Look at the node that it comes from: a model or a VAE in too low a pre
 
 
 class NotFiniteError(ValueError):
-    """A picture or a latent holds NaN or infinity.
-
-    Attributes:
-        value: Which of them, as `name_of` says it.
-        place: Where the first one is, such as "frame 3, row 1, column 8".
-    """
+    """A picture or a latent holds NaN or infinity."""
 
     def __init__(self, text: str, value: str, place: str) -> None:
         super().__init__(text)
-        self.value, self.place = value, place
+        self.value = value  # which of them, as `name_of` says it
+        self.place = place  # where the first one is, such as "frame 3, row 1, column 8"
 
 
 class Flaw(NamedTuple):

@@ -25,16 +25,11 @@ NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class Place:
-    """Where a finished file goes: one name, if nobody has it.
-
-    Attributes:
-        path: The file's name; of a `NextName` when `publish` has ended.
-        warning: What a person must know about the finished file, or "".
-    """
+    """Where a finished file goes: one name, if nobody has it."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()
-        self.warning = ""
+        self.path = Path(path).absolute()  # of a `NextName` the file's name when `publish` has ended
+        self.warning = ""  # what a person must know about the finished file
 
     def take(self, file: Path) -> None:
         """Gives a finished file its name; FileExistsError if that is taken."""

@@ -171,11 +171,7 @@ class ExpertGuider(Node):
             category="wan 2.2 turbo",
             description="Runs both experts of Wan 2.2 behind one guider, for SamplerCustomAdvanced.",
             search_aliases=["dual model guider", "moe guider"],
-            inputs=[
-                *expert_inputs(),
-                cfg_input(),
-                boundary_input(),
-            ],
+            inputs=[*expert_inputs(), cfg_input(), boundary_input()],
             outputs=[io.Guider.Output("guider", display_name="guider")],
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import comfy.sd
 import folder_paths
@@ -69,7 +70,7 @@ def test_each_file_is_listed_once(models, monkeypatch):
     listed, read = [], model_file.read_safetensors
 
     def note(file, size):
-        listed.append(file.name.name)
+        listed.append(Path(file.name).name)
         return read(file, size)
 
     monkeypatch.setattr(model_file, "read_safetensors", note)

@@ -1,6 +1,7 @@
 """Load LoRA with Trigger Words: what it does to the experts, and what it reports."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -184,7 +185,7 @@ def test_each_file_is_listed_once(high, low, monkeypatch):
     listed, read = [], model_file.read_safetensors
 
     def note(file, size):
-        listed.append(file.name.name)
+        listed.append(Path(file.name).name)
         return read(file, size)
 
     monkeypatch.setattr(model_file, "read_safetensors", note)
