@@ -34,10 +34,10 @@ _FAMILIES = (  # (what the layers' names of this family look like, the family); 
     (r"transformer_blocks[._]\d+[._](?:attn[._]add_|img_mod)", "Qwen-Image"),
     (r"transformer_blocks[._]\d+[._]attn[12][._]", "LTX-Video"),
 )
-_OTHER_BASES = (  # (how a header names it, what it is, what becomes of it here)
-    (r"ti2v|(?<![\d.])5b", "Wan 2.2 TI2V 5B", "it does not fit a 14B model"),
-    (r"1[._]3b", "Wan 1.3B", "it does not fit a 14B model"),
-    (r"^(?!.*i2v).*t2v", "Wan T2V", "with a start image it may do less than it was made for"),
+_OTHER_BASES = (  # (how a header names it, what it is and what becomes of it here)
+    (r"ti2v|(?<![\d.])5b", "Wan 2.2 TI2V 5B: it does not fit a 14B model"),
+    (r"1[._]3b", "Wan 1.3B: it does not fit a 14B model"),
+    (r"^(?!.*i2v).*t2v", "Wan T2V: with a start image it may do less than it was made for"),
 )
 _TRAINERS = {"networks.lora_wan": "musubi-tuner", "networks.": "sd-scripts", "lycoris": "LyCORIS"}
 _LEFTOVER = re.compile(
@@ -233,7 +233,8 @@ def warnings(match: Match) -> list[str]:
             f"({_listed(match.unread)}). Those layers may act too much or too little."
         )
     if match.assumed:
-        found.append(f"The alpha of '{name}' is not given, and taken as the rank. {_where_alpha_is(match)}")
+        where = _IN_DOUBT if match.in_doubt else f"PEFT writes it into {CONFIG}: put that file beside it."
+        found.append(f"The alpha of '{name}' is not given, and taken as the rank. {where}")
     if match.matched and match.zeros == match.matched:
         found.append(
             f"All layers of '{name}' hold zeros, so it does nothing, as a LoRA before its training. "
@@ -248,13 +249,10 @@ def warnings(match: Match) -> list[str]:
     return found + _about_file(match)
 
 
-def _where_alpha_is(match: Match) -> str:
-    if match.in_doubt:
-        return (
-            "The adapter_config.json in its folder may be that of another file there: put the two that belong together "
-            "into a folder of their own."
-        )
-    return f"PEFT writes it into {CONFIG}: put that file beside it."
+_IN_DOUBT = (
+    "The adapter_config.json in its folder may be that of another file there: put the two that belong together into a "
+    "folder of their own."
+)
 
 
 def _about_name(match: Match) -> list[str]:
@@ -275,11 +273,8 @@ def _about_name(match: Match) -> list[str]:
 def _about_file(match: Match) -> list[str]:
     facts, name = match.facts, match.file.name
     written = f"{name} {facts.base} {facts.title} {facts.made_for}".casefold()
-    found = [(model, consequence) for pattern, model, consequence in _OTHER_BASES if re.search(pattern, written)]
-    said = [
-        f"'{name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA."
-        for model, consequence in found[:1]
-    ]
+    other = next((said for pattern, said in _OTHER_BASES if re.search(pattern, written)), None)
+    said = [f"'{name}' was made for {other}. Choose a Wan 2.2 I2V 14B LoRA."] if other else []
     if match.file.header.unread:
         said.append(
             f"The header of '{name}' holds notes that are too long to be read ({_listed(match.file.header.unread)}). "

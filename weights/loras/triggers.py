@@ -162,12 +162,10 @@ def _listed_words(text: str) -> list[str]:
 
 def _json_words(text: str) -> list[str]:
     parsed = read_json(text)
-    places = [place for place in (parsed, _entry(parsed, "civitai")) if isinstance(place, dict)]
+    if not isinstance(parsed, dict):
+        return []
+    places = [place for place in (parsed, parsed.get("civitai")) if isinstance(place, dict)]
     return [word for place in places for key, value in place.items() if _is_list(key) for word in _words_in(value)]
-
-
-def _entry(parsed: Any, key: str) -> Any:
-    return parsed.get(key) if isinstance(parsed, dict) else None
 
 
 def _frequent_tags(text: str) -> list[str]:

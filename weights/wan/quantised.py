@@ -63,8 +63,7 @@ def check_storage(file: ModelFile, known: Collection[str]) -> list[Layer]:
         Its quantised layers, of which the numbers are not looked at yet.
 
     Raises:
-        FileNotFoundError: It is gone meanwhile.
-        RuntimeError: The system does not let us read it.
+        FileNotFoundError, RuntimeError: It is gone meanwhile, or the system does not let us read it.
         ValueError: ComfyUI does not know a format in it, does not apply its scales, or would read them otherwise.
     """
     formats = _formats(file)
@@ -99,12 +98,7 @@ def layout_of(header: Header) -> str:
 
 
 def layers_of(header: Header, formats: Mapping[str, str]) -> list[Layer]:
-    """Returns the layers whose weight is said to be quantised or looks so, with all that may be a scale of it.
-
-    Args:
-        header: The file's header.
-        formats: By layer without prefix.
-    """
+    """Returns the layers whose weight is said, in `formats`, or looks to be quantised, with all that may be a scale."""
     prefix = wan_prefix(header) or ""
     tensors = {name.removeprefix(prefix): info for name, info in header.tensors.items()}
     weights = {name.removesuffix(".weight"): info for name, info in tensors.items() if name.endswith(".weight")}
@@ -141,8 +135,6 @@ def in_new_names(
 
     Args:
         state: Its tensors, without the model's prefix.
-        metadata: Its metadata.
-        header: Its header.
     """
     found = {layer.name: layer.format for layer in layers_of(header, {}) if layer.format}
     settings = {name: {"format": form, "full_precision_matrix_mult": True} for name, form in found.items()}
