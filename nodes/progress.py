@@ -29,25 +29,25 @@ class StepProgress:
         self.node_id = node_id
         self.bar = comfy.utils.ProgressBar(len(experts), node_id=node_id)
         self.began = time.perf_counter()
-        say(f"Step 1 of {len(experts)}, {experts[0]}-noise expert", self.node_id)
+        self.say(f"Step 1 of {len(experts)}, {experts[0]}-noise expert")
 
     def __call__(self, step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
         """Reports a finished step. ComfyUI's bar raises its interrupt from here."""
         done = step + 1
         self.bar.update_absolute(done, total, self.picture(x0))
         if done < total:
-            left = duration((time.perf_counter() - self.began) / done * (total - done))
-            say(f"Step {done + 1} of {total}, {self.experts[done]}-noise expert, about {left} left", self.node_id)
+            left = (time.perf_counter() - self.began) / done * (total - done)
+            self.say(f"Step {done + 1} of {total}, {self.experts[done]}-noise expert, about {duration(left)} left")
 
     def watch(self, sample: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
         """Runs a sampler, and says how it ended in place of the last step."""
         try:
             samples = sample(*arguments)
         except BaseException:
-            say("Stopped before the end", self.node_id)
+            self.say("Stopped before the end")
             raise
         count = len(self.experts)
-        say(f"{count} step{'s' * (count > 1)} in {duration(time.perf_counter() - self.began)}", self.node_id)
+        self.say(f"{count} step{'s' * (count > 1)} in {duration(time.perf_counter() - self.began)}")
         return samples
 
     def picture(self, x0: torch.Tensor) -> tuple[str, Any, None] | None:
@@ -56,6 +56,10 @@ class StepProgress:
             return None
         factors, bias = self.latent_format.latent_rgb_factors, self.latent_format.latent_rgb_factors_bias
         return "PNG", preview.Loop(preview.latent_to_rgb(x0, torch.tensor(factors), torch.tensor(bias))), None
+
+    def say(self, text: str) -> None:
+        """Shows a few words on the node."""
+        say(text, self.node_id)
 
 
 def say(text: str, node_id: str | None) -> None:
