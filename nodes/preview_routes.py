@@ -21,7 +21,7 @@ from ..hosted import request
 from ..hosted.errors import HostedError
 from ..hosted.spending import Price
 from ..media import resolution
-from ..samplers import rcm, routing
+from ..samplers import routing, schedules
 from ..weights import names
 from ..weights.loras import report
 from . import hosted as hosted_node
@@ -83,7 +83,7 @@ def plan(steps: int, schedule: str, sigma_max: float, shift: float, boundary: fl
     valid = Sampler.validate_inputs(schedule, steps, sigma_max, shift)
     if valid is not True:
         return refusal(valid)
-    return {"text": routing.plan(rcm.schedule_sigmas(schedule, steps, sigma_max, shift).tolist(), boundary)}
+    return {"text": routing.plan(schedules.schedule_sigmas(schedule, steps, sigma_max, shift).tolist(), boundary)}
 
 
 def fit(width: int, height: int, tier: str, aspect: str, fit: str) -> Answer:
