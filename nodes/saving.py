@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_PREFIX = "video/wan22-turbo"
 
 
-class Settings(NamedTuple):
+class SaveSettings(NamedTuple):
     """What `saving_inputs` ask: how a clip is encoded, what goes with it, and where it is saved."""
 
     fps: Fraction | float
@@ -97,7 +97,7 @@ class SavingNode(Node):
         missing = [name for name in lazy if inputs.get(name) is None]
         if missing:
             not_begun(cls.hidden.unique_id)
-            settings = Settings(**{name: inputs[name] for name in Settings._fields if name in inputs})
+            settings = SaveSettings(**{name: inputs[name] for name in SaveSettings._fields if name in inputs})
             settings.check(cls.hidden)
             codecs.check_available(settings.codec, settings.encoder)
         return missing
@@ -230,7 +230,7 @@ def next_target(prefix: str, size: Size) -> Target:
 
 
 def open_writer(
-    clip: Place, size: Size, settings: Settings, sound: Sound | Sequence[Sound] | None, hidden: Any, **shape: Any
+    clip: Place, size: Size, settings: SaveSettings, sound: Sound | Sequence[Sound] | None, hidden: Any, **shape: Any
 ) -> Mp4Writer:
     """Prepares the MP4 with its metadata.
 
