@@ -123,14 +123,7 @@ class Clip:
 
 
 class Client:
-    """Makes hosted clips.
-
-    Args:
-        key: Of the provider.
-        ledger: Where jobs are written down.
-        clips: Folder for finished clips.
-        settings: The operator's.
-    """
+    """Makes hosted clips with the key of their provider, and puts them into the folder `clips`."""
 
     def __init__(self, key: str, ledger: Ledger, clips: Path, settings: Settings, timing: Timing | None = None):
         self.key = key

@@ -87,11 +87,7 @@ def marks_of(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Ledger:
-    """The rows, in a folder.
-
-    Args:
-        folder: Is made when the first row is.
-    """
+    """The rows, in a folder that is made when the first row is."""
 
     def __init__(self, folder: Path):
         self.folder = folder

@@ -129,12 +129,7 @@ class Request:
         return arrays
 
     def fields(self, image: str, last_image: str | None) -> dict[str, Any]:
-        """Returns the model's parameters.
-
-        Args:
-            image: Address of the uploaded picture.
-            last_image: Of the other one, if there is one.
-        """
+        """Returns the model's parameters, with the addresses of the uploaded pictures."""
         model = self.model
         sent: dict[str, Any] = {"image": image, "prompt": self.prompt, "seed": self.seed}
         if len(model.resolutions) > 1:

@@ -59,13 +59,7 @@ class Backoff:
 
 
 class Transport:
-    """A connection to one provider, open within an `async with` block.
-
-    Args:
-        title: The provider's, for messages.
-        base: Address that the paths are below.
-        key: Goes to that address and nowhere else.
-    """
+    """A connection to one provider, open within an `async with` block. Its key goes to `base` and nowhere else."""
 
     def __init__(self, title: str, base: str, key: str, timing: Timing):
         self.title = title

@@ -141,13 +141,7 @@ class SavedClip(ui.PreviewVideo):
 
 
 def saving_schema(source: list[io.Input], last: io.Input, **words: Any) -> io.Schema:
-    """Returns the schema of a node that saves a clip.
-
-    Args:
-        source: Where the pictures come from.
-        last: What only this node asks.
-        words: Id, name, description and aliases.
-    """
+    """Returns the schema of a node that saves a clip of `source`; `last` is its own input, `words` its id and texts."""
     return io.Schema(
         category="wan 2.2 turbo",
         inputs=[*source, *saving_inputs(), last],
@@ -232,10 +226,7 @@ def next_target(prefix: str, size: Size) -> Target:
 def open_writer(
     clip: Place, size: Size, settings: SaveSettings, sound: Sound | Sequence[Sound] | None, hidden: Any, **shape: Any
 ) -> Mp4Writer:
-    """Prepares the MP4 with its metadata.
-
-    Args:
-        shape: The writer's `aspect` and `tick`.
+    """Prepares the MP4 with its metadata; `shape` is the writer's `aspect` and `tick`.
 
     Raises:
         ValueError: A video has no such frame rate, size, CRF or sound.
