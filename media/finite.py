@@ -8,16 +8,12 @@ REMEDY = "Look at the node that it comes from: a model or a VAE in too low a pre
 
 
 class NotFiniteError(ValueError):
-    """A picture or a latent holds NaN or infinity.
-
-    Attributes:
-        value: Which of them, as `name_of` says it.
-        place: Where the first one is, such as "frame 3, row 1, column 8".
-    """
+    """A picture or a latent holds NaN or infinity."""
 
     def __init__(self, text: str, value: str, place: str) -> None:
         super().__init__(text)
-        self.value, self.place = value, place
+        self.value = value  # which of them, as `name_of` says it
+        self.place = place  # where the first one is, such as "frame 3, row 1, column 8"
 
 
 class Flaw(NamedTuple):
@@ -42,15 +38,7 @@ def name_of(value: Any) -> str:
 
 
 def check_pictures(pictures: Any, what: str) -> None:
-    """Refuses a batch, float[F, H, W, C], an array or a tensor, that holds NaN or infinity.
-
-    Args:
-        pictures: One picture after another.
-        what: Their name, as an error begins with it.
-
-    Raises:
-        NotFiniteError: One holds it; the text says which picture, and where.
-    """
+    """Refuses a batch, float[F, H, W, C], array or tensor, that holds NaN or infinity; the error begins with `what`."""
     for number, picture in enumerate(pictures):
         check_picture(picture, what, number, len(pictures))
 

@@ -22,8 +22,8 @@ from .metadata import notes
 from .progress import say
 from .saving import (
     DEFAULT_PREFIX,
+    SaveSettings,
     SavingNode,
-    Settings,
     Target,
     even_size,
     next_target,
@@ -73,7 +73,7 @@ class DecodeMp4(SavingNode):
         encoder: str = "cpu",
         keep_latent: bool = False,
     ) -> io.NodeOutput:
-        """Decodes and saves; what is not named here are `Settings`.
+        """Decodes and saves; what is not named here are `SaveSettings`.
 
         Args:
             latent: ComfyUI's LATENT, of which "samples" is Tensor[B, C, T, H, W].
@@ -83,7 +83,7 @@ class DecodeMp4(SavingNode):
         samples = latent["samples"]
         samples = samples.unbind()[0] if samples.is_nested else samples  # as ComfyUI's VAE Decode does
         check_sampled(samples)
-        settings = Settings(fps, filename_prefix, codec, crf, metadata, audio, encoder)
+        settings = SaveSettings(fps, filename_prefix, codec, crf, metadata, audio, encoder)
         # The latent comes first: whatever fails from here on, it is on the disk.
         target, kept, problem = keep(samples, vae, filename_prefix, latent_notes(metadata, cls.hidden))
         clip = target.next_name(".mp4", kept)
@@ -145,11 +145,7 @@ class RestartableWriter:
 
 
 def check_sampled(samples: torch.Tensor) -> None:
-    """Refuses a latent that is as empty as it was made.
-
-    Raises:
-        ValueError: Every number in it is zero.
-    """
+    """Refuses a latent that is as empty as it was made: every number in it is zero."""
     if not samples.any():
         raise ValueError(
             "The latent must come from a sampler, and nothing has sampled this one: every number in it is 0. "

@@ -13,9 +13,9 @@ from comfy.cli_args import args
 from ..common.redact import without_tokens
 from ..media.clip_numbers import checked
 from ..media.recipe import model_files, recipe
-from ..weights import names
 from ..weights.formats.model_file import fingerprint
 from .door import NODES
+from .loader import resolve
 
 LEVELS = ("workflow", "recipe", "none")
 CLIP_REPORT = "clip_report"  # the key of a clip's numbers
@@ -94,7 +94,7 @@ def find_model(name: str) -> Path | None:
             return Path(path)
     for folder in ("diffusion_models", "text_encoders", "vae", "loras"):  # where names of other machines are found
         try:
-            resolved = names.resolve_name(name, folder_paths.get_filename_list(folder), folder)
+            resolved = resolve(folder, name)
         except (FileNotFoundError, ValueError):
             continue
         return Path(folder_paths.get_full_path_or_raise(folder, resolved))

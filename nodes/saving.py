@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_PREFIX = "video/wan22-turbo"
 
 
-class Settings(NamedTuple):
+class SaveSettings(NamedTuple):
     """What `saving_inputs` ask: how a clip is encoded, what goes with it, and where it is saved."""
 
     fps: Fraction | float
@@ -102,7 +102,7 @@ class SavingNode(Node):
         missing = [each.id for each in lazy if inputs.get(each.id, ... if each.optional else None) is None]
         if missing:
             not_begun(cls.hidden.unique_id)
-            settings = Settings(**{name: inputs[name] for name in Settings._fields if name in inputs})
+            settings = SaveSettings(**{name: inputs[name] for name in SaveSettings._fields if name in inputs})
             settings.check(cls.hidden)
             codecs.check_available(settings.codec, settings.encoder)
         return missing
@@ -146,13 +146,7 @@ class SavedClip(ui.PreviewVideo):
 
 
 def saving_schema(source: list[io.Input], last: list[io.Input], **words: Any) -> io.Schema:
-    """Returns the schema of a node that saves a clip.
-
-    Args:
-        source: Where the pictures come from.
-        last: What only this node asks.
-        words: Id, name, description and aliases.
-    """
+    """Returns the schema of a node that saves `source`; `last` are its own inputs, `words` its id and texts."""
     return io.Schema(
         category="wan 2.2 turbo",
         inputs=[*source, *saving_inputs(), *last],
@@ -208,11 +202,7 @@ def saving_inputs() -> list[io.Input]:
 
 
 def check_place(prefix: str) -> str:
-    """Checks that clips can be saved under a prefix, and returns its shortest form.
-
-    Raises:
-        ValueError: The name, the folder or the disk cannot be used; the text says which and why.
-    """
+    """Returns the shortest form of a prefix; ValueError if its name, its folder or the disk cannot be used."""
     output = folder_paths.get_output_directory()
     checked = check_prefix(prefix, output)
     folder = os.path.join(output, os.path.dirname(checked))
@@ -227,11 +217,7 @@ def check_place(prefix: str) -> str:
 
 
 def next_target(prefix: str, size: Size) -> Target:
-    """Creates the folder of a series of clips.
-
-    Raises:
-        ValueError: Nothing can be saved there.
-    """
+    """Creates the folder of a series of clips; ValueError where nothing can be saved there."""
     checked = check_place(prefix)
     try:
         folder, stem, _, subfolder, _ = folder_paths.get_save_image_path(
@@ -243,12 +229,9 @@ def next_target(prefix: str, size: Size) -> Target:
 
 
 def open_writer(
-    clip: Place, size: Size, settings: Settings, sound: Sound | Sequence[Sound] | None, hidden: Any, **shape: Any
+    clip: Place, size: Size, settings: SaveSettings, sound: Sound | Sequence[Sound] | None, hidden: Any, **shape: Any
 ) -> Mp4Writer:
-    """Prepares the MP4 with its metadata.
-
-    Args:
-        shape: The writer's `aspect` and `tick`.
+    """Prepares the MP4 with its metadata; `shape` is the writer's `aspect` and `tick`.
 
     Raises:
         ValueError: A video has no such frame rate, size, CRF or sound.

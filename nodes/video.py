@@ -8,8 +8,8 @@ from comfy_api.latest import io
 
 from ..media.resolution import Size
 from .saving import (
+    SaveSettings,
     SavingNode,
-    Settings,
     even_size,
     next_target,
     notes_on_frames,
@@ -65,13 +65,13 @@ class SaveMp4(SavingNode):
         always_encode: bool = False,
         numbers: str | None = None,
     ) -> io.NodeOutput:
-        """Saves frames or a video; what is not named here are `Settings`.
+        """Saves frames or a video; what is not named here are `SaveSettings`.
 
         Args:
             video: ComfyUI's IMAGE, Tensor[F, H, W, C] in [0, 1], or its VIDEO.
             always_encode: Whether a video that fits is encoded, too.
         """
-        settings = Settings(fps, filename_prefix, codec, crf, metadata, audio, encoder, numbers)
+        settings = SaveSettings(fps, filename_prefix, codec, crf, metadata, audio, encoder, numbers)
         remarks = [settings.check(cls.hidden)]
         file = file_of(video)
         if file:
@@ -87,7 +87,7 @@ class SaveMp4(SavingNode):
         return target.output(clip, remarks)
 
 
-def frames_of(video: Any, settings: Settings) -> tuple[torch.Tensor, Settings]:
+def frames_of(video: Any, settings: SaveSettings) -> tuple[torch.Tensor, SaveSettings]:
     """Returns the frames of an IMAGE or a VIDEO, Tensor[F, H, W, C], and the settings with the VIDEO's own rate.
 
     A connected AUDIO replaces the VIDEO's own sound.
