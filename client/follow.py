@@ -3,7 +3,9 @@
 So a websocket that breaks, a message that gets lost, or a server that is away for a while costs the bars, not the job.
 """
 
+import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import websockets.exceptions
@@ -153,8 +155,14 @@ class Follower:
         self.without = True
 
     def disconnect(self) -> None:
-        """Closes the websocket, if it is open."""
+        """Closes the websocket, if it is open.
+
+        The line is cut first: a server that goes on asking and reads no answer holds the thread that answers, and a
+        polite close would wait for that thread without end.
+        """
         if self.socket is not None:
+            with suppress(OSError):  # it is cut already
+                self.socket.socket.shutdown(socket.SHUT_RDWR)
             self.socket.close()
         self.socket = None
 
