@@ -52,7 +52,8 @@ class TokenOrder(NamedTuple):
     def arrange(self, x: torch.Tensor, room: int = 0) -> torch.Tensor:
         """Returns Tensor[B, L, H, D] as Tensor[B, H, (blocks + room) x 64, D], contiguous, filled up with zeros."""
         batch, _, heads, channels = x.shape
-        arranged = x.new_zeros(batch, heads, (self.blocks + room) * BLOCK, channels)
+        arranged = x.new_empty(batch, heads, (self.blocks + room) * BLOCK, channels)
+        arranged[:, :, self.length :] = 0
         for clip, head in product(range(batch), range(heads)):
             torch.index_select(x[clip, :, head], 0, self.tokens, out=arranged[clip, head, : self.length])
         return arranged

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 ROWS = 64
-# Standard errors by which the bound lies above the estimate. Of 200 random layers, 97 % needed no more than 2.6.
+# Standard errors by which the bound lies above the estimate. Of 200 random layers of four heads, 98 % needed no more.
 MARGIN = 3.0
 
 
@@ -15,7 +15,7 @@ class Estimate(NamedTuple):
 
     Args:
         error: As the rows have it.
-        bound: Below which it is, 19 times out of 20.
+        bound: Below which the error is, 19 times out of 20.
     """
 
     error: float
@@ -30,17 +30,21 @@ def measure(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attended: torch.T
         k: Keys.
         v: Values.
         attended: What the sparse attention made of them.
-        seed: Of the rows: one out of each of 64 equal parts of the clip.
+        seed: Of the rows, which differ from head to head.
     """
-    length = q.shape[1]
+    rows = _rows(q.shape[1], q.shape[2], seed).to(q.device)
+    queries, keys, values, found = (x.transpose(1, 2) for x in (q, k, v, attended))
+    at = rows[None, :, :, None].expand(q.shape[0], -1, -1, q.shape[3])
+    exact = scaled_dot_product_attention(queries.gather(2, at), keys, values).float()
+    wrong = (found.gather(2, at).float() - exact).square().sum(3).flatten().cpu().double()
+    return Estimate(*_ratio(wrong, exact.square().sum(3).flatten().cpu().double()).sqrt().tolist())
+
+
+def _rows(length: int, heads: int, seed: int) -> torch.Tensor:
+    """Returns Tensor[heads, 64]: rows of each head, one out of each of equal parts of the clip."""
     count = min(ROWS, length)
-    random = torch.rand(count, generator=torch.Generator().manual_seed(seed))
-    rows = ((torch.arange(count) + random) * (length / count)).long().clamp(max=length - 1).to(q.device)
-    queries, keys, values = (x.transpose(1, 2) for x in (q[:, rows], k, v))
-    exact = scaled_dot_product_attention(queries, keys, values).transpose(1, 2).float()
-    wrong = (attended[:, rows].float() - exact).square().sum((0, 2, 3)).double()
-    size = exact.square().sum((0, 2, 3)).double()
-    return Estimate(*(part**0.5 for part in _ratio(wrong, size).tolist()))
+    random = torch.rand(heads, count, generator=torch.Generator().manual_seed(seed))
+    return ((torch.arange(count) + random) * (length / count)).long().clamp(max=length - 1)
 
 
 def _ratio(wrong: torch.Tensor, size: torch.Tensor) -> torch.Tensor:

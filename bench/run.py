@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 BENCHES = (
     "import_cost",
     "sampling",
+    "attention",
     "loading",
     "lora",
     "picture_quality",

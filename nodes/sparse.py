@@ -38,7 +38,7 @@ class SparseAttention(Node):
                     "mode",
                     options=list(MODES),
                     default="auto",
-                    tooltip="auto: what the files were trained for, else training-free. trained: only as trained.",
+                    tooltip="auto and training-free take every Wan 2.2 file. trained needs files that were trained so.",
                 ),
                 io.Float.Input(
                     "density",
@@ -54,7 +54,7 @@ class SparseAttention(Node):
                     default=Settings().dense_steps,
                     min=0,
                     max=100,
-                    tooltip="So many first steps are exact, both experts counted together. They decide what moves.",
+                    tooltip="So many first steps are exact, both experts counted together. 0 is fastest.",
                 ),
                 io.Float.Input(
                     "error_limit",
@@ -122,12 +122,10 @@ def check_models(models: dict[Expert, Any], mode: str) -> None:
             )
     check_pair(models["high"], models["low"])
     if mode == "trained":
-        trained = [f"{expert}-noise" for expert, model in models.items() if model.get_attachment(SLA) is not None]
+        trained = any(model.get_attachment(SLA) is not None for model in models.values())
+        why = "these were trained for SLA, which this version does not run" if trained else "these were not"
         raise ValueError(
-            "Mode trained runs files as they were trained to be sparse, and "
-            + (f"SLA, for which the {' and '.join(trained)} expert was trained, is" if trained else "these were not")
-            + (" not among what this version runs" if trained else " trained so")
-            + ". Choose training-free, or auto."
+            f"Mode trained needs files that were trained to be sparse, and {why}. Choose training-free, or auto."
         )
 
 

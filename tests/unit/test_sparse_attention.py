@@ -207,8 +207,10 @@ def test_flex_compiled_is_what_is_gathered(request):
     "pip install --no-deps --target FOLDER comfy-kitchen==0.2.40",
 )
 def test_sol_attn_is_what_is_gathered(request):
-    patterns = "[Pattern(0.2, tail='block'), Pattern(0.2, tail='none'), Pattern(0.4, False, 'block'), Pattern(1.0, tail='none')]"
-    assert not beside(request.config.rootpath, "SOL_ATTN", patterns, PYTHONPATH=os.environ["KITCHEN"])
+    patterns = (
+        "Pattern(0.2, tail='block'), Pattern(0.2, tail='none'), Pattern(0.4, False, 'block'), Pattern(1, True, 'none')"
+    )
+    assert not beside(request.config.rootpath, "SOL_ATTN", f"[{patterns}]", PYTHONPATH=os.environ["KITCHEN"])
 
 
 def test_sol_attn_has_no_tail_for_each_row():

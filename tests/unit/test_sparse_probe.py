@@ -22,7 +22,7 @@ def layer(seed):
     seen = field.flatten(2)[0].T + 0.3 * random(field[0, 0].numel(), 24)
     same, sharpness = random(24, 128), float(torch.empty(()).uniform_(0.05, 0.35, generator=generator))
     q, k, v = (
-        torch.stack([seen @ (w * random(24, 128) + same) * scale for w in (0.3, 0.6)], 1)[None]
+        torch.stack([seen @ (w * random(24, 128) + same) * scale for w in (0.3, 0.6, 0.6, 1.0)], 1)[None]
         for scale in (sharpness, sharpness, 1.0)
     )
     return q, k, v
@@ -45,7 +45,7 @@ def test_the_bound_covers_the_error_in_95_of_100_layers_and_is_not_far_above_it(
         errors.append(true)
     assert covered >= 95
     assert sorted(ratios)[50] < 1.6
-    assert min(errors) < 0.05 < 0.3 < max(errors)  # it was tried on good layers and on bad ones
+    assert min(errors) < 0.05 < 0.25 < max(errors)  # it was tried on good layers and on bad ones
 
 
 def test_an_exact_layer_has_no_error():
