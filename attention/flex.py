@@ -33,12 +33,12 @@ def attend(
     from torch.nn.attention.flex_attention import BlockMask
 
     behind, tail = order.blocks * BLOCK, order.room - 1
-    kept = pad(routing.kept, (0, tail), value=routing.bias is not None)
+    kept = pad(routing.kept, (0, tail), value=routing.tail is not None)
     bias = torch.full((*routing.kept.shape[:3], tail * BLOCK), -torch.inf, device=q.device)
-    if routing.bias is not None:
-        put_tail(k, routing.keys, order)
-        put_tail(v, routing.values, order)
-        bias[..., : order.blocks] = routing.bias
+    if routing.tail:
+        put_tail(k, routing.tail.keys, order)
+        put_tail(v, routing.tail.values, order)
+        bias[..., : order.blocks] = routing.tail.bias
 
     def score(score: Any, clip: Any, head: Any, query: Any, key: Any) -> Any:
         own = bias[clip, head, query // BLOCK, (key - behind).clamp(min=0)]

@@ -13,16 +13,16 @@ GATHERED = 512 * 2**20  # bytes of keys and values at a time on a GPU; a process
 
 def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, order: TokenOrder, routing: Routing) -> torch.Tensor:
     """Computes the attention of arranged heads. The result takes the place of q."""
-    if routing.bias is not None:
-        put_tail(k, routing.keys, order)
-        put_tail(v, routing.values, order)
+    if routing.tail:
+        put_tail(k, routing.tail.keys, order)
+        put_tail(v, routing.tail.values, order)
     for clip, head in product(range(q.shape[0]), range(q.shape[1])):
-        bias = None if routing.bias is None else routing.bias[clip, head].to(q.dtype)
+        bias = routing.tail.bias[clip, head].to(q.dtype) if routing.tail else None
         _one_head(q[clip, head], k[clip, head], v[clip, head], order, routing.kept[clip, head], bias)
     return q
 
 
-def put_tail(x: torch.Tensor, tail: torch.Tensor | None, order: TokenOrder) -> None:
+def put_tail(x: torch.Tensor, tail: torch.Tensor, order: TokenOrder) -> None:
     """Puts the keys or values that stand for blocks into the room behind the tokens'."""
     start = order.blocks * BLOCK
     x[:, :, start : start + order.blocks] = tail

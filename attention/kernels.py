@@ -93,8 +93,9 @@ def attend(
     attended, densities = torch.empty_like(q), []
     for start in range(0, q.shape[2], kernel.heads):
         heads = slice(start, start + kernel.heads)
-        parts = order.arrange(q[:, :, heads]), *(order.arrange(x[:, :, heads], order.room) for x in (k, v))
-        routing = route(*parts, order, pattern)
-        densities += [density_of(routing.kept, order)] * parts[0].shape[1]
-        attended[:, :, heads] = order.restore(kernel.run(*parts, order, routing, pattern))
+        queries = order.arrange(q[:, :, heads])
+        keys, values = order.arrange(k[:, :, heads], order.room), order.arrange(v[:, :, heads], order.room)
+        routing = route(queries, keys, values, order, pattern)
+        densities += [density_of(routing.kept, order)] * queries.shape[1]
+        attended[:, :, heads] = order.restore(kernel.run(queries, keys, values, order, routing, pattern))
     return attended, torch.stack(densities).mean()

@@ -32,10 +32,10 @@ class Clock:
 
     def seconds(self) -> float:
         """Returns the time between; on a GPU it waits for the end to come."""
-        if isinstance(self.start, float) or isinstance(self.end, float):
-            return self.end - self.start  # pyright: ignore[reportOperatorIssue]
-        self.end.synchronize()
-        return self.start.elapsed_time(self.end) / 1000
+        if isinstance(self.start, torch.cuda.Event) and isinstance(self.end, torch.cuda.Event):
+            self.end.synchronize()
+            return self.start.elapsed_time(self.end) / 1000
+        return self.end - self.start  # pyright: ignore[reportOperatorIssue]
 
 
 class Call(NamedTuple):

@@ -31,20 +31,30 @@ class Pattern(NamedTuple):
     tail: Tail = "row"
 
 
+class Summary(NamedTuple):
+    """What stands for the key blocks that are left out.
+
+    Args:
+        keys: Tensor[B, H, n, D], a key for each key block.
+        values: Tensor[B, H, n, D], the mean value of each.
+        bias: Tensor[B, H, n, n], float32, added to the scores of `keys`; -inf where the block is kept.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    bias: torch.Tensor
+
+
 class Routing(NamedTuple):
     """What a kernel computes, of heads whose tokens are arranged in blocks.
 
     Args:
         kept: Tensor[B, H, n, n], bool: query block, key block.
-        keys: Tensor[B, H, n, D], the key that stands for each key block; without a tail None, as the next two.
-        values: Tensor[B, H, n, D], the mean value of each key block.
-        bias: Tensor[B, H, n, n], float32, added to the score of `keys`; -inf where the block is kept.
+        tail: What stands for the rest; None without one.
     """
 
     kept: torch.Tensor
-    keys: torch.Tensor | None = None
-    values: torch.Tensor | None = None
-    bias: torch.Tensor | None = None
+    tail: Summary | None = None
 
 
 def sink_of(order: TokenOrder, pattern: Pattern) -> int:
@@ -87,7 +97,7 @@ def route(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, order: TokenOrder, 
     bias = lengths.log().expand_as(scores) if pattern.tail == "row" else scores * SCALE + lengths.log()
     keys = keys if pattern.tail == "row" else middle.expand_as(keys)
     bias = bias.masked_fill(kept, -torch.inf)
-    return Routing(kept, keys.to(k.dtype), _means(v, lengths).to(v.dtype), bias)
+    return Routing(kept, Summary(keys.to(k.dtype), _means(v, lengths).to(v.dtype), bias))
 
 
 def density_of(kept: torch.Tensor, order: TokenOrder) -> torch.Tensor:

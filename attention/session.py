@@ -126,10 +126,10 @@ class Evaluation:
         if not self.run.kernel:
             self.run.kernel = kernel.name
             self.run.notes += reasons
-        split = [x.view(*x.shape[:2], heads, HEAD) for x in (q, k, v)]
+        q, k, v = (x.unflatten(2, (heads, HEAD)) for x in (q, k, v))
         pattern = Pattern(self.settings.density, tail=kernel.tail)
-        attended, density = kernels.attend(kernel, *split, order, pattern)
-        bound = probe.measure(*split, attended, seed=1000 * self.step.number + layer).bound
+        attended, density = kernels.attend(kernel, q, k, v, order, pattern)
+        bound = probe.measure(q, k, v, attended, seed=1000 * self.step.number + layer).bound
         return attended.flatten(2), Call(layer, clock.stop(), density=density, bound=bound)
 
 

@@ -12,6 +12,7 @@ BENCHES = (
     "import_cost",
     "sampling",
     "attention",
+    "attention_error",
     "loading",
     "lora",
     "picture_quality",
