@@ -125,7 +125,7 @@ class Evaluation:
         kernel, reasons = kernels.choose(self.settings.kernel, q.device, q.dtype)
         if not self.run.kernel:
             self.run.kernel = kernel.name
-            self.run.notes += reasons
+            self.run.notes += [f"no better kernel: {reason}" for reason in reasons]
         q, k, v = (x.unflatten(2, (heads, HEAD)) for x in (q, k, v))
         pattern = Pattern(self.settings.density, tail=kernel.tail)
         attended, density = kernels.attend(kernel, q, k, v, order, pattern)

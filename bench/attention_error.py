@@ -1,7 +1,7 @@
 """How far sparse attention is from exact attention: the order of tokens, what stands for the rest, and the first frame.
 
-Queries and keys are random projections of a smooth random field, turned by Wan's rotary embedding: peaked, where a tenth
-of the keys has nearly all of the weight, or flat. What a number here means for a picture, a trained model says.
+Queries and keys are random projections of a smooth random field, turned by Wan's rotary embedding: peaked, where a
+tenth of the keys has nearly all of the weight, or flat. What a number means for a picture, a trained model says.
 """
 
 import harness
@@ -84,7 +84,8 @@ def main():
                 "a tail for each row, no sink": Pattern(DENSITY, sink=False),
             }.items()
         }
-        rows[f"attention error: {kind}, density {DENSITY}"] = {name: round(each, 3) for name, each in row.items()}
+        title = f"routing: error of a layer, {kind}, density {DENSITY}"
+        rows[title] = {name: round(each, 3) for name, each in row.items()}
     harness.save(rows)
 
 

@@ -244,3 +244,9 @@ def test_what_the_receipt_stands_on_is_in_this_comfyui(high, low):
     assert clone.get_wrappers("outer_sample", KEY)
     assert clone.get_wrappers("apply_model", KEY)
     assert OVERRIDE in clone.model_options["transformer_options"]
+
+
+def test_one_model_in_both_slots_is_sparse_on_both(high, positive):
+    *models, _ = sparse(high, high)
+    assert sample(*models, positive)[0].isfinite().all()
+    assert rows(models[0]) == [(step, "high" if step < 3 else "low", toy.LAYERS * (step > 1)) for step in range(1, 5)]
