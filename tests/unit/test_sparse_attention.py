@@ -178,7 +178,7 @@ import torch
 from pack.attention import kernels
 from pack.attention.order import cube_order
 from pack.attention.routing import Pattern
-for grid in (5, 7, 9), (9, 15, 13), (2, 3, 5):
+for grid in {grids}:
     order = cube_order(grid, torch.device("cpu"))
     q, k, v = (torch.randn(2, order.length, 3, 128) * 1.2 for _ in range(3))
     for pattern in {patterns}:
@@ -188,17 +188,19 @@ print("equal")
 """
 
 
-def beside(root, name, patterns, **variables):
+def beside(root, name, patterns, grids, more="", **variables):
     """Compares a kernel with the one that gathers, in a process of its own, and returns what went wrong."""
-    script = BESIDE.format(root=str(root), name=name, patterns=patterns)
+    script = BESIDE.format(root=str(root), name=name, patterns=patterns, grids=grids) + more
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | variables)
-    return "" if run.stdout == "equal\n" else run.stderr
+    return "" if run.stdout == "equal\n" and run.returncode == 0 else run.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("c++"), reason="torch compiles for a processor with a C++ compiler, and has none")
 def test_flex_compiled_is_what_is_gathered(request):
-    assert not beside(request.config.rootpath, "FLEX", "[Pattern(0.3)]")
+    """And compiled once, however many layers call it: each has a routing of its own."""
+    once = "from torch._dynamo.utils import counters; assert counters['stats']['unique_graphs'] == 1, counters"
+    assert not beside(request.config.rootpath, "FLEX", "[Pattern(0.3), Pattern(0.4)]", [(5, 7, 9)], once)
 
 
 @pytest.mark.skipif(
@@ -210,7 +212,16 @@ def test_sol_attn_is_what_is_gathered(request):
     patterns = (
         "Pattern(0.2, tail='block'), Pattern(0.2, tail='none'), Pattern(0.4, False, 'block'), Pattern(1, True, 'none')"
     )
-    assert not beside(request.config.rootpath, "SOL_ATTN", f"[{patterns}]", PYTHONPATH=os.environ["KITCHEN"])
+    grids, more = [(5, 7, 9), (9, 15, 13), (2, 3, 5)], "assert 'has no sol_attn for this' in why(torch.device('cpu'))"
+    more = f"from pack.attention.kitchen import why_not as why; {more}"
+    where = os.environ["KITCHEN"]
+    assert not beside(request.config.rootpath, "SOL_ATTN", f"[{patterns}]", grids, more, PYTHONPATH=where)
+
+
+def test_without_comfy_kitchen_the_reason_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "comfy_kitchen", None)  # as Python marks what cannot be imported
+    reasons = kernels.choose("auto", CPU, torch.float32)[1]
+    assert reasons[0] == "sol_attn needs comfy-kitchen 0.2.33 or newer, which is not installed"
 
 
 def test_sol_attn_has_no_tail_for_each_row():
