@@ -11,6 +11,8 @@ HERE = Path(__file__).resolve().parent
 BENCHES = (
     "import_cost",
     "sampling",
+    "attention",
+    "attention_error",
     "loading",
     "lora",
     "picture_quality",

@@ -14,6 +14,7 @@ from ..common.redact import without_tokens
 from ..media.clip_numbers import checked
 from ..media.recipe import model_files, recipe
 from ..weights.formats.model_file import fingerprint
+from . import receipts
 from .door import NODES
 from .loader import resolve
 
@@ -60,9 +61,11 @@ def as_posted(prompt: Prompt) -> dict[str, dict[str, Any]]:
 
 
 def spelled_out(prompt: Prompt) -> dict[str, dict[str, Any]]:
-    """Returns the prompt with what some settings stand for: the sigmas of a schedule, the file that "auto" found."""
+    """Returns the prompt with what some settings stand for, the sigmas of a schedule, the file that "auto" found; and
+    with what a sampler has told of its run.
+    """
     return {
-        node_id: {**node, "inputs": {**inputs, **_meaning(node["class_type"], inputs)}}
+        node_id: {**node, "inputs": {**inputs, **_meaning(node["class_type"], inputs), **_receipt(node_id, prompt)}}
         for node_id, node in prompt.items()
         for inputs in [node.get("inputs", {})]  # ComfyUI takes a node without any where no output needs it
     }
@@ -73,6 +76,11 @@ def _meaning(class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return NODES[class_type].spelled_out(inputs)
     except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError):
         return {}  # another pack's node, or some setting is linked, and what came in through it is not in the prompt
+
+
+def _receipt(node_id: str, prompt: Prompt) -> dict[str, Any]:
+    text = receipts.find(node_id, prompt)
+    return {} if text is None else {"receipt": text}
 
 
 def hashes_of(prompt: Prompt) -> dict[str, str]:

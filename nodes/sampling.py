@@ -12,6 +12,7 @@ from comfy_api.latest import io, ui
 
 from ..samplers import routing, schedules
 from ..samplers.guider import TwoExpertGuider
+from . import receipts, sparse
 from .door import Node
 from .progress import StepProgress
 
@@ -70,7 +71,7 @@ class Sampler(Node):
                 io.Latent.Output("latent", display_name="latent"),
                 io.String.Output("plan", display_name="plan"),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -126,8 +127,19 @@ class Sampler(Node):
             not comfy.utils.PROGRESS_BAR_ENABLED,
             seed,
         )
+        plan += cls.receipt(high)
         sampled = {**latent, "samples": samples.to(comfy.model_management.intermediate_device())}
         return io.NodeOutput(sampled, plan, ui=ui.PreviewText(plan))
+
+    @classmethod
+    def receipt(cls, high: Any) -> str:
+        """Returns what the run that ends adds to the plan, and keeps it for the saved clip's recipe."""
+        session = sparse.session_of(high)
+        if session is None:
+            return ""
+        if cls.hidden and cls.hidden.prompt:
+            receipts.keep(str(cls.hidden.unique_id), cls.hidden.prompt, session.text)
+        return f"\n{session.text}"
 
 
 class RcmSigmas(Node):
@@ -245,6 +257,7 @@ def make_guider(high: Any, low: Any, positive: Any, negative: Any, cfg: float, b
             f"cfg other than 1 needs a negative prompt, got cfg {cfg:g} and none connected. "
             "Connect negative, or set cfg to 1 as distilled models want it."
         )
+    sparse.check_slots(high, low)
     guider = TwoExpertGuider(high, low, boundary)
     guider.inner_set_conds({"positive": positive} if negative is None else {"positive": positive, "negative": negative})
     guider.set_cfg(cfg)
