@@ -109,16 +109,17 @@ def save_all(server: Server, record: Json, target: Path, overwrite: bool) -> lis
         raise SaveError(f"The job made {len(files)} files, and at most {MANY} are fetched. They are on the server.")
     if len(files) > 1 and any(names(target, file) for file in files):
         raise SaveError(f"The job made {len(files)} files, so the output must be a folder, got {target.name}.")
-    old, saved, problems = remembered(record), [], []
+    old, saved = remembered(record), []
+    problems: list[ClientError] = []
     for file in files:
         try:
             saved.append(save(server, file, target, overwrite, OLD if tuple(file.values()) in old else NEW, saved))
         except ClientError as error:
-            problems.append(str(error))
+            problems.append(error)
             if not isinstance(error, SaveError):  # the server is away, and stays so for the others
                 break
     if problems:
-        raise SaveError("\n".join(problems), saved)
+        raise SaveError("\n".join(map(str, problems)), saved) from problems[0]
     return saved
 
 
