@@ -98,13 +98,13 @@ class Table:
             self.lock.execute("BEGIN EXCLUSIVE")
             self.rows = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
             self.rows.row_factory = sqlite3.Row
-            self.rows.execute("PRAGMA journal_mode=WAL")
-            self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
             version = self.rows.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, VERSION):
                 raise UsageError(
                     f"{FILE} in {folder.name} was made by a newer version of this program. Use that, or another folder."
                 )
+            self.rows.execute("PRAGMA journal_mode=WAL")
+            self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
             self.rows.executescript(SCHEMA)
             self.rows.execute(f"PRAGMA user_version={VERSION}")
 
