@@ -165,16 +165,16 @@ def fetch(server: Server, file: File, part: BinaryIO, hint: str = "") -> None:
     Raises:
         SaveError: It did not come whole, is not what its name says, or the server does not have it.
     """
-    name, reason = plain_name(file["filename"]), ""
+    name, broken = plain_name(file["filename"]), BrokenFileError()
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return server.patiently(lambda: download(server, file, part, hint))
         except BrokenFileError as error:
-            reason = server.address.mask(str(error))
+            broken = BrokenFileError(server.address.mask(str(error)))
         if attempt < ATTEMPTS:
-            server.say(f"The download broke ({short(reason)}). Starting it again.")
+            server.say(f"The download broke ({short(str(broken))}). Starting it again.")
             time.sleep(PAUSE * attempt)
-    raise SaveError(f"{name} could not be downloaded: {short(reason)}. It is still on the server.")
+    raise SaveError(f"{name} could not be downloaded: {short(str(broken))}. It is still on the server.") from broken
 
 
 def download(server: Server, file: File, part: BinaryIO, hint: str) -> None:

@@ -21,6 +21,7 @@ from .board import Bars, Board, Lines, Pace, Quiet, duration
 from .desk import Desk, Rules, cost
 from .engine import Engine, needs_of
 from .graphs import Graph
+from .machine import READY, Recipe, Started
 from .plan import Job, Offer
 from .servers import Servers
 from .study import Study
@@ -43,6 +44,11 @@ Tries = Annotated[int, typer.Option(min=0, help="How often a job is tried whose 
 MaxUsd = Annotated[float | None, typer.Option(min=0, help="What all jobs may cost together, in US dollars.")]
 Refused = Annotated[bool, typer.Option("--refused", help="Also try again what was refused before.")]
 Clips = Annotated[str, typer.Option(help="Where the clips go, if not into the folder: an address that fsspec takes.")]
+Start = Annotated[int, typer.Option(min=0, help="Start so many ComfyUIs on this machine, and use these.")]
+Comfyui = Annotated[str, typer.Option(help="The folder of the ComfyUI to start; else that of the set-up.")]
+Python = Annotated[str, typer.Option(help="That runs it, if not this one.")]
+Models = Annotated[str, typer.Option(help="A models folder for it, beside its own.")]
+Argument = Annotated[list[str], typer.Option("--comfyui-arg", help="An argument for its main.py; once for each.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Write study.csv beside the table at the end.")]
 Parquet = Annotated[bool, typer.Option("--parquet", help="Write study.parquet beside the table at the end.")]
 Patience = Annotated[float, typer.Option(min=0, help="Seconds that a server may be away before others get its jobs.")]
@@ -54,6 +60,11 @@ def batch(
     study_file: Path_,
     server: Addresses = [],  # noqa: B006
     depth: Depths = [],  # noqa: B006
+    start: Start = 0,
+    comfyui: Comfyui = "",
+    python: Python = "",
+    models: Models = "",
+    comfyui_arg: Argument = [],  # noqa: B006
     output: Output = None,
     graph: Graph_ = "",
     dry_run: Dry = False,
@@ -72,7 +83,11 @@ def batch(
     said = study.read(study_file, graph)
     said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else max_usd)
     folder = output or Path("results") / said.name
-    engine = Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)
+    engine: Engine = Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)
+    if start and not dry_run:
+        recipe = Recipe(comfyui, python, models, tuple(comfyui_arg))
+        engine = Started(recipe, start, *(depth or [DEPTH])[:1], folder, board.say)
+        patience = max(patience, READY)
     try:
         if dry_run:
             tell(estimate(said, folder, engine))

@@ -1,6 +1,5 @@
 """Jobs on ComfyUIs that run already: the client's own way of running one prompt, many times at once."""
 
-import errno
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,13 +11,12 @@ from .. import address, explain, settings
 from ..address import Address
 from ..answers import Json, ShapeError, parsed
 from ..cancel import cancel_or_say
-from ..errors import RefusedError, RunError, SaveError, TooLongError, UsageError
+from ..errors import ClientError, RefusedError, RunError, SaveError, TooLongError, UnreachableError, UsageError
 from ..follow import Follower
 from ..job import prepare, settings_on, submit, texts
 from ..progress import Display
 from ..prompts import Prompt
-from ..publish import NO_ROOM
-from ..save import save_all
+from ..save import BrokenFileError, save_all
 from ..server import Server
 from ..settings import Setting
 from ..shapes import finite, messages
@@ -188,16 +186,15 @@ def result(server: Server, order: Order, prompt: Prompt, record: Json, watched: 
     """Fetches what a job made, and reads what is known of its run.
 
     Raises:
-        SaveError: There is no room for it here.
+        SaveError: It cannot be written here.
+        UnreachableError: It did not come whole.
         RunError: The server does not have it any more.
     """
     try:
         with keep(order.target, order.job.name) as place:
             place.files = save_all(server, record, place.folder, overwrite=True)
     except SaveError as error:
-        if no_room(error):
-            raise
-        raise RunError(str(error)) from error
+        raise unsaved(error) from error
     fresh = [results for node, results in record["outputs"].items() if node not in cached(record)]
     paid = [finite(usd) for results in fresh for usd in explain.listed(results.get("usd"))]
     return Result(
@@ -239,10 +236,13 @@ def numbers(record: Json) -> dict[str, float]:
     return found
 
 
-def no_room(error: BaseException | None) -> bool:
-    """Says whether it is this machine that could not write a clip."""
-    while error is not None:
-        if isinstance(error, OSError):
-            return error.errno in NO_ROOM | {errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO}
-        error = error.__cause__
-    return False
+def unsaved(error: SaveError) -> ClientError:
+    """Says whose fault it is that a clip is not here: this disk's, the network's, or that of who deleted it there."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            return error
+        if isinstance(cause, (UnreachableError, BrokenFileError)):
+            return UnreachableError(str(error))
+        cause = cause.__cause__
+    return RunError(str(error))

@@ -1,6 +1,6 @@
 """Many ComfyUIs on the loopback address that keep its contract, at any speed, and break it where they are told to.
 
-    python tests/toy/comfies.py SERVERS SEED LATENCY FAULTS      prints their addresses, a JSON list, and serves
+    python tests/toy/comfies.py SERVERS SEED FROM TO FAULTS      prints their addresses, a JSON list, and serves
 
 Each has one queue and makes one clip at a time, which takes a random time. A fault is a connection that breaks before
 or after a request was heard, an answer of somebody in between, a failed node, or a restart that forgets queue and
@@ -9,6 +9,7 @@ history. `made` counts what was computed: of a job that is done twice, twice.
 
 import asyncio
 import contextlib
+import itertools
 import json
 import random
 import struct
@@ -17,6 +18,7 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -69,6 +71,7 @@ INFO: dict[str, Any] = {
         "output_node": False,
     },
 }
+MADE = "made.log"
 PRICES = {"480p": 0.1, "720p": 0.2}
 
 
@@ -127,16 +130,18 @@ class Comfy:
         self.requests = 0
         self.deepest = 0
         self.hold = False  # no job ends while it is set
+        self.log: Path | None = None
         self.size = 0  # bytes that each clip has beside what tells it from others
         self.down = False  # every connection breaks
         self.busy = 0.0  # seconds at work
         self.began = 0.0
         self.runner: web.AppRunner | None = None
         self.new = asyncio.Event()
+        self.files: dict[str, dict[str, Any]] = {}
         self.forget()
 
     def forget(self) -> None:
-        """Starts again: nothing is left of queue and history."""
+        """Starts again: nothing is left of queue and history, but its files."""
         self.queue: deque[list[Any]] = deque()
         self.running: list[Any] | None = None
         self.history: dict[str, Any] = {}
@@ -209,6 +214,9 @@ class Comfy:
             failed = self.chance.random() < self.faults.failing
             if not failed:
                 self.made[key(item[2])] += 1
+                if self.log is not None:
+                    with self.log.open("a", encoding="utf-8") as log:
+                        log.write(key(item[2]) + "\n")
             self.end(item, failed, began)
             await self.tell(item, "execution_success")
             await self.tell(item, "executing", node=None)
@@ -224,6 +232,8 @@ class Comfy:
         if node["class_type"] == "Wan22Turbo_Hosted":
             outputs["7"] = {"text": ["Paid."], "usd": [PRICES[node["inputs"]["resolution"]]]}
         status = {"status_str": "error" if failed else "success", "messages": times}
+        if not failed:
+            self.files[self.file(item)["filename"]] = item[2]
         self.history[item[1]] = {"prompt": item, "outputs": {} if failed else outputs, "status": status}
         self.running = None
 
@@ -273,10 +283,10 @@ class Comfy:
         return web.json_response({name: self.history[name]} if name in self.history else {})
 
     async def view(self, request: web.Request) -> web.Response:
-        name = request.query["filename"].removeprefix("clip_").removesuffix(".mp4")
-        if name not in self.history:
+        prompt = self.files.get(request.query["filename"])
+        if prompt is None:
             return web.Response(status=404)
-        return web.Response(body=clip(self.history[name]["prompt"][2], self.size), content_type="video/mp4")
+        return web.Response(body=clip(prompt, self.size), content_type="video/mp4")
 
     async def price(self, request: web.Request) -> web.Response:
         usd = None if "unpriced" in request.query["model"] else PRICES[request.query["resolution"]]
@@ -354,6 +364,27 @@ def say(value: Any) -> None:
     """Prints JSON at once."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
+
+
+async def alone(arguments: list[str]) -> None:
+    """Serves as ComfyUI's main.py does, and writes down each clip that is made, in its output folder."""
+    named = dict(itertools.pairwise(arguments))
+    comfy = Comfy((0.05, 0.1), port=int(named["--port"]))
+    comfy.log = Path(named["--output-directory"]) / MADE
+    if "--lacks" in named:
+        comfy.lacks = {named["--lacks"]}
+    await comfy.start()
+    await asyncio.Event().wait()
+
+
+def folder_of_one(folder: Path) -> Path:
+    """Makes what looks like a ComfyUI's folder, whose main.py runs one of these."""
+    folder.mkdir(parents=True, exist_ok=True)
+    here = Path(__file__).resolve().parent
+    lines = ["import asyncio, sys", f"sys.path.insert(0, {str(here)!r})"]
+    lines += ["import comfies", "asyncio.run(comfies.alone(sys.argv))"]
+    (folder / "main.py").write_text("\n".join(lines), encoding="utf-8")
+    return folder
 
 
 if __name__ == "__main__":
