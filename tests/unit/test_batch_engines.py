@@ -46,7 +46,8 @@ class Kind:
 
     def made(self):
         """What was computed, each as often as it was."""
-        return [line for path in self.folder.rglob(MADE) for line in path.read_text(encoding="utf-8").splitlines()]
+        logs = [*self.folder.glob(f"own/*/output/{MADE}"), *self.folder.glob(f"out/{FOLDER}/*/output/{MADE}")]
+        return [line for path in logs for line in path.read_text(encoding="utf-8").splitlines()]
 
     def end(self):
         """Ends what `make` does not."""
