@@ -18,6 +18,7 @@ BENCHES = (
     "saving",
     "decoding",
     "hosted",
+    "batch",
     "gpu",
 )
 CHART = "chart"

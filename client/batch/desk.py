@@ -92,6 +92,8 @@ class Desk:
         self.closed = False
         for known in table.left():
             self.put(known, known.server)
+        for place in self.places.values():  # one that has jobs was there, and is waited for as in the middle of a run
+            place.heard = time.monotonic() if place.bound else None
 
     def put(self, known: Known, server: str | None) -> None:
         """Puts a job where it may be taken from: one that is there, or perhaps paid, at its place alone."""

@@ -1,6 +1,7 @@
 """Threads that take jobs from the desk to their places: one for each job that a place has at once."""
 
 import threading
+import time
 
 from ..errors import CancelledError, CeilingError, ClientError, RefusedError, RunError, UnreachableError, UsageError
 from .desk import Desk, Place
@@ -8,6 +9,7 @@ from .engine import Engine, Needs, Order
 from .table import Known
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a place that is away
+LAST_WORDS = 2.0  # seconds for threads that are not at work to end
 BLINK = 0.2  # seconds: how soon Ctrl-C is heard
 
 
@@ -35,6 +37,9 @@ def run(desk: Desk, engine: Engine, needs: Needs) -> None:
         with desk.change:
             desk.closed = True  # what still comes of jobs at work, the next run asks for
             desk.change.notify_all()
+    deadline = time.monotonic() + LAST_WORDS
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
     error = desk.error or verdict(desk)
     if error is not None:
         raise error

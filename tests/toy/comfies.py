@@ -133,8 +133,7 @@ class Comfy:
         self.log: Path | None = None
         self.size = 0  # bytes that each clip has beside what tells it from others
         self.down = False  # every connection breaks
-        self.busy = 0.0  # seconds at work
-        self.began = 0.0
+        self.drawn = 0.0  # seconds that its jobs took, as they were drawn
         self.runner: web.AppRunner | None = None
         self.new = asyncio.Event()
         self.files: dict[str, dict[str, Any]] = {}
@@ -202,10 +201,11 @@ class Comfy:
             self.running = item = self.queue.popleft()
             began = time.monotonic()
             await self.tell(item, "executing", node="7")
-            await asyncio.sleep(self.chance.uniform(*self.seconds))
+            seconds = self.chance.uniform(*self.seconds)
+            self.drawn += seconds
+            await asyncio.sleep(seconds)
             while self.hold and self.running is item:
                 await asyncio.sleep(0.01)
-            self.busy += time.monotonic() - began
             if self.running is not item:  # interrupted
                 continue
             if self.chance.random() < self.faults.restarts:
@@ -350,14 +350,11 @@ async def serve(count: int, seed: int, seconds: tuple[float, float], faults: Fau
     for comfy in comfies:
         await comfy.start()
     say([comfy.address for comfy in comfies])
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        if line.strip() == "forget":
-            for comfy in comfies:
-                comfy.made.clear()
-                comfy.busy = 0.0
+    while await asyncio.to_thread(sys.stdin.readline):
         made = sum((comfy.made for comfy in comfies), Counter())
-        busy = [comfy.busy for comfy in comfies]
-        say({"jobs": len(made), "made": made.total(), "busy": busy, "requests": sum(one.requests for one in comfies)})
+        posted = sum(comfy.posted.total() for comfy in comfies)
+        drawn = sum(comfy.drawn for comfy in comfies)
+        say({"jobs": len(made), "made": made.total(), "posted": posted, "drawn": drawn})
 
 
 def say(value: Any) -> None:

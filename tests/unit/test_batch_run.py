@@ -211,6 +211,30 @@ def test_what_nobody_names_a_price_for_is_refused_where_there_is_a_ceiling(two, 
     assert rows(out)[0]["error"] == "Nobody names the price of this clip, and the study has a ceiling."
 
 
+def test_a_server_that_had_jobs_and_is_away_for_a_moment_keeps_them(two, tmp_path):
+    path, out = write(tmp_path, 4), tmp_path / "out"
+    first, second = two.comfies
+    first.hold = True
+    process = subprocess.Popen(arguments(path, out, [first.address]), stderr=subprocess.PIPE)
+    wait_until(lambda: len(first.posted) == 2)
+    process.kill()
+    process.communicate()
+    first.down, first.hold = True, False
+    threads = [threading.Thread(target=back_soon, args=(first, second))]
+    threads[0].start()
+    run(path, out, servers(two.addresses))
+    threads[0].join()
+    check_all_done(out, 4)
+    assert set(two.made().values()) == {1}
+    assert first.made.total() == 2
+
+
+def back_soon(first, second):
+    """The first comes back when the second has done what is left beside its jobs."""
+    wait_until(lambda: second.made.total() == 2)
+    first.down = False
+
+
 def test_what_may_be_paid_at_a_server_goes_to_no_other(two, tmp_path):
     path, out = write(tmp_path, 2, HOSTED), tmp_path / "out"
     first, second = two.comfies
