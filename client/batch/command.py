@@ -18,10 +18,11 @@ from ..follow import DAY
 from ..printable import printable
 from . import export, plan, runner, store, study
 from .board import Bars, Board, Lines, Pace, Quiet, duration
+from .cluster import Cluster
 from .desk import Desk, Rules, cost
 from .engine import Engine, needs_of
 from .graphs import Graph
-from .machine import READY, Recipe, Started
+from .machine import Recipe, Started
 from .plan import Job, Offer
 from .servers import Servers
 from .study import Study
@@ -45,6 +46,8 @@ MaxUsd = Annotated[float | None, typer.Option(min=0, help="What all jobs may cos
 Refused = Annotated[bool, typer.Option("--refused", help="Also try again what was refused before.")]
 Clips = Annotated[str, typer.Option(help="Where the clips go, if not into the folder: an address that fsspec takes.")]
 Start = Annotated[int, typer.Option(min=0, help="Start so many ComfyUIs on this machine, and use these.")]
+Ray = Annotated[str, typer.Option(help="Use a Ray cluster by its address, or start one here: local.")]
+Cores = Annotated[int, typer.Option(min=0, help="With --ray: cores that each ComfyUI gets, in place of a GPU.")]
 Comfyui = Annotated[str, typer.Option(help="The folder of the ComfyUI to start; else that of the set-up.")]
 Python = Annotated[str, typer.Option(help="That runs it, if not this one.")]
 Models = Annotated[str, typer.Option(help="A models folder for it, beside its own.")]
@@ -61,6 +64,8 @@ def batch(
     server: Addresses = [],  # noqa: B006
     depth: Depths = [],  # noqa: B006
     start: Start = 0,
+    ray: Ray = "",
+    cores: Cores = 0,
     comfyui: Comfyui = "",
     python: Python = "",
     models: Models = "",
@@ -83,11 +88,15 @@ def batch(
     said = study.read(study_file, graph)
     said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else max_usd)
     folder = output or Path("results") / said.name
-    engine: Engine = Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)
-    if start and not dry_run:
-        recipe = Recipe(comfyui, python, models, tuple(comfyui_arg))
-        engine = Started(recipe, start, *(depth or [DEPTH])[:1], folder, board.say)
-        patience = max(patience, READY)
+    recipe = Recipe(comfyui, python, models, tuple(comfyui_arg))
+    one_depth = (depth or [DEPTH])[0]
+    engine: Engine
+    if ray and not dry_run:
+        engine = Cluster(ray, recipe, one_depth, cores, start)
+    elif start and not dry_run:
+        engine = Started(recipe, start, one_depth, folder, board.say)
+    else:
+        engine = Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)
     try:
         if dry_run:
             tell(estimate(said, folder, engine))

@@ -53,6 +53,7 @@ class Place:
     """A place, and what is known of it now.
 
     Args:
+        state: "new" while it is asked, for as long as it takes to start.
         bound: Jobs that only it may take: posted there, or perhaps paid there.
         heard: When it was last heard of, on a monotonic clock; None before the first time.
         error: Why it is away, or cannot do the study.
@@ -140,7 +141,7 @@ class Desk:
     def went(self, place: Place, error: ClientError) -> None:
         """Notes that a place cannot be used."""
         state = "away" if isinstance(error, UnreachableError) else "unfit"
-        if place.state != state:
+        if str(place.error) != str(error):
             self.board.say(str(error))
         place.state, place.error = state, error
         self.change.notify_all()

@@ -69,6 +69,7 @@ def ready(desk: Desk, engine: Engine, needs: Needs, place: Place) -> bool:
                 desk.change.wait_for(lambda: desk.closed, None if place.state == "unfit" else LOOK_AGAIN)
             if desk.closed or place.state == "up":
                 return not desk.closed
+            place.state = "new"
         try:
             prices = engine.open(place.name, needs)
         except (UnreachableError, RefusedError, UsageError) as error:

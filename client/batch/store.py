@@ -1,5 +1,6 @@
 """Where clips go: into the study's folder, or to any address that fsspec takes; whole, under their own names."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -111,7 +112,34 @@ def scheme(target: str) -> str:
     return target.partition("://")[0] + "://..."
 
 
+def make(folder: Path) -> None:
+    """Makes the folder of the clips, without what killed runs left half-arrived there."""
+    (folder / CLIPS).mkdir(parents=True, exist_ok=True)
+    clean(folder)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a clip that came as bytes: whole or not at all.
+
+    Raises:
+        SaveError: It cannot be written.
+    """
+    part = path.with_name(f"{PART}{path.name}")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SaveError(f"The clip could not be written: {error.strerror}.") from error
+
+
 def clean(folder: Path) -> None:
     """Removes what killed runs left half-arrived. Nobody else may be at work in the folder."""
     for path in (folder / CLIPS).glob(f"{PART}*"):
-        shutil.rmtree(path, ignore_errors=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

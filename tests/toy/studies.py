@@ -50,7 +50,7 @@ def run(path: Path, folder: Path, engine, refused=False, **rules) -> str:
     return console.file.getvalue()
 
 
-def arguments(path: Path, folder: Path, addresses: list[str], *more: str) -> list[str]:
+def arguments(path: Path, folder: Path, addresses: list[str] = [], *more: str) -> list[str]:  # noqa: B006
     """The command that runs a study."""
     where = [part for each in addresses for part in ("--server", each)]
     return [sys.executable, str(ROOT / "client"), "batch", str(path), *where, "--output", str(folder), *more]
