@@ -183,9 +183,7 @@ class Cluster:
                 ).remote(recipe, hosts[host], self.depth)  # fmt: skip
         if not made:
             has = "no node has so many cores" if cores else "no node has a GPU"
-            raise UsageError(
-                f"Nothing in the cluster can run a ComfyUI: {has}. Say how many cores one gets: --cores 8."
-            )
+            raise UsageError(f"Nothing in the cluster can run a ComfyUI: {has}. Say how many each gets: --cores 8.")
         return made
 
     def places(self) -> dict[str, int]:

@@ -119,6 +119,7 @@ def carry_out(said: Study, table: Table, engine: Engine, rules: Rules, board: Bo
     Raises:
         ClientError: Not all is done.
     """
+    store.check(rules.target)
     graphs: dict[str, Graph] = {}
     jobs = {job.digest: job for job in plan.jobs(said, graphs, table.digest_of)}
     table.plan(jobs.values(), {"name": said.name})

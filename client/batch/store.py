@@ -1,6 +1,7 @@
 """Where clips go: into the study's folder, or to any address that fsspec takes; whole, under their own names."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 from ..errors import SaveError, UsageError
 from .table import CLIPS
 
+SECRET = re.compile(r"://[^/@]*@")  # who asks, and by which password
 PART = ".part-"  # before the name of a folder in which a clip arrives
 
 
@@ -61,7 +63,8 @@ def keep(target: str, name: str) -> Iterator[Kept]:
         else:
             for path, own in named.items():
                 path.replace(Path(target) / CLIPS / own)
-        kept.clips = tuple(f"{target.rstrip('/')}/{own}" if away else f"{CLIPS}/{own}" for own in named.values())
+        root = SECRET.sub("://", target).rstrip("/") if away else CLIPS
+        kept.clips = tuple(f"{root}/{own}" for own in named.values())
     except OSError as error:
         raise SaveError(f"The clip could not be written: {error.strerror or error}.") from error
     finally:
@@ -105,6 +108,16 @@ def file_system(target: str) -> tuple[Any, str]:
     except (ImportError, ValueError, OSError) as error:
         raise UsageError(f"Clips cannot be sent to {scheme(target)}: {error}.") from error
     return files, root.rstrip("/")
+
+
+def check(target: str) -> None:
+    """Refuses an address that nobody here speaks to.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if "://" in target:
+        file_system(target)
 
 
 def scheme(target: str) -> str:

@@ -348,3 +348,21 @@ def test_without_parquets_package_it_is_named(two, tmp_path):
     has = ended([arguments(tmp_path, tmp_path, [])[0], "-c", "import pyarrow"]).returncode == 0
     assert (done.returncode, (tmp_path / "out" / "study.parquet").exists()) == ((0, True) if has else (2, False))
     assert has or "--parquet needs the package pyarrow. Run: pip install pyarrow" in done.stderr
+
+
+def test_clips_go_to_any_address_instead(two, tmp_path):
+    path, out, away = write(tmp_path, 4), tmp_path / "out", tmp_path / "away 小"
+    run(path, out, servers(two.addresses), target=away.as_uri().replace("%20", " "))
+    assert states(out) == {"done": 4}
+    clips = [json.loads(row["clips"])[0] for row in rows(out)]
+    assert all(clip.startswith("file://") for clip in clips)
+    assert len(list(away.iterdir() if away.is_dir() else [])) + len(list(tmp_path.glob("away %*/*"))) == 4
+    assert list((out / "clips").iterdir()) == []
+
+
+def test_an_address_that_nobody_speaks_to_is_a_sentence(two, tmp_path):
+    path, out = write(tmp_path, 2), tmp_path / "out"
+    with pytest.raises(UsageError, match=r"^Clips cannot be sent to nosuch://\.\.\.: ") as error:
+        run(path, out, servers(two.addresses), target="nosuch://user:secret@host/folder")
+    assert "secret" not in str(error.value)
+    assert sum(comfy.posted.total() for comfy in two.comfies) == 0
