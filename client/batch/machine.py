@@ -27,7 +27,7 @@ LAUNCH = ROOT / "tools" / "launch.py"
 SETUP = ROOT / "tools" / "bootstrap.py"
 FOLDER = ".machines"  # of what they read and write, in the study's folder
 READY = 600.0  # seconds until the first answer: some packs install things
-PATIENCE = 5.0  # seconds that one may be silent; whether it lives is known
+PATIENCE = 2.0  # seconds that one may be silent; whether it lives is known
 TAIL = 12  # lines of its log, where it does not start
 MODELS = ("diffusion_models", "text_encoders", "vae", "loras", "clip_vision", "checkpoints")
 
