@@ -19,8 +19,8 @@ from ..printable import printable
 from . import export, plan, runner, store, study
 from .board import Bars, Board, Lines, Pace, Quiet, duration
 from .cluster import Cluster
-from .desk import Desk, Rules, cost
-from .engine import Engine, needs_of
+from .desk import Desk, cost
+from .engine import Engine, Rules, needs_of
 from .graphs import Graph
 from .machine import Recipe, Started
 from .plan import Job, Offer

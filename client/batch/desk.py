@@ -10,6 +10,7 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from ..errors import (
@@ -20,32 +21,13 @@ from ..errors import (
     UnreachableError,
     UsageError,
 )
-from ..follow import DAY
 from .board import Board
+from .engine import Rules
 from .plan import Job, Offer
 from .table import Known, Result, Table
 
 CENT = 1e-9  # what sums of cents may be off by
 MOST_LOST = 10  # times that a job may get lost before it is taken for the reason
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How a study is run.
-
-    Args:
-        tries: How often a job is tried whose node fails.
-        max_usd: What all jobs may cost together.
-        target: Where the clips go.
-        patience: Seconds that a place may be away before others get its jobs.
-        timeout: Seconds that a job may take.
-    """
-
-    tries: int = 1
-    max_usd: float | None = None
-    target: str = ""
-    patience: float = 60.0
-    timeout: float = DAY
 
 
 @dataclass
@@ -230,12 +212,20 @@ class Desk:
 
     def back(self, known: Known, why: str) -> None:
         """Writes down that a job is not done, and goes on."""
-        self.table.reopen(known.number, why, known.state, known.tries, known.lost)
+        self.table.reopen(known.number, self.named(known, why), known.state, known.tries, known.lost)
 
     def settle(self, known: Known, state: Literal["failed", "refused"], why: str) -> None:
         """Writes down that a job is not done, and is not tried again in this run."""
+        why = self.named(known, why)
         self.table.reopen(known.number, why, state, known.tries, known.lost)
         self.board.settled(self.jobs[known.digest], state, why, None)
+
+    def named(self, known: Known, text: str) -> str:
+        """Returns a text with the names of a job's files in place of their paths, which are nobody's business."""
+        job = self.jobs[known.digest]
+        for path in (str(job.values[name]) for name in job.files):
+            text = text.replace(path, Path(path).name)
+        return text
 
 
 def cost(job: Job, prices: Mapping[Offer, float]) -> float | None:

@@ -12,9 +12,9 @@ An engine has places, each a ComfyUI with its own queue. What it raises says wha
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
+from ..follow import DAY
 from ..progress import Display
 from ..prompts import Prompt
 from .graphs import Graph
@@ -22,6 +22,25 @@ from .plan import Job, Offer
 from .table import Result
 
 CHECKED = 100  # values of one setting that are looked at on every server before the first job
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a study is run.
+
+    Args:
+        tries: How often a job is tried whose node fails.
+        max_usd: What all jobs may cost together.
+        target: Where the clips go.
+        patience: Seconds that a place may be away before others get its jobs.
+        timeout: Seconds that a job may take.
+    """
+
+    tries: int = 1
+    max_usd: float | None = None
+    target: str = ""
+    patience: float = 60.0
+    timeout: float = DAY
 
 
 @dataclass(frozen=True)
@@ -111,8 +130,3 @@ def needs_of(jobs: Iterable[Job], graphs: Mapping[str, Graph]) -> Needs:
 def is_text(setting: Any) -> bool:
     """Says whether any text will do, or a file, so that one value of it tells as much as all."""
     return setting.files != "" or (setting.kind == "string" and setting.options is None)
-
-
-def target_folder(results: Path, clips: str) -> str:
-    """Returns where the clips go: an address as it is, else the folder beside the table."""
-    return clips or str(results)

@@ -18,12 +18,11 @@ from ..prompts import Prompt
 from ..settings import Setting
 from .graphs import SEEDS, Graph, is_file, load, value_of
 from .study import Study
-from .tables import Row, reason
+from .tables import Row, masked, reason
 
 HOSTED = "Wan22Turbo_Hosted"
 OFFER = ("model", "resolution", "duration")  # inputs of that node which decide what a clip costs
 LONGEST = 60  # letters of each part of a clip's name
-SECRET = re.compile(r"(https?://[^\s?#\"']+)[?#][^\s\"']*")  # an address, and behind it what may be a token
 
 Offer = tuple[str, str, int]
 
@@ -174,8 +173,3 @@ def file_name(picture: str, variant: str, digest: str) -> str:
     """Names a clip, for people by its picture and variant, and for sure by its digest."""
     parts = (re.sub(r"[^\w=.]+", "-", part).strip("-.")[:LONGEST] for part in (picture, variant))
     return "_".join([*filter(None, parts), digest[:12]])
-
-
-def masked(value: Any) -> Any:
-    """Returns a value without what may be a token in an address."""
-    return SECRET.sub(r"\1?***", value) if isinstance(value, str) else value

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .tables import TABLES, Row, Value, amount, at_least, known, listed, mapping, plain, reason, table, text
+from .tables import TABLES, Row, Value, amount, at_least, known, listed, mapping, masked, plain, reason, table, text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -151,7 +151,9 @@ def called(
     first = [text(variant["name"], "name")] if "name" in variant else [stem]
     if "name" in variant and several:
         first.append(stem)
-    varied = [f"{name}={values[name]}" for name, each in settings.items() if isinstance(each, list) and len(each) > 1]
+    varied = [
+        f"{name}={masked(values[name])}" for name, each in settings.items() if isinstance(each, list) and len(each) > 1
+    ]
     return " ".join([*first, *varied])
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from ..errors import UsageError
 from ..settings import close_to
 
 Value = str | int | float | bool
+SECRET = re.compile(r"(https?://[^\s?#\"']+)[?#][^\s\"']*")  # an address, and behind it what may be a token
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,8 @@ def amount(value: Any) -> float:
 def reason(error: Exception) -> str:
     """Says why a file cannot be read, without its path."""
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+
+
+def masked(value: Any) -> Any:
+    """Returns a value without what may be a token in an address."""
+    return SECRET.sub(r"\1?***", value) if isinstance(value, str) else value

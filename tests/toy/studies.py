@@ -9,7 +9,7 @@ from pathlib import Path
 from pack.client import address
 from pack.client.batch import command, study
 from pack.client.batch.board import Quiet
-from pack.client.batch.desk import Rules
+from pack.client.batch.engine import Rules
 from pack.client.batch.servers import Servers
 from pack.client.batch.table import FILE
 from pack.tests.toy.comfies import HOSTED, PROMPT

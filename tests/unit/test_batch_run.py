@@ -161,6 +161,28 @@ def test_failed_jobs_are_tried_as_often_as_asked_and_told_apart_from_refused_one
     assert states(out) == {"done": 2, "refused": 2}
 
 
+def test_a_picture_that_is_gone_is_named_without_its_folder(two, tmp_path):
+    path, out = write(tmp_path, 6), tmp_path / "out"
+    for comfy in two.comfies:
+        comfy.hold = True
+    thread = threading.Thread(target=gone_meanwhile, args=(two, tmp_path / "1.png"))
+    thread.start()
+    with pytest.raises(RefusedError, match=r"3 jobs were refused"):
+        run(path, out, servers(two.addresses, depth=1))
+    thread.join()
+    assert [row["state"] for row in rows(out)] == ["done"] * 3 + ["refused"] * 3
+    assert "'1.png' is neither" in rows(out)[-1]["error"]
+    assert str(tmp_path) not in json.dumps(rows(out))
+
+
+def gone_meanwhile(comfies, picture):
+    """The first picture's jobs are at work, the second one's are to come."""
+    wait_until(lambda: all(comfy.running for comfy in comfies.comfies))
+    picture.unlink()
+    for comfy in comfies.comfies:
+        comfy.hold = False
+
+
 def run_again(path, out, comfies, tries, refused=False):
     """As the command does with --tries."""
     text = path.read_text(encoding="utf-8")

@@ -121,6 +121,17 @@ def test_what_may_be_a_token_is_in_no_row_and_no_name(planned):
     assert "secret" in job.values["hosted_lora_high_noise.url"]
 
 
+def test_what_may_be_a_token_is_in_no_name_of_a_variant(planned):
+    jobs = planned(
+        'graphs = ["wan22_hosted_lora_i2v"]\npictures = ["a.png"]\n[settings]\n'
+        '"hosted_lora_high_noise.url" = ["https://a.example/x?token=secret1", "https://b.example/x?token=secret2"]'
+    )
+    assert [job.variant for job in jobs] == [
+        f"wan22_hosted_lora_i2v hosted_lora_high_noise.url=https://{host}.example/x?***" for host in "ab"
+    ]
+    assert not any("secret" in job.variant + job.name for job in jobs)
+
+
 def test_hosted_nodes_are_what_costs(planned):
     (job,) = planned('graphs = ["wan22_local_and_hosted_i2v"]\npictures = ["a.png"]\nsettings = { duration = 8 }')
     assert job.offers == (("WaveSpeed: wan-2.2/image-to-video", "720p", 8),)
