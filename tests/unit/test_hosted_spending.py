@@ -62,6 +62,7 @@ print(sum(hasattr(each, "path") for each in found))
 """
 
 
+@pytest.mark.slow
 def test_twenty_prompts_in_three_processes_at_once_keep_it(wavespeed, running, tmp_path):
     variables = [f"{name}={value}" for name, value in running.environment().items()]
     more = [f"{DAILY}=0.50", "WAN22_TURBO_WAVESPEED_JOBS=20"]

@@ -42,8 +42,8 @@ def corpus():
             found[broken.suffix, broken.content] = broken
 
         draw()
-    for strategy in (*malformed.LISTED, *malformed_torch.LISTED):
-        found |= {(broken.suffix, broken.content): broken for broken in strategy.elements}
+    for made in (*malformed.LISTED, *malformed_torch.LISTED):
+        found |= {(broken.suffix, broken.content): broken for broken in made().elements}
     return list(found.values())
 
 
@@ -87,10 +87,12 @@ def add_what_is_no_file(folder):
             (folder / f"locked{suffix}").chmod(0)
 
 
+@pytest.mark.slow
 def test_the_corpus_is_large(results):
     assert len(results[0]) >= 200
 
 
+@pytest.mark.slow
 def test_each_broken_file_gives_one_clear_sentence(results):
     said, folder = results
     for name, result in said.items():
@@ -100,16 +102,19 @@ def test_each_broken_file_gives_one_clear_sentence(results):
         assert str(folder) not in result["error"]
 
 
+@pytest.mark.slow
 def test_no_broken_file_takes_much_memory(results):
     most = {name: result["memory"] for name, result in results[0].items()}
     worst = max(most, key=most.__getitem__)
     assert most[worst] <= MEMORY, (worst, most[worst])
 
 
+@pytest.mark.slow
 def test_no_broken_file_runs_code_or_opens_anything_else(results):
     assert {name: result["events"] for name, result in results[0].items() if result["events"]} == {}
 
 
+@pytest.mark.slow
 def test_metadata_takes_little_memory_and_is_refused_in_a_sentence_at_most(tmp_path_factory):
     folder = tmp_path_factory.mktemp("metadata")
     write(folder, [*map(malformed.with_metadata, malformed.METADATA_BOMBS), malformed.layers_said_at_length()])
@@ -173,6 +178,7 @@ def test_the_safetensors_library_takes_every_type_that_we_take(tmp_path, dtype):
 
 @settings(drawn, max_examples=500)
 @given(changed(malformed.WHOLE))
+@pytest.mark.slow
 def test_what_we_take_the_safetensors_library_takes_too(tmp_path_factory, raw):
     path = tmp_path_factory.getbasetemp() / "changed.safetensors"
     path.write_bytes(raw)
@@ -190,6 +196,7 @@ def test_what_we_take_the_safetensors_library_takes_too(tmp_path_factory, raw):
 
 @settings(drawn, max_examples=500)
 @given(changed(malformed_torch.RECORDS["data.pkl"]))
+@pytest.mark.slow
 def test_what_we_take_pytorch_takes_too(tmp_path_factory, program):
     path = tmp_path_factory.getbasetemp() / "changed.pth"
     path.write_bytes(malformed_torch.with_pickle("changed", program).content)

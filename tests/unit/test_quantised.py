@@ -263,6 +263,26 @@ def test_a_scale_that_is_no_scale_is_refused(path, tensors, scale, bad):
         check(path, tensors | {scale: torch.full_like(tensors[scale], bad)})
 
 
+@pytest.mark.parametrize("bad", [torch.full((), torch.nan), torch.full((), -0.5), torch.zeros(())])
+@pytest.mark.parametrize("number", [0, 63, 64, 99])
+def test_one_bad_scale_among_a_hundred_is_named(path, number, bad):
+    fp8 = torch.ones(8, 8).to(torch.float8_e4m3fn)
+    layers = {f"{n:03}.weight": fp8.clone() for n in range(100)}
+    scales = {name.replace("weight", "scale_weight"): torch.ones(()) for name in layers}
+    tensors = BODY | layers | scales | {"scaled_fp8": torch.zeros(2)}
+    check(path, tensors)
+    with pytest.raises(ValueError, match=rf"holds a scale that is NaN, .*: {number:03}\.scale_weight\. The file"):
+        check(path, tensors | {f"{number:03}.scale_weight": bad})
+
+
+def test_a_scale_without_numbers_is_refused_also_beside_others(path):
+    marked = OLD | {"scaled_fp8": torch.zeros(2)}
+    convrot = {"b.weight": torch.ones(8, 8, dtype=torch.int8), "b.weight_scale": torch.ones(0)}
+    named = {"b.comfy_quant": text({"format": "convrot_w4a4"})}
+    with pytest.raises(ValueError, match=r"holds a scale that is NaN, .*: b\.weight_scale\. The file"):
+        check(path, marked | convrot | named, known=KNOWN | {"convrot_w4a4"})
+
+
 def test_a_row_of_zeros_in_int8_may_have_a_scale_of_zero(path):
     check(path, INT8 | INT8_MARK | {"a.weight_scale": torch.ones(64, 1).index_fill(0, torch.tensor([3]), 0.0)})
 

@@ -13,13 +13,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
-from math import prod
-from typing import Any, NamedTuple
+from math import inf, prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file, printable, small_json
 from .transformer import wan_prefix
+
+if TYPE_CHECKING:  # whoever reads headers alone goes without torch
+    from ..formats.model_file import Read
 
 METADATA = "_quantization_metadata"
 MAX_TEXT = 10_000  # bytes of a `comfy_quant` tensor; a usual one has a hundred
@@ -128,6 +131,8 @@ def _old_format(weight: TensorInfo) -> str:
 
 def is_misread(header: Header) -> bool:
     """Returns whether ComfyUI takes a file's fp8_e5m2 for fp8_e4m3, as it does where the older mark tells of scales."""
+    if not any(info.dtype == "F8_E5M2" for info in header.tensors.values()):
+        return False
     return any(layer.format == "float8_e5m2" and OLD in layer.scales for layer in layers_of(header, {}))
 
 
@@ -264,21 +269,24 @@ def _up(size: int, step: int) -> int:
     return -(-size // step) * step
 
 
-def check_scales(layers: Iterable[Layer], file_name: str, read: Callable[[TensorInfo], Any]) -> None:
+def check_scales(layers: Iterable[Layer], file_name: str, read: Read) -> None:
     """Looks into the scales, but for large ones, and into a few fp8 matrices that have none.
 
     Args:
         layers: What `check_storage` has returned.
         file_name: For the message.
-        read: Reads a tensor of the file as a torch.Tensor.
+        read: Reads tensors of the file.
 
     Raises:
         ValueError: A scale is none, or fp8 numbers were made for scales that are gone.
     """
     layers = list(layers)
-    for layer in layers:
-        for part, info in layer.scales.items():
-            if info.dtype in _READ and info.length <= _SMALL and info.begin is not None and not _is_sound(read(info)):
+    scales = [(layer, part, info) for layer in layers for part, info in layer.scales.items() if _is_looked_into(info)]
+    # A zero among other numbers is no fault, and a scale without numbers is one: then each is looked into by itself.
+    whole = all(info.length for *_, info in scales)
+    if not whole or not all(map(_are_positive, read.joined(info for *_, info in scales))):
+        for layer, part, info in scales:
+            if not _is_sound(read(info)):
                 raise ValueError(
                     f"'{file_name}' holds a scale that is NaN, infinite, negative or zero: {_name(layer)}.{part}. The "
                     "file is damaged: download it again, or choose another version."
@@ -293,6 +301,15 @@ def check_scales(layers: Iterable[Layer], file_name: str, read: Callable[[Tensor
                 f"'{file_name}' holds 8-bit numbers as large as {largest:g}, for example in the layer {_name(layer)}, "
                 f"which are meant to be multiplied by a scale, and it has none. {_CHOOSE}"
             )
+
+
+def _is_looked_into(scale: TensorInfo) -> bool:
+    return scale.dtype in _READ and scale.length <= _SMALL and scale.begin is not None
+
+
+def _are_positive(scales: Any) -> bool:
+    smallest, largest = map(float, scales.aminmax())  # NaN where one is
+    return 0 < smallest <= largest < inf
 
 
 def _is_sound(scale: Any) -> bool:
