@@ -79,6 +79,7 @@ def test_jobs_are_added_to_a_study_and_taken_from_it_without_doing_the_others_ag
     assert two.made().total() == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_broken_connections_and_answers_of_others_cost_no_job_and_do_none_twice(two, tmp_path, seed):
     path, out = write(tmp_path, 20), tmp_path / "out"
@@ -233,6 +234,7 @@ def test_what_nobody_names_a_price_for_is_refused_where_there_is_a_ceiling(two, 
     assert rows(out)[0]["error"] == "Nobody names the price of this clip, and the study has a ceiling."
 
 
+@pytest.mark.slow
 def test_a_server_that_had_jobs_and_is_away_for_a_moment_keeps_them(two, tmp_path):
     path, out = write(tmp_path, 4), tmp_path / "out"
     first, second = two.comfies
@@ -281,6 +283,7 @@ def with_room_for(size, command):
     return ended(command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(resource is None, reason="needs a system that limits the size of files")
 def test_a_full_disk_stops_the_study_and_the_same_command_fetches_what_was_made(two, tmp_path):
     path, out = write(tmp_path, 4), tmp_path / "out"
@@ -298,6 +301,7 @@ def test_a_full_disk_stops_the_study_and_the_same_command_fetches_what_was_made(
     assert set(two.made().values()) == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(resource is None, reason="needs a system that limits the size of files")
 def test_a_table_that_finds_no_room_is_a_sentence(two, tmp_path):
     path, out = write(tmp_path, 200), tmp_path / "out"
@@ -343,6 +347,7 @@ def ended(arguments, **more):
     return subprocess.run(arguments, capture_output=True, text=True, timeout=120, **more)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_will_do_and_does_it(two, tmp_path):
     path, out = write(tmp_path, 4, f"max_usd = 3\n{HOSTED}"), tmp_path / "out"
     dry = ended(arguments(path, out, two.addresses, "--dry-run"))
@@ -364,8 +369,8 @@ def test_the_command_says_what_it_will_do_and_does_it(two, tmp_path):
     assert two.made().total() == 4
 
 
+@pytest.mark.slow
 def test_without_parquets_package_it_is_named(two, tmp_path):
-    pytest.importorskip("rich")
     done = ended(arguments(write(tmp_path, 2), tmp_path / "out", two.addresses, "--parquet"))
     has = ended([arguments(tmp_path, tmp_path, [])[0], "-c", "import pyarrow"]).returncode == 0
     assert (done.returncode, (tmp_path / "out" / "study.parquet").exists()) == ((0, True) if has else (2, False))
