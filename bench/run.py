@@ -14,6 +14,7 @@ BENCHES = (
     "loading",
     "lora",
     "picture_quality",
+    "clip_report",
     "encoding",
     "saving",
     "decoding",

@@ -28,7 +28,6 @@ DOORS = {name.removesuffix("*") for name, rules in RUFF["per-file-ignores"].item
 # A folder within a room is an inner room; a module beside it counts as one of its own. What stands here may be imported
 # by those named on the left, from their own room; an inner room that is not named may import none of the others.
 INNER: dict[str, set[str]] = {
-    "hosted/providers": {"errors", "responses"},
     "weights/formats": set(),
     "weights/wan": {"formats", "lora_keys", "names"},
     "weights/loras": {"formats", "lora_keys", "names", "wan"},

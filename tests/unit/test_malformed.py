@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pack.tests.toy import malformed, malformed_torch, read_files
 from pack.weights.formats import header
-from pack.weights.formats.header import read_header
-from pack.weights.formats.torch_file import read_torch_header
+from pack.weights.formats.model_file import open_model
 from safetensors import SafetensorError, safe_open
 
 drawn = settings(
@@ -141,10 +140,10 @@ def changed(draw, whole):
     return bytes(raw)
 
 
-def taken(read, path):
+def taken(path):
     """Returns what a file lists; None where it is refused, in the sentence that it should be."""
     try:
-        return read(path)
+        return open_model(path).header
     except ValueError as err:
         sentence = f"ValueError: {err}"
     assert SENTENCE.fullmatch(sentence)
@@ -156,7 +155,7 @@ def test_a_type_that_no_tensor_has_is_named(tmp_path, dtype):
     path = tmp_path / "x.safetensors"
     path.write_bytes(malformed.header_file("type", {"a": malformed.entry(0, 8, dtype=dtype)}, bytes(8)).content)
     with pytest.raises(ValueError, match="has the type") as caught:
-        read_header(path)
+        open_model(path)
     shown = "x" * 40 if "x" in dtype else dtype
     assert str(caught.value) == (
         f"'x.safetensors' is not a whole safetensors file: a tensor has the type {shown}, which is not read here. "
@@ -171,7 +170,7 @@ def test_the_safetensors_library_takes_every_type_that_we_take(tmp_path, dtype):
     path = tmp_path / "x.safetensors"
     begin_to_end = malformed.entry(0, header.BITS[dtype], dtype=dtype, shape=[8])
     path.write_bytes(malformed.header_file("type", {"a": begin_to_end}, bytes(header.BITS[dtype])).content)
-    assert read_header(path).tensors["a"].dtype == dtype
+    assert open_model(path).header.tensors["a"].dtype == dtype
     with safe_open(path, "pt") as file:
         file.get_tensor("a")
 
@@ -182,7 +181,7 @@ def test_the_safetensors_library_takes_every_type_that_we_take(tmp_path, dtype):
 def test_what_we_take_the_safetensors_library_takes_too(tmp_path_factory, raw):
     path = tmp_path_factory.getbasetemp() / "changed.safetensors"
     path.write_bytes(raw)
-    ours = taken(read_header, path)
+    ours = taken(path)
     if ours is None:
         return
     path.write_bytes(raw[: len(raw) - ours.spare])  # bytes after the last tensor are all that it minds, and we do not
@@ -200,7 +199,7 @@ def test_what_we_take_the_safetensors_library_takes_too(tmp_path_factory, raw):
 def test_what_we_take_pytorch_takes_too(tmp_path_factory, program):
     path = tmp_path_factory.getbasetemp() / "changed.pth"
     path.write_bytes(malformed_torch.with_pickle("changed", program).content)
-    ours = taken(read_torch_header, path)
+    ours = taken(path)
     if ours is None:
         return
     with warnings.catch_warnings():

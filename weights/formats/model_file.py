@@ -18,8 +18,9 @@ from typing import Any, cast
 
 import torch
 
-from .header import ModelFile, TensorInfo, explained, is_safetensors, open_file, printable, read_header
-from .torch_file import read_torch_header
+from ...common.text import printable
+from .header import ModelFile, TensorInfo, explained, is_safetensors, open_file, read_safetensors
+from .torch_file import read_torch
 
 DTYPES = {  # safetensors' names of the types that models are stored in
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I8": torch.int8,
@@ -37,13 +38,17 @@ SAMPLES = 32
 def open_model(path: str | Path) -> ModelFile:
     """Lists the tensors of a safetensors or PyTorch file, which its suffix tells apart, as in ComfyUI.
 
+    Of a PyTorch file they are taken from "state_dict" or the only entry, where there is one, as in ComfyUI.
+
     Raises:
         FileNotFoundError: There is no such file.
         RuntimeError: The system does not let us read it.
         ValueError: It is no whole file of tensors.
     """
     path = Path(path)
-    return ModelFile(path, read_header(path) if is_safetensors(path) else read_torch_header(path))
+    form, read = ("safetensors", read_safetensors) if is_safetensors(path) else ("PyTorch", read_torch)
+    with explained(path, form), open_file(path) as file:
+        return ModelFile(path, read(file, path.stat().st_size))
 
 
 def fingerprint(path: str | Path) -> str:
@@ -209,11 +214,7 @@ def check_small(file: ModelFile) -> None:
 
 
 def check_all(file: ModelFile, state: Mapping[str, torch.Tensor]) -> None:
-    """Refuses a file of whose tensors one holds NaN or infinity.
-
-    Raises:
-        ValueError: One does.
-    """
+    """Refuses a file of whose tensors one holds NaN or infinity."""
     _refuse(file, next((name for name, tensor in state.items() if not is_finite(tensor)), None))
 
 

@@ -18,7 +18,8 @@ from itertools import islice
 from math import inf, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file, printable, small_json
+from ...common.text import printable, read_json
+from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file
 from .transformer import wan_prefix
 
 if TYPE_CHECKING:  # whoever reads headers alone goes without torch
@@ -65,8 +66,7 @@ def check_storage(file: ModelFile, known: Collection[str]) -> list[Layer]:
         Its quantised layers, of which the numbers are not looked at yet.
 
     Raises:
-        FileNotFoundError: It is gone meanwhile.
-        RuntimeError: The system does not let us read it.
+        FileNotFoundError, RuntimeError: It is gone meanwhile, or the system does not let us read it.
         ValueError: ComfyUI does not know a format in it, does not apply its scales, or would read them otherwise.
     """
     formats = _formats(file)
@@ -101,12 +101,7 @@ def layout_of(header: Header) -> str:
 
 
 def layers_of(header: Header, formats: Mapping[str, str]) -> list[Layer]:
-    """Returns the layers whose weight is said to be quantised or looks so, with all that may be a scale of it.
-
-    Args:
-        header: The file's header.
-        formats: By layer without prefix.
-    """
+    """Returns the layers whose weight is said, in `formats`, or looks to be quantised, with all that may be a scale."""
     prefix = wan_prefix(header) or ""
     tensors = {name.removeprefix(prefix): info for name, info in header.tensors.items()}
     weights = {name.removesuffix(".weight"): info for name, info in tensors.items() if name.endswith(".weight")}
@@ -145,8 +140,6 @@ def in_new_names(
 
     Args:
         state: Its tensors, without the model's prefix.
-        metadata: Its metadata.
-        header: Its header.
     """
     found = {layer.name: layer.format for layer in layers_of(header, {}) if layer.format}
     settings = {name: {"format": form, "full_precision_matrix_mult": True} for name, form in found.items()}
@@ -162,7 +155,7 @@ def without_prefix(metadata: dict[str, str] | None, prefix: str) -> dict[str, st
     """Returns metadata that names a model's layers without the prefix that its tensors were saved with."""
     if not metadata or METADATA not in metadata:
         return metadata
-    listed = small_json(metadata[METADATA])
+    listed = read_json(metadata[METADATA])
     layers = {name.removeprefix(prefix): settings for name, settings in listed["layers"].items()}
     return metadata | {METADATA: json.dumps(listed | {"layers": layers})}
 
@@ -183,7 +176,7 @@ def _formats(file: ModelFile) -> dict[str, str]:
 def _of_metadata(header: Header) -> dict[str, str]:
     if METADATA not in header.metadata:
         return {}
-    layers = small_json(header.metadata[METADATA])["layers"]
+    layers = read_json(header.metadata[METADATA])["layers"]
     return {layer: _format(settings) for layer, settings in layers.items()}
 
 
@@ -197,11 +190,13 @@ def _of_tensors(file: ModelFile) -> dict[str, str]:
             if info.begin is None or info.length > MAX_TEXT:
                 raise ValueError(name)
             opened.seek(info.begin)
-            named[name.removesuffix(".comfy_quant")] = _format(small_json(opened.read(info.length).decode()))
+            named[name.removesuffix(".comfy_quant")] = _format(read_json(opened.read(info.length).decode()))
     return named
 
 
 def _format(settings: Any) -> str:
+    if settings is None:
+        raise ValueError("no JSON")
     name = settings.get("format") if isinstance(settings, dict) else None
     return printable(name if isinstance(name, str) else json.dumps(name))
 

@@ -130,18 +130,12 @@ def _t2v_name(header: Header, prefix: str, file_name: str) -> str:
 
 
 def check(file: ModelFile) -> None:
-    """Refuses an expert in ComfyUI's layout that is not complete.
-
-    Raises:
-        ValueError: Tensors are missing, are too many, or have sizes that do not fit together.
-    """
+    """Refuses an expert in ComfyUI's layout that lacks tensors, has too many, or of sizes that do not fit together."""
     prefix = wan_prefix(file.header) or ""
     tensors = {name.removeprefix(prefix): info for name, info in file.header.tensors.items()}
     expected = layers(tensors)
     wanted = shapes(expected)
-    missing = [name for name in wanted if name not in tensors]
-    if missing:
-        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
+    check_whole(file, [name for name in wanted if name not in tensors])
     blocks = len(_blocks(tensors))
     if blocks > expected:
         raise ValueError(
@@ -153,6 +147,12 @@ def check(file: ModelFile) -> None:
         raise ValueError(
             f"'{file.name}' has tensors whose sizes do not fit the others: {listed(odd)}. Choose another version."
         )
+
+
+def check_whole(file: ModelFile, missing: list[str]) -> None:
+    """Refuses a file of any kind that lacks tensors."""
+    if missing:
+        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
 
 
 def layers(tensors: Mapping[str, TensorInfo]) -> int:
