@@ -228,6 +228,7 @@ class Comfy:
         words = {"timestamp": now, "node_id": "7", "exception_message": "Out of luck."}
         times.append(["execution_error" if failed else "execution_success", words])
         outputs: dict[str, Any] = {"9": {"images": [self.file(item)], "animated": [True]}}
+        outputs["9"]["numbers"] = [{"sharpness": 1.5, "verdict": "no number"}]
         node = item[2]["7"]
         if node["class_type"] == "Wan22Turbo_Hosted":
             outputs["7"] = {"text": ["Paid."], "usd": [PRICES[node["inputs"]["resolution"]]]}

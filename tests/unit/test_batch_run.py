@@ -63,6 +63,7 @@ def test_every_job_is_done_once_on_all_servers_none_of_which_has_more_than_its_d
     assert row["server"] in two.addresses
     assert row["seconds"] > 0
     assert list(json.loads(row["stages"])) == ["Sampler"]
+    assert json.loads(row["numbers"]) == {"sharpness": 1.5}
     assert (row["picture"], row["seed"], row["variant"], row["tries"]) == ("0.png", 0, "own", 0)
     run(path, out, servers(two.addresses))  # again: nothing is left to do
     assert two.made().total() == 20
