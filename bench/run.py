@@ -21,6 +21,7 @@ BENCHES = (
     "saving",
     "decoding",
     "hosted",
+    "batch",
     "gpu",
 )
 CHART = "chart"

@@ -3,6 +3,7 @@
 So a websocket that breaks, a message that gets lost, or a server that is away for a while costs the bars, not the job.
 """
 
+import logging
 import socket
 import time
 from contextlib import suppress
@@ -27,6 +28,8 @@ LAST_WORDS = {"execution_success", "execution_error", "execution_interrupted"}
 BROKEN = (OSError, TimeoutError, EOFError, websockets.exceptions.WebSocketException)
 LARGEST = 8_000_000  # bytes of a message; a preview picture has some hundred thousand
 QUEUED = 4  # messages that may wait to be read
+# A connection that breaks is no news here; without a handler the library would print a traceback of each.
+logging.getLogger("websockets").addHandler(logging.NullHandler())
 
 
 class Follower:

@@ -105,6 +105,11 @@ class Clip:
     resumed: bool  # it was paid in an earlier run
     seconds: float
 
+    @property
+    def usd(self) -> float | None:
+        """What it cost: what the provider charged, where it says so, else its price; None where nobody names one."""
+        return self.row.usd if self.row.charged is None else self.row.charged
+
     def report(self, request: Request) -> str:
         """Returns a few lines about the clip, without a token or a signed address."""
         price = str(Price(self.row.usd, self.row.asked))

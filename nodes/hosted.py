@@ -218,7 +218,19 @@ class Hosted(Node):
         clip = await attended(work, teller)
         report = clip.report(asked)
         teller.say(report)  # it stays on the node
-        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=ui.PreviewText(report))
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=Paid(report, clip.usd))
+
+
+class Paid(ui.PreviewText):
+    """The report, and for programs what the clip cost in US dollars, where anybody says."""
+
+    def __init__(self, report: str, usd: float | None) -> None:
+        super().__init__(report)
+        self.usd = usd
+
+    def as_dict(self) -> dict[str, Any]:
+        shown = super().as_dict()
+        return shown if self.usd is None else {**shown, "usd": (self.usd,)}
 
 
 def checked(loras: Any) -> tuple[request.Lora, ...]:

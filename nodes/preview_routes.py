@@ -113,19 +113,19 @@ def loras(lora_high: str, lora_low: str) -> Answer:
 
 
 def hosted(model: str, resolution: str, duration: int) -> Answer:
-    """Answers what a clip of `duration` seconds costs, and whether there is a key: never the key."""
+    """Answers what a clip of `duration` seconds costs, also as `usd`, and whether there is a key: never the key."""
     try:
         request.check_settings(model, resolution, duration)
     except HostedError as error:
         return refusal(error)
     provider, row = request.find_offer(model)
-    price = str(Price(row.estimate(resolution, duration), asked=False))
-    costs = price[0].upper() + price[1:]
+    price = Price(row.estimate(resolution, duration), asked=False)
+    costs = str(price)[0].upper() + str(price)[1:]
     try:
         hosted_node.find_key(model)
     except HostedError as error:
-        return refusal(f"{costs}\n{error}")
-    return {"text": f"{costs}\nThere is a key for {provider.title}."}
+        return {**refusal(f"{costs}\n{error}"), "usd": price.usd}
+    return {"text": f"{costs}\nThere is a key for {provider.title}.", "usd": price.usd}
 
 
 def model(input: str, name: str) -> Answer:

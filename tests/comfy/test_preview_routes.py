@@ -160,13 +160,14 @@ def test_the_price_is_estimated_and_a_missing_key_named(with_api_nodes):
     answer = answer_of("hosted", HOSTED)
     assert answer["text"].startswith(f"About $0.48, prices of {PRICES_OF}\nWaveSpeed needs an API key, and")
     assert "variable WAVESPEED_API_KEY, or runs `python -m hosted.credentials set wavespeed`" in answer["text"]
-    assert set(answer) == {"text", "refused"}
+    assert set(answer) == {"text", "refused", "usd"}
+    assert answer["usd"] == 0.48
 
 
 def test_a_key_is_a_yes_and_no_part_of_it_is_answered(with_api_nodes, monkeypatch):
     monkeypatch.setenv("WAVESPEED_API_KEY", KEY)
     answer = answer_of("hosted", HOSTED)
-    assert answer == {"text": f"About $0.48, prices of {PRICES_OF}\nThere is a key for WaveSpeed."}
+    assert answer == {"text": f"About $0.48, prices of {PRICES_OF}\nThere is a key for WaveSpeed.", "usd": 0.48}
     assert not any(KEY[start : start + 4] in json.dumps(answer) for start in range(9, len(KEY) - 3))
     monkeypatch.setenv("WAVESPEED_API_KEY", "not one word " + KEY)
     answer = answer_of("hosted", HOSTED)
