@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import clip_report, decode, hosted, joining, loader, lora, picture, preview_routes, sampling, sparse, video
+from .nodes import clip_report, decode, hosted, joining, loader, lora, panel_routes, picture, sampling, sparse, video
 
 WEB_DIRECTORY = "./web"
 
@@ -11,7 +11,7 @@ WEB_DIRECTORY = "./web"
 class Wan22TurboExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
-        preview_routes.add_routes()
+        panel_routes.add_routes()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

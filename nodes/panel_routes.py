@@ -44,7 +44,7 @@ class QueryError(Exception):
     """A question lacks a value, or holds one of another type."""
 
 
-class Preview(NamedTuple):
+class Panel(NamedTuple):
     """What a panel shows before a run."""
 
     answer: Callable[..., Answer]  # takes inputs of the node by their names, `width` and `height` of its picture
@@ -147,7 +147,7 @@ def nodes() -> Answer:
     bypassed: what an `input` got or holds, a `text`, the `report` in the words of the panels, or nothing. `models`: its
     first widgets, which choose model files, in the order of a saved graph's `widgets_values`.
     """
-    told: dict[type[Node], Answer] = {node: {"preview": asked_by(node, each)} for node, each in PREVIEWS.items()}
+    told: dict[type[Node], Answer] = {node: {"preview": asked_by(node, each)} for node, each in PANELS.items()}
     for node, inputs in PASSED_ON.items():
         told.setdefault(node, {})["bypassed"] = [goes_on(output, inputs) for output in node.GET_SCHEMA().outputs]
     for node, folders in MODELS.items():
@@ -155,11 +155,11 @@ def nodes() -> Answer:
     return {node.GET_SCHEMA().node_id: known for node, known in told.items()}
 
 
-def asked_by(node: type[Node], preview: Preview) -> Answer:
+def asked_by(node: type[Node], panel: Panel) -> Answer:
     """Returns what the panel of a node asks: the route, the inputs in the question, the one whose picture's size is."""
     inputs = {each.id: each for each in node.GET_SCHEMA().inputs}
-    asked = list(python.signature(preview.answer).parameters)
-    known: Answer = {"route": preview.answer.__name__, "lines": preview.lines, "fills": preview.fills}
+    asked = list(python.signature(panel.answer).parameters)
+    known: Answer = {"route": panel.answer.__name__, "lines": panel.lines, "fills": panel.fills}
     known["reads"] = [name for name in asked if name in inputs]
     if known["reads"] != asked:
         known["picture"] = next(name for name, each in inputs.items() if isinstance(each, io.Image.Input))
@@ -254,11 +254,11 @@ def whole(query: Query, name: str) -> int:
 
 
 READERS: dict[type, Callable[[Query, str], Any]] = {str: text_of, int: whole, float: number}
-PREVIEWS: dict[type[Node], Preview] = {
-    Sampler: Preview(plan, lines=2),
-    lora_node.Lora: Preview(loras, lines=7, fills="trigger_words"),
-    Resolution: Preview(fit, lines=4),
-    hosted_node.Hosted: Preview(hosted, lines=4),
+PANELS: dict[type[Node], Panel] = {
+    Sampler: Panel(plan, lines=2),
+    lora_node.Lora: Panel(loras, lines=7, fills="trigger_words"),
+    Resolution: Panel(fit, lines=4),
+    hosted_node.Hosted: Panel(hosted, lines=4),
 }
 # Nodes that the frontend alone would bypass wrongly -> the inputs whose outputs of the same name go on. It goes by
 # types alone: it hands on the trigger words as the prompt, and never what is written on the node itself.

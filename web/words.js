@@ -1,7 +1,7 @@
 // What the server tells of this pack: of its nodes what their schemas do not say, and its words in every language.
 import { app } from "../../scripts/app.js";
 
-export let nodes = {}; // node id -> what `nodes` in nodes/preview_routes.py answers
+export let nodes = {}; // node id -> what `nodes` in nodes/panel_routes.py answers
 let locales = {}; // language -> ComfyUI's own tree of words, with those of this pack in it
 const patterns = {}; // group of English texts -> [name, pattern], the longest first
 

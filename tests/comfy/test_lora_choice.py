@@ -5,7 +5,7 @@ import os
 import folder_paths
 import pytest
 import torch
-from pack.nodes import preview_routes
+from pack.nodes import panel_routes
 from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
 from pack.tests.toy.lora_node import apply, effect, expected_effect
@@ -44,7 +44,7 @@ def test_a_swap_that_only_folders_or_letters_tell_is_said(high, low, add_lora, c
     *_, report = apply(high, low, lora_high=second, lora_low=first)
     assert report.count("Check that the two files are not swapped") == 2
     assert caplog.text.count("Check that the two files are not swapped") == 2
-    panel = preview_routes.loras(second, first)["text"]
+    panel = panel_routes.loras(second, first)["text"]
     assert panel.count("Check that the two files are not swapped") == 2
 
 
@@ -77,7 +77,7 @@ def test_a_link_to_nothing_is_said(models):
     )
     try:
         assert Lora.validate_inputs(lora_high="linked.safetensors", lora_low="none") == sentence
-        assert preview_routes.loras("linked.safetensors", "none")["text"] == sentence
+        assert panel_routes.loras("linked.safetensors", "none")["text"] == sentence
     finally:
         link.unlink()
         folder_paths.filename_list_cache.clear()
@@ -94,7 +94,7 @@ def test_missing_files_are_named_before_the_run(models):
 def test_auto_is_for_the_low_noise_file_alone(models):
     sentence = "lora_high: 'auto' finds the partner of the file in lora_high. Choose a file there, or none."
     assert Lora.validate_inputs(lora_high="auto", lora_low="auto") == sentence
-    assert preview_routes.loras("auto", "auto") == {"text": sentence, "refused": True}
+    assert panel_routes.loras("auto", "auto") == {"text": sentence, "refused": True}
 
 
 def test_a_new_partner_or_new_words_make_the_node_run_again(high, low, add_lora, models):

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from pack.nodes import preview_routes
+from pack.nodes import panel_routes
 from pack.tests.toy import models as toy
 
 pytestmark = pytest.mark.comfy
@@ -21,7 +21,7 @@ def test_a_lora_is_described_by_its_header(models, add_lora):
         {"modelspec.trigger_phrase": "wtrclr (soft)", "ss_base_model_version": "wan22_14b", "ss_network_alpha": "4"},
     )
     add_lora("水彩 style_low_noise.safetensors", toy.lora(9))
-    assert preview_routes.describe(name) == {
+    assert panel_routes.describe(name) == {
         "file": name,
         "kind": "a LoRA",
         "expert": "high",
@@ -37,7 +37,7 @@ def test_a_lora_is_described_by_its_header(models, add_lora):
 
 def test_a_name_from_another_machine_is_found(add_lora):
     name = add_lora("style.safetensors", toy.lora(8))
-    assert preview_routes.describe("Wan\\Style.safetensors")["file"] == name
+    assert panel_routes.describe("Wan\\Style.safetensors")["file"] == name
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_name_from_another_machine_is_found(add_lora):
 )
 def test_no_file_outside_the_lora_folders_is_read(models, name):
     with pytest.raises(FileNotFoundError, match="is not in ComfyUI's folder 'loras'"):
-        preview_routes.describe(name)
+        panel_routes.describe(name)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_damaged_file_is_a_sentence_without_a_path(models, content):
     folder_paths.filename_list_cache.clear()
     try:
         with pytest.raises(ValueError, match=r"damaged.safetensors") as error:
-            preview_routes.describe("damaged.safetensors")
+            panel_routes.describe("damaged.safetensors")
     finally:
         path.unlink()
         folder_paths.filename_list_cache.clear()

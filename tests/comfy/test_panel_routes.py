@@ -11,7 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 from comfy_api.latest import io
 from pack.hosted.spending import PRICES_OF
 from pack.nodes import hosted as hosted_node
-from pack.nodes import preview_routes
+from pack.nodes import panel_routes
 from pack.samplers import routing, schedules
 from pack.tests.comfy.test_contract import NODES
 from pack.tests.toy import models as toy
@@ -42,7 +42,7 @@ def with_api_nodes(monkeypatch, tmp_path):
 def ask(path, query):
     """Returns status and JSON of a handler."""
     request = make_mocked_request("GET", f"/?{urllib.parse.urlencode(query)}")
-    answer = asyncio.run(preview_routes.HANDLERS[f"/wan22_turbo/{path}"](request))
+    answer = asyncio.run(panel_routes.HANDLERS[f"/wan22_turbo/{path}"](request))
     return answer.status, json.loads(answer.body)
 
 
@@ -143,7 +143,7 @@ def test_a_lora_that_cannot_be_read_is_a_sentence(add_lora, monkeypatch):
     sentence = "'style.safetensors' cannot be read: Permission denied. Check disk and permissions."
     status, answer = ask("loras", {"lora_high": "style.safetensors", "lora_low": "none"})
     assert (status, answer) == (200, {"text": sentence, "refused": True})
-    answer = asyncio.run(preview_routes.answer_lora(make_mocked_request("GET", "/?name=style.safetensors")))
+    answer = asyncio.run(panel_routes.answer_lora(make_mocked_request("GET", "/?name=style.safetensors")))
     assert (answer.status, json.loads(answer.body)) == (404, {"error": sentence})
 
 
@@ -209,7 +209,7 @@ def test_a_name_longer_than_any_files_is_refused_before_a_look_at_it(models):
     assert answer_of("loras", {"lora_high": long, "lora_low": "auto"})["text"].startswith(
         "lora_high: The name of a file has"
     )
-    answer = asyncio.run(preview_routes.answer_lora(make_mocked_request("GET", f"/?name={long}")))
+    answer = asyncio.run(panel_routes.answer_lora(make_mocked_request("GET", f"/?name={long}")))
     assert answer.status == 404
 
 
@@ -255,9 +255,9 @@ def test_a_second_copy_of_the_pack_does_not_break_the_start(monkeypatch):
     class Server:
         routes = table
 
-    monkeypatch.setattr(preview_routes.PromptServer, "instance", Server, raising=False)
-    preview_routes.add_routes()
-    preview_routes.add_routes()
+    monkeypatch.setattr(panel_routes.PromptServer, "instance", Server, raising=False)
+    panel_routes.add_routes()
+    panel_routes.add_routes()
     web.Application().add_routes(table)
     paths = [route.path for route in table]
     assert sorted(paths) == sorted(set(paths))
