@@ -15,6 +15,12 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 LINKING = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 LONGEST = 180  # lines of the README
+MAP = ROOT / "CONTRIBUTING.md"
+MAPPED = (
+    "nodes", "samplers", "attention", "weights", "weights/formats", "weights/wan", "weights/loras", "hosted", "media",
+    "common", "client", "client/batch", "tools", "tiny", "bench", "web",
+)  # fmt: skip
+DECISIONS = ROOT / "docs" / "decisions"
 WORDS = 8  # of a sentence that would be missed if it stood in one place alone
 LINK = re.compile(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
 
@@ -72,6 +78,29 @@ def test_nothing_is_said_twice():
     counted = Counter(sentence for sentence in sentences if len(sentence.split()) >= WORDS)
     assert len(counted) > 150
     assert [sentence for sentence, times in counted.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("folder", MAPPED)
+def test_the_map_names_every_file_of_a_folder_and_no_other(folder):
+    (row,) = re.findall(rf"^\| `{folder}/` \| (.+) \| .* \|$", read(MAP), re.MULTILINE)
+    named = re.findall(r"`(\w+\.(?:py|js))`", row)
+    there = [path.name for suffix in ("py", "js") for path in (ROOT / folder).glob(f"*.{suffix}")]
+    assert sorted(named) == sorted(name for name in there if not name.startswith("__"))
+
+
+def test_places_that_the_documents_name_are_there():
+    named = {place for page in (MAP, README) for place in re.findall(r"`([\w.]+/[\w/.]*\w)`", read(page))}
+    named = {place for place in named if not re.search(r"^output/|[A-Z]{4}", place)}  # of a run, or `NAME.json`
+    assert len(named) > 30
+    assert [place for place in sorted(named) if not (ROOT / place).exists()] == []
+
+
+def test_decisions_are_numbered_and_listed():
+    titles = {path: read(path).splitlines()[0] for path in sorted(DECISIONS.glob("[0-9]*.md"))}
+    assert [path.name[:5] for path in titles] == [f"{number:04}-" for number in range(1, len(titles) + 1)]
+    assert all(title.startswith(f"# {int(path.name[:4])}. ") for path, title in titles.items())
+    listed = re.findall(r"^- \[(.+)\]\((.+)\)$", read(DECISIONS / "README.md"), re.MULTILINE)
+    assert listed == [(title.removeprefix("# "), path.name) for path, title in titles.items()]
 
 
 def test_the_spellings_of_loras_are_those_that_are_tested():
