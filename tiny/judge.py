@@ -8,14 +8,14 @@ be better than that.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from .reader import Reading, Track, flicker_of, lights_of, read, sharpness_of
-from .scenes import FPS, STILL, Point, Scene, Thing, draw
+from .scenes import FPS, PAINT, STILL, STYLES, Point, Scene, Thing, distance, draw
 
 AIM = math.cos(math.radians(30))  # a direction is right within thirty degrees
 STIRS = 0.25  # of the speed that was asked for: less is standing still
@@ -204,26 +204,60 @@ def _ground(frames: np.ndarray, true: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(1e-3, float((error**2).mean()))))
 
 
-def summary(verdicts: Iterable[Verdict]) -> dict[str, float]:
-    """Returns shares in percent and medians over clips; `speed error` is in percent of what was asked for.
+def paint(scene: Scene, clip: np.ndarray) -> dict[str, float]:
+    """Returns how strongly the shapes are painted in each style in the last frame: 1 as drawn, 0 not at all.
 
-    `one outcome` counts every clip; a clip that obeys but is two is no film, so `right` is both.
+    Args:
+        scene: Which leaves nothing open: its shapes are looked for where it has them, give or take a quarter of their
+            radius, since a pattern cuts a shape in pieces for the reader.
+        clip: As in `judge`.
     """
+    frames = clip if clip.dtype == np.uint8 else np.rint(np.clip(clip, 0, 1) * 255).astype(np.uint8)
+    (light,) = lights_of(frames[-1:])
+    names = [name for name in STYLES if name != "plain"]
+    found = [_paint_of(thing.shape, *scene.seen_at(thing, (len(frames) - 1) / FPS), light) for thing in scene.things]
+    return dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
+
+
+def _paint_of(shape: str, place: Point, radius: float, light: np.ndarray) -> np.ndarray:
+    """Returns how much of each style's pattern is in a shape, by least squares beside its own shading."""
+    height = light.shape[0]
+    rows, columns = np.mgrid[:height, : light.shape[1]]
+    found = []
+    for right, down in product(np.linspace(-0.25, 0.25, 7), repeat=2):
+        u = ((columns + 0.5) / height - place.x) / radius - right
+        v = ((rows + 0.5) / height - place.y) / radius - down
+        inside = distance(shape, u, v) < -0.1
+        u, v, seen = u[inside], v[inside], light[inside]
+        patterns = [np.ones_like(u), u, v, *(-PAINT * draw(u, v) for name, draw in STYLES.items() if name != "plain")]
+        share, *_ = np.linalg.lstsq(np.stack(patterns, -1), seen, rcond=None)
+        missed = float(((np.stack(patterns, -1) @ share - seen) ** 2).mean())
+        found.append((missed, share[3:] / max(1.0, share[0])))
+    return min(found, key=lambda each: each[0])[1]
+
+
+def summary(verdicts: Iterable[Verdict]) -> dict[str, float]:
+    """Returns shares of clips, and medians. `right` are the clips that obey and are one: a ghost of two is no film."""
     verdicts = list(verdicts)
-    shares = {field.name: [getattr(each, field.name) for each in verdicts] for field in fields(Verdict)}
-    off = [abs(each.amount - 1) for each in verdicts if not math.isnan(each.amount)]
+    every = {field.name: [getattr(each, field.name) for each in verdicts] for field in fields(Verdict)}
+    off = [abs(amount - 1) for amount in every["amount"] if not math.isnan(amount)]
     return {
-        "right": _percent([each.obeys and each.one for each in verdicts]),
-        "obeys": _percent(shares["obeys"]),
-        "one outcome": _percent(shares["one"]),
-        "speed error": round(100 * float(np.median(off)), 1) if off else nan,
-        "colours": _percent(shares["colours"]),
-        "shapes": _percent(shares["shapes"]),
-        "ground dB": round(float(np.nanmedian(shares["ground"])), 1),
-        "sharpness": round(float(np.median(shares["sharpness"])), 3),
-        "flicker": round(float(np.nanmedian(shares["flicker"])), 3),
+        "right share": _mean([each.obeys and each.one for each in verdicts]),
+        "obeys share": _mean(every["obeys"]),
+        "one outcome share": _mean(every["one"]),
+        "colours share": _mean(every["colours"]),
+        "shapes share": _mean(every["shapes"]),
+        "speed error": _median(off),
+        "ground dB": _median(every["ground"]),
+        "sharpness": _median(every["sharpness"]),
+        "flicker": _median(every["flicker"]),
     }
 
 
-def _percent(values: list[bool]) -> float:
-    return round(100 * float(np.mean(values)), 1)
+def _mean(values: list[bool]) -> float:
+    return round(float(np.mean(values)), 3)
+
+
+def _median(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return round(float(np.median(known)), 3) if known else nan

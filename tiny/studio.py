@@ -1,27 +1,32 @@
 """Makes clips of scenes with the tiny models, through the pack's own nodes, many scenes at once.
 
-What is made here is what the shipped graphs make: the loader, the LoRA node, Image to Video Latent and the rCM Sampler
-run, and ComfyUI decodes. Only the batches differ: a graph makes one clip.
+The loader, the LoRA node and the rCM Sampler run as in the shipped graphs. Two things differ, to save hours: a graph
+makes one clip and here are batches, and the VAE takes a clip in one piece, as in training. `vae` says why both give the
+same; a test holds it.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import folder_paths
 import numpy as np
 import torch
+from comfy.latent_formats import Wan21
+from torch import Tensor
 
 from ..nodes.loader import Loader
 from ..nodes.lora import Lora
-from ..nodes.picture import ImageToVideo
 from ..nodes.sampling import Sampler
-from .files import NAMES
-from .latents import Size
+from .files import NAMES, read_vae
+from .latents import Size, conditioning, normal_latent, shown
+from .quick import DEVICE
 from .scenes import FPS, Scene, draw, random_scene
+from .vae_training import as_tensor
 
 RCM = ("rcm_high", "rcm_low")
+SETTINGS = ("steps", "schedule", "mode", "cfg", "sigma_max", "shift", "boundary")  # of the sampler
 BATCH = 8  # clips that are sampled at once
 
 
@@ -60,11 +65,11 @@ TEACHER = Way(steps=20, schedule="shifted", cfg=3.0, loras=())
 
 
 class Given(NamedTuple):
-    """What the sampler gets of a batch of scenes: two conditionings and an empty latent."""
+    """What the sampler gets of a batch of scenes: two conditionings and an empty latent, [B, 16, T, h, w]."""
 
     positive: list
     negative: list
-    latent: dict[str, torch.Tensor]
+    latent: Tensor
 
 
 class Studio:
@@ -75,14 +80,17 @@ class Studio:
         size: Of the clips.
     """
 
+    @torch.inference_mode()
     def __init__(self, models: Path, size: Size) -> None:
         for folder in sorted({name.split("/")[0] for name in NAMES.values()}):
             folder_paths.add_model_folder_path(folder, str(models / folder), is_default=True)
         self.size = size
         names = (Path(NAMES[name]).name for name in ("expert_high", "expert_low", "text", "vae"))
-        self.high, self.low, self.clip, self.vae = Loader.execute(*names, "default").args
+        self.high, self.low, self.clip, _ = Loader.execute(*names, "default").args
+        self.fast = read_vae(models)
         self.given: dict[tuple, Given] = {}
 
+    @torch.inference_mode()
     def clips(self, scenes: Iterable[Scene], way: Way, seed: int = 1) -> Iterator[np.ndarray]:
         """Makes a clip of each scene: uint8[F, H, W, 3].
 
@@ -98,21 +106,25 @@ class Studio:
             high, low, *_ = Lora.execute(high, low, *files, strength, strength, "", "prepend", "a caption").args
         for start in range(0, len(scenes), BATCH):
             positive, negative, latent = self._given(scenes[start : start + BATCH], way.words, way.picture)
-            sampled, *_ = Sampler.execute(
-                high, low, positive, latent, seed + start // BATCH, way.steps, way.schedule, way.mode, way.cfg,
-                way.sigma_max, way.shift, way.boundary, negative if way.cfg != 1 else None,
-            ).args  # fmt: skip
+            settings = {name: getattr(way, name) for name in SETTINGS}
+            if way.cfg != 1:
+                settings["negative"] = negative
+            seed_of_batch = seed + start // BATCH
+            (sampled, _) = Sampler.execute(high, low, positive, {"samples": latent}, seed_of_batch, **settings).args
             yield from self.decoded(sampled["samples"])
 
-    def decoded(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
-        """Decodes latents [B, 16, T, h, w], as ComfyUI's VAE Decode does."""
-        for latent in latents:
-            yield as_bytes(self.vae.decode(latent[None]))
+    def decoded(self, latents: Tensor) -> list[np.ndarray]:
+        """Returns the clips of latents [B, 16, T, h, w] as VAE Decode gives them, each uint8[F, H, W, 3]."""
+        clips = shown(self.fast, Wan21().process_in(latents.to(DEVICE)))
+        return [as_bytes(clip) for clip in clips]
 
-    def through_vae(self, scene: Scene) -> np.ndarray:
-        """Returns what the VAE makes of a scene itself: the most that a model can reach. uint8[F, H, W, 3]."""
-        clip = torch.from_numpy(draw(scene, *self.size)).float() / 255
-        return next(self.decoded(self.vae.encode(clip)))
+    @torch.inference_mode()
+    def through_vae(self, scenes: list[Scene]) -> list[np.ndarray]:
+        """Returns what the VAE makes of scenes themselves, the most that a model can reach; each uint8[F, H, W, 3]."""
+        return [
+            as_bytes(shown(self.fast, normal_latent(self.fast, as_tensor(draw(scene, *self.size)[None])))[0])
+            for scene in scenes
+        ]
 
     def scenes(self, seeds: Iterable[int], kinds: Iterable[str]) -> list[Scene]:
         """Returns a scene for each seed, of the kinds in turn. No seed below a million was trained on."""
@@ -122,43 +134,28 @@ class Studio:
         return [random_scene(seed, aspect, seconds, kinds[place % len(kinds)]) for place, seed in enumerate(seeds)]
 
     def _given(self, scenes: list[Scene], words: str, picture: bool) -> Given:
-        key = (*(replace(scene, things=()) for scene in scenes), words, picture)
+        """Returns what CLIP Text Encode and Image to Video Latent make of scenes, as one batch."""
+        key = (tuple(scene.seed for scene in scenes), words, picture)
         if key not in self.given:
-            self.given[key] = joined([self._one(scene, words, picture) for scene in scenes])
+            first = as_tensor(np.stack([draw(scene, self.size.width, self.size.height, 1) for scene in scenes]))[
+                :, :, 0
+            ]
+            known = conditioning(self.fast, first if picture else torch.zeros_like(first), self.size.frames)
+            mask = 1 - known[:, :1] if picture else torch.ones_like(known[:, :1])
+            more = {"concat_latent_image": Wan21().process_out(known[:, 4:]).cpu(), "concat_mask": mask.cpu()}
+            captions = (f"{words} {scene.caption}".strip() for scene in scenes)
+            positive, negative = (
+                torch.cat([self._encoded(text) for text in texts]) for texts in (captions, [""] * len(scenes))
+            )
+            self.given[key] = Given(
+                [[positive, more]], [[negative, more]], torch.zeros_like(more["concat_latent_image"])
+            )
         return self.given[key]
 
-    def _one(self, scene: Scene, words: str, picture: bool) -> Given:
-        positive, negative = (self._encoded(text) for text in (f"{words} {scene.caption}".strip(), ""))
-        first = torch.from_numpy(draw(scene, self.size.width, self.size.height, 1)).float() / 255
-        made = ImageToVideo.execute(positive, self.vae, first, (self.size.frames - 1) / FPS, negative).args
-        given = Given(*made[:3])
-        if picture:
-            return given
-        grey = ImageToVideo.execute(positive, self.vae, torch.full_like(first, 0.5), self.size.frames / FPS, negative)
-        return Given(*(without_mask(conds) for conds in grey.args[:2]), given.latent)
-
-    def _encoded(self, text: str) -> list:
-        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))
+    def _encoded(self, text: str) -> Tensor:
+        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))[0][0]
 
 
-def without_mask(conds: list) -> list:
-    """Returns conditioning in which no frame is said to be known."""
-    return [[words, {**more, "concat_mask": torch.ones_like(more["concat_mask"])}] for words, more in conds]
-
-
-def joined(given: list[Given]) -> Given:
-    """Returns many as one batch."""
-
-    def conds(which: str) -> list:
-        each = [getattr(one, which)[0] for one in given]
-        more: dict[str, Any] = dict(each[0][1])
-        more |= {key: torch.cat([one[1][key] for one in each]) for key in ("concat_latent_image", "concat_mask")}
-        return [[torch.cat([one[0] for one in each]), more]]
-
-    samples = torch.cat([one.latent["samples"] for one in given])
-    return Given(conds("positive"), conds("negative"), {**given[0].latent, "samples": samples})
-
-
-def as_bytes(frames: torch.Tensor) -> np.ndarray:
-    """Returns frames [.., H, W, 3] in 0 to 1 as uint8[F, H, W, 3]."""
-    return np.rint(frames.flatten(0, -4).clamp(0, 1).float().numpy() * 255).astype(np.uint8)
+def as_bytes(clip: Tensor) -> np.ndarray:
+    """Returns a clip [3, F, H, W] in -1 to 1 as uint8[F, H, W, 3]."""
+    return ((clip.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
