@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import decode, hosted, joining, loader, lora, picture, preview_routes, sampling, video
+from .nodes import clip_report, decode, hosted, joining, loader, lora, picture, preview_routes, sampling, sparse, video
 
 WEB_DIRECTORY = "./web"
 
@@ -28,6 +28,8 @@ class Wan22TurboExtension(ComfyExtension):
             hosted.HostedLora,
             hosted.Hosted,
             joining.JoinClips,
+            clip_report.ClipReport,
+            sparse.SparseAttention,
         ]
 
 

@@ -129,7 +129,7 @@ def share_of_the_model(path, dtype):
 def header_row(folder):
     """Times the list of a 28 GB file, sparse on the disk, against the safetensors library."""
     from pack.tests.toy.models import expert_shapes
-    from pack.weights.formats.header import read_header
+    from pack.weights.formats.model_file import open_model
     from safetensors import safe_open
 
     header, end = {}, 0
@@ -145,9 +145,9 @@ def header_row(folder):
         with safe_open(path, "np") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
 
-    timing = harness.alternate({"ours": lambda: read_header(path), "library": library}, runs=15)
+    timing = harness.alternate({"ours": lambda: open_model(path).header, "library": library}, runs=15)
     tracemalloc.start()
-    read_header(path)
+    open_model(path)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return {

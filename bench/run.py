@@ -11,13 +11,17 @@ HERE = Path(__file__).resolve().parent
 BENCHES = (
     "import_cost",
     "sampling",
+    "attention",
+    "attention_error",
     "loading",
     "lora",
     "picture_quality",
+    "clip_report",
     "encoding",
     "saving",
     "decoding",
     "hosted",
+    "batch",
     "gpu",
 )
 CHART = "chart"

@@ -6,7 +6,14 @@ from pathlib import Path
 if not __package__:  # run as a folder: put the checkout, not the folder, where Python looks for modules
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-NEEDED = {"httpx": "httpx", "websockets": "websockets", "typer": "typer", "rich": "rich", "PIL": "pillow"}
+NEEDED = {
+    "httpx": "httpx",
+    "websockets": "websockets",
+    "typer": "typer",
+    "rich": "rich",
+    "PIL": "pillow",
+    "tomli": "tomli",
+}
 
 try:
     from client.cli import main

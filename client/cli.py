@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import address, job, prompts, schema
+from .batch.command import batch
 from .cancel import cancel
 from .errors import CancelledError, ClientError, JobLostError, PartlyRefusedError, UsageError
 from .follow import DAY, Follower
@@ -37,6 +38,8 @@ app = typer.Typer(
     help="Runs the shipped API prompts, or your own, on a ComfyUI.", epilog=(__doc__ or "").partition("\n\n")[2],
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
+
+app.command("batch")(batch)
 
 HOME = "http://127.0.0.1:8188"
 ONE_REQUEST = 1.0  # seconds within which two requests to end are one

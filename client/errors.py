@@ -10,6 +10,7 @@ ClientError                 the root; `except ClientError` catches all of them
         TooMuchError        it answers with more than memory should hold
     SaveError           7   the clip is made, and could not be saved here; what could be is in `saved`
     TooLongError        8   the job did not end in the time that it was given; it goes on
+    CeilingError        9   what is left of a study would cost more than it may
     CancelledError    130   cancelled with Ctrl-C
 """
 
@@ -81,6 +82,12 @@ class TooLongError(ClientError):
     """The job did not end in the time that it was given. It goes on at the server."""
 
     exit_code = 8
+
+
+class CeilingError(ClientError):
+    """What is left of a study would cost more than it may."""
+
+    exit_code = 9
 
 
 class CancelledError(ClientError):

@@ -3,7 +3,10 @@
 So a websocket that breaks, a message that gets lost, or a server that is away for a while costs the bars, not the job.
 """
 
+import logging
+import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import websockets.exceptions
@@ -25,6 +28,8 @@ LAST_WORDS = {"execution_success", "execution_error", "execution_interrupted"}
 BROKEN = (OSError, TimeoutError, EOFError, websockets.exceptions.WebSocketException)
 LARGEST = 8_000_000  # bytes of a message; a preview picture has some hundred thousand
 QUEUED = 4  # messages that may wait to be read
+# A connection that breaks is no news here; without a handler the library would print a traceback of each.
+logging.getLogger("websockets").addHandler(logging.NullHandler())
 
 
 class Follower:
@@ -153,8 +158,14 @@ class Follower:
         self.without = True
 
     def disconnect(self) -> None:
-        """Closes the websocket, if it is open."""
+        """Closes the websocket, if it is open.
+
+        The line is cut first: a server that goes on asking and reads no answer holds the thread that answers, and a
+        polite close would wait for that thread without end.
+        """
         if self.socket is not None:
+            with suppress(OSError):  # it is cut already
+                self.socket.socket.shutdown(socket.SHUT_RDWR)
             self.socket.close()
         self.socket = None
 

@@ -1,7 +1,7 @@
 """A prompt, from the values that a person gives to the clip on their disk."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,14 @@ def settings_on(server: Server, prompt: Prompt) -> list[Setting]:
     return settings.settings_of(prompt, server.object_info(node["class_type"] for node in prompt.values()))
 
 
-def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any], say: Callable[[str], None]) -> Prompt:
+def prepare(
+    server: Server,
+    prompt: Prompt,
+    values: Mapping[str, Any],
+    say: Callable[[str], None],
+    known: Sequence[Setting] = (),
+    sent: MutableMapping[str, str] | None = None,
+) -> Prompt:
     """Sets values by their readable names, and sends the pictures among them to the server.
 
     Args:
@@ -35,12 +42,14 @@ def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any], say: Call
         prompt: In API format.
         values: By readable name.
         say: Takes a sentence for the user, about a picture that is not sent as it is.
+        known: What may be set in it on this server, where that was asked before.
+        sent: The names on this server of files that it was sent before; those that are sent now join them.
 
     Raises:
         UsageError: A name or value does not fit. All of them are checked before the first picture is sent.
         RefusedError: The server lacks a node.
     """
-    known = settings_on(server, prompt)
+    known, sent = list(known) or settings_on(server, prompt), {} if sent is None else sent
     chosen: dict[Setting, Any] = {}
     for name, value in values.items():
         setting = settings.find(known, name)
@@ -48,11 +57,13 @@ def prepare(server: Server, prompt: Prompt, values: Mapping[str, Any], say: Call
             raise UsageError(f"{setting.name} was given twice.")
         chosen[setting] = read(setting, value)
     local = {setting: local_file(setting, value) for setting, value in chosen.items() if setting.files == "upload"}
-    ready = {setting: pictures.ready(path, setting.pictures) for setting, path in local.items() if path is not None}
+    new = {setting: path for setting, path in local.items() if path is not None and str(path) not in sent}
+    ready = {setting: pictures.ready(path, setting.pictures) for setting, path in new.items()}
     for setting, file in ready.items():
         if file.said:
             say(file.said)
-        chosen[setting] = server.upload(file.path, file.content)
+        sent[str(new[setting])] = server.upload(file.path, file.content)
+    chosen |= {setting: sent[str(path)] for setting, path in local.items() if path is not None}
     return settings.apply(prompt, chosen.items())
 
 
@@ -71,8 +82,10 @@ def local_file(setting: Setting, value: str) -> Path | None:
     )
 
 
-def submit(server: Server, prompt: Prompt, client_id: str, display: Display, strict: bool) -> tuple[str, str]:
-    """Posts a prompt under an id of our own.
+def submit(
+    server: Server, prompt: Prompt, client_id: str, display: Display, strict: bool, prompt_id: str = ""
+) -> tuple[str, str]:
+    """Posts a prompt under an id of our own: a new one, unless it is given.
 
     Returns:
         The job's id, and what the server refused of it, in sentences; "" if nothing.
@@ -81,7 +94,7 @@ def submit(server: Server, prompt: Prompt, client_id: str, display: Display, str
         RefusedError: The server refused all of it, or, if strict, a part of it.
         CancelledError: Ctrl-C.
     """
-    prompt_id = str(uuid.uuid4())
+    prompt_id = prompt_id or str(uuid.uuid4())
     try:
         answer = server.submit(prompt, prompt_id, client_id)
     except KeyboardInterrupt:

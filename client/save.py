@@ -109,16 +109,17 @@ def save_all(server: Server, record: Json, target: Path, overwrite: bool) -> lis
         raise SaveError(f"The job made {len(files)} files, and at most {MANY} are fetched. They are on the server.")
     if len(files) > 1 and any(names(target, file) for file in files):
         raise SaveError(f"The job made {len(files)} files, so the output must be a folder, got {target.name}.")
-    old, saved, problems = remembered(record), [], []
+    old, saved = remembered(record), []
+    problems: list[ClientError] = []
     for file in files:
         try:
             saved.append(save(server, file, target, overwrite, OLD if tuple(file.values()) in old else NEW, saved))
         except ClientError as error:
-            problems.append(str(error))
+            problems.append(error)
             if not isinstance(error, SaveError):  # the server is away, and stays so for the others
                 break
     if problems:
-        raise SaveError("\n".join(problems), saved)
+        raise SaveError("\n".join(map(str, problems)), saved) from problems[0]
     return saved
 
 
@@ -164,16 +165,16 @@ def fetch(server: Server, file: File, part: BinaryIO, hint: str = "") -> None:
     Raises:
         SaveError: It did not come whole, is not what its name says, or the server does not have it.
     """
-    name, reason = plain_name(file["filename"]), ""
+    name, broken = plain_name(file["filename"]), BrokenFileError()
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return server.patiently(lambda: download(server, file, part, hint))
         except BrokenFileError as error:
-            reason = server.address.mask(str(error))
+            broken = BrokenFileError(server.address.mask(str(error)))
         if attempt < ATTEMPTS:
-            server.say(f"The download broke ({short(reason)}). Starting it again.")
+            server.say(f"The download broke ({short(str(broken))}). Starting it again.")
             time.sleep(PAUSE * attempt)
-    raise SaveError(f"{name} could not be downloaded: {short(reason)}. It is still on the server.")
+    raise SaveError(f"{name} could not be downloaded: {short(str(broken))}. It is still on the server.") from broken
 
 
 def download(server: Server, file: File, part: BinaryIO, hint: str) -> None:

@@ -1,16 +1,21 @@
 """What others say, bounded before anything is done with it: numbers finite, texts printable and short, JSON not deep.
 
-Others are the providers, and whoever can write into the ledger's folder.
+Others are the providers, whoever can write into the ledger's folder, the makers of model files, and who posts a prompt.
 """
 
 import json
 import re
+import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 MAX_USD = 1000.0  # for a clip; those of today cost less than one
 LONGEST_ID = 200
 LONGEST_TEXT = 16_384  # letters that are looked through for a reason
 DEEPEST = 24  # levels of an answer; those of today have five
+MAX_MARKS = 30  # accents in a row, as in Unicode's stream-safe texts (UAX 15): to sort n of them takes n x n steps
+_JOINERS = "\u200c\u200d"  # invisible, but part of the spelling in Persian, Hindi and emoji
+_HIDDEN = ("Cc", "Cf", "Cs")  # control, format (byte order mark, text direction), half characters
 _ID = re.compile(r"(?!\.+$)[\x21-\x7e]+")  # dots alone would lead elsewhere in a path
 
 
@@ -54,6 +59,43 @@ def quoted(value: Any, longest: int = 60) -> str:
         text = "a longer number"
     shown = "".join(letter if letter.isprintable() else " " for letter in text[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[:longest]}..."
+
+
+def printable(text: str, most: int = 40) -> str:
+    """Makes a text from a file fit for a message, of at most so many characters."""
+    return "".join(letter for letter in text if letter.isprintable())[:most]
+
+
+def tidy(words: Iterable[str]) -> list[str]:
+    """Makes words printable and drops empty ones and repetitions in another letter case."""
+    unique: dict[str, str] = {}
+    for word in map(_printable, words):
+        unique.setdefault(folded(word), word)
+    unique.pop("", None)
+    return list(unique.values())
+
+
+def _printable(word: str) -> str:
+    kept = (char for char in word if char.isspace() or char in _JOINERS or unicodedata.category(char) not in _HIDDEN)
+    return unicodedata.normalize("NFC", _with_few_marks(" ".join("".join(kept).split()).strip(_JOINERS)))
+
+
+def _with_few_marks(text: str) -> str:
+    if text.isascii():
+        return text
+    kept, row = [], 0
+    for char in text:
+        row = row + 1 if unicodedata.combining(char) else 0
+        if row <= MAX_MARKS:
+            kept.append(char)
+    return "".join(kept)
+
+
+def folded(text: str) -> str:
+    """Returns a text in the one form that all spellings of it share: letter case, white space, accents."""
+    # Unicode's canonical caseless match (D145), composed at the end, so that an accent is no character of its own.
+    decomposed = unicodedata.normalize("NFD", _with_few_marks(" ".join(text.split())))
+    return unicodedata.normalize("NFC", decomposed.casefold())
 
 
 def is_address(value: Any, longest: int = 8192) -> bool:

@@ -98,18 +98,17 @@ _limiters: defaultdict[str, RateLimiter] = defaultdict(RateLimiter)
 
 @dataclass(frozen=True)
 class Clip:
-    """A finished clip.
+    """A finished clip."""
 
-    Attributes:
-        path: Of the MP4, in a folder that ComfyUI empties when it starts.
-        row: Of its job, with what the provider said of the clip.
-        resumed: It was paid in an earlier run.
-    """
-
-    path: Path
-    row: Row
-    resumed: bool
+    path: Path  # of the MP4, in a folder that ComfyUI empties when it starts
+    row: Row  # of its job, with what the provider said of the clip
+    resumed: bool  # it was paid in an earlier run
     seconds: float
+
+    @property
+    def usd(self) -> float | None:
+        """What it cost: what the provider charged, where it says so, else its price; None where nobody names one."""
+        return self.row.usd if self.row.charged is None else self.row.charged
 
     def report(self, request: Request) -> str:
         """Returns a few lines about the clip, without a token or a signed address."""
@@ -129,14 +128,7 @@ class Clip:
 
 
 class Client:
-    """Makes hosted clips.
-
-    Args:
-        key: Of the provider.
-        ledger: Where jobs are written down.
-        clips: Folder for finished clips.
-        settings: The operator's.
-    """
+    """Makes hosted clips with the key of their provider, and puts them into the folder `clips`."""
 
     def __init__(self, key: str, ledger: Ledger, clips: Path, settings: Settings, timing: Timing | None = None):
         self.key = key
@@ -228,11 +220,7 @@ async def is_gone(job: Job, row: Row) -> bool:
 
 
 def stop_flagged(job: Job, row: Row) -> None:
-    """Ends the run if the clip is flagged.
-
-    Raises:
-        FlaggedError: It is.
-    """
+    """Raises FlaggedError if the clip is flagged."""
     if row.flagged:
         job.status.row = None
         raise FlaggedError(

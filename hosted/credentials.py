@@ -25,8 +25,7 @@ from pathlib import Path
 
 from ..common.files import atomic_write, read_bounded
 from .errors import AuthError, HostedError
-from .providers import BY_NAME, PROVIDERS
-from .providers.base import Provider
+from .providers import BY_NAME, PROVIDERS, Provider
 from .settings import FOLDER, POSIX, PRIVATE, make_folder
 
 FILE = "keys.json"

@@ -54,11 +54,7 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Returns the addresses of a name.
-
-        Raises:
-            DownloadError: One of them is not public.
-        """
+        """Returns the addresses of a name; DownloadError if one of them is not public."""
         found = await self.names.resolve(host, port, family)
         if not all(is_public(entry["host"]) for entry in found):
             raise DownloadError(_NOT_PUBLIC)

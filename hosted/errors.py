@@ -48,15 +48,11 @@ class RefusedError(HostedError):
 
 
 class RateLimitedError(RefusedError):
-    """Too many requests: the provider refused this one in so many words, so that it may be sent again.
-
-    Attributes:
-        retry_after: Seconds, where the provider says so.
-    """
+    """Too many requests: the provider refused this one in so many words, so that it may be sent again."""
 
     def __init__(self, message: str, retry_after: float | None):
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after = retry_after  # seconds, where the provider says so
 
 
 class UnavailableError(HostedError):

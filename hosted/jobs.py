@@ -54,11 +54,7 @@ def moment(seconds: float) -> str:
 
 
 def listed(ledger: Ledger, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Returns everything there is to tell.
-
-    Raises:
-        PolicyError: The operator's limit is no number.
-    """
+    """Returns everything there is to tell; PolicyError if the operator's limit is no number."""
     now = time.time()
     entries = list(ledger.entries())
     rows = [(entry.row, entry.retired) for entry in entries if entry.row]

@@ -40,40 +40,27 @@ KEPT_DAYS = 60  # long after every provider has forgotten the job
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one request.
+    """What is known of one request."""
 
-    Attributes:
-        digest: Of the request.
-        marks: Digest of each parameter as it was sent, to find the job in the provider's history.
-        posted: Seconds since 1970, just before the request left.
-        usd: Its price, asked or estimated; None where nobody names one.
-        flagged, charged: What the provider said of a clip that is done.
-    """
-
-    digest: str
+    digest: str  # of the request
     provider: str
     model: str
     state: State
-    posted: float
-    marks: Mapping[str, str] = field(default_factory=dict)
+    posted: float  # seconds since 1970, just before the request left
+    marks: Mapping[str, str] = field(default_factory=dict)  # digests of what was sent, to find the job by
     job_id: str | None = None
-    usd: float | None = None
+    usd: float | None = None  # its price, asked or estimated; None where nobody names one
     asked: bool = False
-    flagged: bool | None = None
-    charged: float | None = None
+    flagged: bool | None = None  # by the provider's word, of a clip that is done
+    charged: float | None = None  # US dollars, by the same word
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the ledger.
+    """A file of the ledger."""
 
-    Attributes:
-        name: Without its ending.
-        row: None where the file holds none.
-    """
-
-    name: str
-    row: Row | None
+    name: str  # without its ending
+    row: Row | None  # None where the file holds none
 
     @property
     def retired(self) -> bool:
@@ -100,11 +87,7 @@ def marks_of(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Ledger:
-    """The rows, in a folder.
-
-    Args:
-        folder: Is made when the first row is.
-    """
+    """The rows, in a folder that is made when the first row is."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -130,11 +113,7 @@ class Ledger:
             files.unlock(path, handle)
 
     def find(self, digest: str) -> Row | None:
-        """Returns the row of a request.
-
-        Raises:
-            HostedError: It cannot be read. Guessing could cost money.
-        """
+        """Returns the row of a request; HostedError if it cannot be read, for guessing could cost money."""
         try:
             content, status = files.read_bounded(self._path(digest), LONGEST)
             return _row(text.read_json(content), status.st_mtime)
@@ -168,10 +147,6 @@ class Ledger:
     def retire(self, row: Row) -> None:
         """Makes room for a new job of the same request. What the old one cost is still known."""
         files.move(self._path(row.digest), self.folder / f"{row.digest}-{time.time_ns()}.json")
-
-    def rows(self) -> list[Row]:
-        """Returns all rows that can be read, one for each request."""
-        return [entry.row for entry in self.entries() if entry.row and not entry.retired]
 
     def entries(self, since: float = 0.0) -> Iterator["Entry"]:
         """Yields what the files hold that were written since a moment: rows, retired rows, and what is none."""

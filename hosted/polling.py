@@ -17,7 +17,7 @@ from .errors import (
     UnclearError,
 )
 from .ledger import Ledger, Row, digest_of
-from .providers.base import PAGE, Provider
+from .providers import PAGE, Provider
 from .request import Request
 from .responses import Listed, Reply, Task, shown
 from .settings import Settings
@@ -33,15 +33,10 @@ CLOCKS_DIFFER = 300.0  # seconds that this machine's clock and the provider's ma
 
 @dataclass
 class Status:
-    """What people see of a job while it is on its way.
+    """What people see of a job while it is on its way."""
 
-    Attributes:
-        words: What it does now.
-        row: Of an order that may lead to a clip, as long as the clip is not here.
-    """
-
-    words: str = "starting"
-    row: Row | None = None
+    words: str = "starting"  # what it does now
+    row: Row | None = None  # of an order that may lead to a clip, as long as the clip is not here
     began: float = field(default_factory=time.monotonic)
 
     def after_stop(self, request: Request) -> str | None:
@@ -57,17 +52,13 @@ class Status:
 
 @dataclass(frozen=True)
 class Job:
-    """What the steps from a request to its clip share.
-
-    Attributes:
-        clips: Folder for finished clips.
-    """
+    """What the steps from a request to its clip share."""
 
     request: Request
     status: Status
     transport: Transport
     ledger: Ledger
-    clips: Path
+    clips: Path  # folder for finished clips
     settings: Settings
 
     @property
@@ -91,11 +82,7 @@ class Job:
 
 
 async def poll(job: Job, row: Row) -> tuple[Row, Task]:
-    """Polls until the job has ended well.
-
-    Raises:
-        HostedError: It ended badly, or waiting makes no sense any more.
-    """
+    """Polls until the job has ended well; HostedError if it ended badly, or waiting makes no sense any more."""
     deadline, backoff = time.monotonic() + job.timing.deadline, job.timing.backoff()
     job.status.row = row
     unknown = empty = 0
@@ -129,11 +116,7 @@ async def ask(job: Job, row: Row) -> Reply | None:
 
 
 async def is_missing(job: Job, row: Row) -> bool:
-    """Asks once more for a job that the provider did not know.
-
-    Raises:
-        UnavailableError: No answer came.
-    """
+    """Asks once more for a job that the provider did not know; UnavailableError if no answer comes."""
     reply = await job.transport.get(job.provider.poll_path(str(row.job_id)))
     return reply.inner_status in (400, 404) and not job.provider.read_task(reply.data).status
 

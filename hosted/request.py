@@ -17,8 +17,7 @@ from ..common.address import may_be_public
 from ..common.redact import HIDDEN, mask
 from .errors import RequestError
 from .ledger import digest_of
-from .providers import OFFERS
-from .providers.base import HIGH, LOW, PLAIN, Model, Provider
+from .providers import HIGH, LOW, OFFERS, PLAIN, Model, Provider
 
 Expert = Literal["both", "high", "low"]
 EXPERTS: tuple[Expert, ...] = ("both", "high", "low")
@@ -35,15 +34,10 @@ MAX_UPLOAD = 20_000_000  # bytes; the smallest of the limits that WaveSpeed's pa
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA at a public address. The provider fetches it; this pack never does.
+    """A LoRA at a public address. The provider fetches it; this pack never does."""
 
-    Attributes:
-        url: `https` address of a file, or a Hugging Face id `owner/repository`. May hold a token.
-        scale: 0 to 4.
-    """
-
-    url: str
-    scale: float
+    url: str  # `https` address of a file, or a Hugging Face id `owner/repository`; may hold a token
+    scale: float  # 0 to 4
     expert: Expert
     trigger_words: str = ""
 
@@ -51,11 +45,7 @@ class Lora:
         return f"{shown_url(self.url)} at {self.scale:g} on {self.expert}"
 
     def check(self) -> None:
-        """Checks address, scale, expert and trigger words.
-
-        Raises:
-            RequestError: One is against the rules.
-        """
+        """Raises RequestError where address, scale, expert or trigger words are against the rules."""
         _check_text("The address of a LoRA", self.url, MAX_URL)
         _check_text("Trigger words of a hosted LoRA", self.trigger_words, MAX_WORDS)
         if text.number(self.scale, MAX_SCALE) is None:
@@ -70,13 +60,9 @@ _encoding = threading.Lock()  # one at a time, so that twenty nodes leave the pr
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to upload.
+    """A picture to upload."""
 
-    Attributes:
-        pixels: uint8[H, W, 3].
-    """
-
-    pixels: np.ndarray = field(repr=False)
+    pixels: np.ndarray = field(repr=False)  # uint8[H, W, 3]
 
     @cached_property
     def digest(self) -> str:
@@ -85,11 +71,7 @@ class Picture:
         return hashlib.sha256(shape + np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
 
     def png(self) -> bytes:
-        """Returns the file to upload.
-
-        Raises:
-            RequestError: It is larger than providers take.
-        """
+        """Returns the file to upload; RequestError where it is larger than providers take."""
         file = io.BytesIO()
         with _encoding:
             Image.fromarray(self.pixels).save(file, "png", compress_level=1)  # an eighth larger, twice as fast
@@ -104,22 +86,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that decides how a hosted clip looks; two equal requests are one job.
+    """Everything that decides how a hosted clip looks; two equal requests are one job."""
 
-    Attributes:
-        offer: The model, by its label.
-        prompt: With trigger words.
-        resolution: Of the model's own.
-        duration: Seconds, of the model's own.
-        seed: 0 to 2^31 - 1. The providers' -1, for a random one, would make jobs that cannot be told apart.
-    """
-
-    offer: str
-    prompt: str = field(repr=False)
+    offer: str  # the model, by its label
+    prompt: str = field(repr=False)  # with trigger words
     image: Picture
-    resolution: str = "480p"
-    duration: int = 5
-    seed: int = 0
+    resolution: str = "480p"  # of the model's own
+    duration: int = 5  # seconds, of the model's own
+    seed: int = 0  # the providers' -1, for a random one, would make jobs that cannot be told apart
     negative_prompt: str = field(default="", repr=False)
     last_image: Picture | None = None
     loras: tuple[Lora, ...] = ()
@@ -135,11 +109,7 @@ class Request:
         return find_offer(self.offer)[1]
 
     def check(self) -> None:
-        """Checks all rules of the model, so that nothing is paid for a mistake.
-
-        Raises:
-            RequestError: The first that is broken.
-        """
+        """Raises RequestError for the first rule of the model that is broken, so that nothing is paid for a mistake."""
         model = self.model
         check_settings(self.offer, self.resolution, self.duration, self.seed, self.prompt, self.negative_prompt)
         if self.last_image and not model.takes_last_image:
@@ -151,11 +121,7 @@ class Request:
                 raise RequestError(f"A model takes {MAX_LORAS} LoRAs in {array}, got {len(items)}. Take some away.")
 
     def lora_arrays(self) -> dict[str, list[dict[str, Any]]]:
-        """Returns the LoRA parameters: array name -> items.
-
-        Raises:
-            RequestError: The model has no place for one.
-        """
+        """Returns the LoRA parameters, array name -> items; RequestError where the model has no place for one."""
         arrays: dict[str, list[dict[str, Any]]] = {}
         for lora in self.loras:
             for array in arrays_for(lora.expert, self.offer):
@@ -163,12 +129,7 @@ class Request:
         return arrays
 
     def fields(self, image: str, last_image: str | None) -> dict[str, Any]:
-        """Returns the model's parameters.
-
-        Args:
-            image: Address of the uploaded picture.
-            last_image: Of the other one, if there is one.
-        """
+        """Returns the model's parameters, with the addresses of the uploaded pictures."""
         model = self.model
         sent: dict[str, Any] = {"image": image, "prompt": self.prompt, "seed": self.seed}
         if len(model.resolutions) > 1:
@@ -189,22 +150,14 @@ class Request:
 
 
 def find_offer(label: str) -> tuple[Provider, Model]:
-    """Returns provider and model of a label.
-
-    Raises:
-        RequestError: There is none of that label.
-    """
+    """Returns provider and model of a label; RequestError where there is none."""
     if not isinstance(label, str) or label not in OFFERS:
         raise RequestError(f"The hosted model must be one of {', '.join(OFFERS)}; got '{text.quoted(label)}'.")
     return OFFERS[label]
 
 
 def arrays_for(expert: str, offer: str) -> tuple[str, ...]:
-    """Returns the LoRA parameters that a LoRA for an expert goes into.
-
-    Raises:
-        RequestError: The model has no place for it.
-    """
+    """Returns the LoRA parameters that a LoRA for an expert goes into; RequestError where the model has none for it."""
     has = find_offer(offer)[1].lora_arrays
     wanted = {"high": (HIGH,), "low": (LOW,)}.get(expert) or ((PLAIN,) if PLAIN in has else (HIGH, LOW))
     if not set(wanted) <= set(has):
@@ -221,11 +174,7 @@ def check_settings(
     prompt: str | None = None,
     negative_prompt: str | None = None,
 ) -> None:
-    """Checks what is known of a request before the nodes before it have run; None is not known yet.
-
-    Raises:
-        RequestError: One is against the rules.
-    """
+    """Checks what is known of a request, not None, before other nodes have run; RequestError where it breaks a rule."""
     for name, written in (("prompt", prompt), ("negative_prompt", negative_prompt)):
         if written is not None:
             _check_text(f"The {name} of a hosted model", written, MAX_PROMPT)
@@ -255,11 +204,7 @@ def _check_text(what: str, value: Any, longest: int) -> None:
 
 
 def check_url(url: str) -> None:
-    """Checks the form of a LoRA's address. Nothing is looked up or fetched.
-
-    Raises:
-        RequestError: The provider could not, or should not, fetch it.
-    """
+    """Checks the form of a LoRA's address, and looks nothing up; RequestError where no provider should fetch it."""
     if HIDDEN in url:
         raise RequestError(f"The token of the LoRA's address was masked, got {_named(url)}. Paste the address again.")
     if not _is_fetched(url):

@@ -22,16 +22,11 @@ _OUTPUTS = 16  # addresses that are looked at; a job makes one clip
 
 @dataclass(frozen=True)
 class Reply:
-    """A provider's answer.
-
-    Attributes:
-        data: Its JSON; None where it is none.
-        retry_after: Seconds to wait, where the provider says so.
-    """
+    """A provider's answer."""
 
     status: int
-    data: Any
-    retry_after: float | None = None
+    data: Any  # its JSON; None where it is none
+    retry_after: float | None = None  # seconds to wait, where the provider says so
 
     @property
     def fine(self) -> bool:
@@ -52,22 +47,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class Task:
-    """What a provider says of a job.
-
-    Attributes:
-        status: In the provider's word; empty where it says none.
-        outputs: Addresses of the clip.
-        flagged: By the provider's content filter; None where it does not say.
-        usd: What it charged; None where it does not say.
-    """
+    """What a provider says of a job."""
 
     id: str | None = None
-    status: str = ""
-    outputs: tuple[str, ...] = ()
+    status: str = ""  # in the provider's word; empty where it says none
+    outputs: tuple[str, ...] = ()  # addresses of the clip
     error: str = ""
     code: int | None = None
-    flagged: bool | None = None
-    usd: float | None = None
+    flagged: bool | None = None  # by the provider's content filter; None where it does not say
+    usd: float | None = None  # what it charged; None where it does not say
 
     @property
     def verdict(self) -> Literal["running", "done", "bad"]:

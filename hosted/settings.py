@@ -23,7 +23,7 @@ from pathlib import Path
 from ..common.address import is_loopback
 from ..common.text import line
 from .errors import HostedError, PolicyError
-from .providers.base import Model, Provider
+from .providers import Model, Provider
 
 FOLDER = "__wan22_turbo"  # ComfyUI serves no user folder whose name begins with two underscores
 POSIX = os.name == "posix"  # Windows has no such modes: there, the profile's folder is its owner's
@@ -37,20 +37,12 @@ DAY_CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD_PER_DAY"
 
 @dataclass(frozen=True)
 class Settings:
-    """The operator's decisions.
+    """The operator's decisions."""
 
-    Attributes:
-        environ: The variables.
-    """
-
-    environ: Mapping[str, str]
+    environ: Mapping[str, str]  # the variables
 
     def check_allowed(self, provider: Provider, model: Model) -> None:
-        """Checks that a model may be used here.
-
-        Raises:
-            PolicyError: It may not.
-        """
+        """Raises PolicyError where a model may not be used here."""
         label = provider.label(model)
         if model.unrestricted and self.environ.get(UNRESTRICTED_VARIABLE) != "1":
             raise PolicyError(
@@ -81,11 +73,7 @@ class Settings:
         return int(self._number(_variable(provider, "STARTS_PER_MINUTE"), provider.starts_per_minute) or 0)
 
     def base(self, provider: Provider) -> str:
-        """Returns the address that a provider's paths are below.
-
-        Raises:
-            PolicyError: It is neither https nor this machine itself.
-        """
+        """Returns the address that a provider's paths are below; PolicyError if neither https nor this machine."""
         variable = _variable(provider, "URL")
         base = self.environ.get(variable, "").strip().rstrip("/") or provider.base
         parts = urllib.parse.urlsplit(base)
@@ -142,11 +130,7 @@ def make_folder(path: Path) -> None:
 
 
 def close(folder: Path) -> None:
-    """Takes from everybody but its owner what they may do in a folder.
-
-    Raises:
-        HostedError: It is not this user's to change.
-    """
+    """Takes from everybody but its owner what they may do in a folder; HostedError if it is another user's."""
     mode = stat.S_IMODE(folder.stat().st_mode)
     if not POSIX or mode == 0o700:
         return

@@ -30,14 +30,10 @@ def dollars(usd: float) -> str:
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars for a clip; None where nobody names them.
-
-    Attributes:
-        asked: Of the provider, just before the job.
-    """
+    """US dollars for a clip; None where nobody names them."""
 
     usd: float | None
-    asked: bool
+    asked: bool  # of the provider, just before the job
 
     @classmethod
     def quoted(cls, usd: float) -> "Price":

@@ -14,7 +14,7 @@ from . import spending
 from .errors import HostedError, LostError, NotSentError, RateLimitedError, UnavailableError, UnclearError, UnnotedError
 from .ledger import WAKE, Ledger, Row, marks_of
 from .polling import Job, find_job
-from .providers.base import Provider
+from .providers import Provider
 from .request import Picture
 from .responses import Reply
 from .spending import Price, SpendingLimit
@@ -170,11 +170,7 @@ async def claim(job: Job, row: Row) -> bool:
 
 
 async def find_sent(job: Job, row: Row, error: UnclearError) -> Row:
-    """Looks for a job whose submission got no clear answer.
-
-    Raises:
-        UnclearError: It is not there (yet). The next run looks once more.
-    """
+    """Looks for a job of no clear answer; UnclearError if it is not there (yet): the next run looks once more."""
     job.say("no clear answer, looking for the job")
     job_id = await look_up(job, row)
     if job_id is None:
@@ -193,11 +189,7 @@ async def look_up(job: Job, row: Row) -> str | None:
 
 
 async def retrying(job: Job, exchange: Callable[[], Awaitable[Reply]]) -> Reply:
-    """Repeats what may be repeated while the trouble is of a passing kind, and returns the last answer.
-
-    Raises:
-        LostError, NotSentError: No answer came at the last attempt, either.
-    """
+    """Repeats what may be repeated while the trouble passes; LostError or NotSentError if no answer comes at last."""
     backoff = job.timing.backoff()
     for _ in range(job.timing.attempts - 1):
         try:

@@ -11,7 +11,7 @@ import aiohttp
 
 from ..common.text import read_json
 from .errors import LostError, NotSentError
-from .providers.base import Query
+from .providers import Query
 from .responses import Reply
 
 MAX_ANSWER = 4_000_000  # bytes
@@ -19,36 +19,21 @@ MAX_ANSWER = 4_000_000  # bytes
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds, and counts of attempts.
+    """Seconds, and counts of attempts."""
 
-    Attributes:
-        connect: Until a connection stands.
-        request: For one small exchange.
-        submit: For the one that starts a job.
-        upload: For a picture.
-        download: For a clip.
-        stall: Without a byte of a clip.
-        first_poll: Until the first poll; later ones come more slowly, up to `longest_poll`.
-        deadline: For a job; it goes on when the node stops waiting.
-        grace: A new job may be unknown to a provider's own servers for so long.
-        settle: Until a job that did arrive is in the provider's history.
-        rate: For a provider that says "too many requests" without saying how long.
-        attempts: For what may be repeated.
-    """
-
-    connect: float = 15.0
-    request: float = 30.0
-    submit: float = 60.0
-    upload: float = 120.0
-    download: float = 600.0
-    stall: float = 30.0
-    first_poll: float = 1.0
+    connect: float = 15.0  # until a connection stands
+    request: float = 30.0  # for one small exchange
+    submit: float = 60.0  # for the one that starts a job
+    upload: float = 120.0  # for a picture
+    download: float = 600.0  # for a clip
+    stall: float = 30.0  # without a byte of a clip
+    first_poll: float = 1.0  # until the first poll; later ones come more slowly, up to `longest_poll`
     longest_poll: float = 5.0
-    deadline: float = 1800.0
-    grace: float = 30.0
-    settle: float = 30.0
-    rate: float = 5.0
-    attempts: int = 4
+    deadline: float = 1800.0  # for a job; it goes on when the node stops waiting
+    grace: float = 30.0  # for so long a new job may be unknown to a provider's own servers
+    settle: float = 30.0  # until a job that did arrive is in the provider's history
+    rate: float = 5.0  # for a provider that says "too many requests" without saying how long
+    attempts: int = 4  # for what may be repeated
 
     @property
     def until_listed(self) -> float:
@@ -74,13 +59,7 @@ class Backoff:
 
 
 class Transport:
-    """A connection to one provider, open within an `async with` block.
-
-    Args:
-        title: The provider's, for messages.
-        base: Address that the paths are below.
-        key: Goes to that address and nowhere else.
-    """
+    """A connection to one provider, open within an `async with` block. Its key goes to `base` and nowhere else."""
 
     def __init__(self, title: str, base: str, key: str, timing: Timing):
         self.title = title

@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -20,34 +20,15 @@ MOST = "5.1"  # what more channels are mixed to: few players know more
 Source = str | os.PathLike[str] | io.BytesIO
 
 
-class Track(Protocol):
-    """Sound on its way into a container."""
-
-    def catch_up(self, seconds: Fraction) -> None:
-        """Writes up to a moment of the video, so that both lie side by side in the file."""
-
-    def finish(self) -> None:
-        """Writes what is left, and ends."""
-
-
 class Audio(NamedTuple):
-    """Sound as samples.
+    """Sound as samples."""
 
-    Attributes:
-        waveform: float[channels, samples] in [-1, 1], 1 to 8 channels.
-        sample_rate: Samples per second.
-        named: FFmpeg's name for the channels; "" if only their number is known.
-        start: Seconds from the beginning of the file to the first sample, not negative.
-        whole: Whether it goes on where it is longer than the video.
-        language: ISO 639-2 code, or "".
-    """
-
-    waveform: np.ndarray
-    sample_rate: int
-    named: str = ""
-    start: Fraction = Fraction(0)
-    whole: bool = False
-    language: str = ""
+    waveform: np.ndarray  # float[channels, samples] in [-1, 1], 1 to 8 channels
+    sample_rate: int  # samples per second
+    named: str = ""  # FFmpeg's name for the channels; "" if only their number is known
+    start: Fraction = Fraction(0)  # seconds from the beginning of the file to the first sample, not negative
+    whole: bool = False  # whether it goes on where it is longer than the video
+    language: str = ""  # ISO 639-2 code, or ""
 
     @property
     def layout(self) -> str:
@@ -66,17 +47,11 @@ class Audio(NamedTuple):
 
 
 class Copied(NamedTuple):
-    """A track of a file whose packets are taken as they are.
+    """A track of a file whose packets are taken as they are."""
 
-    Attributes:
-        source: A path, or a whole file in memory.
-        number: Of the track among the file's sounds, from 0.
-        zero: The moment of the source, in seconds, at which the new file begins.
-    """
-
-    source: Source
-    number: int
-    zero: Fraction = Fraction(0)
+    source: Source  # a path, or a whole file in memory
+    number: int  # of the track among the file's sounds, from 0
+    zero: Fraction = Fraction(0)  # the moment of the source, in seconds, at which the new file begins
 
     def track(self, container: OutputContainer) -> "CopiedTrack":
         """Begins to copy it into a container."""
@@ -107,7 +82,7 @@ def clean_audio(audio: Audio) -> Audio:
 
 
 def note_on_sound(sound: Sound) -> str:
-    """Says what the file will not hold of a sound as it is, or nothing."""
+    """Returns what the file will not hold of a sound as it is, or nothing."""
     if isinstance(sound, Copied):
         return ""
     said = []

@@ -53,7 +53,7 @@ def counted_from(sounds: Iterable[Sound], zero: Fraction) -> list[Sound]:
 
 
 def notes_on(source: Source, kept: Iterable[Sound] = (), copied: bool = False) -> list[str]:
-    """Says what is changed in the sound that a file brings, and what is left out.
+    """Returns what is changed in the sound that a file brings, and what is left out.
 
     Args:
         source: A path, or a whole file in memory.
@@ -85,7 +85,8 @@ def _decode(source: Source, number: int, window: Window) -> Audio | None:
         stream: Any = file.streams.audio[number]
         if window.start > 0:
             file.seek(int(window.start / stream.time_base), stream=stream)
-        pieces = list(_within(_pieces(file, stream), window.end))
+        last = window.end
+        pieces = list(takewhile(lambda piece: last is None or piece[0] < last, _pieces(file, stream)))
         if not pieces:
             return None
         start, _, rate, layout = pieces[0]
@@ -99,16 +100,8 @@ def _decode(source: Source, number: int, window: Window) -> Audio | None:
 Piece = tuple[Fraction, np.ndarray, int, str]  # time in seconds, float32[channels, samples], samples per second, layout
 
 
-def _within(pieces: Iterable[Piece], end: Fraction | None) -> Iterator[Piece]:
-    return takewhile(lambda piece: end is None or piece[0] < end, pieces)
-
-
 def joined(pieces: list[Piece]) -> np.ndarray:
-    """Returns float32[channels, samples]; where a piece begins later than the one before ends, there is silence.
-
-    Raises:
-        ValueError: It begins more than `LONGEST_GAP` later.
-    """
+    """Returns float32[channels, samples], with silence for pauses; ValueError if one is above `LONGEST_GAP`."""
     parts: list[np.ndarray] = []
     length = 0
     for time, wave, rate, _ in pieces:

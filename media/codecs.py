@@ -1,6 +1,9 @@
-"""Video codecs, and how to ask FFmpeg for them."""
+"""Video codecs, how to ask FFmpeg for them, and how the system schedules the threads of an encoder."""
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -10,7 +13,11 @@ import torch
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 
+from .publish import NO_ROOM
+from .resolution import check_choice
+
 ENCODERS = ("cpu", "nvenc")
+TASKS = "/proc/self/task"  # has an entry for each thread of this process
 PROBE = (640, 480, "yuv420p")  # a size that every encoder takes
 
 
@@ -75,15 +82,9 @@ CODECS = {
 
 
 def check_codec(name: str, crf: int, encoder: str) -> Codec:
-    """Looks a codec up.
-
-    Raises:
-        ValueError: There is no such codec or encoder, or the codec does not know the CRF.
-    """
-    if name not in CODECS:
-        raise ValueError(f"Codec is one of {', '.join(CODECS)}, got '{name}'.")
-    if encoder not in ENCODERS:
-        raise ValueError(f"Encoder is one of {', '.join(ENCODERS)}, got '{encoder}'.")
+    """Looks a codec up; ValueError for one that is none, or a CRF or an encoder that it does not know."""
+    check_choice("Codec", name, CODECS)
+    check_choice("Encoder", encoder, ENCODERS)
     codec = CODECS[name]
     if crf not in codec.crf:
         best, worst = codec.crf[0], codec.crf[-1]
@@ -100,7 +101,7 @@ def check_available(name: str, encoder: str) -> None:
     """
     codec = check_codec(name, crf=18, encoder=encoder)
     chosen = codec.encoder(encoder)
-    try:
+    with explained(codec, chosen, f"{PROBE[0]}x{PROBE[1]}"):
         context: Any = av.CodecContext.create(chosen.name, "w")
         if chosen is codec.cpu:
             return
@@ -108,25 +109,61 @@ def check_available(name: str, encoder: str) -> None:
         context.time_base = Fraction(1, 16)
         context.options = dict(chosen.options)
         context.open()
+
+
+@contextmanager
+def explained(codec: Codec, encoder: Encoder, size: str) -> Iterator[None]:
+    """Turns what FFmpeg raises where an encoder is opened into a sentence; that the disk is full stays as it is.
+
+    Raises:
+        RuntimeError: The FFmpeg libraries lack the encoder, or it refuses the size.
+    """
+    try:
+        yield
     except UnknownCodecError as err:
-        raise RuntimeError(missing(codec, chosen)) from err
+        raise RuntimeError(
+            f"{codec.label} needs the encoder {encoder.name}, which the FFmpeg libraries here lack. "
+            "Choose another codec or encoder, or install PyAV from PyPI: pip install --force-reinstall av."
+        ) from err
     except FFmpegError as err:
-        raise RuntimeError(refusal(codec, chosen, f"{PROBE[0]}x{PROBE[1]}", err)) from err
+        if err.errno in NO_ROOM:
+            raise
+        if encoder is codec.nvenc:
+            text = (
+                f"{encoder.name} needs an NVIDIA card that encodes {codec.label} at {size}, and its driver; "
+                f"here FFmpeg says: {err.strerror}. Choose the encoder cpu."
+            )
+        else:
+            text = f"The encoder {encoder.name} here refuses {size}: {err.strerror}. Choose another codec or size."
+        raise RuntimeError(text) from err
 
 
-def missing(codec: Codec, encoder: Encoder) -> str:
-    """Says that the libraries lack an encoder, and what to do."""
-    return (
-        f"{codec.label} needs the encoder {encoder.name}, which the FFmpeg libraries here lack. "
-        "Choose another codec or encoder, or install PyAV from PyPI: pip install --force-reinstall av."
-    )
+@contextmanager
+def kept_scheduling() -> Iterator[None]:
+    """Leaves the block with the calling thread scheduled as before it, and the threads begun in it like that thread.
+
+    SVT-AV1, opened by root, turns the calling thread into a real-time one of the highest priority, and so every thread
+    and process that comes of it: see decision 0018. Does nothing where the system is not Linux.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    before, known = _scheduling(0), set(os.listdir(TASKS))
+    try:
+        yield
+    finally:
+        if (changed := _scheduling(0)) != before:
+            for thread in map(int, set(os.listdir(TASKS)) - known):
+                with suppress(ProcessLookupError):  # it has ended
+                    if _scheduling(thread) == changed:
+                        _set(thread, *before)
+            _set(0, *before)
 
 
-def refusal(codec: Codec, encoder: Encoder, size: str, err: FFmpegError) -> str:
-    """Says that an encoder does not open, and what to do."""
-    if encoder is codec.nvenc:
-        return (
-            f"{encoder.name} needs an NVIDIA card that encodes {codec.label} at {size}, and its driver; "
-            f"here FFmpeg says: {err.strerror}. Choose the encoder cpu."
-        )
-    return f"The encoder {encoder.name} here refuses {size}: {err.strerror}. Choose another codec or size."
+def _scheduling(thread: int) -> tuple[int, int]:
+    """Returns policy and priority of a thread, by its number in the system; 0 is the calling one."""
+    return os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority
+
+
+def _set(thread: int, policy: int, priority: int) -> None:
+    os.sched_setscheduler(thread, policy, os.sched_param(priority))

@@ -3,22 +3,17 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 REMEDY = "Look at the node that it comes from: a model or a VAE in too low a precision makes NaN."
 
 
 class NotFiniteError(ValueError):
-    """A picture or a latent holds NaN or infinity.
-
-    Attributes:
-        value: Which of them, as `name_of` says it.
-        place: Where the first one is, such as "frame 3, row 1, column 8".
-    """
+    """A picture or a latent holds NaN or infinity."""
 
     def __init__(self, text: str, value: str, place: str) -> None:
         super().__init__(text)
-        self.value, self.place = value, place
+        self.value = value  # which of them, as `name_of` says it
+        self.place = place  # where the first one is, such as "frame 3, row 1, column 8"
 
 
 class Flaw(NamedTuple):
@@ -43,26 +38,26 @@ def name_of(value: Any) -> str:
 
 
 def check_pictures(pictures: Any, what: str) -> None:
-    """Refuses a batch, float[F, H, W, C], an array or a tensor, that holds NaN or infinity.
-
-    Args:
-        pictures: One picture after another.
-        what: Their name, as an error begins with it.
-
-    Raises:
-        NotFiniteError: One holds it; the text says which picture, and where.
-    """
+    """Refuses a batch, float[F, H, W, C], array or tensor, that holds NaN or infinity; the error begins with `what`."""
     for number, picture in enumerate(pictures):
         check_picture(picture, what, number, len(pictures))
 
 
 def check_picture(picture: Any, what: str, number: int, count: int) -> None:
     """Refuses picture `number` of `count`, float[H, W, C], where it holds NaN or infinity."""
-    tensor = isinstance(picture, torch.Tensor)
-    # A sum takes one pass and no memory, and is not finite where a value is not.
-    if np.isfinite(float(picture.sum(dtype=torch.float32 if tensor else np.float32))):
-        return
-    found = flaw(picture.double().cpu().numpy() if tensor else picture)
+    found = flaw_of(picture)
     if found:
         place = f"picture {number + 1} of {count}, {found.place}" if count > 1 else found.place
         raise NotFiniteError(f"{what} holds {found.value} in {place}. {REMEDY}", found.value, place)
+
+
+def flaw_of(picture: Any) -> Flaw | None:
+    """Finds what `flaw` finds, in an array or a tensor, and takes a single pass where there is nothing to be found."""
+    # A sum takes no memory, and is not finite where a value is not.
+    if isinstance(picture, np.ndarray):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return None if np.isfinite(picture.sum(dtype=np.float32)) else flaw(picture)
+    import torch  # here, so that whoever has arrays alone need not wait for it
+
+    total = float(picture.sum(dtype=torch.float32))
+    return None if np.isfinite(total) else flaw(picture.double().cpu().numpy())

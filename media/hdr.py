@@ -28,7 +28,7 @@ TO_BT709 = {
 
 
 def is_other(transfer: int, primaries: int) -> bool:
-    """Says whether pictures with FFmpeg's numbers for transfer and primaries look wrong if taken for BT.709."""
+    """Returns whether pictures with FFmpeg's numbers for transfer and primaries look wrong if taken for BT.709."""
     return transfer in NAMES or primaries in TO_BT709
 
 

@@ -38,13 +38,7 @@ def join(first: torch.Tensor, second: torch.Tensor, match_colours: bool = True) 
     check(first, second)
     channels = max(first.shape[3], second.shape[3])
     end, start = (_colours(with_channels(frame, channels).to(first.device)) for frame in (first[-1], second[0]))
-    before = distance(end, start)
-    gain, offset = torch.ones(()), torch.zeros(())
-    if match_colours and before < ANOTHER_PICTURE:
-        gain, offset = anchor(start, end)
-    after = distance(end, corrected(start, gain, offset))
-    if after >= before:
-        gain, offset, after = torch.ones(()), torch.zeros(()), before
+    gain, offset, seam = _match(start, end, match_colours)
     shape = (len(first) + len(second) - 1, *first.shape[1:3], channels)
     frames = torch.empty(shape, dtype=torch.promote_types(first.dtype, second.dtype), device=first.device)
     for index, frame in enumerate(first):  # one by one: a second copy of a long clip would be gigabytes
@@ -57,11 +51,11 @@ def join(first: torch.Tensor, second: torch.Tensor, match_colours: bool = True) 
             frame = with_channels(frame, channels).to(joined.device)
             joined[..., :3] = corrected(_colours(frame), gain, offset)
             joined[..., 3:] = frame[..., 3:]
-    return frames, Seam(before, after)
+    return frames, seam
 
 
 def with_channels(frame: torch.Tensor, channels: int) -> torch.Tensor:
-    """Gives a frame, Tensor[H, W, C], more channels: grey becomes three equal colours, and without alpha is opaque."""
+    """Returns a frame, Tensor[H, W, C], with more channels: grey as three equal colours, without alpha as opaque."""
     if frame.shape[2] == channels:
         return frame
     colours = frame.expand(-1, -1, 3) if frame.shape[2] == 1 else frame
@@ -71,6 +65,17 @@ def with_channels(frame: torch.Tensor, channels: int) -> torch.Tensor:
 def _colours(frame: torch.Tensor) -> torch.Tensor:
     """Returns a view of a frame without its alpha."""
     return frame[..., :3]
+
+
+def _match(start: torch.Tensor, end: torch.Tensor, wanted: bool) -> tuple[torch.Tensor, torch.Tensor, Seam]:
+    """Returns gain and offset for the second clip, and the seam: 1 and 0 where correcting is not wanted or no help."""
+    before = distance(end, start)
+    if wanted and before < ANOTHER_PICTURE:
+        gain, offset = anchor(start, end)
+        after = distance(end, corrected(start, gain, offset))
+        if after < before:
+            return gain, offset, Seam(before, after)
+    return torch.ones(()), torch.zeros(()), Seam(before, before)
 
 
 def anchor(start: torch.Tensor, end: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,11 +106,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def check(first: torch.Tensor, second: torch.Tensor) -> None:
-    """Refuses clips that have no seam, Tensor[F, H, W, C] and Tensor[G, H, W, D].
-
-    Raises:
-        ValueError: One is no clip or has no frame, or they are of different sizes.
-    """
+    """Refuses clips that have no seam, Tensor[F, H, W, C] and Tensor[G, H, W, D]: none, or of different sizes."""
     for name, clip in (("first", first), ("second", second)):
         _check_clip(name, clip)
     if not len(first) or not len(second):
@@ -132,7 +133,7 @@ def _check_clip(name: str, clip: torch.Tensor) -> None:
 
 
 def note_on_channels(first: torch.Tensor, second: torch.Tensor) -> str:
-    """Says what the clip with fewer channels became, or nothing where both have as many."""
+    """Returns what the clip with fewer channels became, or nothing where both have as many."""
     if first.shape[3] == second.shape[3]:
         return ""
     name, clip = min(("first", first), ("second", second), key=lambda named: named[1].shape[3])
@@ -143,7 +144,7 @@ def note_on_channels(first: torch.Tensor, second: torch.Tensor) -> str:
 
 
 def describe(first: int, second: int, seam: Seam, match_colours: bool) -> str:
-    """Says in two lines what was joined, and how well the seam fits, in levels of 255."""
+    """Returns in two lines what was joined, and how well the seam fits, in levels of 255."""
     line = f"{first} + {second} frames -> {first + second - 1}: the frame that both hold is in it once."
     before, after = 255 * seam.before, 255 * seam.after
     if seam.before >= ANOTHER_PICTURE:

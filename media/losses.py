@@ -1,4 +1,4 @@
-"""What a video brings that the saved file holds in another way, or not at all: in words, for the node."""
+"""What a video loses, or holds in another way, where it is saved: in words, for the node."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .video_reading import is_cover, video_of
 
 
 def notes_on_streams(source: Source) -> list[str]:
-    """Says which streams of a file go into no MP4 of ours: only one video and its sounds do."""
+    """Returns which streams of a file go into no MP4 of ours: only one video and its sounds do."""
     with open_source(source) as file:
         left = [*_streams_left(file)]
     return [f"Left out, as only pictures and sound are saved: {', '.join(left)}."] if left else []
@@ -31,7 +31,7 @@ def _streams_left(file: InputContainer) -> list[str]:
 
 
 def notes_on_encoding(source: Source, codec: str) -> list[str]:
-    """Says what the pictures of a file lose when they are encoded again, as 8-bit BT.709.
+    """Returns what the pictures of a file lose when they are encoded again, as 8-bit BT.709.
 
     Args:
         source: A path, or a whole file in memory.
@@ -80,6 +80,6 @@ PLAIN = {1, 2, 5, 6, 7, 13, 14, 15}
 
 
 def _instead(context: Any, codec: str) -> str:
-    """Says how to keep all of it, if another codec would copy the file."""
+    """Returns how to keep all of it, if another codec would copy the file."""
     name = {"hevc": "h265", "libdav1d": "av1", "av1": "av1"}.get(context.name)
     return f" Codec {name} copies such a video where it can." if name and name != codec else ""

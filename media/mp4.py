@@ -13,16 +13,14 @@ from typing import Any
 
 import av
 import numpy as np
-from av.codec.codec import UnknownCodecError
 from av.container import OutputContainer
 from av.error import FFmpegError
 
-from . import scheduling
 from .audio import Audio, Copied, Sound, clean_audio
-from .codecs import Codec, check_codec, missing, refusal
+from .codecs import Codec, check_codec, explained, kept_scheduling
 from .colour import TAGS, rgb_to_yuv420
 from .finite import REMEDY, NotFiniteError
-from .publish import NO_ROOM, Place, publish
+from .publish import Place, publish
 from .resolution import FPS, Size
 
 FPS_RANGE = (1, 240)
@@ -172,20 +170,13 @@ class Mp4Writer:
             track.catch_up(end)
 
     def _open_encoders(self) -> None:
-        """Shows what an encoder refuses now, not when its first packet is due 40 frames later."""
-        try:
-            with scheduling.kept():
-                self._container.start_encoding()
-        except FFmpegError as err:
-            if err.errno in NO_ROOM:
-                raise
-            raise RuntimeError(refusal(self.codec, self.encoder, str(self.size), err)) from err
+        """Raises what an encoder refuses now, not when its first packet is due 40 frames later."""
+        with explained(self.codec, self.encoder, str(self.size)), kept_scheduling():
+            self._container.start_encoding()
 
     def _add_video(self) -> Any:
-        try:
+        with explained(self.codec, self.encoder, str(self.size)):
             stream: Any = self._container.add_stream(self.encoder.name, rate=self.fps)
-        except UnknownCodecError as err:
-            raise RuntimeError(missing(self.codec, self.encoder)) from err
         stream.width, stream.height = self.size
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 0  # or PyAV asks for 1 Mbit/s, which an encoder on a card would hold to

@@ -55,7 +55,7 @@ def to_rgb(frame: Any, transfer: int = 1, primaries: int = 1) -> np.ndarray:
 
 
 def is_yuv(frame: Any) -> bool:
-    """Says whether a frame is stored as luma and colour differences."""
+    """Returns whether a frame is stored as luma and colour differences."""
     return not frame.format.is_rgb and not frame.format.has_palette and len(frame.format.components) >= 3
 
 
@@ -65,7 +65,7 @@ def bits_of(frame: Any) -> int:
 
 
 def has_alpha(frame: Any) -> bool:
-    """Says whether some of a frame may be transparent."""
+    """Returns whether some of a frame may be transparent."""
     return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
 
 

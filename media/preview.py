@@ -55,13 +55,6 @@ class Loop:
         """Writes the animation to an open file."""
         pictures = [Image.fromarray(frame.numpy()) for frame in self.frames]
         buffer = io.BytesIO()  # Pillow's writer seeks, and the channel's file does not begin with the picture
-        pictures[0].save(
-            buffer,
-            "PNG",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=MILLISECONDS,
-            loop=0,
-            compress_level=1,
-        )
+        shown = {"save_all": True, "append_images": pictures[1:], "duration": MILLISECONDS, "loop": 0}
+        pictures[0].save(buffer, "PNG", compress_level=1, **shown)
         file.write(buffer.getvalue())

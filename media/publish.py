@@ -25,23 +25,14 @@ NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class Place:
-    """Where a finished file goes: one name, if nobody has it.
-
-    Attributes:
-        path: The file's name; of a `NextName` when `publish` has ended.
-        warning: What a person must know about the finished file, or "".
-    """
+    """Where a finished file goes: one name, if nobody has it."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()
-        self.warning = ""
+        self.path = Path(path).absolute()  # of a `NextName` the file's name when `publish` has ended
+        self.warning = ""  # what a person must know about the finished file
 
     def take(self, file: Path) -> None:
-        """Gives a finished file its name.
-
-        Raises:
-            FileExistsError: The name is taken.
-        """
+        """Gives a finished file its name; FileExistsError if that is taken."""
         move(file, self.path)
 
 
@@ -145,11 +136,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Creates a file and removes it.
-
-    Raises:
-        OSError: The folder takes none.
-    """
+    """Creates a file and removes it; OSError if the folder takes none."""
     path = folder / f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
     _create(path).close()
     path.unlink(missing_ok=True)  # another process may have taken it for a leftover by now

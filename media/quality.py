@@ -13,7 +13,7 @@ that a soft background or a smooth subject does not count against a picture that
 import numpy as np
 
 from .opencv import cv2
-from .resize import to_rgb
+from .resize import cut, to_rgb
 from .resolution import Size, pad_box
 
 SOFT = 1.05  # pixels of edge blur at the clip's size: 1 in 50 good pictures has more
@@ -29,7 +29,7 @@ LARGEST_STEP = 0.06  # of full range; larger ones are edges of the subject
 
 
 def describe_quality(source: np.ndarray, fitted: np.ndarray, fit: str) -> str:
-    """Says how sharp a fitted picture is and how blocky its source, and what that means for the clip.
+    """Returns how sharp a fitted picture is and how blocky its source, and what that means for the clip.
 
     Args:
         source: float[H, W, C], in [0, 1], as it came; 1, 3 or 4 channels.
@@ -100,11 +100,7 @@ def _border_step(luma: np.ndarray) -> float:
 
 
 def _without_bars(source: np.ndarray, fitted: np.ndarray, fit: str) -> np.ndarray:
-    if fit != "pad":
-        return fitted
-    size, target = (Size(image.shape[1], image.shape[0]) for image in (source, fitted))
-    left, top, width, height = pad_box(size, target)
-    return fitted[top : top + height, left : left + width]
+    return cut(fitted, pad_box(Size.of(source), Size.of(fitted))) if fit == "pad" else fitted
 
 
 def _luma(frame: np.ndarray) -> np.ndarray:

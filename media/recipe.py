@@ -5,19 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 PREFIX = "Wan22Turbo_"
-PRIVATE = (
-    "prompt",
-    "negative_prompt",
-    "trigger_words",
-    "filename_prefix",
-    "url",
-)  # text that a person wrote, and places
+PRIVATE = ("prompt", "negative_prompt", "trigger_words", "filename_prefix", "url")  # a person's text, and places
 MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$", re.IGNORECASE)
 
-Settings = dict[str, Any]
+Inputs = dict[str, Any]
 
 
-def recipe(prompt: Mapping[str, Any], hashes: Mapping[str, str], clip: Mapping[str, Any]) -> dict[str, Settings]:
+def recipe(prompt: Mapping[str, Any], hashes: Mapping[str, str], clip: Mapping[str, Any]) -> dict[str, Inputs]:
     """Picks out of an API prompt what somebody else needs to make such a clip.
 
     Args:
@@ -45,7 +39,7 @@ def bare(name: str) -> str:
     return re.split(r"[\\/]", name)[-1]
 
 
-def _settings(node: Mapping[str, Any]) -> Settings:
+def _settings(node: Mapping[str, Any]) -> Inputs:
     """Returns what a recipe tells of a node: links are left out, and of file names the folders."""
     own = node["class_type"].startswith(PREFIX)
     inputs = node["inputs"]

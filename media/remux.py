@@ -29,7 +29,7 @@ COLOURS = {(BT709,) * 3, (BT2020, hdr.BT2020, hdr.PQ), (BT2020, hdr.BT2020, hdr.
 
 
 def misfit(source: Source, codec: str, keep_sound: bool = True) -> str | None:
-    """Says why a file cannot be copied as it is, or None if it can.
+    """Returns why a file cannot be copied as it is, or None if it can.
 
     It fits if re-encoding could only lose: an MP4 or MOV in the codec that is asked for, 4:2:0 with 8 bits, tagged as
     limited-range BT.709, not turned, and with AAC sound if its sound stays. H.265 and AV1 may have 10 bits, and HDR.
@@ -44,7 +44,10 @@ def misfit(source: Source, codec: str, keep_sound: bool = True) -> str | None:
     """
     try:
         with open_source(source) as file:
-            return _misfit_of(file, codec) or (_misfit_of_sound(file) if keep_sound else _misfit_with_new_sound(file))
+            reason = _misfit_of(file, codec)
+            if reason or keep_sound:
+                return reason or _misfit_of_sound(file)
+            return "its pictures begin later than the new sound would" if video_of(file).start_time else None
     except FFmpegError as err:
         return f"it cannot be read: {err.strerror}"
 
@@ -140,10 +143,6 @@ def _misfit_of_frames(file: InputContainer) -> str | None:
     if count < promised:
         return f"it is cut off after {count} of its {promised} frames"
     return f"it is turned by {first.rotation} degrees" if first.rotation else None
-
-
-def _misfit_with_new_sound(file: InputContainer) -> str | None:
-    return "its pictures begin later than the new sound would" if video_of(file).start_time else None
 
 
 def _misfit_of_sound(file: InputContainer) -> str | None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from .finite import check_pictures
 from .opencv import cv2
-from .resolution import FITS, Size, crop_box, pad_box
+from .resolution import FITS, Box, Size, check_choice, crop_box, pad_box
 
 # Black, as in a letterbox: a bar that stays a bar and crops off. Mid-grey is how Wan marks what it is to invent.
 PAD = 0.0
@@ -30,18 +30,17 @@ def resize_frames(frames: np.ndarray, size: Size, fit: str = "crop") -> np.ndarr
         NotFiniteError: A frame holds NaN or infinity.
         ImportError: OpenCV is not available.
     """
-    if fit not in FITS:
-        raise ValueError(f"Fit is one of {', '.join(FITS)}, got '{fit}'.")
+    check_choice("Fit", fit, FITS)
     _check_frames(frames)
     size = Size(*size)
     out = np.full((len(frames), size.height, size.width, 3), PAD, dtype=np.float32)
     for frame, target in zip(frames, out, strict=True):
-        source = Size(frame.shape[1], frame.shape[0])
+        source = Size.of(frame)
         if fit == "crop":
-            frame = _cut(frame, crop_box(source, size))
+            frame = cut(frame, crop_box(source, size))
         elif fit == "pad":
-            target = _cut(target, pad_box(source, size))
-        pixels = _resample(to_rgb(frame), Size(target.shape[1], target.shape[0]))
+            target = cut(target, pad_box(source, size))
+        pixels = _resample(to_rgb(frame), Size.of(target))
         np.clip(pixels, 0, 1, out=target)  # Lanczos overshoots at edges
     return out
 
@@ -54,7 +53,8 @@ def _check_frames(frames: np.ndarray) -> None:
     check_pictures(frames, "The image")
 
 
-def _cut(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+def cut(image: np.ndarray, box: Box) -> np.ndarray:
+    """Returns a view of the part of an image, [H, W, C], that a box holds."""
     left, top, width, height = box
     return image[top : top + height, left : left + width]
 
@@ -71,7 +71,7 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 def _resample(image: np.ndarray, size: Size) -> np.ndarray:
     """Shrinks the axes that shrink, then enlarges those that grow: each axis gets the filter that suits it."""
     shrunk = Size(min(size.width, image.shape[1]), min(size.height, image.shape[0]))
-    if shrunk != (image.shape[1], image.shape[0]):
+    if shrunk != Size.of(image):
         image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
     if shrunk != size:
         image = cv2.resize(image, size, interpolation=cv2.INTER_LANCZOS4)

@@ -197,10 +197,6 @@ def _check_picture(width: int, height: int) -> None:
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
-    """Refuses a value that is none of the choices.
-
-    Raises:
-        ValueError: It is none of them.
-    """
+    """Raises ValueError for a value that is none of the choices."""
     if value not in choices:
         raise ValueError(f"{what} is one of {', '.join(choices)}, got '{value}'.")

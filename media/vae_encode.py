@@ -29,8 +29,8 @@ class Moment(NamedTuple):
     state: list[torch.Tensor | None]
 
 
-class Clip:
-    """One clip, or one tile of it, on its way through the encoder.
+class ClipEncoder:
+    """Encodes one clip, or one tile of it, and skips the chunks that no longer change anything.
 
     Args:
         forward: The encoder's.
@@ -39,8 +39,7 @@ class Clip:
 
     def __init__(self, forward: Callable[..., torch.Tensor | None], frames: int) -> None:
         self.forward = forward
-        self.latent_frames = (frames - 1) // FRAME_STEP + 1
-        self.given = 0  # latent frames
+        self.latents_left = (frames - 1) // FRAME_STEP + 1  # latent frames that are still to come
         self.seen = self.skipped = 0  # frames
         self.chunk: torch.Tensor | None = None  # the last one
         self.repeats = 0  # how often in a row it came
@@ -50,46 +49,54 @@ class Clip:
         self.settled: torch.Tensor | None = None  # the answer that repeats
 
     def encode(self, chunk: torch.Tensor, options: dict[str, Any]) -> torch.Tensor | None:
-        """Gives what the encoder gives for a chunk, [B, C, T, h, w] or None for "not yet", computed or not."""
+        """Returns what the encoder answers to a chunk, Tensor[B, C, F, H, W], computed or not.
+
+        Returns:
+            Tensor[B, C, T, h, w], or None for "not yet".
+        """
         self.seen += chunk.shape[2]
         self.repeats = self.repeats + 1 if _same(chunk, self.chunk) else 1
         self.calls += 1
-        incomplete = options.get("final") and self.calls % self.period
-        if self.settled is not None and self.repeats > 1 and not incomplete:
+        # The last chunk is answered at once: with fewer latent frames than the answer that repeats, if it comes early.
+        early = options.get("final") and self.calls % self.period
+        if self.settled is not None and self.repeats > 1 and not early:
             return self._skip(chunk.shape[2], self.settled)
-        self._catch_up(options["feat_cache"])
-        self.chunk = chunk
-        latents = self.forward(chunk, **options)
-        if latents is not None:
-            self._note(latents, options["feat_cache"])
-        return latents
+        return self._compute(chunk, options)
 
-    def _skip(self, frames: int, latents: torch.Tensor) -> torch.Tensor | None:
+    def _skip(self, frames: int, answer: torch.Tensor) -> torch.Tensor | None:
         self.skipped += frames
         if self.calls % self.period:
             return None
-        self.given += latents.shape[2]
-        return latents
+        self.latents_left -= answer.shape[2]
+        return answer
+
+    def _compute(self, chunk: torch.Tensor, options: dict[str, Any]) -> torch.Tensor | None:
+        if self.settled is not None:
+            self._catch_up(options["feat_cache"])
+        self.chunk = chunk
+        answer = self.forward(chunk, **options)
+        if answer is not None:
+            self._compare(answer, options["feat_cache"])
+        return answer
 
     def _catch_up(self, caches: list[torch.Tensor | None]) -> None:
         """Computes the skipped chunks that the encoder has not answered yet: those before them changed nothing."""
-        if self.settled is None or self.chunk is None:
-            return
+        assert self.chunk is not None
         self.settled = self.moment = None
         self.calls = 1 + (self.calls - 1) % self.period
         for _ in range(self.calls - 1):
             self.forward(self.chunk, feat_cache=caches, feat_idx=[0])
             self.skipped -= self.chunk.shape[2]
 
-    def _note(self, latents: torch.Tensor, caches: list[torch.Tensor | None]) -> None:
+    def _compare(self, answer: torch.Tensor, caches: list[torch.Tensor | None]) -> None:
         """Compares an answer, and the state in which it leaves the encoder, with the one before."""
-        self.given += latents.shape[2]
+        self.latents_left -= answer.shape[2]
         self.period, self.calls = self.calls, 0
-        before, self.moment = self.moment, Moment(latents, [_summary(cache, latents) for cache in caches])
+        before, self.moment = self.moment, Moment(answer, [_summary(cache, answer) for cache in caches])
         if before is not None and self.repeats >= self.period:
             # Whatever still moves, moves at most once more with each answer that is to come.
-            answers = (self.latent_frames - self.given) / latents.shape[2]
-            self.settled = latents if _change(before, self.moment) * answers <= TOLERANCE else None
+            answers = self.latents_left / answer.shape[2]
+            self.settled = answer if _change(before, self.moment) * answers <= TOLERANCE else None
 
 
 class Watch:
@@ -97,17 +104,17 @@ class Watch:
 
     def __init__(self, forward: Callable[..., torch.Tensor | None], frames: int, between: Callable[[], None]) -> None:
         self.forward, self.frames, self.between = forward, frames, between
-        self.clip: Clip | None = None
+        self.clip: ClipEncoder | None = None
         self.done: list[int] = []  # frames skipped, of each clip
 
     def __call__(self, chunk: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor | None:
-        """Takes a chunk as the encoder does."""
+        """Encodes a chunk, Tensor[B, C, F, H, W], as the encoder does."""
         self.between()
         caches = options.get("feat_cache")
         if caches is None:
             return self.forward(chunk, *args, **options)
         if self.clip is None or all(cache is None for cache in caches):
-            self.clip = Clip(self.forward, self.frames)
+            self.clip = ClipEncoder(self.forward, self.frames)
         latents = self.clip.encode(chunk, options)
         if self.clip.seen == self.frames:
             self.done.append(self.clip.skipped)
@@ -133,7 +140,7 @@ def skip_settled(vae: Any, frames: int, between: Callable[[], None]) -> Iterator
     """
     encoder = _chunked_encoder(vae)
     if encoder is None:
-        yield Watch(_nothing, frames, between)
+        yield Watch(lambda *_, **__: None, frames, between)  # which nobody calls
         return
     watch = Watch(encoder.forward, frames, between)
     others = vars(encoder).get("forward")  # what another pack may have put there
@@ -153,10 +160,6 @@ def _chunked_encoder(vae: Any) -> torch.nn.Module | None:
         return None
     takes = inspect.signature(encoder.forward).parameters.keys()
     return encoder if {"feat_cache", "feat_idx"} <= takes else None
-
-
-def _nothing(*_: Any, **__: Any) -> None:
-    """Stands for an encoder that is not watched."""
 
 
 def _same(chunk: torch.Tensor, other: torch.Tensor | None) -> bool:
@@ -183,14 +186,10 @@ def _change(before: Moment, after: Moment) -> float:
     """Returns the largest change of a latent frame to the next, or of a cache, as a share of its largest value."""
     frames = torch.cat([before.latents[:, :, -1:], after.latents], dim=2)
     pairs = [*zip(before.state, after.state, strict=True), (frames[:, :, :-1], frames[:, :, 1:])]
-    if any(_shape(old) != _shape(new) for old, new in pairs):
+    if any(getattr(old, "shape", None) != getattr(new, "shape", None) for old, new in pairs):
         return torch.inf
     changes = [_relative(old, new) for old, new in pairs if old is not None and new is not None]
     return torch.stack(changes).max().item()
-
-
-def _shape(cache: torch.Tensor | None) -> torch.Size | None:
-    return None if cache is None else cache.shape
 
 
 def _relative(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:

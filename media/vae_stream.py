@@ -7,7 +7,7 @@ colours, and the strip proves that: it must come out as those very pixels of the
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -63,21 +63,17 @@ def decode(vae: Any, latent: torch.Tensor, on_frames: Frames, on_restart: Callab
 
 
 def can_stream(vae: Any, latent: torch.Tensor) -> bool:
-    """Says whether a VAE is one of those whose pieces can be taken out."""
+    """Returns whether a VAE is one of those whose pieces can be taken out."""
     return latent.ndim == 5 and type(getattr(vae, "first_stage_model", None)) in LAST_STEPS
 
 
 def check_latent(latent: torch.Tensor) -> None:
-    """Refuses a latent, Tensor[B, C, T, H, W] or [B, C, H, W], that holds NaN or infinity.
-
-    Raises:
-        NotFiniteError: It does; the text says in which of its frames first.
-    """
+    """Refuses a latent, Tensor[B, C, T, H, W] or [B, C, H, W], that holds NaN or infinity, and says where."""
     if torch.isfinite(latent).all():
         return
     frames = latent.movedim(2, 1).flatten(0, 1) if latent.ndim == 5 else latent
-    number, frame = next((n, frame) for n, frame in enumerate(frames) if not torch.isfinite(frame).all())
-    value, place = _name_of_first(frame), f"frame {number + 1} of {len(frames)}"
+    number, value = _first(frames, lambda frame: ~torch.isfinite(frame))
+    place = f"frame {number} of {len(frames)}"
     raise NotFiniteError(
         f"The latent holds {value}, first in its {place}, so it was there before decoding. Sample again with "
         "weights in a higher precision (weight_dtype), and look at LoRAs and patches on the way.",
@@ -86,8 +82,10 @@ def check_latent(latent: torch.Tensor) -> None:
     )
 
 
-def _name_of_first(values: torch.Tensor) -> str:
-    return name_of(values[~torch.isfinite(values)][0].item())
+def _first(frames: Iterable[torch.Tensor], flaws: Callable[[torch.Tensor], torch.Tensor]) -> tuple[int, str]:
+    """Returns which frame is the first, from 1, that has a flaw, and the name of its first value that is one."""
+    found = ((number, frame[flaws(frame)]) for number, frame in enumerate(frames, 1))
+    return next((number, name_of(values[0].item())) for number, values in found if len(values))
 
 
 def frame_count(latent: torch.Tensor) -> int:
@@ -154,8 +152,8 @@ class _Stream:
         """Looks for infinity before ComfyUI makes black or white of it; NaN stays NaN, and the writer finds it."""
         if not torch.isinf(piece).any():
             return
-        number, frame = next((n, frame) for n, frame in enumerate(piece.unbind(2)) if torch.isinf(frame).any())
-        value, place = name_of(frame[torch.isinf(frame)][0].item()), f"frame {self.frames + number + 1}"
+        number, value = _first(piece.unbind(2), torch.isinf)
+        place = f"frame {self.frames + number}"
         raise NotFiniteError(f"The VAE made {value} in {place}.", value, place)
 
     def _to_frames(self, piece: torch.Tensor) -> torch.Tensor:

@@ -32,41 +32,23 @@ WHOLE = Window()
 
 
 class Pictures(NamedTuple):
-    """The pictures of a file, as they will be written.
+    """The pictures of a file, as they will be written."""
 
-    Attributes:
-        source: A path, or a whole file in memory.
-        window: The part of it that is wanted.
-        size: Of a frame when it is turned upright.
-        aspect: Width of a pixel by its height, then.
-        rate: Frames per second; their mean where they come unevenly.
-        tick: Seconds; the unit of the times of uneven frames. None where frames come evenly, from the beginning.
-        zero: The moment of the source, in seconds, at which the new file begins.
-        count: Of frames, as far as the file tells.
-        orientation: How a frame is turned upright.
-        transfer: FFmpeg's number for its curve of brightness.
-        primaries: FFmpeg's number for its primaries.
-    """
-
-    source: Source
-    window: Window
-    size: Size
-    aspect: Fraction
-    rate: Fraction
-    tick: Fraction | None
-    zero: Fraction
-    count: int
-    orientation: Orientation
-    transfer: int
-    primaries: int
+    source: Source  # a path, or a whole file in memory
+    window: Window  # the part of it that is wanted
+    size: Size  # of a frame when it is turned upright
+    aspect: Fraction  # width of a pixel by its height, then
+    rate: Fraction  # frames per second; their mean where they come unevenly
+    tick: Fraction | None  # seconds; the unit of the times of uneven frames; None where they come evenly
+    zero: Fraction  # the moment of the source, in seconds, at which the new file begins
+    count: int  # of frames, as far as the file tells
+    orientation: Orientation  # how a frame is turned upright
+    transfer: int  # FFmpeg's number for its curve of brightness
+    primaries: int  # FFmpeg's number for its primaries
 
 
 def video_of(file: InputContainer) -> Any:
-    """Returns the stream of a file that is its video: the first that is no cover picture.
-
-    Raises:
-        ValueError: There is none.
-    """
+    """Returns the stream of a file that is its video, the first that is no cover picture; ValueError without one."""
     for stream in file.streams.video:
         if not is_cover(stream):
             return stream
@@ -74,7 +56,7 @@ def video_of(file: InputContainer) -> Any:
 
 
 def is_cover(stream: Any) -> bool:
-    """Says whether a stream is a picture that goes with a file, such as the cover of an album."""
+    """Returns whether a stream is a picture that goes with a file, such as the cover of an album."""
     flags = getattr(stream, "disposition", None)
     return bool(flags is not None and "attached_pic" in (getattr(flags, "name", None) or ""))
 

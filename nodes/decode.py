@@ -22,8 +22,8 @@ from .metadata import notes
 from .progress import say
 from .saving import (
     DEFAULT_PREFIX,
+    SaveSettings,
     SavingNode,
-    Settings,
     Target,
     even_size,
     next_target,
@@ -44,13 +44,15 @@ class DecodeMp4(SavingNode):
                 io.Latent.Input("latent", lazy=True),
                 io.Vae.Input("vae", lazy=True, tooltip="Wan VAEs decode a few frames at a time; others all at once."),
             ],
-            io.Boolean.Input(
-                "keep_latent",
-                default=False,
-                optional=True,
-                advanced=True,
-                tooltip="The latent lies beside the clip until that is finished. On: also afterwards.",
-            ),
+            [
+                io.Boolean.Input(
+                    "keep_latent",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The latent lies beside the clip until that is finished. On: also afterwards.",
+                )
+            ],
             node_id="Wan22Turbo_DecodeMp4",
             display_name="Decode to MP4",
             description="Decodes a latent straight into an MP4, a few frames at a time, so memory limits no clip.",
@@ -71,7 +73,7 @@ class DecodeMp4(SavingNode):
         encoder: str = "cpu",
         keep_latent: bool = False,
     ) -> io.NodeOutput:
-        """Decodes and saves; what is not named here are `Settings`.
+        """Decodes and saves; what is not named here are `SaveSettings`.
 
         Args:
             latent: ComfyUI's LATENT, of which "samples" is Tensor[B, C, T, H, W].
@@ -81,7 +83,7 @@ class DecodeMp4(SavingNode):
         samples = latent["samples"]
         samples = samples.unbind()[0] if samples.is_nested else samples  # as ComfyUI's VAE Decode does
         check_sampled(samples)
-        settings = Settings(fps, filename_prefix, codec, crf, metadata, audio, encoder)
+        settings = SaveSettings(fps, filename_prefix, codec, crf, metadata, audio, encoder)
         # The latent comes first: whatever fails from here on, it is on the disk.
         target, kept, problem = keep(samples, vae, filename_prefix, latent_notes(metadata, cls.hidden))
         clip = target.next_name(".mp4", kept)
@@ -143,11 +145,7 @@ class RestartableWriter:
 
 
 def check_sampled(samples: torch.Tensor) -> None:
-    """Refuses a latent that is as empty as it was made.
-
-    Raises:
-        ValueError: Every number in it is zero.
-    """
+    """Refuses a latent that is as empty as it was made: every number in it is zero."""
     if not samples.any():
         raise ValueError(
             "The latent must come from a sampler, and nothing has sampled this one: every number in it is 0. "

@@ -17,8 +17,7 @@ from ..hosted.client import Client
 from ..hosted.errors import HostedError, PolicyError, RequestError
 from ..hosted.ledger import Ledger
 from ..hosted.polling import Status
-from ..hosted.providers import OFFERS
-from ..hosted.providers.base import DURATIONS, RESOLUTIONS
+from ..hosted.providers import DURATIONS, OFFERS, RESOLUTIONS
 from ..hosted.settings import Settings
 from ..media import resize
 from ..media.finite import NotFiniteError, check_pictures
@@ -219,15 +218,23 @@ class Hosted(Node):
         clip = await attended(work, teller)
         report = clip.report(asked)
         teller.say(report)  # it stays on the node
-        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=ui.PreviewText(report))
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=Paid(report, clip.usd))
+
+
+class Paid(ui.PreviewText):
+    """The report, and for programs what the clip cost in US dollars, where anybody says."""
+
+    def __init__(self, report: str, usd: float | None) -> None:
+        super().__init__(report)
+        self.usd = usd
+
+    def as_dict(self) -> dict[str, Any]:
+        shown = super().as_dict()
+        return shown if self.usd is None else {**shown, "usd": (self.usd,)}
 
 
 def checked(loras: Any) -> tuple[request.Lora, ...]:
-    """Returns what came in as `loras`: a prompt may hold a plain value where only a link makes sense.
-
-    Raises:
-        RequestError: It is something else.
-    """
+    """Returns what came in as `loras`; RequestError for a plain value, which a prompt may hold in place of a link."""
     if not isinstance(loras, tuple) or not all(isinstance(lora, request.Lora) for lora in loras):
         raise RequestError(f"A hosted node takes loras from Hosted LoRA, got {quoted(loras)}. Connect one.")
     return loras
@@ -255,11 +262,7 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
 
 
 def find_key(model: str) -> str:
-    """Returns the key for a model that may be used here.
-
-    Raises:
-        HostedError: There is none, or the model may not be used.
-    """
+    """Returns the key for a model; HostedError if there is none, or the model may not be used here."""
     provider, row = request.find_offer(model)
     if args.disable_api_nodes:
         raise PolicyError("This ComfyUI was started with --disable-api-nodes, so hosted models are switched off.")

@@ -33,6 +33,7 @@ class JoinClips(Node):
 
     @classmethod
     def execute(cls, first: torch.Tensor, second: torch.Tensor, match_colours: bool) -> io.NodeOutput:
+        """Joins Tensor[F, H, W, C] and Tensor[G, H, W, D] to Tensor[F + G - 1, H, W, max(C, D)]."""
         frames, seam = join.join(first, second, match_colours)
         report = join.describe(len(first), len(second), seam, match_colours)
         note = join.note_on_channels(first, second)

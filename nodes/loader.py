@@ -1,6 +1,7 @@
 """Load Wan 2.2 I2V: both experts, text encoder and VAE from the files that artists have."""
 
 import logging
+from collections.abc import Callable
 
 import folder_paths
 from comfy_api.latest import io, ui
@@ -17,6 +18,12 @@ FOLDERS = {
     "low_noise": "diffusion_models",
     "text_encoder": "text_encoders",
     "vae": "vae",
+}
+TOOLTIPS = {
+    "high_noise": "The I2V A14B file with high_noise in its name. It lays out motion and composition.",
+    "low_noise": "The I2V A14B file with low_noise in its name. It adds detail.",
+    "text_encoder": "umT5-XXL, for example umt5_xxl_fp8_e4m3fn_scaled.safetensors.",
+    "vae": "The Wan 2.1 VAE; the 14B models of Wan 2.2 use it too.",
 }
 EXPERTS: dict[str, names.Expert] = {"high_noise": "high", "low_noise": "low"}
 
@@ -41,25 +48,9 @@ class Loader(Node):
             description="Loads both experts of Wan 2.2 I2V A14B, its text encoder and its VAE.",
             search_aliases=["wan 2.2", "i2v loader", "high noise", "low noise"],
             inputs=[
-                io.Combo.Input(
-                    "high_noise",
-                    options=folder_paths.get_filename_list("diffusion_models"),
-                    tooltip="The I2V A14B file with high_noise in its name. It lays out motion and composition.",
-                ),
-                io.Combo.Input(
-                    "low_noise",
-                    options=folder_paths.get_filename_list("diffusion_models"),
-                    tooltip="The I2V A14B file with low_noise in its name. It adds detail.",
-                ),
-                io.Combo.Input(
-                    "text_encoder",
-                    options=folder_paths.get_filename_list("text_encoders"),
-                    tooltip="umT5-XXL, for example umt5_xxl_fp8_e4m3fn_scaled.safetensors.",
-                ),
-                io.Combo.Input(
-                    "vae",
-                    options=folder_paths.get_filename_list("vae"),
-                    tooltip="The Wan 2.1 VAE; the 14B models of Wan 2.2 use it too.",
+                *(
+                    io.Combo.Input(slot, options=folder_paths.get_filename_list(folder), tooltip=TOOLTIPS[slot])
+                    for slot, folder in FOLDERS.items()
                 ),
                 io.Combo.Input(
                     "weight_dtype",
@@ -80,15 +71,7 @@ class Loader(Node):
     @classmethod
     def validate_inputs(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str) -> bool | str:
         # Naming a COMBO here takes its check over from ComfyUI, so that a name from another machine's folders is found.
-        names = {"high_noise": high_noise, "low_noise": low_noise, "text_encoder": text_encoder, "vae": vae}
-        problems = []
-        for slot, name in names.items():
-            try:
-                if name is not None:  # a linked input has no value yet
-                    find(slot, name)
-            except (FileNotFoundError, ValueError) as error:
-                problems.append(f"{slot}: {error}")
-        return " ".join(problems) or True
+        return check_names(find, high_noise=high_noise, low_noise=low_noise, text_encoder=text_encoder, vae=vae)
 
     @classmethod
     def execute(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str) -> io.NodeOutput:
@@ -109,6 +92,18 @@ class Loader(Node):
         return io.NodeOutput(*loaded, ui=ui.PreviewText("\n".join(notes)))
 
 
+def check_names(find: Callable[[str, str], object], **chosen: str | None) -> bool | str:
+    """Returns whether a file is found for each input, or what is wrong; a linked input has no value yet."""
+    problems = []
+    for slot, name in chosen.items():
+        try:
+            if name is not None:
+                find(slot, name)
+        except (FileNotFoundError, ValueError) as error:
+            problems.append(f"{slot}: {error}")
+    return " ".join(problems) or True
+
+
 def find(slot: str, name: str) -> str:
     """Returns the path of a model file, also where folders, slashes or case differ from the graph's.
 
@@ -124,15 +119,16 @@ def find(slot: str, name: str) -> str:
             f"'{names.base_name(name)}' is a GGUF file, which this node does not read. {_INSTEAD_OF_GGUF[slot]}"
         )
     folder = FOLDERS[slot]
-    return path_of(folder, names.resolve_name(name, folder_paths.get_filename_list(folder), folder, EXPERTS.get(slot)))
+    return path_of(folder, resolve(folder, name, EXPERTS.get(slot)))
+
+
+def resolve(folder: str, name: str, expert: names.Expert | None = None) -> str:
+    """Returns the file of a model folder that a name means, as `names.resolve_name` finds and refuses it."""
+    return names.resolve_name(name, folder_paths.get_filename_list(folder), folder, expert)
 
 
 def path_of(folder: str, name: str) -> str:
-    """Returns the path of a file that ComfyUI lists.
-
-    Raises:
-        FileNotFoundError: It is only a link to a file that is gone.
-    """
+    """Returns the path of a file that ComfyUI lists; FileNotFoundError for a link to a file that is gone."""
     path = folder_paths.get_full_path(folder, name)
     if path is None:
         raise FileNotFoundError(

@@ -10,12 +10,12 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io, ui
 
+from ..common.text import tidy
 from ..weights import loading, lora_keys, names
 from ..weights.formats.header import ModelFile
 from ..weights.formats.model_file import open_model
 from ..weights.loras import report as lora_report
 from ..weights.loras import triggers
-from ..weights.loras.phrases import tidy
 from ..weights.loras.report import Match, Source
 from . import loader
 from .door import Node
@@ -82,14 +82,7 @@ class Lora(Node):
     @classmethod
     def validate_inputs(cls, lora_high: str, lora_low: str) -> bool | str:
         # Naming a COMBO here takes its check over from ComfyUI, so that a name from another machine's folders is found.
-        problems = []
-        for slot, name in {"lora_high": lora_high, "lora_low": lora_low}.items():
-            try:
-                if name is not None and (slot, name) != ("lora_low", AUTO):  # a linked input has no value yet
-                    resolve(slot, name)
-            except (FileNotFoundError, ValueError) as error:
-                problems.append(f"{slot}: {error}")
-        return " ".join(problems) or True
+        return loader.check_names(resolve, lora_high=lora_high, lora_low=None if lora_low == AUTO else lora_low)
 
     @classmethod
     def fingerprint_inputs(cls, lora_high: str | None, lora_low: str | None, **_: Any) -> Any:
@@ -161,7 +154,7 @@ def resolve(slot: str, name: str) -> str | None:
         return None
     if name == AUTO:
         raise ValueError("'auto' finds the partner of the file in lora_high. Choose a file there, or none.")
-    file = names.resolve_name(name, folder_paths.get_filename_list("loras"), "loras", EXPERTS[slot])
+    file = loader.resolve("loras", name, EXPERTS[slot])
     path_of(file)
     return file
 
@@ -177,11 +170,7 @@ def matches_of(lora_high: str, lora_low: str, strength_high: float = 1.0, streng
 
 
 def apply(model: Any, match: Match) -> Any:
-    """Applies one file to one expert. At strength 0 the file's tensors are not even read.
-
-    Raises:
-        ValueError: No layer of the expert has a place in the file.
-    """
+    """Applies one file to one expert; ValueError where no layer fits. At strength 0 its tensors are not even read."""
     if match.strength == 0:
         return model
     patched = loading.apply_lora(model, match)
@@ -193,7 +182,8 @@ def apply(model: Any, match: Match) -> Any:
 def words_of(files: Iterable[ModelFile], typed: str) -> list[str]:
     """Returns the trigger words: those typed, else those of the files, each once."""
     once = {file.path: file.header.metadata for file in files}
-    own = [word for path, metadata in once.items() for word in triggers.own_words(metadata, path)]
+    named = (triggers.trigger_words(known, triggers.find_sidecar_words(path)) for path, known in once.items())
+    own = [word for words in named for word in words]
     return triggers.typed_words(typed) or tidy(triggers.literal(own))
 
 

@@ -9,7 +9,7 @@ Prompt = Mapping[str, Mapping[str, Any]]
 
 
 def batch_of(prompt: Prompt, node_id: str) -> tuple[int, bool] | None:
-    """Says which batch of frames reaches a node in this run.
+    """Returns which batch of frames reaches a node in this run.
 
     Args:
         prompt: What runs, as it was posted.

@@ -11,32 +11,41 @@ import folder_paths
 from comfy.cli_args import args
 
 from ..common.redact import without_tokens
+from ..media.clip_numbers import checked
 from ..media.recipe import model_files, recipe
-from ..weights import names
 from ..weights.formats.model_file import fingerprint
+from . import receipts
 from .door import NODES
+from .loader import resolve
 
 LEVELS = ("workflow", "recipe", "none")
+CLIP_REPORT = "clip_report"  # the key of a clip's numbers
 
 logger = logging.getLogger(__name__)
 
 Prompt = Mapping[str, Mapping[str, Any]]
 
 
-def notes(level: str, hidden: Any, clip: Mapping[str, Any]) -> dict[str, str]:
+def notes(level: str, hidden: Any, clip: Mapping[str, Any], numbers: str = "") -> dict[str, str]:
     """Returns text by key for the file.
 
     Args:
         level: One of `LEVELS`; ComfyUI's `--disable-metadata` is above it.
         hidden: The node's hidden inputs `prompt` and `extra_pnginfo`.
         clip: Facts for the recipe: sizes and settings of the file itself.
+        numbers: What Clip Report says of the clip, as JSON; "" if nobody asked it.
     """
+    if args.disable_metadata or level == "none":
+        return {}
+    measured = {CLIP_REPORT: checked(numbers)} if numbers else {}
+    return {**_of_the_graph(level, hidden, clip), **measured}
+
+
+def _of_the_graph(level: str, hidden: Any, clip: Mapping[str, Any]) -> dict[str, str]:
     prompt, extra = hidden.prompt, hidden.extra_pnginfo or {}
     if not isinstance(extra, dict):  # whoever posts a prompt may add anything; that is no reason to lose a clip
         logger.warning("The clip does not carry the graph: what was posted in extra_pnginfo is no object.")
         extra = {}
-    if args.disable_metadata:
-        return {}
     if level == "workflow":
         everything = {**extra, "prompt": as_posted(prompt)} if prompt else extra
         return {key: json.dumps(without_tokens(value)) for key, value in everything.items()}
@@ -52,9 +61,11 @@ def as_posted(prompt: Prompt) -> dict[str, dict[str, Any]]:
 
 
 def spelled_out(prompt: Prompt) -> dict[str, dict[str, Any]]:
-    """Returns the prompt with what some settings stand for: the sigmas of a schedule, the file that "auto" found."""
+    """Returns the prompt with what some settings stand for, the sigmas of a schedule, the file that "auto" found; and
+    with what a sampler has told of its run.
+    """
     return {
-        node_id: {**node, "inputs": {**inputs, **_meaning(node["class_type"], inputs)}}
+        node_id: {**node, "inputs": {**inputs, **_meaning(node["class_type"], inputs), **_receipt(node_id, prompt)}}
         for node_id, node in prompt.items()
         for inputs in [node.get("inputs", {})]  # ComfyUI takes a node without any where no output needs it
     }
@@ -65,6 +76,11 @@ def _meaning(class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return NODES[class_type].spelled_out(inputs)
     except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError):
         return {}  # another pack's node, or some setting is linked, and what came in through it is not in the prompt
+
+
+def _receipt(node_id: str, prompt: Prompt) -> dict[str, Any]:
+    text = receipts.find(node_id, prompt)
+    return {} if text is None else {"receipt": text}
 
 
 def hashes_of(prompt: Prompt) -> dict[str, str]:
@@ -86,7 +102,7 @@ def find_model(name: str) -> Path | None:
             return Path(path)
     for folder in ("diffusion_models", "text_encoders", "vae", "loras"):  # where names of other machines are found
         try:
-            resolved = names.resolve_name(name, folder_paths.get_filename_list(folder), folder)
+            resolved = resolve(folder, name)
         except (FileNotFoundError, ValueError):
             continue
         return Path(folder_paths.get_full_path_or_raise(folder, resolved))

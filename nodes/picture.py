@@ -58,8 +58,9 @@ class Resolution(Node):
 
     @classmethod
     def execute(cls, image: torch.Tensor, tier: str, aspect: str, fit: str) -> io.NodeOutput:
+        """Fits pictures, Tensor[F, H, W, 1 | 3 | 4] in [0, 1], as Tensor[F, h, w, 3]."""
         check_not_empty(image)
-        source = resolution.Size(image.shape[2], image.shape[1])
+        source = resolution.Size.of(image)
         target = resolution.fit_size(*source, tier, aspect)
         frames = image.float().cpu().numpy()
         fitted = resize.resize_frames(frames, target, fit)
@@ -116,9 +117,14 @@ class ImageToVideo(Node):
         negative: Any = None,
         end_image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
+        """Prepares a clip from its start picture, and its end picture if there is one: Tensor[F, H, W, 1 | 3 | 4] each.
+
+        The latent is empty, Tensor[1, 16, T, H / 8, W / 8] with T = (frames - 1) / 4 + 1; the conditioning holds the
+        encoded pictures in that shape, and a mask.
+        """
         check_vae(vae)
         start_image = one_rgb(start_image, "The start image")
-        size = resolution.Size(start_image.shape[2], start_image.shape[1])
+        size = resolution.Size.of(start_image)
         check_sides(*size)
         frames = resolution.frame_count(seconds)
         place = (positive, negative or [], vae, size.width, size.height, frames, 1)  # 1: one clip
@@ -159,12 +165,12 @@ def one_rgb(image: torch.Tensor, what: str) -> torch.Tensor:
     check_pictures(image, what)
     if image.shape[3] == 3:
         return image
-    return cropped(image, resolution.Size(image.shape[2], image.shape[1]))
+    return cropped(image, resolution.Size.of(image))
 
 
 def of_size(image: torch.Tensor, size: resolution.Size) -> torch.Tensor:
     """Crops an end image to the clip's size, and says so in the log, since this node has no report."""
-    source = resolution.Size(image.shape[2], image.shape[1])
+    source = resolution.Size.of(image)
     if source == size:
         return image
     logger.warning("The end image is %s, the clip is %s: cropped to fit. Put Fit to 720p in front of it.", source, size)

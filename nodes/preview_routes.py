@@ -21,7 +21,7 @@ from ..hosted import request
 from ..hosted.errors import HostedError
 from ..hosted.spending import Price
 from ..media import resolution
-from ..samplers import rcm, routing
+from ..samplers import routing, schedules
 from ..weights import names
 from ..weights.loras import report
 from . import hosted as hosted_node
@@ -45,17 +45,11 @@ class QueryError(Exception):
 
 
 class Preview(NamedTuple):
-    """What a panel shows before a run.
+    """What a panel shows before a run."""
 
-    Attributes:
-        answer: Takes what the panel asks: inputs of its node by their names, `width` and `height` of its picture.
-        lines: That the panel keeps free for it.
-        fills: The input into which a click puts what the answer has of that name, in words.
-    """
-
-    answer: Callable[..., Answer]
-    lines: int
-    fills: str | None = None
+    answer: Callable[..., Answer]  # takes inputs of the node by their names, `width` and `height` of its picture
+    lines: int  # that the panel keeps free for it
+    fills: str | None = None  # the input into which a click puts what the answer has of that name, in words
 
 
 def add_routes() -> None:
@@ -89,7 +83,7 @@ def plan(steps: int, schedule: str, sigma_max: float, shift: float, boundary: fl
     valid = Sampler.validate_inputs(schedule, steps, sigma_max, shift)
     if valid is not True:
         return refusal(valid)
-    return {"text": routing.plan(rcm.schedule_sigmas(schedule, steps, sigma_max, shift).tolist(), boundary)}
+    return {"text": routing.plan(schedules.schedule_sigmas(schedule, steps, sigma_max, shift).tolist(), boundary)}
 
 
 def fit(width: int, height: int, tier: str, aspect: str, fit: str) -> Answer:
@@ -119,19 +113,19 @@ def loras(lora_high: str, lora_low: str) -> Answer:
 
 
 def hosted(model: str, resolution: str, duration: int) -> Answer:
-    """Answers what a clip of `duration` seconds costs, and whether there is a key: never the key."""
+    """Answers what a clip of `duration` seconds costs, also as `usd`, and whether there is a key: never the key."""
     try:
         request.check_settings(model, resolution, duration)
     except HostedError as error:
         return refusal(error)
     provider, row = request.find_offer(model)
-    price = str(Price(row.estimate(resolution, duration), asked=False))
-    costs = price[0].upper() + price[1:]
+    price = Price(row.estimate(resolution, duration), asked=False)
+    costs = str(price)[0].upper() + str(price)[1:]
     try:
         hosted_node.find_key(model)
     except HostedError as error:
-        return refusal(f"{costs}\n{error}")
-    return {"text": f"{costs}\nThere is a key for {provider.title}."}
+        return {**refusal(f"{costs}\n{error}"), "usd": price.usd}
+    return {"text": f"{costs}\nThere is a key for {provider.title}.", "usd": price.usd}
 
 
 def model(input: str, name: str) -> Answer:
@@ -140,7 +134,7 @@ def model(input: str, name: str) -> Answer:
         raise QueryError(f"input must be one of {', '.join(MODEL_FOLDERS)}, got '{input}'.")
     folder, expert = MODEL_FOLDERS[input], EXPERTS.get(input)
     try:
-        file = names.resolve_name(name, folder_paths.get_filename_list(folder), folder, expert)
+        file = loader.resolve(folder, name, expert)
     except (FileNotFoundError, ValueError) as error:
         return {**refusal(error), "file": None}
     return {"text": file, "file": file}
@@ -201,15 +195,14 @@ def describe(name: str) -> Answer:
         FileNotFoundError: ComfyUI lists no such file in its LoRA folders.
         ValueError: Several files fit the name, or the file cannot be read.
     """
-    available = folder_paths.get_filename_list("loras")
-    file = names.resolve_name(name, available, "loras")
+    file = loader.resolve("loras", name)
     opened = lora_node.open_lora(file)
     facts = report.facts(opened.header)
     return {
         "file": file,
         "kind": facts.kind.value,
         "expert": names.expert_of(file),
-        "partner": names.partner(file, available),
+        "partner": names.partner(file, folder_paths.get_filename_list("loras")),
         "trigger_words": lora_node.words_of([opened], ""),
         "base": facts.model,
         "title": facts.title,
@@ -225,21 +218,13 @@ def refusal(reason: object) -> Answer:
 
 
 def read(make: Callable[..., Answer], query: Query) -> dict[str, Any]:
-    """Reads from a question what a function takes, by the types of its parameters.
-
-    Raises:
-        QueryError: A value is not there, or of another type.
-    """
+    """Reads what a function takes from a question, by the types of its parameters; QueryError where one is absent."""
     taken = python.signature(make).parameters.values()
     return {each.name: READERS[each.annotation](query, each.name) for each in taken}
 
 
 def text_of(query: Query, name: str) -> str:
-    """Returns a value of the question.
-
-    Raises:
-        QueryError: It is not in it, or too long for any name.
-    """
+    """Returns a value of the question; QueryError if it is not in it, or too long for any name."""
     text = query.get(name)
     if not text:
         raise QueryError(f"{name} is missing in the question. Add &{name}=VALUE.")
@@ -249,11 +234,7 @@ def text_of(query: Query, name: str) -> str:
 
 
 def number(query: Query, name: str) -> float:
-    """Returns a finite number of the question.
-
-    Raises:
-        QueryError: There is none.
-    """
+    """Returns a finite number of the question; QueryError if there is none."""
     text = text_of(query, name)
     try:
         value = float(text)
@@ -265,11 +246,7 @@ def number(query: Query, name: str) -> float:
 
 
 def whole(query: Query, name: str) -> int:
-    """Returns a whole number of the question, at least 0.
-
-    Raises:
-        QueryError: There is none.
-    """
+    """Returns a whole number of the question, at least 0; QueryError if there is none."""
     value = number(query, name)
     if not value.is_integer() or not 0 <= value <= MAX_NUMBER:
         raise QueryError(f"{name} must be a whole number from 0 to {MAX_NUMBER}, got '{query[name][:40]}'.")

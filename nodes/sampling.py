@@ -10,8 +10,9 @@ import comfy.utils
 import torch
 from comfy_api.latest import io, ui
 
-from ..samplers import rcm, routing
+from ..samplers import routing, schedules
 from ..samplers.guider import TwoExpertGuider
+from . import receipts, sparse
 from .door import Node
 from .progress import StepProgress
 
@@ -35,14 +36,14 @@ class Sampler(Node):
                 io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True),
                 io.Int.Input(
                     "steps",
-                    default=rcm.OFFICIAL_STEPS,
+                    default=schedules.OFFICIAL_STEPS,
                     min=1,
                     max=MAX_STEPS,
                     tooltip="Model evaluations, both experts together. rcm is official for 1 to 4 and takes up to 8.",
                 ),
                 io.Combo.Input(
                     "schedule",
-                    options=list(rcm.SCHEDULES),
+                    options=list(schedules.SCHEDULES),
                     default="rcm",
                     tooltip="rcm: rCM models and LoRAs. lightning: official 4-step LoRAs. shifted: undistilled models.",
                 ),
@@ -70,7 +71,7 @@ class Sampler(Node):
                 io.Latent.Output("latent", display_name="latent"),
                 io.String.Output("plan", display_name="plan"),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -79,7 +80,7 @@ class Sampler(Node):
         if None in (schedule, steps, sigma_max, shift):  # a linked input has no value yet
             return True
         try:
-            rcm.schedule_sigmas(schedule, steps, sigma_max, shift)
+            schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
         except ValueError as error:
             return str(error)
         return True
@@ -87,7 +88,7 @@ class Sampler(Node):
     @classmethod
     def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:
         names = "schedule", "steps", "sigma_max", "shift"
-        return {"sigmas": rounded(rcm.schedule_sigmas(*(inputs[name] for name in names)))}
+        return {"sigmas": rounded(schedules.schedule_sigmas(*(inputs[name] for name in names)))}
 
     @classmethod
     def execute(
@@ -106,7 +107,8 @@ class Sampler(Node):
         boundary: float,
         negative: Any = None,
     ) -> io.NodeOutput:
-        sigmas = rcm.schedule_sigmas(schedule, steps, sigma_max, shift)
+        """Samples a latent, of which "samples" is Tensor[B, 16, T, H, W], in its own shape."""
+        sigmas = schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
         guider = make_guider(high, low, positive, negative, cfg, boundary)
         plan = routing.plan(sigmas.tolist(), boundary)
         if high.is_clone(low):
@@ -125,8 +127,19 @@ class Sampler(Node):
             not comfy.utils.PROGRESS_BAR_ENABLED,
             seed,
         )
+        plan += cls.receipt(high)
         sampled = {**latent, "samples": samples.to(comfy.model_management.intermediate_device())}
         return io.NodeOutput(sampled, plan, ui=ui.PreviewText(plan))
+
+    @classmethod
+    def receipt(cls, high: Any) -> str:
+        """Returns what the run that ends adds to the plan, and keeps it for the saved clip's recipe."""
+        session = sparse.session_of(high)
+        if session is None:
+            return ""
+        if cls.hidden and cls.hidden.prompt:
+            receipts.keep(str(cls.hidden.unique_id), cls.hidden.prompt, session.text)
+        return f"\n{session.text}"
 
 
 class RcmSigmas(Node):
@@ -141,9 +154,9 @@ class RcmSigmas(Node):
             inputs=[
                 io.Int.Input(
                     "steps",
-                    default=rcm.OFFICIAL_STEPS,
+                    default=schedules.OFFICIAL_STEPS,
                     min=1,
-                    max=rcm.MAX_STEPS,
+                    max=schedules.MAX_STEPS,
                     tooltip="Official for 1 to 4; 5 to 8 refine the same list.",
                 ),
                 sigma_max_input(),
@@ -153,11 +166,12 @@ class RcmSigmas(Node):
 
     @classmethod
     def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {"sigmas": rounded(rcm.rcm_sigmas(inputs["steps"], inputs["sigma_max"]))}
+        return {"sigmas": rounded(schedules.rcm_sigmas(inputs["steps"], inputs["sigma_max"]))}
 
     @classmethod
     def execute(cls, steps: int, sigma_max: float) -> io.NodeOutput:
-        return io.NodeOutput(rcm.rcm_sigmas(steps, sigma_max))
+        """Returns Tensor[steps + 1], falling to 0."""
+        return io.NodeOutput(schedules.rcm_sigmas(steps, sigma_max))
 
 
 class ExpertGuider(Node):
@@ -169,11 +183,7 @@ class ExpertGuider(Node):
             category="wan 2.2 turbo",
             description="Runs both experts of Wan 2.2 behind one guider, for SamplerCustomAdvanced.",
             search_aliases=["dual model guider", "moe guider"],
-            inputs=[
-                *expert_inputs(),
-                cfg_input(),
-                boundary_input(),
-            ],
+            inputs=[*expert_inputs(), cfg_input(), boundary_input()],
             outputs=[io.Guider.Output("guider", display_name="guider")],
         )
 
@@ -190,7 +200,7 @@ def rounded(sigmas: torch.Tensor) -> list[float]:
 
 
 def expert_inputs() -> list[io.Input]:
-    """The sockets that the sampler and the guider begin with."""
+    """Returns the sockets that the sampler and the guider begin with."""
     return [
         io.Model.Input("high", tooltip="High-noise expert."),
         io.Model.Input("low", tooltip="Low-noise expert."),
@@ -200,7 +210,7 @@ def expert_inputs() -> list[io.Input]:
 
 
 def cfg_input() -> io.Input:
-    """The guidance scale."""
+    """Returns the input of the guidance scale."""
     return io.Float.Input(
         "cfg",
         default=1.0,
@@ -213,10 +223,10 @@ def cfg_input() -> io.Input:
 
 
 def sigma_max_input() -> io.Input:
-    """Where the rCM schedule begins."""
+    """Returns the input that says where the rCM schedule begins."""
     return io.Float.Input(
         "sigma_max",
-        default=rcm.SIGMA_MAX,
+        default=schedules.SIGMA_MAX,
         min=1.0,
         max=10000.0,
         step=1.0,
@@ -227,7 +237,7 @@ def sigma_max_input() -> io.Input:
 
 
 def boundary_input() -> io.Input:
-    """Where the experts change places."""
+    """Returns the input that says where the experts change places."""
     return io.Float.Input(
         "boundary",
         default=routing.I2V_BOUNDARY,
@@ -247,6 +257,7 @@ def make_guider(high: Any, low: Any, positive: Any, negative: Any, cfg: float, b
             f"cfg other than 1 needs a negative prompt, got cfg {cfg:g} and none connected. "
             "Connect negative, or set cfg to 1 as distilled models want it."
         )
+    sparse.check_slots(high, low)
     guider = TwoExpertGuider(high, low, boundary)
     guider.inner_set_conds({"positive": positive} if negative is None else {"positive": positive, "negative": negative})
     guider.set_cfg(cfg)

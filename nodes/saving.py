@@ -15,6 +15,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..media import codecs, resolution
 from ..media.audio import Audio, Sound, clean_audio, note_on_sound
+from ..media.clip_numbers import checked
 from ..media.filenames import check_folder, check_prefix, shown
 from ..media.losses import ALPHA
 from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_PREFIX = "video/wan22-turbo"
 
 
-class Settings(NamedTuple):
+class SaveSettings(NamedTuple):
     """What `saving_inputs` ask: how a clip is encoded, what goes with it, and where it is saved."""
 
     fps: Fraction | float
@@ -40,6 +41,7 @@ class Settings(NamedTuple):
     metadata: str
     audio: Any = None  # ComfyUI's AUDIO
     encoder: str = "cpu"
+    numbers: str | None = None  # what Clip Report says of the clip
 
     @property
     def sound(self) -> Audio | None:
@@ -58,6 +60,8 @@ class Settings(NamedTuple):
         frame_rate(self.fps)
         codecs.check_codec(self.codec, self.crf, self.encoder)
         check_choice("Metadata", self.metadata, LEVELS)
+        if self.numbers:
+            checked(self.numbers)
         if self.sound:
             clean_audio(self.sound)
         return check_batches(hidden)
@@ -93,11 +97,12 @@ class SavingNode(Node):
     @classmethod
     def check_lazy_status(cls, **inputs: Any) -> list[str]:
         # Linked settings have their values by now, and no model has been loaded for this node.
-        lazy = [each.id for each in cls.define_schema().inputs if getattr(each, "lazy", False)]
-        missing = [name for name in lazy if inputs.get(name) is None]
+        lazy = [each for each in cls.define_schema().inputs if getattr(each, "lazy", False)]
+        # An optional one that is not connected is not among the inputs at all, and nobody can ask for it.
+        missing = [each.id for each in lazy if inputs.get(each.id, ... if each.optional else None) is None]
         if missing:
             not_begun(cls.hidden.unique_id)
-            settings = Settings(**{name: inputs[name] for name in Settings._fields if name in inputs})
+            settings = SaveSettings(**{name: inputs[name] for name in SaveSettings._fields if name in inputs})
             settings.check(cls.hidden)
             codecs.check_available(settings.codec, settings.encoder)
         return missing
@@ -140,17 +145,11 @@ class SavedClip(ui.PreviewVideo):
         return {**shown, **ui.PreviewText("\n".join(self.words)).as_dict()} if self.words else shown
 
 
-def saving_schema(source: list[io.Input], last: io.Input, **words: Any) -> io.Schema:
-    """Returns the schema of a node that saves a clip.
-
-    Args:
-        source: Where the pictures come from.
-        last: What only this node asks.
-        words: Id, name, description and aliases.
-    """
+def saving_schema(source: list[io.Input], last: list[io.Input], **words: Any) -> io.Schema:
+    """Returns the schema of a node that saves `source`; `last` are its own inputs, `words` its id and texts."""
     return io.Schema(
         category="wan 2.2 turbo",
-        inputs=[*source, *saving_inputs(), last],
+        inputs=[*source, *saving_inputs(), *last],
         outputs=[io.Video.Output("video", display_name="video")],
         hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
         is_output_node=True,
@@ -203,11 +202,7 @@ def saving_inputs() -> list[io.Input]:
 
 
 def check_place(prefix: str) -> str:
-    """Checks that clips can be saved under a prefix, and returns its shortest form.
-
-    Raises:
-        ValueError: The name, the folder or the disk cannot be used; the text says which and why.
-    """
+    """Returns the shortest form of a prefix; ValueError if its name, its folder or the disk cannot be used."""
     output = folder_paths.get_output_directory()
     checked = check_prefix(prefix, output)
     folder = os.path.join(output, os.path.dirname(checked))
@@ -222,11 +217,7 @@ def check_place(prefix: str) -> str:
 
 
 def next_target(prefix: str, size: Size) -> Target:
-    """Creates the folder of a series of clips.
-
-    Raises:
-        ValueError: Nothing can be saved there.
-    """
+    """Creates the folder of a series of clips; ValueError where nothing can be saved there."""
     checked = check_place(prefix)
     try:
         folder, stem, _, subfolder, _ = folder_paths.get_save_image_path(
@@ -238,19 +229,16 @@ def next_target(prefix: str, size: Size) -> Target:
 
 
 def open_writer(
-    clip: Place, size: Size, settings: Settings, sound: Sound | Sequence[Sound] | None, hidden: Any, **shape: Any
+    clip: Place, size: Size, settings: SaveSettings, sound: Sound | Sequence[Sound] | None, hidden: Any, **shape: Any
 ) -> Mp4Writer:
-    """Prepares the MP4 with its metadata.
-
-    Args:
-        shape: The writer's `aspect` and `tick`.
+    """Prepares the MP4 with its metadata; `shape` is the writer's `aspect` and `tick`.
 
     Raises:
         ValueError: A video has no such frame rate, size, CRF or sound.
     """
     rate, codec, crf = frame_rate(settings.fps), settings.codec, settings.crf
     facts = {"width": size.width, "height": size.height, "fps": float(rate), "codec": codec, "crf": crf}
-    text = notes(settings.metadata, hidden, facts)
+    text = notes(settings.metadata, hidden, facts, settings.numbers or "")
     return Mp4Writer(clip, size, rate, codec, crf, text, sound, settings.encoder, **shape)
 
 

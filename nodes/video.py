@@ -8,8 +8,8 @@ from comfy_api.latest import io
 
 from ..media.resolution import Size
 from .saving import (
+    SaveSettings,
     SavingNode,
-    Settings,
     even_size,
     next_target,
     notes_on_frames,
@@ -29,13 +29,22 @@ class SaveMp4(SavingNode):
                     "video", types=[io.Image, io.Video], lazy=True, tooltip="Decoded frames, or a video."
                 ),
             ],
-            io.Boolean.Input(
-                "always_encode",
-                default=False,
-                optional=True,
-                advanced=True,
-                tooltip="Off: a video that already fits is copied without loss, whatever the crf says.",
-            ),
+            [
+                io.Boolean.Input(
+                    "always_encode",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Off: a video that already fits is copied without loss, whatever the crf says.",
+                ),
+                io.String.Input(
+                    "numbers",
+                    optional=True,
+                    force_input=True,
+                    lazy=True,
+                    tooltip="The numbers of Clip Report go into the file, unless its metadata is none.",
+                ),
+            ],
             node_id="Wan22Turbo_SaveMp4",
             display_name="Save MP4",
             description="Saves frames as an MP4 that plays everywhere, with the colours that they have.",
@@ -54,14 +63,15 @@ class SaveMp4(SavingNode):
         audio: dict[str, Any] | None = None,
         encoder: str = "cpu",
         always_encode: bool = False,
+        numbers: str | None = None,
     ) -> io.NodeOutput:
-        """Saves frames or a video; what is not named here are `Settings`.
+        """Saves frames or a video; what is not named here are `SaveSettings`.
 
         Args:
             video: ComfyUI's IMAGE, Tensor[F, H, W, C] in [0, 1], or its VIDEO.
             always_encode: Whether a video that fits is encoded, too.
         """
-        settings = Settings(fps, filename_prefix, codec, crf, metadata, audio, encoder)
+        settings = SaveSettings(fps, filename_prefix, codec, crf, metadata, audio, encoder, numbers)
         remarks = [settings.check(cls.hidden)]
         file = file_of(video)
         if file:
@@ -77,7 +87,7 @@ class SaveMp4(SavingNode):
         return target.output(clip, remarks)
 
 
-def frames_of(video: Any, settings: Settings) -> tuple[torch.Tensor, Settings]:
+def frames_of(video: Any, settings: SaveSettings) -> tuple[torch.Tensor, SaveSettings]:
     """Returns the frames of an IMAGE or a VIDEO, Tensor[F, H, W, C], and the settings with the VIDEO's own rate.
 
     A connected AUDIO replaces the VIDEO's own sound.

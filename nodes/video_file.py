@@ -13,7 +13,7 @@ from ..media.audio import Sound
 from ..media.resolution import Size
 from ..media.video_reading import WHOLE, Window
 from .metadata import notes
-from .saving import Settings, even_size, next_target, note_on_size, open_writer, step
+from .saving import SaveSettings, even_size, next_target, note_on_size, open_writer, step
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def why_encoded(file: VideoFile, codec: str, always: bool, keep_sound: bool) -> 
     return remux.misfit(file.source, codec, keep_sound)
 
 
-def save_file(file: VideoFile, settings: Settings, always: bool, remarks: list[str], hidden: Any) -> io.NodeOutput:
+def save_file(file: VideoFile, settings: SaveSettings, always: bool, remarks: list[str], hidden: Any) -> io.NodeOutput:
     """Saves the file behind a VIDEO under a new name with this graph's metadata.
 
     Args:
@@ -90,17 +90,18 @@ def save_file(file: VideoFile, settings: Settings, always: bool, remarks: list[s
     return _encode(file, settings, [f"Encoded again: {reason}.", *remarks], hidden)
 
 
-def _copy(source: str | BytesIO, settings: Settings, said: list[str], hidden: Any) -> io.NodeOutput:
+def _copy(source: str | BytesIO, settings: SaveSettings, said: list[str], hidden: Any) -> io.NodeOutput:
     size, frames = Size(*InputImpl.VideoFromFile(source).get_dimensions()), remux.frame_count(source)
     target = next_target(settings.filename_prefix, size)
     clip = target.next_name(".mp4")
-    text = notes(settings.metadata, hidden, {"width": size.width, "height": size.height, "copied": True})
+    facts = {"width": size.width, "height": size.height, "copied": True}
+    text = notes(settings.metadata, hidden, facts, settings.numbers or "")
     bar = comfy.utils.ProgressBar(frames)
     remux.copy_mp4(source, clip, text, settings.sound, on_frame=lambda: step(bar))
     return target.output(clip, said)
 
 
-def _encode(file: VideoFile, settings: Settings, said: list[str], hidden: Any) -> io.NodeOutput:
+def _encode(file: VideoFile, settings: SaveSettings, said: list[str], hidden: Any) -> io.NodeOutput:
     sound = settings.sound
     own: list[Sound] = [] if sound else audio_reading.sounds_of(*file)
     pictures = video_reading.look(*file, audio_reading.start_of(own))

@@ -37,9 +37,18 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the rings whose files take longest first: the short ones then fill what is left of the cores at the end."""
+    """Puts the rings whose files take longest first: the short ones then fill what is left of the cores at the end.
+
+    In the unit ring those are the files that wait for a provider or a server.
+    """
     rings = ("browser", "server", "comfy", "unit")
-    items.sort(key=lambda item: next((place for place, ring in enumerate(rings) if ring in item.path.parts), 0))
+    waiting = ("test_hosted", "test_client", "test_")
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        ring = next((number for number, name in enumerate(rings) if name in item.path.parts), 0)
+        return ring, next(number for number, start in enumerate(waiting) if item.path.name.startswith(start))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """All checks: the tests in as many processes as there are cores, and beside them lint, format and types. `make test`.
 
-make test-quick                            the unit ring, lint and format alone, in under three minutes
+make test-quick                            the unit ring but for what is marked slow, lint and format, in about a minute
 make test ARGS="tests/unit -k rcm"         a part; arguments go to pytest, and the linters are left out
 make test ARGS="-n 2 tests/browser"        a part in two processes
 """
@@ -19,6 +19,7 @@ LINTERS = {
 }
 TESTS = ["-m", "pytest", "-m", "not gpu", "--durations=5"]
 QUICK = "--quick"
+QUICK_TESTS = ["-m", "not gpu and not slow", "tests/unit"]  # of two `-m`, pytest takes the last
 SLOW = "types"  # reads all of ComfyUI that we use: left out between two thoughts
 MOST = 4  # processes: each has a ComfyUI in it, and some have one more and a browser beside it
 
@@ -55,8 +56,7 @@ def spread(more: int) -> list[str]:
     """Returns the options that spread the tests over the cores: whole files, since these share servers and pages.
 
     Args:
-        more: Processes than cores. The unit ring computes; of the others half of the time is waiting: for a browser, a
-            server, a child.
+        more: Processes than cores. Of the time of a test, half is waiting: for a browser, a server, a child.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # In the order of tests/conftest.py, the longest first: xdist's own begins with the files of the most tests.
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
     names = [name for name in LINTERS if not (quick and name == SLOW)]
     with ThreadPoolExecutor(1) as beside:  # one linter after another
         linters = [beside.submit(lint, name) for name in names]
-        tests = test([*spread(0), "tests/unit"] if quick else spread(1))
+        tests = test([*spread(1), *QUICK_TESTS] if quick else spread(1))
         passed = [linter.result() for linter in linters]
     say("".join(f"{name}: {'passed' if good else 'FAILED'}\n" for name, good in zip(names, passed, strict=True)))
     return 0 if tests and all(passed) else 1

@@ -94,7 +94,7 @@ def canonical(name: str) -> str:
     return {"libdav1d": "av1", "libaom-av1": "av1", "mp3float": "mp3", "libopus": "opus"}.get(name, name)
 
 
-def _of_the_pack(name: str) -> ModuleType:
+def of_the_pack(name: str) -> ModuleType:
     """Returns a module of the pack, whose rooms need a package around them and whose folder may have any name."""
     pack = ModuleType("pack")
     pack.__path__ = [str(Path(__file__).resolve().parents[1])]
@@ -111,7 +111,7 @@ def copy(path: Path, target: Path, metadata: Mapping[str, str]) -> None:
     """
     import av
 
-    mp4, remux, resolution = (_of_the_pack(f"media.{name}") for name in ("mp4", "remux", "resolution"))
+    mp4, remux, resolution = (of_the_pack(f"media.{name}") for name in ("mp4", "remux", "resolution"))
 
     with av.open(str(path)) as file:
         copied = [stream for stream in file.streams if is_copied(stream)]

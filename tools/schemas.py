@@ -45,7 +45,8 @@ def describe_node(schema: Any) -> Schema:
 
 def describe_input(entry: Any) -> Schema:
     """Returns type, need, default, range and options of an input; model files are this machine's own, and left out."""
-    found: Schema = {"type": entry.get_io_type(), "optional": bool(entry.optional), "widget": hasattr(entry, "default")}
+    widget = hasattr(entry, "default") and not getattr(entry, "force_input", None)
+    found: Schema = {"type": entry.get_io_type(), "optional": bool(entry.optional), "widget": widget}
     for name in ("default", "min", "max"):
         if getattr(entry, name, None) is not None:
             found[name] = getattr(entry, name)

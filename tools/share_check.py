@@ -32,9 +32,11 @@ from private import HIDDEN, Finding, Tell, clean_text, is_fact  # noqa: E402
 from private_graph import clean, is_json  # noqa: E402
 from private_graph import findings as findings  # noqa: E402  # for those who have a graph, not a file
 
-# The metadata of pictures and clips that a copy has: what ComfyUI, this pack, and A1111 make a graph or settings of.
+# The metadata of pictures and clips that a copy has: what ComfyUI, this pack, and A1111 make a graph or settings of,
+# and a clip's numbers.
 GRAPHS = ("workflow", "prompt")
-KEPT = (*GRAPHS, "recipe", "parameters")
+NUMBERS = "clip_report"
+KEPT = (*GRAPHS, NUMBERS, "recipe", "parameters")
 POSITION = {2, 4, 20, 22}  # EXIF's tags for the latitude and longitude of the place, and of what is looked at
 
 
@@ -285,6 +287,12 @@ def kept_of(name: str, shown: str, value: Any, left: list[str]) -> Any:
         if not is_fact(name):
             left.append(shown)
         return None
+    if name == NUMBERS:
+        try:
+            return clip_boxes.of_the_pack("media.clip_numbers").checked(value)
+        except ValueError:
+            left.append(shown)
+            return None
     if name not in ("", *GRAPHS):
         return value
     places: list[str] = []

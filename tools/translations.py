@@ -20,7 +20,7 @@ NAMES = {"high_noise", "low_noise", "text_encoder", "vae", "lora_high", "lora_lo
 KEPT = {
     "cfg", "clip", "crf", "fps", "vae",
     "rcm", "lightning", "shifted", "ode", "sde", "h264", "h265", "av1", "cpu", "nvenc",
-    "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2",
+    "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2", "sol_attn", "flex", "gather",
     "1080p", "720p", "480p", "240p", "16:9", "9:16", "1:1", "4:3", "3:4",
 }  # fmt: skip
 KEPT_IN = {  # ... and words that a language shares with English

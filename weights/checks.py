@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import count
 
-from .formats.header import Header, ModelFile, listed
+from .formats.header import Header, ModelFile
 from .names import Expert, experts_of, words
 from .wan import transformer, turbodiffusion
 from .wan.quantised import SCALE
@@ -122,17 +122,14 @@ def text_encoder_sizes(header: Header) -> dict[str, int]:
 
 
 def check_text_encoder(file: ModelFile) -> None:
-    """Refuses a file that is not umT5-XXL in ComfyUI's layout, tokenizer included.
+    """Refuses a file that is not umT5-XXL in ComfyUI's layout, tokenizer included."""
+    _refuse(file, _text_encoder_problem(file), _CHOOSE_TEXT_ENCODER)
+    transformer.check_whole(file, _missing_of_xxl(file.header))
 
-    Raises:
-        ValueError: It is something else.
-    """
-    problem = _text_encoder_problem(file)
+
+def _refuse(file: ModelFile, problem: str | None, remedy: str) -> None:
     if problem:
-        raise ValueError(f"'{file.name}' {problem}. {_CHOOSE_TEXT_ENCODER}")
-    missing = _missing_of_xxl(file.header)
-    if missing:
-        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
+        raise ValueError(f"'{file.name}' {problem}. {remedy}")
 
 
 def _text_encoder_problem(file: ModelFile) -> str | None:
@@ -173,16 +170,9 @@ def check_vae(file: ModelFile) -> list[str]:
 
     Returns:
         A warning about a file that has the tensors of that VAE, and is named for another model.
-
-    Raises:
-        ValueError: It is something else.
     """
-    problem = _vae_problem(file)
-    if problem:
-        raise ValueError(f"'{file.name}' {problem}. {_CHOOSE_VAE}")
-    missing = [name for name in vae_tensors() if name not in file.header.tensors]
-    if missing:
-        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
+    _refuse(file, _vae_problem(file), _CHOOSE_VAE)
+    transformer.check_whole(file, [name for name in vae_tensors() if name not in file.header.tensors])
     if "qwen" not in words(file.name):
         return []
     return [

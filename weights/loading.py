@@ -66,11 +66,7 @@ def load_expert(file: ModelFile, weight_dtype: str, disable_dynamic: bool = Fals
 
 
 def check_numbers(file: ModelFile) -> None:
-    """Refuses an expert or a text encoder whose numbers cannot be computed with, before any of it is loaded.
-
-    Raises:
-        ValueError: This ComfyUI does not compute with the way that the file stores its weights, or they are damaged.
-    """
+    """Refuses an expert or a text encoder that is damaged, or stored as this ComfyUI does not compute with it."""
     if not turbodiffusion.is_turbodiffusion(file.header):
         layers = quantised.check_storage(file, set(comfy.quant_ops.QUANT_ALGOS))
         with explained(file.path, "safetensors"), model_file.tensors_of(file.path) as read:
@@ -134,11 +130,7 @@ def load_text_encoder(file: ModelFile) -> comfy.sd.CLIP:
 
 
 def load_vae(file: ModelFile) -> comfy.sd.VAE:
-    """Loads a VAE.
-
-    Raises:
-        ValueError: It holds NaN or infinity.
-    """
+    """Loads a VAE, or raises ValueError where it holds NaN or infinity."""
     state, metadata = read_tensors(file)
     model_file.check_all(file, state)
     vae = comfy.sd.VAE(sd=state, metadata=metadata)
@@ -198,7 +190,8 @@ def find_scaling(match: Match, tensors: Mapping[str, Any], metadata: Mapping[str
 
 def add_patches(patched: comfy.model_patcher.ModelPatcher, patches: Any, strength: float) -> set[str]:
     """Adds patches to a clone, and returns the parameters that they will have changed when it is sampled with."""
-    changed = {weight_name(name) for name in patched.add_patches(patches, strength)}
+    # ComfyUI names a part of a weight by a tuple.
+    changed = {name if isinstance(name, str) else name[0] for name in patched.add_patches(patches, strength)}
     beside = {name for name in changed if is_passed_over(patched.model, name)}
     # The dynamic patcher of older ComfyUI leaves such parameters as the last clone had them.
     if patched.is_dynamic() and not hasattr(patched, "restore_loaded_backups"):
@@ -257,11 +250,6 @@ def parameters_of(name: str) -> tuple[str, ...]:
     """Returns the parameter that a tensor of ComfyUI's generic form changes, as ComfyUI may name it."""
     layer, part, _ = lora_keys.split(name)
     return (f"{layer}.bias",) if part in lora_format.OF_BIAS else (f"{layer}.weight", layer)
-
-
-def weight_name(name: Any) -> str:
-    """Returns the weight that a patch is for; ComfyUI names a part of a weight by a tuple."""
-    return name if isinstance(name, str) else name[0]
 
 
 def read_tensors(file: ModelFile) -> tuple[dict[str, Any], dict[str, str] | None]:

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
-from .formats.header import DamageError, listed, printable, read_small, small_json
+from ..common.text import printable, read_json
+from .formats.header import DamageError, listed, read_small
 from .names import Expert
 
 
@@ -213,19 +214,12 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
 
 @dataclass(frozen=True)
 class Scaling:
-    """How strongly a LoRA was trained to act.
+    """How strongly a LoRA was trained to act."""
 
-    Args:
-        lora_alpha: Of all layers.
-        by_layer: Of some, by the end of their names.
-        rank_stabilised: alpha is divided by the root of the rank.
-        unread: Patterns of layers that are no plain names. A file's regular expressions are not run.
-    """
-
-    lora_alpha: float
-    by_layer: Mapping[str, float]
-    rank_stabilised: bool
-    unread: tuple[str, ...] = ()
+    lora_alpha: float  # of all layers
+    by_layer: Mapping[str, float]  # of some, by the end of their names
+    rank_stabilised: bool  # alpha is divided by the root of the rank
+    unread: tuple[str, ...] = ()  # patterns of layers that are no plain names. A file's regular expressions are not run
 
     @classmethod
     def of(cls, metadata: Mapping[str, str], component: str = "transformer") -> Scaling | None:
@@ -286,10 +280,7 @@ def _plain(pattern: str) -> str:
 
 
 def _settings(text: str, component: str) -> dict[str, Any]:
-    try:
-        parsed = small_json(text)
-    except ValueError:
-        return {}
+    parsed = read_json(text)
     if not isinstance(parsed, dict):
         return {}
     # diffusers puts the component's name before each setting: `transformer.lora_alpha`.

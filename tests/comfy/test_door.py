@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from comfy_api.internal import lock_class, shallow_clone_class
 from pack.nodes import door, lora, metadata, sampling
 from pack.tests.toy.sampling import SETTINGS, conditioning, empty_latent
 from schemas import import_pack
@@ -48,6 +49,26 @@ def default_of(each):
     if getattr(each, "default", None) is not None:
         return each.default
     return (each.options or ["none"])[0] if hasattr(each, "options") else ""
+
+
+def test_a_class_has_the_name_of_its_id_by_which_a_recipe_finds_it():
+    assert [node.__name__ for node in NODES.values()] == [node_id.removeprefix("Wan22Turbo_") for node_id in NODES]
+
+
+@pytest.mark.parametrize("node_id", NODES)
+def test_a_class_that_comfyui_has_cloned_and_locked_refuses_as_the_node_does(node_id):
+    clone = shallow_clone_class(NODES[node_id])
+    for name in ("SCHEMA", "_DESCRIPTION", "_CATEGORY"):  # as while nobody has asked for the schema
+        setattr(clone, name, None)
+    locked = lock_class(clone)
+    needed = [each.id for each in locked.define_schema().inputs if not each.optional]
+    with pytest.raises(ValueError, match=f"^{needed[0]} holds nothing. Give it a value."):
+        ended(locked.execute(**dict.fromkeys(needed)))
+    assert locked.SCHEMA is None
+
+
+def ended(result):
+    return asyncio.run(result) if asyncio.iscoroutine(result) else result
 
 
 def test_every_node_has_the_door():

@@ -11,7 +11,7 @@ import torch
 from comfy.k_diffusion.sampling import sample_euler
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 from pack.nodes.sampling import ExpertGuider, RcmSigmas, Sampler
-from pack.samplers import rcm
+from pack.samplers import schedules
 from pack.tests.toy.sampling import SETTINGS, SHAPE, conditioning, empty_latent, sample
 
 pytestmark = pytest.mark.comfy
@@ -51,7 +51,7 @@ def test_each_step_runs_on_the_expert_of_its_sigma(high, low, positive, steps, t
     calls = []
     sample(traced(high, "H", calls), traced(low, "L", calls), positive, steps=steps)
     assert "".join(name for name, _ in calls) == trace
-    assert [sigma for _, sigma in calls] == [round(sigma, 4) for sigma in rcm.rcm_sigmas(steps)[:-1].tolist()]
+    assert [sigma for _, sigma in calls] == [round(sigma, 4) for sigma in schedules.rcm_sigmas(steps)[:-1].tolist()]
 
 
 @pytest.mark.parametrize(("boundary", "trace"), [(0.0, "HHHH"), (1.0, "LLLL"), (0.95, "HLLL")])
@@ -71,7 +71,7 @@ def test_agrees_with_the_reference_loop_in_float64(high, low, positive, mode, st
 def reference_loop(steps, mode, seed):
     """The published loop, on the closed-form experts; every noise is the next draw of one generator."""
     stream = torch.Generator().manual_seed(seed)
-    sigmas = rcm.rcm_sigmas(steps).double()
+    sigmas = schedules.rcm_sigmas(steps).double()
     x = torch.randn(SHAPE, generator=stream).double() * sigmas[0]
     for sigma, sigma_next in pairwise(sigmas):
         x0 = 0.6 * torch.tanh(x) + (0.1 if sigma >= 0.9 else -0.2)
@@ -144,15 +144,15 @@ def test_a_sampler_that_adds_its_own_hook_reaches_both_experts(high, low, positi
 
     guider = ExpertGuider.execute(high, low, positive, cfg=2.0, boundary=0.9, negative=negative)[0]
     sampler = comfy.samplers.KSAMPLER(hooked_euler)
-    SamplerCustomAdvanced.execute(Noise_RandomNoise(7), guider, sampler, rcm.rcm_sigmas(4), empty_latent())
-    assert steps_seen == rcm.rcm_sigmas(4)[:-1].tolist()
+    SamplerCustomAdvanced.execute(Noise_RandomNoise(7), guider, sampler, schedules.rcm_sigmas(4), empty_latent())
+    assert steps_seen == schedules.rcm_sigmas(4)[:-1].tolist()
 
 
 def test_a_sampler_that_evaluates_between_steps_is_routed_by_value(high, low, positive):
     calls = []
     guider = ExpertGuider.execute(traced(high, "H", calls), traced(low, "L", calls), positive, cfg=1.0, boundary=0.9)[0]
     sampler = comfy.samplers.sampler_object("heun")
-    SamplerCustomAdvanced.execute(Noise_RandomNoise(7), guider, sampler, rcm.rcm_sigmas(4), empty_latent())
+    SamplerCustomAdvanced.execute(Noise_RandomNoise(7), guider, sampler, schedules.rcm_sigmas(4), empty_latent())
     assert all((name == "H") == (sigma >= 0.9) for name, sigma in calls)
     assert len(calls) > 4
 
@@ -230,5 +230,5 @@ def test_a_sampler_that_goes_back_up_brings_the_high_expert_back(high, low, posi
 
     guider = ExpertGuider.execute(traced(high, "H", calls), traced(low, "L", calls), positive, cfg=1.0, boundary=0.9)[0]
     sampler = comfy.samplers.KSAMPLER(bouncing)
-    SamplerCustomAdvanced.execute(Noise_RandomNoise(7), guider, sampler, rcm.rcm_sigmas(4), empty_latent())
+    SamplerCustomAdvanced.execute(Noise_RandomNoise(7), guider, sampler, schedules.rcm_sigmas(4), empty_latent())
     assert [name for name, _ in calls] == ["H", "L", "H", "L"]

@@ -6,7 +6,7 @@ import comfy.samplers
 import pytest
 import torch
 from pack.nodes.sampling import ExpertGuider, Sampler
-from pack.samplers import rcm
+from pack.samplers import schedules
 from pack.samplers.guider import TwoExpertGuider
 from pack.tests.toy.sampling import SHAPE, conditioning, sample
 
@@ -49,7 +49,7 @@ def test_out_of_memory_while_the_low_expert_joins_comes_out_as_it_is(high, low, 
 def test_a_run_leaves_nothing_of_it_in_the_guider(high, low, positive):
     guider = ExpertGuider.execute(high, low, positive, cfg=1.0, boundary=0.9)[0]
     empty = torch.zeros(SHAPE)
-    guider.sample(empty, empty, comfy.samplers.sampler_object("euler"), rcm.rcm_sigmas(4), seed=1)
+    guider.sample(empty, empty, comfy.samplers.sampler_object("euler"), schedules.rcm_sigmas(4), seed=1)
     held = {**vars(guider), **vars(guider.low)}
     assert not [name for name, value in held.items() if isinstance(value, torch.Tensor)]
     assert (guider.low.loop, guider.low.arguments, guider.low.loaded_models, guider.low.loop_options) == (
@@ -89,7 +89,7 @@ def test_a_run_that_fails_before_its_loop_does_not_haunt_the_next(high, low, pos
     guider = ExpertGuider.execute(high, failing, positive, cfg=1.0, boundary=0.9)[0]
     euler, empty = comfy.samplers.sampler_object("euler"), torch.zeros(SHAPE)
     with pytest.raises(RuntimeError, match="once"):
-        guider.sample(empty, empty, euler, rcm.rcm_sigmas(4), seed=1)
+        guider.sample(empty, empty, euler, schedules.rcm_sigmas(4), seed=1)
     low_only = torch.tensor([0.8, 0.5, 0.0])
     fresh = ExpertGuider.execute(high, low, positive, cfg=1.0, boundary=0.9)[0]
     assert guider.sample(empty, empty, euler, low_only, seed=1).equal(
@@ -117,7 +117,7 @@ def test_refuses_a_latent_of_another_model(high, low, positive):
     with pytest.raises(
         ValueError, match=r"Wan 2.2 I2V takes a video latent \[B, 16, T, H, W\], got \(1, 48, 3, 8, 8\)"
     ):
-        guider.sample(latent, latent, comfy.samplers.sampler_object("euler"), rcm.rcm_sigmas(4))
+        guider.sample(latent, latent, comfy.samplers.sampler_object("euler"), schedules.rcm_sigmas(4))
 
 
 @pytest.mark.parametrize("slot", ["high", "low"])
@@ -180,7 +180,7 @@ def test_the_guider_refuses_the_same_behind_comfyuis_sampler(high, low, positive
     def run(conditioned, latent):
         guider = ExpertGuider.execute(untouchable(high), untouchable(low), conditioned, cfg=1.0, boundary=0.9)[0]
         euler = comfy.samplers.sampler_object("euler")
-        SamplerCustomAdvanced.execute(Noise_RandomNoise(1), guider, euler, rcm.rcm_sigmas(4), {"samples": latent})
+        SamplerCustomAdvanced.execute(Noise_RandomNoise(1), guider, euler, schedules.rcm_sigmas(4), {"samples": latent})
 
     with pytest.raises(ValueError, match="positive holds none"):
         run(text_alone(), torch.zeros(SHAPE))

@@ -1,6 +1,7 @@
 """Load LoRA with Trigger Words: what it does to the experts, and what it reports."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,13 +10,12 @@ from pack.tests.toy import models as toy
 from pack.tests.toy.loaded import apply_lora, load_expert
 from pack.tests.toy.lora_node import apply, effect, expected_effect
 from pack.weights import loading
-from pack.weights.formats import header
+from pack.weights.formats import model_file
 from pack.weights.loading import shapes_of
 
 pytestmark = pytest.mark.comfy
 
 reader = loading.read_tensors
-open_file = header.open_file
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.4, -0.7])
@@ -182,8 +182,13 @@ def test_at_strength_0_no_tensor_is_read(high, low, monkeypatch):
 
 
 def test_each_file_is_listed_once(high, low, monkeypatch):
-    listed = []
-    monkeypatch.setattr(header, "open_file", lambda path: listed.append(path.name) or open_file(path))
+    listed, read = [], model_file.read_safetensors
+
+    def note(file, size):
+        listed.append(Path(file.name).name)
+        return read(file, size)
+
+    monkeypatch.setattr(model_file, "read_safetensors", note)
     apply(high, low)
     assert listed == [toy.LORA_HIGH, toy.LORA_LOW]
     apply(high, low, lora_low=toy.LORA_HIGH)

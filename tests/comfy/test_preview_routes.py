@@ -12,10 +12,10 @@ from comfy_api.latest import io
 from pack.hosted.spending import PRICES_OF
 from pack.nodes import hosted as hosted_node
 from pack.nodes import preview_routes
-from pack.samplers import rcm, routing
+from pack.samplers import routing, schedules
 from pack.tests.comfy.test_contract import NODES
 from pack.tests.toy import models as toy
-from pack.weights.formats import header
+from pack.weights.formats import model_file
 
 pytestmark = pytest.mark.comfy
 
@@ -55,7 +55,7 @@ def answer_of(path, query):
 
 @pytest.mark.parametrize(("schedule", "steps"), [("rcm", 4), ("rcm", 8), ("lightning", 4), ("shifted", 20)])
 def test_the_plan_is_that_of_the_sampler(schedule, steps):
-    sigmas = rcm.schedule_sigmas(schedule, steps).tolist()
+    sigmas = schedules.schedule_sigmas(schedule, steps).tolist()
     assert answer_of("plan", {**PLAN, "schedule": schedule, "steps": str(steps)}) == {"text": routing.plan(sigmas)}
 
 
@@ -66,7 +66,7 @@ def test_the_plan_is_that_of_the_sampler(schedule, steps):
         ({"steps": "0"}, "rCM takes 1 to 8 steps, got 0."),
         ({"steps": "101", "schedule": "shifted"}, "steps must be at most 100, got 101."),
         ({"sigma_max": "3"}, "sigma_max must be above 14.1 for the noise to fall at each step, got 3."),
-        ({"schedule": "karras"}, f"The schedule must be one of {', '.join(rcm.SCHEDULES)}, got 'karras'."),
+        ({"schedule": "karras"}, f"The schedule must be one of {', '.join(schedules.SCHEDULES)}, got 'karras'."),
     ],
 )
 def test_values_that_the_sampler_refuses_are_a_sentence(changes, sentence):
@@ -139,7 +139,7 @@ def test_a_lora_that_cannot_be_read_is_a_sentence(add_lora, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(header, "open_file", refuse)
+    monkeypatch.setattr(model_file, "open_file", refuse)
     sentence = "'style.safetensors' cannot be read: Permission denied. Check disk and permissions."
     status, answer = ask("loras", {"lora_high": "style.safetensors", "lora_low": "none"})
     assert (status, answer) == (200, {"text": sentence, "refused": True})
@@ -160,13 +160,14 @@ def test_the_price_is_estimated_and_a_missing_key_named(with_api_nodes):
     answer = answer_of("hosted", HOSTED)
     assert answer["text"].startswith(f"About $0.48, prices of {PRICES_OF}\nWaveSpeed needs an API key, and")
     assert "variable WAVESPEED_API_KEY, or runs `python -m hosted.credentials set wavespeed`" in answer["text"]
-    assert set(answer) == {"text", "refused"}
+    assert set(answer) == {"text", "refused", "usd"}
+    assert answer["usd"] == 0.48
 
 
 def test_a_key_is_a_yes_and_no_part_of_it_is_answered(with_api_nodes, monkeypatch):
     monkeypatch.setenv("WAVESPEED_API_KEY", KEY)
     answer = answer_of("hosted", HOSTED)
-    assert answer == {"text": f"About $0.48, prices of {PRICES_OF}\nThere is a key for WaveSpeed."}
+    assert answer == {"text": f"About $0.48, prices of {PRICES_OF}\nThere is a key for WaveSpeed.", "usd": 0.48}
     assert not any(KEY[start : start + 4] in json.dumps(answer) for start in range(9, len(KEY) - 3))
     monkeypatch.setenv("WAVESPEED_API_KEY", "not one word " + KEY)
     answer = answer_of("hosted", HOSTED)

@@ -15,7 +15,7 @@ from comfy.taesd.taesd import TAESD
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from pack.nodes.progress import StepProgress, duration
 from pack.nodes.sampling import Sampler
-from pack.samplers import rcm
+from pack.samplers import schedules
 from pack.samplers.guider import TwoExpertGuider
 from pack.tests.toy import models as toy
 from PIL import Image
@@ -85,7 +85,7 @@ def test_the_tiny_model_agrees_with_the_reference_loop_in_float64(high, low, pos
     result = high.model.process_latent_in(sample(*experts.values(), positive, mode=mode)).double()
 
     stream = torch.Generator().manual_seed(7)
-    sigmas = rcm.rcm_sigmas(4).double()
+    sigmas = schedules.rcm_sigmas(4).double()
     x = torch.randn(SHAPE, generator=stream).double() * sigmas[0]
     for sigma, after in zip(sigmas[:-1], sigmas[1:], strict=True):  # noqa: RUF007
         with torch.inference_mode():

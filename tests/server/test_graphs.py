@@ -1,6 +1,7 @@
 """Every shipped API prompt, at draft size on tiny models, through a real ComfyUI to its MP4s."""
 
 import json
+import re
 from pathlib import Path
 
 import av
@@ -11,9 +12,11 @@ from pack.tests.toy.loopback import KEY, Running
 from pack.tests.toy.models import ORBIT
 from pack.tests.toy.providers import PROVIDERS
 from pack.tests.toy.runs import run
+from pack.tests.toy.studies import rows
 
 pytestmark = pytest.mark.server
 
+STUDIES = Path(__file__).parents[2] / "studies"
 PROMPTS = sorted((Path(__file__).parents[2] / "workflows" / "api").glob("*.json"))
 DRAFT = {"Wan22Turbo_Resolution": {"tier": "240p"}, "Wan22Turbo_ImageToVideo": {"seconds": 0.25}}
 FRAMES = 5  # of a quarter of a second
@@ -129,3 +132,38 @@ def test_every_prompt_ever_shipped_is_still_accepted(comfyui):
         comfyui.post("/queue", {"clear": True})  # accepted is enough: they would run at full size
         comfyui.post("/interrupt", {})
     assert refused == {}
+
+
+def draft_of(study, folder):
+    """Writes a shipped study as a draft, for a narrow picture and one seed."""
+    place_photograph(folder / "pictures", crop=(0, 120, 416, 184))
+    text = (STUDIES / study).read_text(encoding="utf-8")
+    for written, drafted in (
+        (r"seeds = .+", "seeds = [1]"),
+        (r'tier = ".+"', 'tier = "240p"'),
+        (r"seconds = \d+", "seconds = 0.25"),
+    ):
+        text, count = re.subn(written, drafted, text)
+        assert count == 1
+    path = folder / study
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("study", "jobs"), [("steps_and_schedules.toml", 7), ("local_or_hosted.toml", 4)])
+def test_a_shipped_study_runs_to_its_table(study, jobs, running, comfyui, tmp_path):
+    path, before = draft_of(study, tmp_path), {each.name: len(each.charged) for each in running.providers}
+    code, out, said = client("batch", str(path), "--server", comfyui.address, "-o", str(tmp_path / "out"))
+    assert code == 0, said
+    assert out == f"{tmp_path / 'out' / 'study.sqlite'}\n"
+    done = rows(tmp_path / "out")
+    assert [row["state"] for row in done] == ["done"] * jobs
+    assert len({row["variant"] for row in done}) == jobs
+    hosted = [row for row in done if row["graph"] == "wan22_hosted_i2v"]
+    frames = {row["variant"]: len(frames_of(tmp_path / "out" / json.loads(row["clips"])[0])) for row in done}
+    assert set(frames.values()) == ({FRAMES, HOSTED_FRAMES} if hosted else {FRAMES})
+    paid = {each.name: len(each.charged) - before[each.name] for each in running.providers}
+    assert set(paid.values()) == ({1} if hosted else {0})
+    assert {row["variant"]: row["usd"] for row in hosted if row["usd"]}.keys() == (
+        {"WaveSpeed", "AtlasCloud"} if hosted else set()
+    )

@@ -33,7 +33,9 @@ def write_clip(path: Path, width: int, height: int, frames: int) -> None:
         stream = container.add_stream("libx264", rate=Fraction(16))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
-            ramp = np.add.outer(np.arange(height) * 2, np.arange(width) * 2 + index * 4) % 256
-            picture = np.repeat(ramp[..., None], 3, axis=2).astype(np.uint8)
+            # In eight bits, where sums are those modulo 256.
+            down, across = ((np.arange(size) * 2).astype(np.uint8) for size in (height, width))
+            ramp = np.add.outer(down, across + np.uint8(index * 4 % 256))
+            picture = np.repeat(ramp[..., None], 3, axis=2)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

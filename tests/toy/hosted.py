@@ -10,7 +10,7 @@ import numpy as np
 
 from ...hosted.client import Client, Clip
 from ...hosted.errors import HostedError
-from ...hosted.ledger import Ledger
+from ...hosted.ledger import Ledger, Row
 from ...hosted.polling import Status
 from ...hosted.providers import BY_NAME
 from ...hosted.request import Picture, Request
@@ -26,7 +26,7 @@ QUICK = Timing(
     upload=5.0,
     download=10.0,
     stall=5.0,
-    first_poll=0.02,
+    first_poll=0.01,
     longest_poll=0.05,
     deadline=20.0,
     grace=0.1,
@@ -65,6 +65,11 @@ class Outcome:
     name: str
     text: str
     clip: Clip | None = None
+
+
+def rows_of(ledger: Ledger) -> list[Row]:
+    """Returns all rows that can be read, one for each request."""
+    return [entry.row for entry in ledger.entries() if entry.row and not entry.retired]
 
 
 def outcome(client: Client, request: Request, **options: Any) -> Outcome:

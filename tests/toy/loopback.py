@@ -60,7 +60,7 @@ class Provider(ABC):
         self.leaks: list[str] = []
         self.problems: list[str] = []
         self.faults: dict[str, deque[Effect]] = {}
-        self.seconds = 0.1
+        self.seconds = 0.04
         self.flagged = False
         self.peak = 0
         self.numbers = itertools.count(1)

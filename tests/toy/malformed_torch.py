@@ -223,4 +223,4 @@ def archives() -> st.SearchStrategy[Broken]:
 
 
 TORCH = (torch_truncated(), code(), storages(), sizes(), zips())
-LISTED = (pickles(), archives())  # a few given files each
+LISTED = (pickles, archives)  # a few given files each

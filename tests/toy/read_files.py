@@ -74,8 +74,8 @@ def main() -> None:
     pack.__path__ = [str(ROOT)]
     sys.modules["pack"] = pack
     from pack.weights import lora_keys
-    from pack.weights.formats.header import ModelFile, is_safetensors, read_header
-    from pack.weights.formats.torch_file import read_torch_header
+    from pack.weights.formats.header import ModelFile, explained, is_safetensors, open_file, read_safetensors
+    from pack.weights.formats.torch_file import read_torch
     from pack.weights.loras import report, triggers
     from pack.weights.wan import quantised
 
@@ -90,7 +90,9 @@ def main() -> None:
         before, error = memory(), ""
         watching = True
         try:
-            told = (read_header if is_safetensors(path) else read_torch_header)(path)
+            form, reader = ("safetensors", read_safetensors) if is_safetensors(path) else ("PyTorch", read_torch)
+            with explained(path, form), open_file(path) as file:  # as `open_model` does, whose module needs torch
+                told = reader(file, path.stat().st_size)
             report.facts(told)
             triggers.trigger_words(told.metadata, [])
             lora_keys.Scaling.of(told.metadata)

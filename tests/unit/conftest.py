@@ -7,7 +7,8 @@ import pytest
 from pack.tests.toy.loopback import Provider, Running
 from pack.tests.toy.providers import PROVIDERS
 from pack.tests.toy.shapes import Shapes, write
-from pack.weights.formats.header import Header, read_header
+from pack.weights.formats.header import Header
+from pack.weights.formats.model_file import open_model
 from pack.weights.loras import report as lora_report
 
 
@@ -24,7 +25,7 @@ def provider(request: pytest.FixtureRequest, running: Running) -> Provider:
 @pytest.fixture
 def header(tmp_path: Path) -> Callable[[Shapes], Header]:
     """Writes a file of such tensors, and returns what it lists."""
-    return lambda shapes: read_header(write(tmp_path, shapes))
+    return lambda shapes: open_model(write(tmp_path, shapes)).header
 
 
 @pytest.fixture
@@ -32,9 +33,8 @@ def listed(tmp_path: Path) -> Callable[..., Header]:
     """Writes a LoRA of such shapes and metadata, and returns what it lists."""
 
     def read(shapes, **metadata):
-        return read_header(
-            write(tmp_path, shapes, metadata={key.replace("__", "."): metadata[key] for key in metadata})
-        )
+        named = {key.replace("__", "."): metadata[key] for key in metadata}
+        return open_model(write(tmp_path, shapes, metadata=named)).header
 
     return read
 

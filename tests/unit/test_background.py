@@ -54,6 +54,7 @@ def ends(comfy, client, **record):
     return client.returncode, said
 
 
+@pytest.mark.slow
 def test_a_client_in_the_background_of_a_script_still_cancels_its_job_when_it_is_interrupted(comfy, following):
     client = following("INT")
     client.send_signal(signal.SIGINT)
@@ -65,6 +66,7 @@ def test_a_client_in_the_background_of_a_script_still_cancels_its_job_when_it_is
     assert [path for path, _ in comfy.posted] == ["/interrupt"]
 
 
+@pytest.mark.slow
 def test_a_client_under_nohup_goes_on_when_the_terminal_is_closed(comfy, following):
     client = following("HUP")
     client.send_signal(signal.SIGHUP)
@@ -76,6 +78,7 @@ def test_a_client_under_nohup_goes_on_when_the_terminal_is_closed(comfy, followi
     assert "saved nothing in the server's output folder" in said
 
 
+@pytest.mark.slow
 def test_what_a_test_starts_hears_ctrl_c_also_where_the_tests_were_told_to_ignore_it(tmp_path):
     test = tmp_path / "test_one.py"
     test.write_text(

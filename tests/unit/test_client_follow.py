@@ -1,6 +1,7 @@
 """A job is followed to its end however much else the websocket tells. The other side is a real one, on loopback."""
 
 import json
+import socket
 import threading
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -9,6 +10,7 @@ import pytest
 from pack.client import address, follow, server
 from pack.client.progress import Silent
 from websockets.exceptions import ConnectionClosed
+from websockets.server import ServerProtocol
 from websockets.sync.server import serve
 
 PROMPT = {"9": {"class_type": "Save", "inputs": {}, "_meta": {"title": "Save"}}}
@@ -90,3 +92,39 @@ def test_what_others_are_told_does_not_keep_a_job_from_its_end(messages, first, 
         follower.disconnect()
     assert chatty.asked == 2
     assert chatty.told < PATIENCE  # it was still talking
+
+
+def pinged_until_nobody_reads(listener):
+    """Accepts a websocket and sends pings, whose answers it does not read, until the other side is stuck in one."""
+    line, _ = listener.accept()
+    protocol = ServerProtocol()
+    while not (requests := protocol.events_received()):
+        protocol.receive_data(line.recv(4096))
+    protocol.send_response(protocol.accept(requests[0]))
+    protocol.send_ping(b"x" * 125)
+    said, line_is_taken = protocol.data_to_send(), True
+    line.sendall(b"".join(said))
+    line.settimeout(0.5)
+    while line_is_taken:
+        try:
+            line.sendall(said[-1] * 1000)
+        except TimeoutError:
+            line_is_taken = False
+    return line
+
+
+def test_a_server_that_asks_and_reads_no_answers_does_not_hold_the_client_back():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held = []
+        thread = threading.Thread(target=lambda: held.append(pinged_until_nobody_reads(listener)))
+        thread.start()
+        client = server.Server(address.parse(f"127.0.0.1:{listener.getsockname()[1]}"))
+        follower = follow.Follower(client, "me", Silent())
+        thread.join()
+        leaving = threading.Thread(target=follower.disconnect, daemon=True)
+        leaving.start()
+        leaving.join(30)
+        stuck = leaving.is_alive()
+        held[0].close()
+        client.close()
+        assert not stuck

@@ -35,6 +35,7 @@ def wait_until(condition):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process at once")
+@pytest.mark.slow
 def test_a_second_request_does_not_break_off_the_cancelling():
     comfy = Comfy()
     comfy.running = [[1, "id-1", PROMPT, {}, []]]
@@ -62,6 +63,7 @@ def test_a_second_request_does_not_break_off_the_cancelling():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+@pytest.mark.slow
 def test_a_client_under_nohup_goes_on_when_its_terminal_is_closed():
     comfy = Comfy()
     comfy.running = [[1, "id-1", PROMPT, {}, []]]

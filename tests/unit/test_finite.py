@@ -26,6 +26,24 @@ def test_a_small_tensor_that_holds_nan_is_named(tmp_path, dtype, bad):
         check_small(open_model(path))
 
 
+@pytest.mark.parametrize("number", [0, 63, 64, 199])
+def test_one_of_many_is_named(tmp_path, number):
+    path = tmp_path / "x.safetensors"
+    many = {f"{n:03}.bias": torch.ones(n + 1, dtype=(torch.float32, torch.bfloat16)[n % 2]) for n in range(200)}
+    many[f"{number:03}.bias"][-1] = torch.nan
+    save_file(GOOD | many, path)
+    with pytest.raises(ValueError, match=rf"holds NaN or infinity in {number:03}\.bias, which would"):
+        check_small(open_model(path))
+
+
+def test_the_first_of_two_in_the_file_is_named(tmp_path):
+    path = tmp_path / "x.safetensors"
+    bad = torch.tensor([torch.nan])
+    save_file(GOOD | {"c.bias": bad.half(), "d.bias": bad}, path)  # wider types come first in a file
+    with pytest.raises(ValueError, match=r"holds NaN or infinity in d\.bias"):
+        check_small(open_model(path))
+
+
 def test_large_tensors_are_not_read_again(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file(GOOD | {"a.weight": torch.full_like(LARGE, torch.nan)}, path)

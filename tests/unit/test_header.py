@@ -11,8 +11,8 @@ from math import prod
 import pytest
 import torch
 from pack.tests.toy.models import expert_shapes
-from pack.tests.toy.shapes import write
-from pack.weights.formats.header import TensorInfo, is_safetensors, read_header
+from pack.weights.formats.header import TensorInfo, is_safetensors
+from pack.weights.formats.model_file import open_model
 from safetensors.torch import save_file
 
 
@@ -20,7 +20,7 @@ def test_reads_names_types_shapes_and_metadata(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(2, 3, dtype=torch.bfloat16), "b": torch.zeros(0)}, path, {"key": "wörd"})
 
-    header = read_header(path)
+    header = open_model(path).header
 
     assert header.tensors == {"a": TensorInfo("BF16", (2, 3)), "b": TensorInfo("F32", (0,))}
     assert header.metadata == {"key": "wörd"}
@@ -43,7 +43,7 @@ def test_reads_only_the_header_of_a_large_file(tmp_path):
     assert path.stat().st_size > 28e9
 
     tracemalloc.start()
-    header = read_header(path)
+    header = open_model(path).header
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -56,9 +56,9 @@ def test_asks_the_system_for_the_header_and_no_more(tmp_path, monkeypatch):
     path = tmp_path / "x.safetensors"
     a14b(path)
     counted = CountedFile(path)
-    monkeypatch.setattr("pack.weights.formats.header.open_file", lambda _: counted)
+    monkeypatch.setattr("pack.weights.formats.model_file.open_file", lambda _: counted)
 
-    assert len(read_header(path).tensors) == 1095
+    assert len(open_model(path).header.tensors) == 1095
     assert counted.bytes_read < 200_000
     assert counted.closed
 
@@ -78,23 +78,51 @@ def test_metadata_may_be_empty_or_missing(tmp_path):
     for number, raw in enumerate((b"{}", b'{"__metadata__": null}', b' {"__metadata__" : { } } \n ')):
         path = tmp_path / f"{number}.safetensors"
         path.write_bytes(packed(raw))
-        assert read_header(path).metadata == {}
+        assert open_model(path).header.metadata == {}
 
 
-def test_a_trainers_long_notes_are_read_and_longer_ones_left_out(tmp_path):
-    tags = json.dumps({"10_cat": {f'a "{n}" cat, 猫': n for n in range(30_000)}})
-    path = write(tmp_path, {"a": (1,)}, metadata={"ss_tag_frequency": tags, "title": "Cats"})
-    assert read_header(path).metadata == {"ss_tag_frequency": tags, "title": "Cats"}
+TAGS = json.dumps({"10_cat": {f'a "{n}" cat, 猫': n for n in range(25_000)}}, ensure_ascii=False)
+NOTE = 'a "note" \\ of \n\u2028 猫 ' * 30_000  # 0.8 million bytes in the header
 
-    path = write(tmp_path, {"a": (1,)}, metadata={"a": "1", "ss_tag_frequency": 4 * tags, "z": "2"})
-    assert read_header(path).metadata == {"a": "1", "ss_tag_frequency": "", "z": "2"}
-    assert read_header(path).tensors == {"a": TensorInfo("U8", (1,))}
+
+def header_with(tmp_path, metadata):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(
+        packed(json.dumps({"__metadata__": metadata, "a": entry(0, 1)}, ensure_ascii=False).encode(), b"1")
+    )
+    header = open_model(path).header
+    assert header.tensors == {"a": TensorInfo("U8", (1,))}
+    return header
+
+
+@pytest.mark.parametrize("notes", [0, 2], ids=["a short header", "a long header"])
+def test_a_trainers_long_notes_are_read(tmp_path, notes):
+    metadata = {"title": "Cats", "ss_tag_frequency": TAGS, **{f"note {n}": NOTE for n in range(notes)}, "z": "2"}
+    header = header_with(tmp_path, metadata)
+    assert header.metadata == metadata
+    assert header.unread == ()
+
+
+def test_notes_beyond_three_million_bytes_are_left_out_and_named(tmp_path):
+    long = {"note 3": NOTE, "ss_tag_frequency": TAGS}
+    metadata = {"a": "1", **{f"note {n}": NOTE for n in range(3)}, **long, "words": "cat, " * 400, "z": "2"}
+    header = header_with(tmp_path, metadata)
+    assert header.metadata == metadata | dict.fromkeys(long, "")
+    assert header.unread == tuple(long)
+
+
+@pytest.mark.parametrize("notes", [0, 2], ids=["a short header", "a long header"])
+def test_a_note_that_is_too_long_by_itself_is_left_out_and_named(tmp_path, notes):
+    kept = {"a": "x" * 800_000, **{f"note {n}": NOTE for n in range(notes)}}
+    header = header_with(tmp_path, {"b": "y" * 800_001, **kept})
+    assert header.metadata == {"b": "", **kept}
+    assert header.unread == ("b",)
 
 
 def test_tells_where_the_bytes_of_a_tensor_are(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.tensor([1.5, 2.5]), "b": torch.tensor([7], dtype=torch.uint8)}, path)
-    info = read_header(path).tensors["b"]
+    info = open_model(path).header.tensors["b"]
     assert path.read_bytes()[info.begin : info.begin + info.length] == b"\x07"
 
 
@@ -167,7 +195,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content, reason):
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=r"^'x\.safetensors' is ") as caught:
-        read_header(path)
+        open_model(path)
 
     assert str(caught.value).startswith(f"'x.safetensors' is not a whole safetensors file: {reason}")
     assert str(caught.value).endswith("Download it again.")
@@ -188,12 +216,12 @@ def test_a_file_of_another_format_is_named_with_its_own_remedy(tmp_path, content
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=re.escape(f"'x.safetensors' is not a whole safetensors file: {message}")):
-        read_header(path)
+        open_model(path)
 
 
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"it is a folder or a device\. Choose a file\.$"):
-        read_header(tmp_path)
+        open_model(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -203,7 +231,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
 
     def read():
         try:
-            read_header(tmp_path / "x.safetensors")
+            open_model(tmp_path / "x.safetensors")
         except ValueError as err:
             caught.append(str(err))
 
@@ -215,7 +243,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
 
 def test_a_missing_file_is_named_without_its_folder(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        read_header(tmp_path / "x.safetensors")
+        open_model(tmp_path / "x.safetensors")
     assert str(caught.value) == "'x.safetensors' is no longer there. Refresh the page and choose another file."
 
 
@@ -226,7 +254,7 @@ def test_a_file_that_the_system_keeps_from_us_is_named_without_its_folder(tmp_pa
     with pytest.raises(
         RuntimeError, match=r"^'x.safetensors' cannot be read: .*\. Check disk and permissions\.$"
     ) as caught:
-        read_header(looped)
+        open_model(looped)
     assert str(tmp_path) not in str(caught.value)
 
 
@@ -239,5 +267,5 @@ def test_knows_by_its_suffix_which_file_has_a_header(name, known):
 def test_bytes_after_the_last_tensor_are_counted_and_taken(tmp_path, spare):
     path = tmp_path / "x.safetensors"
     path.write_bytes(packed({"a": entry(0, 3)}, bytes(3 + spare)))
-    header = read_header(path)
+    header = open_model(path).header
     assert (header.spare, header.tensors["a"].length) == (spare, 3)

@@ -14,7 +14,7 @@ from pack.hosted.polling import Status
 from pack.hosted.request import Lora
 from pack.hosted.transport import Transport
 from pack.tests.toy.faults import drip, held, raw, says
-from pack.tests.toy.hosted import PROMPT, QUICK, client, outcome, request
+from pack.tests.toy.hosted import PROMPT, QUICK, client, outcome, request, rows_of
 from pack.tests.toy.loopback import KEY, SIGNATURE
 
 
@@ -50,7 +50,7 @@ def test_the_same_inputs_again_fetch_the_clip_and_pay_nothing(provider, running,
 def test_a_job_that_the_provider_has_deleted_by_now_is_made_anew(wavespeed, running, tmp_path):
     first = client(tmp_path, running)
     outcome(first, request("wavespeed")).clip.path.unlink()
-    first.ledger.change(first.ledger.rows()[0], posted=time.time() - 8 * 86_400)
+    first.ledger.change(rows_of(first.ledger)[0], posted=time.time() - 8 * 86_400)
     assert outcome(client(tmp_path, running), request("wavespeed")).clip.resumed  # whatever the clock says
     assert wavespeed.posts == 1
     next((tmp_path / "clips").iterdir()).unlink()
@@ -89,7 +89,7 @@ def test_the_id_is_on_disk_before_the_first_poll(wavespeed, running, tmp_path):
     thread = threading.Thread(target=outcome, args=(maker, request("wavespeed")))
     thread.start()
     assert reached.wait(10)
-    (row,) = maker.ledger.rows()
+    (row,) = rows_of(maker.ledger)
     thread.join(20)
     assert (row.state, row.job_id) == ("sent", next(iter(wavespeed.jobs)))
 

@@ -12,7 +12,7 @@ from pack.hosted.responses import Reply, read_history, read_price, read_task, re
 from pack.hosted.spending import dollars
 from pack.hosted.transport import _seconds
 from pack.tests.toy.faults import DEEP, DIGITS, HUGE, ODD, inserted, quoting, raw, reworded, says
-from pack.tests.toy.hosted import ATLASCLOUD, QUICK, WAVESPEED, client, outcome, request
+from pack.tests.toy.hosted import ATLASCLOUD, QUICK, WAVESPEED, client, outcome, request, rows_of
 from pack.tests.toy.loopback import KEY
 
 BRIEF = replace(QUICK, connect=0.2, submit=0.5, settle=0.05)
@@ -208,7 +208,7 @@ MENDED = [
 @pytest.mark.parametrize(("name", "value", "seen", "mended"), MENDED)
 def test_a_row_is_read_without_what_is_damaged_in_it(name, value, seen, mended, tmp_path):
     (tmp_path / f"{'b' * 64}.json").write_text(json.dumps({**ROW, name: value}))
-    (row,) = Ledger(tmp_path).rows()
+    (row,) = rows_of(Ledger(tmp_path))
     assert getattr(row, seen) == mended
     assert (row.digest, row.posted) == ("b" * 64, 1.7e9)
 
@@ -216,7 +216,7 @@ def test_a_row_is_read_without_what_is_damaged_in_it(name, value, seen, mended, 
 @pytest.mark.parametrize("posted", [float("nan"), float("inf"), -1.0, "now", None, True, 10**400, 1e12])
 def test_a_row_without_a_time_has_that_of_its_file(posted, tmp_path):
     (tmp_path / f"{'b' * 64}.json").write_text(json.dumps({**ROW, "posted": posted}))
-    (row,) = Ledger(tmp_path).rows()
+    (row,) = rows_of(Ledger(tmp_path))
     assert abs(row.posted - time.time()) < 600
 
 
@@ -241,7 +241,7 @@ def test_a_row_without_marks_fits_no_job(wavespeed, running, tmp_path):
     maker = client(tmp_path, running, BRIEF)
     assert outcome(maker, request("wavespeed")).name == "UnclearError"
     wavespeed.heal()
-    maker.ledger.change(maker.ledger.rows()[0], marks={})
+    maker.ledger.change(rows_of(maker.ledger)[0], marks={})
     got = outcome(client(tmp_path, running), request("wavespeed"))
     assert (got.name, "does not tell which one it is" in got.text) == ("UnclearError", True)
     assert wavespeed.posts == 1
@@ -250,7 +250,7 @@ def test_a_row_without_marks_fits_no_job(wavespeed, running, tmp_path):
 def test_a_clock_that_was_turned_back_loses_no_job(wavespeed, running, tmp_path):
     maker = client(tmp_path, running)
     outcome(maker, request("wavespeed")).clip.path.unlink()
-    maker.ledger.change(maker.ledger.rows()[0], posted=time.time() + 400 * 86_400)
+    maker.ledger.change(rows_of(maker.ledger)[0], posted=time.time() + 400 * 86_400)
     assert outcome(client(tmp_path, running), request("wavespeed")).clip.resumed
     assert wavespeed.posts == 1
 

@@ -8,7 +8,7 @@ import pytest
 from pack.hosted import polling
 from pack.hosted.errors import UnclearError
 from pack.hosted.ledger import Row, digest_of, marks_of
-from pack.hosted.providers.base import PAGE
+from pack.hosted.providers import PAGE
 from pack.hosted.responses import Reply
 from pack.hosted.transport import Timing
 from pack.tests.toy.hosted import ATLASCLOUD, WAVESPEED

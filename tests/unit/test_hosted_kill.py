@@ -100,6 +100,7 @@ UNDER_WAY = [("upload", False), ("upload", True), ("price", True), ("submit", Fa
         if (name, each[0]) != ("atlascloud", "price")
     ],
 )
+@pytest.mark.slow
 def test_killed_while_a_request_is_under_way(name, phase, arrived, running, children, tmp_path):
     provider = running.named(name)
     reached = threading.Event()
@@ -113,6 +114,7 @@ def test_killed_while_a_request_is_under_way(name, phase, arrived, running, chil
 
 @pytest.mark.parametrize("round_", range(5))
 @pytest.mark.parametrize("name", ["wavespeed", "atlascloud"])
+@pytest.mark.slow
 def test_killed_at_a_random_moment(name, round_, running, children, tmp_path):
     provider = running.named(name)
     child = children.start(running, name, tmp_path)
@@ -121,6 +123,7 @@ def test_killed_at_a_random_moment(name, round_, running, children, tmp_path):
     check_that_one_job_and_one_clip_come_of_it(provider, running, tmp_path)
 
 
+@pytest.mark.slow
 def test_an_order_of_another_living_process_is_waited_for(running, children, tmp_path):
     """302.AI has no list of jobs that could tell what became of an order."""
     provider = running.named("api302")

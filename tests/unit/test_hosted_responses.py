@@ -2,8 +2,7 @@
 
 import pytest
 from pack.hosted.errors import BalanceError, RateLimitedError, RefusedError, UnclearError
-from pack.hosted.providers import OFFERS
-from pack.hosted.providers.base import Model
+from pack.hosted.providers import OFFERS, Model
 from pack.hosted.responses import Reply, read_price
 from pack.tests.toy.hosted import API302, ATLASCLOUD, WAVESPEED
 

@@ -15,7 +15,7 @@ from pack.hosted.ledger import Ledger, Row
 from pack.hosted.providers import BY_NAME
 from pack.hosted.request import Lora, Request
 from pack.tests.toy.faults import job_says, raw, says
-from pack.tests.toy.hosted import ATLASCLOUD, QUICK, WAVESPEED, client, outcome, picture, request
+from pack.tests.toy.hosted import ATLASCLOUD, QUICK, WAVESPEED, client, outcome, picture, request, rows_of
 from pack.tests.toy.loopback import KEY, SIGNATURE
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +62,7 @@ print(sum(hasattr(each, "path") for each in found))
 """
 
 
+@pytest.mark.slow
 def test_twenty_prompts_in_three_processes_at_once_keep_it(wavespeed, running, tmp_path):
     variables = [f"{name}={value}" for name, value in running.environment().items()]
     more = [f"{DAILY}=0.50", "WAN22_TURBO_WAVESPEED_JOBS=20"]
@@ -79,7 +80,7 @@ def test_twenty_prompts_in_three_processes_at_once_keep_it(wavespeed, running, t
         child.stdin.flush()
     clips = [int(child.communicate(timeout=120)[0]) for child in children]
     assert sum(clips) == len(wavespeed.charged) == wavespeed.posts == 3  # $0.45, and a fourth would be $0.60
-    assert len(Ledger(tmp_path / "jobs").rows()) == 3
+    assert len(rows_of(Ledger(tmp_path / "jobs"))) == 3
     assert not list((tmp_path / "jobs").glob("*.lock"))
 
 
@@ -113,7 +114,7 @@ def test_a_deleted_job_in_whose_place_another_is_ordered_still_counts(wavespeed,
     maker = client(tmp_path, running, **{DAILY: "0.20"})
     outcome(maker, request("wavespeed", seed=1)).clip.path.unlink()
     wavespeed.jobs.clear()
-    maker.ledger.change(maker.ledger.rows()[0], state="missing")
+    maker.ledger.change(rows_of(maker.ledger)[0], state="missing")
     assert outcome(maker, request("wavespeed", seed=1)).name == "PolicyError"
     assert [entry.row.state for entry in maker.ledger.entries() if entry.retired] == ["missing"]
     assert outcome(client(tmp_path, running), request("wavespeed", seed=1)).name == "clip"
@@ -181,7 +182,7 @@ def test_a_day_is_one_of_utc_and_the_future_counts_as_today():
 def test_a_clock_that_was_turned_back_gives_no_second_allowance(wavespeed, running, tmp_path):
     maker = client(tmp_path, running, **{DAILY: "0.20"})
     outcome(maker, request("wavespeed", seed=1))
-    maker.ledger.change(maker.ledger.rows()[0], posted=time.time() + 400 * DAY)
+    maker.ledger.change(rows_of(maker.ledger)[0], posted=time.time() + 400 * DAY)
     assert outcome(maker, request("wavespeed", seed=2)).name == "PolicyError"
 
 
@@ -224,7 +225,7 @@ def fill(ledger):
     ledger.claim(Row("5" * 64, "wavespeed", "wan", "done", now - 9 * DAY, {}, "j5", 0.2, charged=0.25))
     ledger.claim(Row("6" * 64, "api302", "wan", "sent", now - 9 * DAY, {}, "j6"))
     ledger.claim(Row("7" * 64, "atlascloud", "wan", "failed", now - 9 * DAY, {}, "j7", 0.1))
-    ledger.retire(ledger.rows()[7])
+    ledger.retire(rows_of(ledger)[7])
     ledger.claim(Row("9" * 64, "atlascloud", "wan", "done", now, {}, "j9", 0.1))
     ledger.claim(Row("8" * 64, "one of later", "wan\u4e2d", "done", now, {}, "j8", 0.1))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pack.tests.toy import lora_formats
 from pack.tests.toy.shapes import WAN, wan
-from pack.weights.formats.header import read_header
+from pack.weights.formats.model_file import open_model
 from pack.weights.loras import report as lora_report
 from pack.weights.wan.transformer import Kind
 from safetensors.torch import save_file
@@ -94,7 +94,7 @@ def test_the_layers_tell_the_model_it_was_made_for(facts, names, model):
 def test_every_format_is_known_as_a_lora_of_wan(tmp_path, name):
     tensors, metadata, _ = lora_formats.FORMATS[name](torch.Generator().manual_seed(1), torch.float32)
     save_file(tensors, tmp_path / "x.safetensors", metadata)
-    found = lora_report.facts(read_header(tmp_path / "x.safetensors"))
+    found = lora_report.facts(open_model(tmp_path / "x.safetensors").header)
     assert found.kind is Kind.LORA
     assert found.made_for == ("Wan" if name == "LoKr" else "a Wan model of width 128")
     assert found.rank == lora_formats.RANK

@@ -41,6 +41,16 @@ def test_the_report_says_what_became_of_each_file(listed, source, note):
     ]
 
 
+def test_notes_that_are_too_long_to_be_read_are_named(listed):
+    found = match(listed(wan(), ss_tag_frequency="x" * 900_000, ss_comment="short"))
+    warning = (
+        "  Warning: The header of 'x.safetensors' holds notes that are too long to be read (ss_tag_frequency). If the "
+        "LoRA needs trigger words from there, type them in trigger_words."
+    )
+    assert lora_report.report([found]).splitlines()[-1] == warning
+    assert lora_report.preview(found)[-1] == warning
+
+
 def test_few_missed_layers_are_all_named(listed):
     assert (
         "not applied: x, y, z (3 keys)\n"

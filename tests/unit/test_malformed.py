@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pack.tests.toy import malformed, malformed_torch, read_files
 from pack.weights.formats import header
-from pack.weights.formats.header import read_header
-from pack.weights.formats.torch_file import read_torch_header
+from pack.weights.formats.model_file import open_model
 from safetensors import SafetensorError, safe_open
 
 drawn = settings(
@@ -42,8 +41,8 @@ def corpus():
             found[broken.suffix, broken.content] = broken
 
         draw()
-    for strategy in (*malformed.LISTED, *malformed_torch.LISTED):
-        found |= {(broken.suffix, broken.content): broken for broken in strategy.elements}
+    for made in (*malformed.LISTED, *malformed_torch.LISTED):
+        found |= {(broken.suffix, broken.content): broken for broken in made().elements}
     return list(found.values())
 
 
@@ -87,10 +86,12 @@ def add_what_is_no_file(folder):
             (folder / f"locked{suffix}").chmod(0)
 
 
+@pytest.mark.slow
 def test_the_corpus_is_large(results):
     assert len(results[0]) >= 200
 
 
+@pytest.mark.slow
 def test_each_broken_file_gives_one_clear_sentence(results):
     said, folder = results
     for name, result in said.items():
@@ -100,16 +101,19 @@ def test_each_broken_file_gives_one_clear_sentence(results):
         assert str(folder) not in result["error"]
 
 
+@pytest.mark.slow
 def test_no_broken_file_takes_much_memory(results):
     most = {name: result["memory"] for name, result in results[0].items()}
     worst = max(most, key=most.__getitem__)
     assert most[worst] <= MEMORY, (worst, most[worst])
 
 
+@pytest.mark.slow
 def test_no_broken_file_runs_code_or_opens_anything_else(results):
     assert {name: result["events"] for name, result in results[0].items() if result["events"]} == {}
 
 
+@pytest.mark.slow
 def test_metadata_takes_little_memory_and_is_refused_in_a_sentence_at_most(tmp_path_factory):
     folder = tmp_path_factory.mktemp("metadata")
     write(folder, [*map(malformed.with_metadata, malformed.METADATA_BOMBS), malformed.layers_said_at_length()])
@@ -136,10 +140,10 @@ def changed(draw, whole):
     return bytes(raw)
 
 
-def taken(read, path):
+def taken(path):
     """Returns what a file lists; None where it is refused, in the sentence that it should be."""
     try:
-        return read(path)
+        return open_model(path).header
     except ValueError as err:
         sentence = f"ValueError: {err}"
     assert SENTENCE.fullmatch(sentence)
@@ -151,7 +155,7 @@ def test_a_type_that_no_tensor_has_is_named(tmp_path, dtype):
     path = tmp_path / "x.safetensors"
     path.write_bytes(malformed.header_file("type", {"a": malformed.entry(0, 8, dtype=dtype)}, bytes(8)).content)
     with pytest.raises(ValueError, match="has the type") as caught:
-        read_header(path)
+        open_model(path)
     shown = "x" * 40 if "x" in dtype else dtype
     assert str(caught.value) == (
         f"'x.safetensors' is not a whole safetensors file: a tensor has the type {shown}, which is not read here. "
@@ -166,17 +170,18 @@ def test_the_safetensors_library_takes_every_type_that_we_take(tmp_path, dtype):
     path = tmp_path / "x.safetensors"
     begin_to_end = malformed.entry(0, header.BITS[dtype], dtype=dtype, shape=[8])
     path.write_bytes(malformed.header_file("type", {"a": begin_to_end}, bytes(header.BITS[dtype])).content)
-    assert read_header(path).tensors["a"].dtype == dtype
+    assert open_model(path).header.tensors["a"].dtype == dtype
     with safe_open(path, "pt") as file:
         file.get_tensor("a")
 
 
 @settings(drawn, max_examples=500)
 @given(changed(malformed.WHOLE))
+@pytest.mark.slow
 def test_what_we_take_the_safetensors_library_takes_too(tmp_path_factory, raw):
     path = tmp_path_factory.getbasetemp() / "changed.safetensors"
     path.write_bytes(raw)
-    ours = taken(read_header, path)
+    ours = taken(path)
     if ours is None:
         return
     path.write_bytes(raw[: len(raw) - ours.spare])  # bytes after the last tensor are all that it minds, and we do not
@@ -190,10 +195,11 @@ def test_what_we_take_the_safetensors_library_takes_too(tmp_path_factory, raw):
 
 @settings(drawn, max_examples=500)
 @given(changed(malformed_torch.RECORDS["data.pkl"]))
+@pytest.mark.slow
 def test_what_we_take_pytorch_takes_too(tmp_path_factory, program):
     path = tmp_path_factory.getbasetemp() / "changed.pth"
     path.write_bytes(malformed_torch.with_pickle("changed", program).content)
-    ours = taken(read_torch_header, path)
+    ours = taken(path)
     if ours is None:
         return
     with warnings.catch_warnings():

@@ -46,6 +46,7 @@ def made(tmp_path_factory):
 
 
 @pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.slow
 def test_what_lies_in_memory_does_not_matter(made, codec):
     assert {hashes[codec] for hashes in made.values()} == {made["0"][codec]}, made
 

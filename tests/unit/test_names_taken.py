@@ -46,6 +46,7 @@ def race(folder, stem, *suffixes):
     return got
 
 
+@pytest.mark.slow
 def test_pairs_of_processes_never_lose_a_clip(tmp_path):
     got = [name for _ in range(PAIRS) for name in race(tmp_path, "clip", ".mp4", ".mp4")]
     assert sorted(got) == [f"clip_{number:05}_.mp4" for number in range(1, 2 * PAIRS + 1)]

@@ -101,12 +101,14 @@ def install(folder, name, **hashes):
     return sorted(path.stem for path in (folder / "in").glob("*.py"))
 
 
+@pytest.mark.slow
 def test_what_is_written_down_is_installed_with_all_that_it_needs(shelf):
     first, second = wheel(shelf, "first", asks="second"), wheel(shelf, "second")
     assert install(shelf, "first", first=first, second=second) == ["first", "second"]
 
 
 @pytest.mark.parametrize("changed", ["first", "second"])
+@pytest.mark.slow
 def test_a_file_that_was_changed_is_not_installed(shelf, changed):
     hashes = {"first": wheel(shelf, "first", asks="second"), "second": wheel(shelf, "second")}
     with (shelf / f"{changed}-1.0-py3-none-any.whl").open("ab") as file:
@@ -116,6 +118,7 @@ def test_a_file_that_was_changed_is_not_installed(shelf, changed):
     assert not (shelf / "in").exists()
 
 
+@pytest.mark.slow
 def test_what_nobody_wrote_down_is_not_installed(shelf):
     first, _ = wheel(shelf, "first", asks="second"), wheel(shelf, "second")
     with pytest.raises(SetupError, match=r"lists no second for this Python and system, .* `make pins` writes down"):
@@ -123,12 +126,14 @@ def test_what_nobody_wrote_down_is_not_installed(shelf):
     assert not (shelf / "in").exists()
 
 
+@pytest.mark.slow
 def test_a_system_that_no_file_is_for_is_told_so(shelf):
     sha256 = wheel(shelf, "far", tag="cp310-cp310-win_arm64" if os.name != "nt" else "cp310-cp310-macosx_14_0_arm64")
     with pytest.raises(SetupError, match=r"There is no file of far for this Python and system .* COMFYUI_PYTHON\.$"):
         install(shelf, "far", far=sha256)
 
 
+@pytest.mark.slow
 def test_a_build_of_torch_that_is_not_written_down_is_not_installed(shelf, monkeypatch):
     wheel(shelf, "torch", bootstrap.TORCH.partition("==")[2])
     monkeypatch.delenv("PIP_TARGET")

@@ -81,6 +81,7 @@ def test_the_workflow_is_where_comfyui_looks_for_it(tmp_path):
     assert metadata(data)["prompt"] == "{}"
 
 
+@pytest.mark.slow
 def test_also_in_a_file_above_64_mib(tmp_path, monkeypatch):
     quick = Codec("H.264", Encoder("libx264", {"preset": "ultrafast"}), Encoder("none"), range(1, 52), "avc1")
     monkeypatch.setitem(CODECS, "h264", quick)
@@ -137,6 +138,7 @@ def bars(size: Size) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [1, 1000])
+@pytest.mark.slow
 def test_one_frame_and_a_thousand(tmp_path, count):
     frame = np.random.default_rng(0).random((64, 96, 3), dtype=np.float32)
     path = write(tmp_path / "a.mp4", (np.roll(frame, shift, axis=1) for shift in range(count)), Size(96, 64))

@@ -74,6 +74,7 @@ def test_only_files_of_this_pack_are_leftovers(tmp_path):
 
 
 @posix
+@pytest.mark.slow
 def test_fifty_kills_leave_no_broken_clip_and_the_next_run_cleans_up(tmp_path):
     subprocess.run([sys.executable, str(TOY / "killed.py"), str(tmp_path), "50"], check=True, timeout=120)
     clips = list(tmp_path.glob("*.mp4"))

@@ -17,6 +17,7 @@ MEASURED = json.loads(
     (Path(__file__).parents[2] / "bench" / "results" / "picture_quality.json").read_text(encoding="utf-8")
 )
 SOFT = "This picture will cost quality: it is soft at this size. Start from a larger or sharper one."
+PORTRAIT, DEPTH = (pytest.param(kind, marks=pytest.mark.slow) for kind in ("portrait", "depth"))  # seconds to draw
 BLOCKY = "This picture will cost quality: its JPEG blocks show. Start from a less compressed copy."
 
 
@@ -57,7 +58,7 @@ def test_an_enlargement_is_notable_where_most_edges_become_notably_softer():
     assert min(notable) == NOTABLE_ENLARGEMENT
 
 
-@pytest.mark.parametrize("kind", ["leaves", "text", "portrait", "skyline", "fur", "cartoon", "depth", "fog"])
+@pytest.mark.parametrize("kind", ["leaves", "text", PORTRAIT, "skyline", "fur", "cartoon", DEPTH, "fog"])
 def test_a_blurred_picture_is_told_from_a_sharp_one_whatever_it_shows(kind):
     image = frame(drawn(kind))
     blurred = cv2.GaussianBlur(image, (0, 0), 2)
@@ -79,7 +80,7 @@ def test_a_smooth_subject_is_not_called_soft():
 
 
 @pytest.mark.parametrize("offset", [(0, 0), (3, 5), (7, 1)])
-@pytest.mark.parametrize("kind", ["leaves", "portrait", "fog"])
+@pytest.mark.parametrize("kind", ["leaves", PORTRAIT, "fog"])
 def test_blocks_are_seen_wherever_they_begin(kind, offset):
     image = drawn(kind)
     down, across = offset
@@ -93,6 +94,7 @@ def test_stronger_compression_shows_more():
     assert steps == sorted(steps)
 
 
+@pytest.mark.slow
 def test_a_200x200_jpeg_gets_a_plain_verdict():
     small = jpeg(cv2.resize(drawn("portrait")[:, 280:1000], (200, 200), interpolation=cv2.INTER_AREA), 10)
     source = frame(small)

@@ -5,43 +5,12 @@ import json
 
 import pytest
 import torch
-from pack.weights.formats.header import Header, ModelFile, TensorInfo
 from pack.weights.formats.model_file import open_model, tensors_of
 from pack.weights.wan import quantised
-from pack.weights.wan.quantised import check_scales, check_storage, layout_of, without_prefix
+from pack.weights.wan.quantised import check_scales, check_storage, without_prefix
 from safetensors.torch import save_file
 
 KNOWN = {"float8_e4m3fn", "nvfp4", "mxfp8", "int8_tensorwise"}
-
-
-def stored_as(**types):
-    """A header with these large weights and small scales, beside a small float32 norm."""
-    names = {name.replace("__", "."): dtype for name, dtype in types.items()}
-    large = (".weight", ".int8_weight")
-    tensors = {name: TensorInfo(dtype, (64, 64) if name.endswith(large) else (1,)) for name, dtype in names.items()}
-    return Header(tensors | {"norm.weight": TensorInfo("F32", (8,))}, {})
-
-
-STORED = [
-    (stored_as(a__weight="F32"), ""),
-    (stored_as(a__weight="F16"), ""),
-    (stored_as(a__weight="BF16"), ""),
-    (stored_as(a__weight="F8_E4M3"), ""),
-    (stored_as(a__weight="F8_E5M2"), ""),
-    (stored_as(a__weight="F8_E4M3", a__scale_weight="F32", scaled_fp8="F8_E4M3"), ""),
-    (stored_as(a__weight="F8_E4M3", a__weight_scale="F32", a__comfy_quant="U8"), ""),
-    (stored_as(a__weight="F8_E4M3", a__weight_scale="U8", a__comfy_quant="U8"), "mxfp8"),
-    (stored_as(a__weight="U8", a__weight_scale="F8_E4M3", a__weight_scale_2="F32"), "nvfp4"),
-    (stored_as(a__weight="I8", a__weight_scale="F32", a__comfy_quant="U8"), "int8_tensorwise"),
-    (stored_as(a__int8_weight="I8", a__scale="F32"), ""),
-    (stored_as(a__weight="I64"), ""),
-    (Header({}, {}), ""),
-]
-
-
-@pytest.mark.parametrize(("listed", "layout"), STORED)
-def test_the_way_that_weights_are_stored_is_known_by_types_and_names(listed, layout):
-    assert layout_of(listed) == layout
 
 
 def text(settings):
@@ -158,14 +127,6 @@ def test_a_file_that_the_system_does_not_hand_out_is_said_without_its_folder(pat
     assert str(caught.value) == "'x.safetensors' cannot be read: Permission denied. Check disk and permissions."
 
 
-@pytest.mark.parametrize("layout", ["nvfp4", "mxfp8", "int8_tensorwise"])
-def test_a_layout_that_comfyui_is_too_old_for_is_refused(tmp_path, layout):
-    (listed,) = (listed for listed, stored in STORED if stored == layout)
-    tensors = {name: info for name, info in listed.tensors.items() if not name.endswith("comfy_quant")}
-    with pytest.raises(ValueError, match=rf"stores its weights as {layout}, which this version of ComfyUI"):
-        check_storage(ModelFile(tmp_path / "x.safetensors", Header(tensors, {})), {"float8_e4m3fn"})
-
-
 def test_metadata_names_layers_without_the_prefix_of_the_file():
     assert without_prefix(None, "p.") is None
     assert without_prefix({"a": "b"}, "p.") == {"a": "b"}
@@ -261,6 +222,26 @@ def test_no_8_bit_weight_goes_without_the_scale_that_it_needs(path, tensors, lay
 def test_a_scale_that_is_no_scale_is_refused(path, tensors, scale, bad):
     with pytest.raises(ValueError, match=rf"holds a scale that is NaN, infinite, negative or zero: {scale}\. The file"):
         check(path, tensors | {scale: torch.full_like(tensors[scale], bad)})
+
+
+@pytest.mark.parametrize("bad", [torch.full((), torch.nan), torch.full((), -0.5), torch.zeros(())])
+@pytest.mark.parametrize("number", [0, 63, 64, 99])
+def test_one_bad_scale_among_a_hundred_is_named(path, number, bad):
+    fp8 = torch.ones(8, 8).to(torch.float8_e4m3fn)
+    layers = {f"{n:03}.weight": fp8.clone() for n in range(100)}
+    scales = {name.replace("weight", "scale_weight"): torch.ones(()) for name in layers}
+    tensors = BODY | layers | scales | {"scaled_fp8": torch.zeros(2)}
+    check(path, tensors)
+    with pytest.raises(ValueError, match=rf"holds a scale that is NaN, .*: {number:03}\.scale_weight\. The file"):
+        check(path, tensors | {f"{number:03}.scale_weight": bad})
+
+
+def test_a_scale_without_numbers_is_refused_also_beside_others(path):
+    marked = OLD | {"scaled_fp8": torch.zeros(2)}
+    convrot = {"b.weight": torch.ones(8, 8, dtype=torch.int8), "b.weight_scale": torch.ones(0)}
+    named = {"b.comfy_quant": text({"format": "convrot_w4a4"})}
+    with pytest.raises(ValueError, match=r"holds a scale that is NaN, .*: b\.weight_scale\. The file"):
+        check(path, marked | convrot | named, known=KNOWN | {"convrot_w4a4"})
 
 
 def test_a_row_of_zeros_in_int8_may_have_a_scale_of_zero(path):

@@ -117,6 +117,7 @@ def test_refuses_what_it_cannot_resize(clip, fit, message):
         resize_frames(clip, Size(8, 8), fit)
 
 
+@pytest.mark.slow
 def test_without_opencv_the_room_imports_and_says_what_to_install_when_used(tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     script = f"""

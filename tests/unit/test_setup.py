@@ -119,6 +119,7 @@ def test_a_stamp_that_was_cut_off_counts_as_none(tmp_path, stamp):
     assert not setup_cache.finished(folder)
 
 
+@pytest.mark.slow
 def test_a_half_made_environment_is_removed_and_made_again(mended, capsys):
     assert not (mended.target / "bin" / "leftover").exists()
     assert "An earlier set-up did not finish; starting it again" in mended.said
@@ -127,6 +128,7 @@ def test_a_half_made_environment_is_removed_and_made_again(mended, capsys):
     assert capsys.readouterr().err == ""  # the finished one is simply taken
 
 
+@pytest.mark.slow
 def test_a_setup_that_fails_between_two_steps_is_not_taken_for_finished(mended):
     assert mended.error.startswith("pip failed: ERROR: ")
     assert not mended.finished
@@ -134,6 +136,7 @@ def test_a_setup_that_fails_between_two_steps_is_not_taken_for_finished(mended):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an environment links to its interpreter on POSIX only")
+@pytest.mark.slow
 def test_an_environment_whose_interpreter_is_gone_is_made_again(cache, made):
     shutil.copytree(made, cache / "venv" / "x", symlinks=True)
     python = bootstrap.make_venv(cache / "venv" / "x", [])
@@ -220,6 +223,7 @@ def test_failures_of_pip_become_one_sentence(output, message, tmp_path):
     assert "\n" not in said
 
 
+@pytest.mark.slow
 def test_without_a_network_the_setup_ends_with_one_sentence(tmp_path, made):
     shutil.copytree(made, tmp_path / "cache" / "venv" / f"fetch-{bootstrap.tag()}", symlinks=True)
     environ = {

@@ -209,6 +209,7 @@ def share_check(package, *arguments):
     return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=package.parent, check=False)
 
 
+@pytest.mark.slow
 def test_an_installed_pack_checks_a_graph_with_the_standard_library_alone(package, tmp_path):
     write_graph(tmp_path / "g.json")
     done = share_check(package, "-S", [str(tmp_path / "g.json")])
@@ -216,6 +217,7 @@ def test_an_installed_pack_checks_a_graph_with_the_standard_library_alone(packag
     assert done.stdout.startswith("g.json: 6 private")
 
 
+@pytest.mark.slow
 def test_a_console_that_lacks_letters_still_gets_the_findings(package, tmp_path):
     (tmp_path / "图.json").write_text(json.dumps({"file": "/home/ada/猫.png"}), encoding="utf-8")
     command = [sys.executable, str(package / "tools" / "share_check.py"), str(tmp_path / "图.json")]
@@ -225,6 +227,7 @@ def test_a_console_that_lacks_letters_still_gets_the_findings(package, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["picture.png", "a clip 小.mp4"])
+@pytest.mark.slow
 def test_an_installed_pack_cleans_pictures_and_clips(package, tmp_path, name):
     WRITERS[name](tmp_path / name)
     done = share_check(package, ["--strip-to", str(tmp_path / "s"), str(tmp_path / name)])

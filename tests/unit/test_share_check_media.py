@@ -1,5 +1,6 @@
 """What the share check reads in pictures and clips beside their graphs, and that no copy has it."""
 
+import json
 import zlib
 from fractions import Fraction
 
@@ -7,11 +8,12 @@ import av
 import numpy as np
 import pytest
 from av.container import OutputContainer
+from pack.media.clip_report import measure
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from private import is_fact
 from private_graph import findings
-from share_check import check, read
+from share_check import check, check_all, read
 
 GAP = "mdat, beside its samples"  # FFmpeg reads some samples of titles itself
 
@@ -223,3 +225,25 @@ def test_a_clips_own_words_are_prompts(tmp_path):
     found = check(tmp_path / "b.mp4", True, tmp_path / "shared")
     assert sorted((finding.kind, finding.place) for finding in found) == [("prompt", "comment"), ("prompt", "title")]
     assert check(tmp_path / "shared" / "b.mp4", True, None) == []
+
+
+def numbers(**changes):
+    return json.dumps({**measure(np.zeros((3, 64, 64, 3), np.uint8), 16).as_dict(), **changes})
+
+
+def test_a_clips_numbers_are_copied(tmp_path):
+    write_told(tmp_path / "a.mp4", {}, told={"clip_report": numbers(brightness_start=48.8583, colour_drift=2.2944)})
+    for prompts in (False, True):
+        assert check(tmp_path / "a.mp4", prompts, tmp_path / "shared") == []
+        assert read(tmp_path / "shared" / "a.mp4")["clip_report"] == read(tmp_path / "a.mp4")["clip_report"]
+
+
+@pytest.mark.parametrize(
+    "told", ["a cat of ada", numbers(frames="of ada"), numbers(ada=1), numbers(seams_at=[["ada"]]), "[1, 2]", "{}"]
+)
+def test_what_is_not_a_clips_numbers_is_not_copied_under_their_name(tmp_path, told):
+    write_told(tmp_path / "a.mp4", {}, told={"clip_report": told})
+    checked = check_all(tmp_path / "a.mp4", False, tmp_path / "shared")
+    assert "clip_report" in checked.left
+    assert "clip_report" not in read(tmp_path / "shared" / "a.mp4")
+    assert b"ada" not in (tmp_path / "shared" / "a.mp4").read_bytes()

@@ -204,6 +204,7 @@ def test_a_harmless_graph_is_the_same_in_its_copy(tmp_path, path):
     assert json.loads((tmp_path / path.name).read_text("utf-8")) == json.loads(path.read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_of_comfyuis_own_templates_nothing_that_matters_is_lost(tmp_path):
     spec = find_spec("comfyui_workflow_templates_json") or find_spec("comfyui_workflow_templates")
     assert spec is not None

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pack.tests.toy.malformed import WHOLE
 from pack.tests.toy.malformed_torch import CANARY, PICKLES, RECORDS, archived, overlapping_records, torch_file
-from pack.weights.formats.torch_file import read_torch_header
+from pack.weights.formats.model_file import open_model
 
 STATE = {
     "half": torch.randn(3, 4).to(torch.float16),
@@ -32,7 +32,7 @@ def save(path, contents):
 
 
 def check(path, state):
-    header, raw = read_torch_header(path), path.read_bytes()
+    header, raw = open_model(path).header, path.read_bytes()
     assert {name: info.shape for name, info in header.tensors.items()} == {
         name: tuple(tensor.shape) for name, tensor in state.items()
     }
@@ -58,7 +58,7 @@ def test_tensors_may_share_their_bytes(tmp_path):
 def test_a_state_that_holds_no_tensors_by_name_is_refused(tmp_path, inner):
     path = save(tmp_path / "x.pth", {"a": torch.ones(2), "state_dict": inner})  # ComfyUI looks under state_dict alone
     with pytest.raises(ValueError, match=r"it lists no tensors by name\. Choose the model file itself\.$"):
-        read_torch_header(path)
+        open_model(path)
 
 
 def test_reads_what_a_module_writes(tmp_path):
@@ -168,13 +168,13 @@ def test_what_is_no_whole_pytorch_file_is_refused_in_one_sentence(tmp_path, cont
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=r"^'x\.pth' is not a whole PyTorch file: ") as caught:
-        read_torch_header(path)
+        open_model(path)
 
     assert str(caught.value).startswith(f"'x.pth' is not a whole PyTorch file: {reason}")
 
 
 def test_a_folder_and_a_missing_file_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"it is a folder or a device\. Choose a file\.$"):
-        read_torch_header(tmp_path)
+        open_model(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"^'x\.pth' is no longer there\. Refresh the page"):
-        read_torch_header(tmp_path / "x.pth")
+        open_model(tmp_path / "x.pth")

@@ -7,8 +7,8 @@ import torch
 from pack.tests.toy import models as toy
 from pack.tests.toy import turbodiffusion as written
 from pack.weights import checks
-from pack.weights.formats.header import Header, ModelFile, TensorInfo, read_header
-from pack.weights.formats.model_file import LazyTensor, tensors_of
+from pack.weights.formats.header import Header, ModelFile, TensorInfo
+from pack.weights.formats.model_file import LazyTensor, open_model, tensors_of
 from pack.weights.wan import transformer, turbodiffusion
 from safetensors.torch import save_file
 
@@ -185,7 +185,7 @@ def test_a_tensor_is_read_only_when_it_is_used():
 def test_a_file_that_is_cut_while_it_is_read_is_said(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.ones(100), "b": torch.zeros(0), "c": torch.tensor(7.0)}, path)
-    tensors = read_header(path).tensors
+    tensors = open_model(path).header.tensors
     with tensors_of(path) as read:
         assert read(tensors["a"]).equal(torch.ones(100))
         assert read(tensors["b"]).shape == (0,)

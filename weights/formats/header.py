@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
+
+from ...common.files import read_bounded
+from ...common.text import printable
 
 BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "I64": 64,
@@ -24,13 +27,13 @@ BITS = {
 }  # fmt: skip  # safetensors lists F6_E2M3 and F6_E3M2 too, but PyTorch has no such tensors
 MAX_HEADER = 10_000_000  # bytes; the header of a 14B expert has 0.2 million
 MAX_PARSED = 1_300_000  # bytes; in memory they may be forty times as large
-MAX_TEXT = 1_000  # bytes of a text that is kept in a header that is longer than that
+MAX_TEXT = 1_000  # bytes of a text that is parsed with a header that is longer than that; others are read by themselves
+MAX_TEXTS = 3_000_000  # bytes of those others that are kept
 MAX_QUOTES = 300_000  # in such a header: ten of each tensor and four of each row of metadata would be 280 000
 MAX_TENSORS = 20_000  # a 14B expert has 1095, quantised three times as many
 MAX_NAME = 200  # bytes of a tensor's name
 MAX_ROWS = 20_000  # of metadata; a trainer writes a hundred
-MAX_JSON = 800_000  # characters of a JSON text in a file; in memory it may be thirty times as large
-MAX_BESIDE = 1_000_000  # bytes of a text file beside a model
+MAX_NOTE = 800_000  # characters of a text of metadata, or bytes of a file beside it; JSON may take thirty times as much
 SHOWN = 3  # names in a message; the others are counted
 
 _WEB_PAGE = "it is a web page, saved in place of the file. Download the file itself"
@@ -42,24 +45,19 @@ FOREIGN = {  # first bytes of what people have in place of a model file
     b"<html": _WEB_PAGE,
 }
 _PYTORCH = {b"PK\x03\x04": "it is a PyTorch file. Choose its safetensors version"}
-_LEFT_OUT = "-" * (MAX_NAME + 1)  # stands for a long text; as a tensor's name it is refused
+_INT = frozenset({int})  # and not bool
+_NO_JSON = "its header is not the JSON of the format"
+_PLACE = "-" * (MAX_NAME + 1)  # begins what stands for a long text; as a tensor's name it is refused
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor as the file lists it.
+    """One tensor as the file lists it."""
 
-    Args:
-        dtype: Its type, by safetensors' name.
-        shape: Its sizes.
-        begin: Where its bytes begin in the file; None where they are not one piece in row order.
-        length: How many bytes those are.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int | None = field(default=None, compare=False)
-    length: int = field(default=0, compare=False)
+    dtype: str  # its type, by safetensors' name
+    shape: tuple[int, ...]  # its sizes
+    begin: int | None = field(default=None, compare=False)  # of its bytes; None where they are not one piece in order
+    length: int = field(default=0, compare=False)  # how many bytes those are
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,7 @@ class Header:
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str]
     spare: int = 0  # bytes after the last tensor, which some tools leave and safetensors' own reader refuses
+    unread: tuple[str, ...] = ()  # the metadata whose texts are too long to be kept, and count as empty
 
     def size(self, name: str, axis: int) -> int | None:
         """Returns the length of one axis of a tensor, None where the file has no such tensor or axis."""
@@ -124,33 +123,12 @@ def open_file(path: Path) -> FileIO:
     return path.open("rb", buffering=0)
 
 
-def small_json(text: str) -> Any:
-    """Parses a JSON text from a file.
-
-    Raises:
-        ValueError: It is none, or nested or long beyond what a trainer writes.
-    """
-    if len(text) > MAX_JSON:
-        raise ValueError(f"The text has {len(text)} characters, at most {MAX_JSON} are read.")
-    try:
-        return json.loads(text)
-    except RecursionError as err:
-        raise ValueError("The text is nested too deeply.") from err
-
-
 def read_small(path: Path) -> str:
     """Returns the text of a small file beside a model; nothing where there is none that can be read."""
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BESIDE:
-            return ""
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        return read_bounded(path, MAX_NOTE)[0].decode("utf-8-sig")
+    except (OSError, ValueError):
         return ""
-
-
-def printable(text: str, most: int = 40) -> str:
-    """Makes a text from a file fit for a message, of at most so many characters."""
-    return "".join(letter for letter in text if letter.isprintable())[:most]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -171,18 +149,9 @@ def is_safetensors(path: str | Path) -> bool:
     return Path(path).suffix.lower() in (".safetensors", ".sft")
 
 
-def read_header(path: str | Path) -> Header:
-    """Reads the header of a safetensors file, and checks that the file is as long as the header says.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        RuntimeError: The system does not let us read it.
-        ValueError: It is not a whole safetensors file.
-    """
-    path = Path(path)
-    with explained(path, "safetensors"), open_file(path) as file:
-        total = path.stat().st_size
-        return _parse(_read(file, total), total)
+def read_safetensors(file: FileIO, total: int) -> Header:
+    """Reads the header of a safetensors file of `total` bytes; DamageError if the file is not as long as it says."""
+    return _parse(_read(file, total), total)
 
 
 def _read(file: FileIO, total: int) -> bytes:
@@ -199,43 +168,44 @@ def _read(file: FileIO, total: int) -> bytes:
 
 
 def _parse(raw: bytes, total: int) -> Header:
-    entries, data = _entries(raw), 8 + len(raw)
-    metadata = _metadata(entries.pop("__metadata__", None))
+    short, texts = _taken_apart(raw) if len(raw) > MAX_PARSED else (raw, {})
+    if len(short) > MAX_PARSED:
+        raise DamageError(f"its list of tensors has {len(short)} bytes, at most {MAX_PARSED} are allowed")
+    entries, data = _json(short), 8 + len(raw)
+    if not isinstance(entries, dict):
+        raise DamageError(_NO_JSON)
+    metadata, unread = _metadata(entries.pop("__metadata__", None), texts)
     if len(entries) > MAX_TENSORS:
         raise DamageError(f"it lists more than {MAX_TENSORS} tensors")
     tensors = {_name(name): _tensor(entry, data) for name, entry in entries.items()}
-    return Header(tensors, metadata, _spare(tensors, data, total))
+    return Header(tensors, metadata, _spare(tensors, data, total), unread)
 
 
-def _entries(raw: bytes) -> dict[str, Any]:
-    """Parses a header; of a long one, long texts are left out first."""
-    short = _without_long_texts(raw) if len(raw) > MAX_PARSED else raw
-    if len(short) > MAX_PARSED:
-        raise DamageError(f"its list of tensors has {len(short)} bytes, at most {MAX_PARSED} are allowed")
+def _json(raw: bytes | memoryview) -> Any:
     try:
-        entries = json.loads(short.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        return json.loads(str(raw, "utf-8"), object_pairs_hook=_without_duplicates)
     except DamageError:
         raise
-    except (ValueError, RecursionError):
-        entries = None
-    if not isinstance(entries, dict):
-        raise DamageError("its header is not the JSON of the format")
-    return entries
+    except (ValueError, RecursionError) as err:
+        raise DamageError(_NO_JSON) from err
 
 
-def _without_long_texts(raw: bytes) -> bytes:
-    """Leaves out what a trainer noted on tens of thousands of pictures, before it is parsed."""
+def _taken_apart(raw: bytes) -> tuple[bytes, dict[str, memoryview]]:
+    """Returns a header without what a trainer noted on thousands of pictures, and that by what stands for it."""
     quotes = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")  # those that are left begin or end a text
     if quotes.count(b'"') > MAX_QUOTES:
-        return raw
+        return raw, {}
     pieces: list[bytes] = []
+    texts: dict[str, memoryview] = {}
     kept, begin = 0, quotes.find(b'"') + 1
     while begin and (end := quotes.find(b'"', begin)) >= 0:
         if end - begin > MAX_TEXT:
-            pieces += [raw[kept:begin], _LEFT_OUT.encode()]
+            place = f"{_PLACE}{len(texts)}"
+            texts[place] = memoryview(raw)[begin - 1 : end + 1]
+            pieces += [raw[kept:begin], place.encode()]
             kept = end
         begin = quotes.find(b'"', end + 1) + 1
-    return b"".join([*pieces, raw[kept:]])
+    return b"".join([*pieces, raw[kept:]]), texts
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -249,38 +219,58 @@ def _name(name: str) -> str:
     try:
         length = len(name.encode("utf-8"))
     except UnicodeEncodeError as err:  # JSON can smuggle in half characters, which no log or page can show
-        raise DamageError("its header is not the JSON of the format") from err
+        raise DamageError(_NO_JSON) from err
     if length > MAX_NAME:
         raise DamageError(f"a tensor's name has more than {MAX_NAME} bytes")
     return name
 
 
-def _metadata(rows: Any) -> dict[str, str]:
+def _metadata(rows: Any, texts: Mapping[str, memoryview]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Returns the metadata, and the names of those that are too long and count as empty."""
     rows = {} if rows is None else rows
     try:
         if len(rows) > MAX_ROWS:
             raise ValueError
+        unread = _put_back(rows, texts)
         for text in chain(rows, rows.values()):
             text.encode("utf-8")
+    except DamageError:
+        raise
     except (AttributeError, TypeError, ValueError) as err:
         raise DamageError(f"its metadata is not a table of at most {MAX_ROWS} texts, each with its own name") from err
-    # An empty text stands for one that was left out: whoever needs it sees that it says nothing.
-    return {name: "" if text == _LEFT_OUT else text for name, text in rows.items()}
+    return rows, unread
+
+
+def _put_back(rows: dict[str, str], texts: Mapping[str, memoryview]) -> tuple[str, ...]:
+    left, unread = MAX_TEXTS, []
+    for name, text in rows.items():
+        written = texts.get(text, b"")
+        fits = len(written) <= left
+        rows[name] = _json(written) if written and fits else text
+        if not fits or len(rows[name]) > MAX_NOTE:
+            rows[name] = ""
+            unread.append(name)
+        else:
+            left -= len(written)
+    return tuple(unread)
 
 
 def _tensor(entry: Any, data: int) -> TensorInfo:
-    match entry:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if {int}.issuperset(
-            map(type, (*shape, begin, end))
-        ) and min(begin, end, *shape) >= 0:
-            if dtype not in BITS:
-                raise ForeignError(
-                    f"a tensor has the type {printable(dtype)}, which is not read here. Choose another version"
-                )
-            if math.prod(shape) * BITS[dtype] != 8 * (end - begin):
-                raise DamageError("a tensor's place is not as long as its type and shape need")
-            return TensorInfo(dtype, tuple(shape), data + begin, end - begin)
-    raise DamageError("an entry of its header is not the type, shape and place of a tensor")
+    # By hand: a pattern of `match` takes three times as long as all of this, and there are thousands of tensors.
+    found = entry if isinstance(entry, dict) else {}
+    dtype, shape, place = found.get("dtype"), found.get("shape"), found.get("data_offsets")
+    if not (isinstance(dtype, str) and _are_sizes(shape) and _are_sizes(place) and len(place) == 2):
+        raise DamageError("an entry of its header is not the type, shape and place of a tensor")
+    if dtype not in BITS:
+        raise ForeignError(f"a tensor has the type {printable(dtype)}, which is not read here. Choose another version")
+    begin, end = place
+    if math.prod(shape) * BITS[dtype] != 8 * (end - begin):
+        raise DamageError("a tensor's place is not as long as its type and shape need")
+    return TensorInfo(dtype, tuple(shape), data + begin, end - begin)
+
+
+def _are_sizes(found: Any) -> TypeGuard[list[int]]:
+    return isinstance(found, list) and _INT.issuperset(map(type, found)) and min(found, default=0) >= 0
 
 
 def _spare(tensors: dict[str, TensorInfo], data: int, total: int) -> int:

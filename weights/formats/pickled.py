@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .header import BITS, DamageError, ForeignError, printable
+from ...common.text import printable
+from .header import BITS, DamageError, ForeignError
 
 MAX_STEPS = 300_000  # instructions; the pickle of a 14B expert has 60 000
 MAX_DIMENSIONS = 8  # of a tensor; convolutions of a model have 5
@@ -76,11 +77,7 @@ class Tensor:
 
 
 def listed_tensors(program: bytes) -> dict[str, Tensor]:
-    """Returns the tensors that a pickle lists, taken from where ComfyUI does.
-
-    Raises:
-        DamageError: It is damaged, or does more than list tensors.
-    """
+    """Returns the tensors of a pickle, from where ComfyUI takes them; DamageError if it is damaged or does more."""
     top = _Pickle(program).run()
     if isinstance(top, dict):
         only = next(iter(top.values())) if len(top) == 1 else None

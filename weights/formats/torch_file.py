@@ -11,28 +11,25 @@ import math
 import struct
 import zipfile
 from itertools import pairwise
-from pathlib import Path
 
-from .header import BITS, FOREIGN, DamageError, ForeignError, Header, TensorInfo, explained, open_file, refuse_foreign
+from .header import BITS, FOREIGN, DamageError, ForeignError, Header, TensorInfo, refuse_foreign
 from .pickled import Storage, listed_tensors
 
 MAX_READ = 1_000_000  # bytes at once; the zip directory and the pickle of a 14B expert have 0.2 million each
 
 
-def read_torch_header(path: str | Path) -> Header:
-    """Lists the tensors of a PyTorch file as `read_header` does those of a safetensors file.
-
-    As in ComfyUI, tensors under "state_dict", or under the only entry, are taken from there.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        RuntimeError: The system does not let us read it.
-        ValueError: It is not a whole PyTorch file, or holds more than tensors.
-    """
-    path = Path(path)
-    with explained(path, "PyTorch"), open_file(path) as file:
-        _refuse_other_formats(file)
-        return _read(file, path.stat().st_size)
+def read_torch(file: io.FileIO, total: int) -> Header:
+    """Lists the tensors of a PyTorch file of `total` bytes; DamageError if it is not whole, or holds more."""
+    _refuse_other_formats(file)
+    archive = _Archive(file, total)
+    listed = listed_tensors(archive.pickle())
+    places = archive.places({tensor.storage for tensor in listed.values()})
+    tensors = {}
+    for name, tensor in listed.items():
+        begin = places[tensor.storage.key] + tensor.offset if tensor.in_row_order else None
+        length = math.prod(tensor.shape) * BITS[tensor.dtype] // 8
+        tensors[name] = TensorInfo(tensor.dtype, tensor.shape, begin, length)
+    return Header(tensors, {})
 
 
 def _refuse_other_formats(file: io.FileIO) -> None:
@@ -44,18 +41,6 @@ def _refuse_other_formats(file: io.FileIO) -> None:
         raise ForeignError("it has the format that PyTorch wrote before version 1.6. Choose its safetensors version")
     if not start.startswith(b"PK\x03\x04"):
         raise DamageError("it does not begin as a zip archive")
-
-
-def _read(file: io.FileIO, total: int) -> Header:
-    archive = _Archive(file, total)
-    listed = listed_tensors(archive.pickle())
-    places = archive.places({tensor.storage for tensor in listed.values()})
-    tensors = {}
-    for name, tensor in listed.items():
-        begin = places[tensor.storage.key] + tensor.offset if tensor.in_row_order else None
-        length = math.prod(tensor.shape) * BITS[tensor.dtype] // 8
-        tensors[name] = TensorInfo(tensor.dtype, tensor.shape, begin, length)
-    return Header(tensors, {})
 
 
 class _Frugal(io.RawIOBase):

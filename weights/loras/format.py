@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, int8, tensor, uint8
 
-from ..formats.header import DamageError, listed, printable
+from ...common.text import printable
+from ..formats.header import DamageError, listed
 from ..formats.model_file import extremes
 from ..lora_keys import FACTOR, UP_BIAS, Key, Layers, Scaling, experts_of, split
 from .report import Match
@@ -234,11 +235,7 @@ def _product(sizes: Sizes, a: str, b: str) -> Matrix | None:
 
 
 def check_types(tensors: Mapping[str, Any]) -> None:
-    """Refuses factors that mean nothing without a scale of their own.
-
-    Raises:
-        DamageError: Factors are integers, or 8-bit floats beside a scale.
-    """
+    """Refuses factors that mean nothing without a scale of their own: integers, and 8-bit floats beside a scale."""
     found = {key: key[: factor.end()] for key in tensors if (factor := FACTOR.search(key))}
     scaled = {stem for key, stem in found.items() if any(word in key[len(stem) :] for word in _SCALES)}
     for key, stem in found.items():

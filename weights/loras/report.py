@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from ..formats.header import SHOWN, Header, ModelFile, listed, small_json
+from ...common.text import read_json, tidy
+from ..formats.header import SHOWN, Header, ModelFile, listed
 from ..lora_keys import CONFIG, FLAT_PREFIX, split, unwrapped, without_component
 from ..names import Expert
 from ..wan.transformer import Kind, identify
-from .phrases import tidy
 
 MAX_NAME = 100  # characters of a tensor's name that are shown
 MAX_RANK = 100_000  # no layer is as wide
@@ -34,10 +34,10 @@ _FAMILIES = (  # (what the layers' names of this family look like, the family); 
     (r"transformer_blocks[._]\d+[._](?:attn[._]add_|img_mod)", "Qwen-Image"),
     (r"transformer_blocks[._]\d+[._]attn[12][._]", "LTX-Video"),
 )
-_OTHER_BASES = (  # (how a header names it, what it is, what becomes of it here)
-    (r"ti2v|(?<![\d.])5b", "Wan 2.2 TI2V 5B", "it does not fit a 14B model"),
-    (r"1[._]3b", "Wan 1.3B", "it does not fit a 14B model"),
-    (r"^(?!.*i2v).*t2v", "Wan T2V", "with a start image it may do less than it was made for"),
+_OTHER_BASES = (  # (how a header names it, what it is and what becomes of it here)
+    (r"ti2v|(?<![\d.])5b", "Wan 2.2 TI2V 5B: it does not fit a 14B model"),
+    (r"1[._]3b", "Wan 1.3B: it does not fit a 14B model"),
+    (r"^(?!.*i2v).*t2v", "Wan T2V: with a start image it may do less than it was made for"),
 )
 _TRAINERS = {"networks.lora_wan": "musubi-tuner", "networks.": "sd-scripts", "lycoris": "LyCORIS"}
 _LEFTOVER = re.compile(
@@ -128,8 +128,8 @@ def facts(header: Header) -> LoraFacts:
     return LoraFacts(
         kind=identify(header),
         made_for=_made_for(header),
-        base=_short(meta.get("ss_base_model_version") or meta.get("modelspec.architecture", "")),
-        title=_short(meta.get("modelspec.title", "")),
+        base=_shown(meta.get("ss_base_model_version") or meta.get("modelspec.architecture", "")),
+        title=_shown(meta.get("modelspec.title", "")),
         trainer=_trainer(meta),
         rank=rank,
         rank_varies=len(set(ranks)) > 1,
@@ -147,16 +147,18 @@ def _made_for(header: Header) -> str:
     return next((family for pattern, family in _FAMILIES if re.search(pattern, names, re.MULTILINE)), "")
 
 
+def _shown(text: str, most: int = 60) -> str:
+    """Makes a text from a file fit for a line of the report."""
+    return next(iter(tidy([text])), "")[:most]
+
+
 def _trainer(meta: Mapping[str, str]) -> str:
     software = meta.get("software", "")
-    try:  # ai-toolkit writes an object, others a plain name
-        parsed = small_json(software)
-    except ValueError:
-        parsed = software
+    parsed = read_json(software)  # ai-toolkit writes an object, others a plain name
     name = parsed.get("name") if isinstance(parsed, dict) else software
     module = meta.get("ss_network_module", "")
     known = next((trainer for start, trainer in _TRAINERS.items() if module.startswith(start)), module)
-    return _short(name if isinstance(name, str) and name else known)
+    return _shown(name if isinstance(name, str) and name else known)
 
 
 def _number(text: str) -> float | None:
@@ -165,10 +167,6 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _short(text: str) -> str:
-    return next(iter(tidy([text])), "")[:60]
 
 
 def report(matches: Sequence[Match]) -> str:
@@ -202,7 +200,7 @@ def preview(match: Match) -> list[str]:
     facts, named = match.facts, [f"named for the {match.named}-noise expert"] if match.named else []
     says = [*_rank(facts), *([f"made for {facts.model}"] if facts.model else []), *named]
     lines = [f"{match.expert}: {match.file.name}{_found(match)}", f"  {', '.join(says) or facts.kind.value}"]
-    return lines + [f"  Warning: {text}" for text in _about_name(match) + _about_base(match)]
+    return lines + [f"  Warning: {text}" for text in _about_name(match) + _about_file(match)]
 
 
 def _found(match: Match) -> str:
@@ -220,12 +218,7 @@ def _about(facts: LoraFacts) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return listed([*map(_name, names[:SHOWN]), *names[SHOWN:]])
-
-
-def _name(name: str) -> str:
-    """Makes a name from a file fit for a line of the report."""
-    return next(iter(tidy([name])), "''")[:MAX_NAME]
+    return listed([*(_shown(name, MAX_NAME) or "''" for name in names[:SHOWN]), *names[SHOWN:]])
 
 
 def warnings(match: Match) -> list[str]:
@@ -240,7 +233,8 @@ def warnings(match: Match) -> list[str]:
             f"({_listed(match.unread)}). Those layers may act too much or too little."
         )
     if match.assumed:
-        found.append(f"The alpha of '{name}' is not given, and taken as the rank. {_where_alpha_is(match)}")
+        where = _IN_DOUBT if match.in_doubt else f"PEFT writes it into {CONFIG}: put that file beside it."
+        found.append(f"The alpha of '{name}' is not given, and taken as the rank. {where}")
     if match.matched and match.zeros == match.matched:
         found.append(
             f"All layers of '{name}' hold zeros, so it does nothing, as a LoRA before its training. "
@@ -252,16 +246,13 @@ def warnings(match: Match) -> list[str]:
             f"'{name}' holds a half for the {other}-noise expert, too, which is not applied. Choose it in "
             f"lora_{other} as well."
         )
-    return found + _about_base(match)
+    return found + _about_file(match)
 
 
-def _where_alpha_is(match: Match) -> str:
-    if match.in_doubt:
-        return (
-            "The adapter_config.json in its folder may be that of another file there: put the two that belong together "
-            "into a folder of their own."
-        )
-    return f"PEFT writes it into {CONFIG}: put that file beside it."
+_IN_DOUBT = (
+    "The adapter_config.json in its folder may be that of another file there: put the two that belong together into a "
+    "folder of their own."
+)
 
 
 def _about_name(match: Match) -> list[str]:
@@ -279,13 +270,17 @@ def _about_name(match: Match) -> list[str]:
     ]
 
 
-def _about_base(match: Match) -> list[str]:
+def _about_file(match: Match) -> list[str]:
     facts, name = match.facts, match.file.name
     written = f"{name} {facts.base} {facts.title} {facts.made_for}".casefold()
-    for pattern, model, consequence in _OTHER_BASES:
-        if re.search(pattern, written):
-            return [f"'{name}' was made for {model}: {consequence}. Choose a Wan 2.2 I2V 14B LoRA."]
-    return []
+    other = next((said for pattern, said in _OTHER_BASES if re.search(pattern, written)), None)
+    said = [f"'{name}' was made for {other}. Choose a Wan 2.2 I2V 14B LoRA."] if other else []
+    if match.file.header.unread:
+        said.append(
+            f"The header of '{name}' holds notes that are too long to be read ({_listed(match.file.header.unread)}). "
+            "If the LoRA needs trigger words from there, type them in trigger_words."
+        )
+    return said
 
 
 def no_match_message(match: Match) -> str:
@@ -298,7 +293,7 @@ def no_match_message(match: Match) -> str:
         return f"{count} All of it is for the other expert. Choose none for the {match.expert}-noise expert."
     if not match.missed:
         return f"{count} It has no layers that an image-to-video model has; choose a Wan 2.2 14B LoRA."
-    example = f"such as '{_name(match.missed[0])}'"
+    example = f"such as '{_listed(match.missed[:1])}'"
     if facts.made_for in (WAN_WIDTHS[5120], WAN):
         return (
             f"{count} It was made for Wan, but its tensors are incomplete, of another size, or of no known form, "

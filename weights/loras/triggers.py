@@ -3,18 +3,22 @@
 In the header: `modelspec.trigger_phrase` of Stability-AI/ModelSpec, lists under the names that trainers use, and
 `ss_tag_frequency` of kohya-ss/sd-scripts, which counts the words of captions and is asked last. Beside the LoRA: the
 files of Civitai's helpers, the web UIs, Lora-Manager, rgthree, Stability Matrix, Civicomfy and SwarmUI.
+
+Whoever posts a prompt chooses these texts. What is not linear here would hold up a whole server.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+import unicodedata
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ..formats.header import read_small, small_json
-from .phrases import Finder, folded, split, tidy, units
+from ...common.text import folded, read_json, tidy
+from ..formats.header import read_small
 
 POSITIONS = ("prepend", "append", "off")
 
@@ -37,14 +41,16 @@ _NOTES = re.compile(
     "^[^\\S\n]*(?:#|[-*\u2022] |\\w[\\w ]{0,30}(?::\\s|:$|\uff1a))|[.!?]\\s+\\S|[\u3002\uff01\uff1f]\\s*\\S",
     re.MULTILINE,
 )
+# Commas of all our languages, with their half-width and small forms, and line ends.
+_SEPARATORS = ",\n\r\uff0c\u3001\uff64\ufe50\ufe51"
+_BRACKETS = {"(": ")", "[": "]", "{": "}", "\uff08": "\uff09", "\u3010": "\u3011", r"\(": r"\)"}
+_MARKS = re.compile(rf"\\[()]|[{_SEPARATORS}()\[\]{{}}\uff08\uff09\u3010\u3011]")
+
+Units = tuple[str, ...]
 
 
 def typed_words(widget: str) -> list[str]:
-    """Returns the words that the user typed, separated by commas or lines.
-
-    Raises:
-        ValueError: The widget holds more than words.
-    """
+    """Returns the words that the user typed, separated by commas or lines; ValueError if the widget holds more."""
     if len(widget) > MAX_TYPED:
         raise ValueError(
             f"trigger_words takes at most {MAX_TYPED} characters, got {len(widget)}. Put longer text in the prompt."
@@ -57,11 +63,6 @@ def typed_words(widget: str) -> list[str]:
             "and put longer text in the prompt."
         )
     return words
-
-
-def own_words(metadata: Mapping[str, str], path: str | Path) -> list[str]:
-    """Returns a LoRA's own trigger words, of its header and of the files beside it."""
-    return trigger_words(metadata, find_sidecar_words(path))
 
 
 def trigger_words(metadata: Mapping[str, str], sidecars: Iterable[str]) -> list[str]:
@@ -150,7 +151,7 @@ def _words_in(value: Any) -> list[str]:
 
 def _parsed(text: str) -> Any:
     """Returns what a header's text stands for: all its values are texts, also where they hold a list."""
-    parsed = _json(text) if text.lstrip().startswith("[") else text
+    parsed = read_json(text) if text.lstrip().startswith("[") else text
     return parsed if isinstance(parsed, list) else text
 
 
@@ -160,32 +161,23 @@ def _listed_words(text: str) -> list[str]:
 
 
 def _json_words(text: str) -> list[str]:
-    parsed = _json(text)
-    places = [place for place in (parsed, _entry(parsed, "civitai")) if isinstance(place, dict)]
+    parsed = read_json(text)
+    if not isinstance(parsed, dict):
+        return []
+    places = [place for place in (parsed, parsed.get("civitai")) if isinstance(place, dict)]
     return [word for place in places for key, value in place.items() if _is_list(key) for word in _words_in(value)]
-
-
-def _entry(parsed: Any, key: str) -> Any:
-    return parsed.get(key) if isinstance(parsed, dict) else None
 
 
 def _frequent_tags(text: str) -> list[str]:
     counts: Counter[str] = Counter()
     spelling: dict[str, str] = {}
-    data_sets = _json(text)
+    data_sets = read_json(text)
     for data_set in data_sets.values() if isinstance(data_sets, dict) else ():
         for tag, count in data_set.items() if isinstance(data_set, dict) else ():
             if type(count) is int and len(tag) <= MAX_TAG_LENGTH:
                 counts[folded(tag)] += count
                 spelling.setdefault(folded(tag), tag)
     return tidy(spelling[tag] for tag, _ in counts.most_common())[:MAX_TAGS]
-
-
-def _json(text: str) -> Any:
-    try:
-        return small_json(text)
-    except ValueError:
-        return None
 
 
 _CLOSING = ".,;:!?\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"  # with their Chinese and Japanese forms
@@ -195,3 +187,116 @@ def _separator(prompt: str) -> str:
     if prompt.rstrip()[-1] not in _CLOSING:
         return ", "
     return "" if prompt[-1].isspace() else " "
+
+
+def split(text: str) -> list[str]:
+    """Splits a list at the commas of any language and at line ends.
+
+    What stands in a pair of brackets is one phrase, as in `(red dress, blue hat:1.2)`. A bracket without a partner is a
+    letter like any other.
+    """
+    marks = list(_MARKS.finditer(text))
+    groups = _groups(marks)
+    phrases, start, group_end = [], 0, 0
+    for mark in marks:
+        if mark.start() < group_end:
+            continue
+        if mark.start() in groups:
+            group_end = groups[mark.start()]
+        elif mark[0] in _SEPARATORS:
+            phrases.append(text[start : mark.start()])
+            start = mark.end()
+    return [*phrases, text[start:]]
+
+
+def _groups(marks: Iterable[re.Match[str]]) -> dict[int, int]:
+    """Returns where each bracket that has a partner stands, and where the partner ends."""
+    groups, opened = {}, []
+    for mark in marks:
+        if mark[0] in _BRACKETS:
+            opened.append(mark)
+        elif opened and mark[0] == _BRACKETS[opened[-1][0]]:
+            groups[opened.pop().start()] = mark.end()
+    return groups
+
+
+def units(text: str) -> Units:
+    """Cuts a text, folded, into its words and the characters between them; a phrase is a row of such units."""
+    plain = re.sub(r"\\([()])", r"\1", folded(text))
+    inner = (place for place in range(1, len(plain)) if not _joined(plain[place - 1], plain[place]))
+    return tuple(plain[start:end] for start, end in pairwise((0, *inner, len(plain))) if end > start)
+
+
+class Finder:
+    """Finds many phrases in a text at once, in steps of the length of both (Aho and Corasick, 1975).
+
+    Args:
+        phrases: What is looked for, as `units` cuts it.
+    """
+
+    def __init__(self, phrases: Iterable[Units]):
+        self._next: list[dict[str, int]] = [{}]  # a state is the beginning of a phrase: each unit leads to a longer one
+        self._whole: dict[int, Units] = {}
+        for phrase in phrases:
+            self._whole[self._state_of(phrase)] = phrase
+        self._shorter = [0] * len(self._next)  # the state of the longest end of a state that begins a phrase, too
+        self._link()
+
+    def _state_of(self, phrase: Units) -> int:
+        state = 0
+        for unit in phrase:
+            if unit not in self._next[state]:
+                self._next[state][unit] = len(self._next)
+                self._next.append({})
+            state = self._next[state][unit]
+        return state
+
+    def _link(self) -> None:
+        states = deque(self._next[0].values())
+        while states:
+            state = states.popleft()
+            for unit, longer in self._next[state].items():
+                self._shorter[longer] = self._after(self._shorter[state], unit)
+                states.append(longer)
+
+    def _after(self, state: int, unit: str) -> int:
+        while state and unit not in self._next[state]:
+            state = self._shorter[state]
+        return self._next[state].get(unit, 0)
+
+    def find(self, texts: Iterable[Units], proper: bool = False) -> set[Units]:
+        """Returns the phrases that stand in one of some texts.
+
+        Args:
+            texts: As `units` cuts them.
+            proper: The texts are phrases themselves, and what counts is only what is shorter.
+        """
+        found: set[Units] = set()
+        seen = {0}
+        for text in texts:
+            state = 0
+            for place, unit in enumerate(text, 1):
+                state = self._after(state, unit)
+                end = self._shorter[state] if proper and place == len(text) else state
+                while end not in seen:
+                    seen.add(end)
+                    if end in self._whole:
+                        found.add(self._whole[end])
+                    end = self._shorter[end]
+        return found
+
+
+def _joined(left: str, right: str) -> bool:
+    """Returns whether two neighbours are inside one word."""
+    if unicodedata.category(right).startswith("M"):  # an accent belongs to what stands before it
+        return not left.isspace()
+    return _in_word(left) and _in_word(right)
+
+
+def _in_word(char: str) -> bool:
+    # Chinese and Japanese are written without spaces: there, any place may be the edge of a word.
+    is_part = char == "_" or char.isalnum() or unicodedata.category(char).startswith("M")
+    return is_part and not _UNSPACED.match(char)
+
+
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")

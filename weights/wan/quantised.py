@@ -13,13 +13,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
-from math import prod
-from typing import Any, NamedTuple
+from math import inf, prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file, printable, small_json
+from ...common.text import printable, read_json
+from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file
 from .transformer import wan_prefix
+
+if TYPE_CHECKING:  # whoever reads headers alone goes without torch
+    from ..formats.model_file import Read
 
 METADATA = "_quantization_metadata"
 MAX_TEXT = 10_000  # bytes of a `comfy_quant` tensor; a usual one has a hundred
@@ -62,8 +66,7 @@ def check_storage(file: ModelFile, known: Collection[str]) -> list[Layer]:
         Its quantised layers, of which the numbers are not looked at yet.
 
     Raises:
-        FileNotFoundError: It is gone meanwhile.
-        RuntimeError: The system does not let us read it.
+        FileNotFoundError, RuntimeError: It is gone meanwhile, or the system does not let us read it.
         ValueError: ComfyUI does not know a format in it, does not apply its scales, or would read them otherwise.
     """
     formats = _formats(file)
@@ -98,12 +101,7 @@ def layout_of(header: Header) -> str:
 
 
 def layers_of(header: Header, formats: Mapping[str, str]) -> list[Layer]:
-    """Returns the layers whose weight is said to be quantised or looks so, with all that may be a scale of it.
-
-    Args:
-        header: The file's header.
-        formats: By layer without prefix.
-    """
+    """Returns the layers whose weight is said, in `formats`, or looks to be quantised, with all that may be a scale."""
     prefix = wan_prefix(header) or ""
     tensors = {name.removeprefix(prefix): info for name, info in header.tensors.items()}
     weights = {name.removesuffix(".weight"): info for name, info in tensors.items() if name.endswith(".weight")}
@@ -128,6 +126,8 @@ def _old_format(weight: TensorInfo) -> str:
 
 def is_misread(header: Header) -> bool:
     """Returns whether ComfyUI takes a file's fp8_e5m2 for fp8_e4m3, as it does where the older mark tells of scales."""
+    if not any(info.dtype == "F8_E5M2" for info in header.tensors.values()):
+        return False
     return any(layer.format == "float8_e5m2" and OLD in layer.scales for layer in layers_of(header, {}))
 
 
@@ -140,8 +140,6 @@ def in_new_names(
 
     Args:
         state: Its tensors, without the model's prefix.
-        metadata: Its metadata.
-        header: Its header.
     """
     found = {layer.name: layer.format for layer in layers_of(header, {}) if layer.format}
     settings = {name: {"format": form, "full_precision_matrix_mult": True} for name, form in found.items()}
@@ -157,7 +155,7 @@ def without_prefix(metadata: dict[str, str] | None, prefix: str) -> dict[str, st
     """Returns metadata that names a model's layers without the prefix that its tensors were saved with."""
     if not metadata or METADATA not in metadata:
         return metadata
-    listed = small_json(metadata[METADATA])
+    listed = read_json(metadata[METADATA])
     layers = {name.removeprefix(prefix): settings for name, settings in listed["layers"].items()}
     return metadata | {METADATA: json.dumps(listed | {"layers": layers})}
 
@@ -178,7 +176,7 @@ def _formats(file: ModelFile) -> dict[str, str]:
 def _of_metadata(header: Header) -> dict[str, str]:
     if METADATA not in header.metadata:
         return {}
-    layers = small_json(header.metadata[METADATA])["layers"]
+    layers = read_json(header.metadata[METADATA])["layers"]
     return {layer: _format(settings) for layer, settings in layers.items()}
 
 
@@ -192,11 +190,13 @@ def _of_tensors(file: ModelFile) -> dict[str, str]:
             if info.begin is None or info.length > MAX_TEXT:
                 raise ValueError(name)
             opened.seek(info.begin)
-            named[name.removesuffix(".comfy_quant")] = _format(small_json(opened.read(info.length).decode()))
+            named[name.removesuffix(".comfy_quant")] = _format(read_json(opened.read(info.length).decode()))
     return named
 
 
 def _format(settings: Any) -> str:
+    if settings is None:
+        raise ValueError("no JSON")
     name = settings.get("format") if isinstance(settings, dict) else None
     return printable(name if isinstance(name, str) else json.dumps(name))
 
@@ -264,21 +264,24 @@ def _up(size: int, step: int) -> int:
     return -(-size // step) * step
 
 
-def check_scales(layers: Iterable[Layer], file_name: str, read: Callable[[TensorInfo], Any]) -> None:
+def check_scales(layers: Iterable[Layer], file_name: str, read: Read) -> None:
     """Looks into the scales, but for large ones, and into a few fp8 matrices that have none.
 
     Args:
         layers: What `check_storage` has returned.
         file_name: For the message.
-        read: Reads a tensor of the file as a torch.Tensor.
+        read: Reads tensors of the file.
 
     Raises:
         ValueError: A scale is none, or fp8 numbers were made for scales that are gone.
     """
     layers = list(layers)
-    for layer in layers:
-        for part, info in layer.scales.items():
-            if info.dtype in _READ and info.length <= _SMALL and info.begin is not None and not _is_sound(read(info)):
+    scales = [(layer, part, info) for layer in layers for part, info in layer.scales.items() if _is_looked_into(info)]
+    # A zero among other numbers is no fault, and a scale without numbers is one: then each is looked into by itself.
+    whole = all(info.length for *_, info in scales)
+    if not whole or not all(map(_are_positive, read.joined(info for *_, info in scales))):
+        for layer, part, info in scales:
+            if not _is_sound(read(info)):
                 raise ValueError(
                     f"'{file_name}' holds a scale that is NaN, infinite, negative or zero: {_name(layer)}.{part}. The "
                     "file is damaged: download it again, or choose another version."
@@ -293,6 +296,15 @@ def check_scales(layers: Iterable[Layer], file_name: str, read: Callable[[Tensor
                 f"'{file_name}' holds 8-bit numbers as large as {largest:g}, for example in the layer {_name(layer)}, "
                 f"which are meant to be multiplied by a scale, and it has none. {_CHOOSE}"
             )
+
+
+def _is_looked_into(scale: TensorInfo) -> bool:
+    return scale.dtype in _READ and scale.length <= _SMALL and scale.begin is not None
+
+
+def _are_positive(scales: Any) -> bool:
+    smallest, largest = map(float, scales.aminmax())  # NaN where one is
+    return 0 < smallest <= largest < inf
 
 
 def _is_sound(scale: Any) -> bool:

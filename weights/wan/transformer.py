@@ -92,9 +92,9 @@ def wan_prefix(header: Header) -> str | None:
 
 def _identify_wan(header: Header, prefix: str) -> Kind:
     names = [name[len(prefix) :] for name in header.tensors if name.startswith(prefix)]
-    for beginning, kind in _VARIANTS.items():
-        if any(name.startswith(beginning) for name in names):
-            return kind
+    variants = tuple(_VARIANTS)
+    if any(name.startswith(variants) for name in names):  # one look at each name: most files are of none
+        return next(kind for start, kind in _VARIANTS.items() if any(name.startswith(start) for name in names))
     if f"{prefix}patch_embedding.weight" not in header.tensors or f"{prefix}head.head.weight" not in header.tensors:
         return Kind.WAN_PART
     has_image_encoder = any(name.startswith("img_emb.") for name in names)
@@ -130,22 +130,16 @@ def _t2v_name(header: Header, prefix: str, file_name: str) -> str:
 
 
 def check(file: ModelFile) -> None:
-    """Refuses an expert in ComfyUI's layout that is not complete.
-
-    Raises:
-        ValueError: Tensors are missing, are too many, or have sizes that do not fit together.
-    """
+    """Refuses an expert in ComfyUI's layout that lacks tensors, has too many, or of sizes that do not fit together."""
     prefix = wan_prefix(file.header) or ""
     tensors = {name.removeprefix(prefix): info for name, info in file.header.tensors.items()}
-    wanted = shapes(layers(tensors))
-    missing = [name for name in wanted if name not in tensors]
-    if missing:
-        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
+    expected = layers(tensors)
+    wanted = shapes(expected)
+    check_whole(file, [name for name in wanted if name not in tensors])
     blocks = len(_blocks(tensors))
-    if blocks > layers(tensors):
+    if blocks > expected:
         raise ValueError(
-            f"'{file.name}' has {blocks} blocks, where a Wan model of its width has {layers(tensors)}. "
-            "Choose another version."
+            f"'{file.name}' has {blocks} blocks, where a Wan model of its width has {expected}. Choose another version."
         )
     plain = {name: info for name, info in tensors.items() if info.dtype in FLOATS}
     odd = list(misfits(plain, wanted, widths(tensors)))
@@ -153,6 +147,12 @@ def check(file: ModelFile) -> None:
         raise ValueError(
             f"'{file.name}' has tensors whose sizes do not fit the others: {listed(odd)}. Choose another version."
         )
+
+
+def check_whole(file: ModelFile, missing: list[str]) -> None:
+    """Refuses a file of any kind that lacks tensors."""
+    if missing:
+        raise ValueError(f"'{file.name}' is not whole: it lacks {listed(missing)}. Download it again.")
 
 
 def layers(tensors: Mapping[str, TensorInfo]) -> int:

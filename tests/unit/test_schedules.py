@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pack.samplers import rcm
+from pack.samplers import schedules
 
 
 def reference_sigmas(steps: int, sigma_max: float) -> list[float]:
@@ -18,17 +18,19 @@ def reference_sigmas(steps: int, sigma_max: float) -> list[float]:
 @pytest.mark.parametrize("sigma_max", [80.0, 120.0, 200.0, 1600.0])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 def test_up_to_four_steps_are_the_reference_list(steps, sigma_max):
-    assert rcm.rcm_sigmas(steps, sigma_max).tolist() == pytest.approx(reference_sigmas(steps, sigma_max), abs=1e-7)
+    assert schedules.rcm_sigmas(steps, sigma_max).tolist() == pytest.approx(
+        reference_sigmas(steps, sigma_max), abs=1e-7
+    )
 
 
 def test_published_four_step_table():
-    assert rcm.rcm_sigmas(4).tolist() == pytest.approx(
+    assert schedules.rcm_sigmas(4).tolist() == pytest.approx(
         [0.9950248756, 0.9337810614, 0.8528953948, 0.6089790492, 0.0], abs=1e-7
     )
 
 
 def test_eight_steps_halve_every_gap_in_shift_5_time():
-    sigmas = rcm.rcm_sigmas(8).tolist()
+    sigmas = schedules.rcm_sigmas(8).tolist()
     assert sigmas == pytest.approx(
         [0.995025, 0.967686, 0.933781, 0.897924, 0.852895, 0.759592, 0.608979, 0.402546, 0.0], abs=1e-6
     )
@@ -38,13 +40,13 @@ def test_eight_steps_halve_every_gap_in_shift_5_time():
 
 @given(st.integers(4, 7), st.floats(15, 10000))
 def test_each_count_above_four_refines_the_one_before(steps, sigma_max):
-    fewer, more = rcm.rcm_sigmas(steps, sigma_max).tolist(), rcm.rcm_sigmas(steps + 1, sigma_max).tolist()
+    fewer, more = schedules.rcm_sigmas(steps, sigma_max).tolist(), schedules.rcm_sigmas(steps + 1, sigma_max).tolist()
     assert set(fewer) < set(more)
 
 
 @given(st.integers(1, 8), st.floats(14.2, 1e6))
 def test_rcm_falls_strictly_to_zero(steps, sigma_max):
-    sigmas = rcm.rcm_sigmas(steps, sigma_max)
+    sigmas = schedules.rcm_sigmas(steps, sigma_max)
     assert sigmas.dtype == torch.float32
     assert len(sigmas) == steps + 1
     assert (sigmas.diff() < 0).all()
@@ -65,30 +67,32 @@ def test_rcm_falls_strictly_to_zero(steps, sigma_max):
 )
 def test_refuses_what_the_model_was_not_distilled_for(steps, sigma_max, message):
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
-        rcm.rcm_sigmas(steps, sigma_max)
+        schedules.rcm_sigmas(steps, sigma_max)
 
 
 def test_one_step_needs_no_list_to_stay_below():
-    assert rcm.rcm_sigmas(1, 10.0).tolist() == pytest.approx([10 / 11, 0.0])
+    assert schedules.rcm_sigmas(1, 10.0).tolist() == pytest.approx([10 / 11, 0.0])
 
 
 def test_lightning_is_the_list_that_the_official_loras_were_trained_on():
-    assert rcm.schedule_sigmas("lightning", 4).tolist() == pytest.approx([1.0, 0.9375, 0.8333333, 0.625, 0.0])
+    assert schedules.schedule_sigmas("lightning", 4).tolist() == pytest.approx([1.0, 0.9375, 0.8333333, 0.625, 0.0])
 
 
 def test_lightning_reads_neither_sigma_max_nor_shift():
-    assert rcm.schedule_sigmas("lightning", 4, sigma_max=80, shift=3).equal(rcm.schedule_sigmas("lightning", 4))
+    assert schedules.schedule_sigmas("lightning", 4, sigma_max=80, shift=3).equal(
+        schedules.schedule_sigmas("lightning", 4)
+    )
 
 
 def test_rcm_does_not_read_shift():
-    assert rcm.schedule_sigmas("rcm", 4, shift=3).equal(rcm.schedule_sigmas("rcm", 4, shift=8))
+    assert schedules.schedule_sigmas("rcm", 4, shift=3).equal(schedules.schedule_sigmas("rcm", 4, shift=8))
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0, 5.0, 8.0])
 @pytest.mark.parametrize("steps", [1, 4, 20, 40])
 def test_shifted_is_the_flow_formula(steps, shift):
     expected = [shift * (1 - i / steps) / (1 + (shift - 1) * (1 - i / steps)) for i in range(steps + 1)]
-    assert rcm.schedule_sigmas("shifted", steps, shift=shift).tolist() == pytest.approx(expected, abs=1e-7)
+    assert schedules.schedule_sigmas("shifted", steps, shift=shift).tolist() == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -102,4 +106,4 @@ def test_shifted_is_the_flow_formula(steps, shift):
 )
 def test_refuses_other_schedules(schedule, steps, shift, message):
     with pytest.raises(ValueError, match=message):
-        rcm.schedule_sigmas(schedule, steps, shift=shift)
+        schedules.schedule_sigmas(schedule, steps, shift=shift)

@@ -1,0 +1,62 @@
+"""`torch.nn.attention.flex_attention`: on a GPU it needs nothing but torch and Triton."""
+
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+
+from .gather import put_tail
+from .order import BLOCK, TokenOrder
+from .routing import Routing
+
+
+def why_not(device: torch.device) -> str | None:
+    """Returns why it is no choice on a device; None where it is one."""
+    if device.type != "cuda":
+        return f"flex_attention gains nothing on a {device.type} device"
+    if find_spec("triton") is None:
+        return "flex_attention needs Triton, which is not installed"
+    return None
+
+
+def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, order: TokenOrder, routing: Routing) -> torch.Tensor:
+    """Computes the attention of arranged heads."""
+    return attend(_compiled(), q, k, v, order, routing)
+
+
+def attend(
+    flex_attention: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, order: TokenOrder, routing: Routing
+) -> torch.Tensor:
+    """Gives a function of that interface, compiled or not, the blocks of a routing."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    behind, tail = order.blocks * BLOCK, order.room - 1
+    kept = pad(routing.kept, (0, tail), value=routing.tail is not None)
+    bias = torch.full((*routing.kept.shape[:3], tail * BLOCK), -torch.inf, device=q.device)
+    if routing.tail:
+        put_tail(k, routing.tail.keys, order)
+        put_tail(v, routing.tail.values, order)
+        bias[..., : order.blocks] = routing.tail.bias
+
+    def score(score: Any, clip: Any, head: Any, query: Any, key: Any) -> Any:
+        own = bias[clip, head, query // BLOCK, (key - behind).clamp(min=0)]
+        return torch.where(key < order.length, score, torch.where(key < behind, -torch.inf, score + own))
+
+    def is_kept(clip: Any, head: Any, query: Any, key: Any) -> Any:
+        return kept[clip, head, query // BLOCK, key // BLOCK]
+
+    counts, chosen = kept.sum(-1, dtype=torch.int32), kept.int().argsort(dim=-1, descending=True, stable=True).int()
+    mask = BlockMask.from_kv_blocks(
+        torch.zeros_like(counts), torch.zeros_like(chosen), counts, chosen, BLOCK_SIZE=BLOCK, mask_mod=is_kept
+    )
+    keys, values = (x[:, :, : behind + tail * BLOCK] for x in (k, v))
+    return flex_attention(q, keys, values, score_mod=score, block_mask=mask)
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Any:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=False)

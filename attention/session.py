@@ -1,0 +1,212 @@
+"""Sparse attention over one run of a sampler: which steps and layers are dense, and what becomes of the receipt."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from . import kernels, probe, receipt
+from .order import Grid, TokenOrder, cube_order
+from .receipt import Call, Clock, Step
+from .routing import HEAD, Pattern
+
+logger = logging.getLogger(__name__)
+
+ROUNDING = 1e-4  # by which sigmas of one list differ on their way through ComfyUI
+FIRST_STEPS = "a first step"
+ABOVE_LIMIT = "error above the limit"
+NOTHING = "Warning: Sparse attention was asked for, and nothing was sparse. The lines below say why."
+WITH_MASK = "a mask, which no sparse kernel takes"
+
+Dense = Callable[[], torch.Tensor]
+
+
+class Settings(NamedTuple):
+    """What a person chose.
+
+    Args:
+        density: Share of the scores that are computed exactly.
+        dense_steps: So many first steps of a run are dense, both experts counted together.
+        error_limit: A layer whose error may be larger goes dense for the rest of the run.
+        kernel: Name of one, or auto.
+    """
+
+    density: float = 0.15
+    dense_steps: int = 1
+    error_limit: float = 0.1
+    kernel: str = kernels.AUTO
+
+
+class Run:
+    """What is known of one run."""
+
+    def __init__(self, sigmas: Sequence[float], first: int) -> None:
+        self.sigmas = list(sigmas)
+        self.first = first  # steps that another sampler has run on the other expert before
+        self.dense_layers: set[tuple[str, int]] = set()
+        self.steps: list[Step] = []
+        self.kernel = ""
+        self.notes: list[str] = []
+
+    def step_of(self, sigma: float) -> int:
+        """Returns the number of the step that an evaluation at this sigma belongs to, from 0."""
+        before = [at for at, start in enumerate(self.sigmas[:-1]) if start >= sigma - ROUNDING]
+        return self.first + (before[-1] if before else 0)
+
+
+class Evaluation:
+    """One evaluation of an expert, layer by layer."""
+
+    def __init__(self, session: "Session", expert: str, sigma: float, grid: Grid, words: int, device: torch.device):
+        self.settings, self.run = session.settings, session.current
+        self.expert, self.grid, self.words = expert, grid, words
+        self.tokens = grid[0] * grid[1] * grid[2]
+        self.step = Step(self.run.step_of(sigma), expert, Clock(device), [])
+        self.seen: set[int] = set()
+
+    def is_self_attention(self, q: torch.Tensor, k: torch.Tensor, layer: int) -> bool:
+        """Returns whether a call is a layer's own attention, not that to the words: it comes first in a layer."""
+        return q.shape == k.shape and q.ndim == 3 and (layer not in self.seen or k.shape[1] != self.words)
+
+    def attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, layer: int, masked: bool, dense: Dense
+    ) -> torch.Tensor:
+        """Computes a layer's attention: sparse where that is wanted and possible, else by `dense`.
+
+        Args:
+            q: Tensor[B, L, heads x D], as k and v are.
+            k: Keys.
+            v: Values.
+            heads: Of the layer.
+            layer: Its number.
+            masked: Whether the call comes with a mask.
+            dense: Computes it exactly.
+        """
+        if not self.is_self_attention(q, k, layer):
+            return dense()
+        self.seen.add(layer)
+        clock = Clock(q.device)
+        why = self.why_dense(q, heads, layer, masked)
+        if not why:
+            attended, call = self.sparse(q, k, v, heads, layer, clock)
+            if call.bound <= self.settings.error_limit:  # not so where it is NaN
+                self.step.calls.append(call)
+                return attended
+            self.run.dense_layers.add((self.expert, layer))
+            self.run.notes.append(
+                f"{self.expert} layer {layer} is dense from step {self.step.number + 1} on: its error may be "
+                f"{call.bound:.3f}, and the limit is {self.settings.error_limit:g}"
+            )
+            why = ABOVE_LIMIT
+        attended = dense()
+        self.step.calls.append(Call(layer, clock.stop(), why))
+        return attended
+
+    def why_dense(self, q: torch.Tensor, heads: int, layer: int, masked: bool) -> str:
+        """Returns why a layer's attention is dense; nothing where it is sparse."""
+        if self.step.number < self.settings.dense_steps:
+            return FIRST_STEPS
+        if (self.expert, layer) in self.run.dense_layers:
+            return ABOVE_LIMIT
+        if masked:
+            return WITH_MASK
+        if q.shape[1] != self.tokens:
+            return f"{q.shape[1]} tokens, which are not those of the clip ({self.tokens})"
+        if q.shape[2] != heads * HEAD:
+            return f"heads of {q.shape[2] // heads} channels, and {HEAD} are needed"
+        return ""
+
+    def sparse(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, layer: int, clock: Clock
+    ) -> tuple[torch.Tensor, Call]:
+        """Computes a layer's sparse attention and measures its error."""
+        order: TokenOrder = cube_order(self.grid, q.device)
+        kernel, reasons = kernels.choose(self.settings.kernel, q.device, q.dtype)
+        if not self.run.kernel:
+            self.run.kernel = kernel.name
+            self.run.notes += [f"no better kernel: {reason}" for reason in reasons]
+        q, k, v = (x.unflatten(2, (heads, HEAD)) for x in (q, k, v))
+        pattern = Pattern(self.settings.density, tail=kernel.tail)
+        attended, density = kernels.attend(kernel, q, k, v, order, pattern)
+        bound = probe.measure(q, k, v, attended, seed=1000 * self.step.number + layer).bound
+        return attended.flatten(2), Call(layer, clock.stop(), density=density, bound=bound)
+
+
+class Session:
+    """What both experts of a model share: the settings, the run that goes on, and the receipt of the last one.
+
+    Args:
+        settings: What a person chose.
+        tell: Shows a receipt to that person.
+    """
+
+    def __init__(self, settings: Settings, tell: Callable[[str], None] = lambda _: None) -> None:
+        self.settings = settings
+        self.tell = tell  # shows the receipt
+        self.run: Run | None = None
+        self.depth = 0
+        self.ends: dict[str, tuple[float, int]] = {}  # expert -> sigma and steps done where its last sampler stopped
+        self.rows: list[dict[str, object]] = []
+        self.text = ""
+
+    @property
+    def current(self) -> Run:
+        """The run that goes on.
+
+        Raises:
+            RuntimeError: There is none.
+        """
+        if self.run is None:
+            raise RuntimeError(
+                "Sparse attention must know the sigmas of a run, and this sampler does not tell them. "
+                "Use rCM Sampler or a sampler of ComfyUI, or set mode to off."
+            )
+        return self.run
+
+    def sample(self, expert: str, sigmas: Sequence[float], loop: Callable[[], Any]) -> Any:
+        """Runs a sampler's loop. The loop over one expert may enclose that over the other: both are one run."""
+        if self.depth == 0:
+            # Two samplers, one after the other: the second goes on where the first, on the other expert, stopped.
+            others = [
+                steps for name, (sigma, steps) in self.ends.items() if name != expert and _equal(sigma, sigmas[0])
+            ]
+            self.run = Run(sigmas, others[0] if others else 0)
+        self.depth += 1
+        try:
+            return loop()
+        finally:
+            self.depth -= 1
+            if self.depth == 0:
+                self.finish(expert)
+
+    def finish(self, expert: str) -> None:
+        """Makes the receipt of the run that ends."""
+        run, self.run = self.current, None
+        self.ends[expert] = run.sigmas[-1], run.first + len(run.sigmas) - 1
+        self.rows = receipt.rows(run.steps, run.kernel)
+        head = f"sparse attention: density {self.settings.density:g}, error limit {self.settings.error_limit:g}"
+        nothing = run.steps and not any("density" in row for row in self.rows)
+        self.text = "\n".join([head, *[NOTHING] * bool(nothing), *receipt.lines(self.rows), *run.notes])
+        logger.log(logging.WARNING if nothing else logging.INFO, self.text)
+        self.tell(self.text)
+
+    def evaluate(self, evaluation: Evaluation, model: Callable[[], Any]) -> Any:
+        """Runs an evaluation of an expert and keeps its part of the receipt.
+
+        Raises:
+            RuntimeError: No attention came by, so that nothing can have been sparse.
+        """
+        found = model()
+        evaluation.step.clock.stop()
+        if not evaluation.step.calls:
+            raise RuntimeError(
+                "Sparse attention was asked for and did not run: another node has replaced the model's attention "
+                "after it. Put Sparse Attention after that node, or set its mode to off."
+            )
+        self.current.steps.append(evaluation.step)
+        return found
+
+
+def _equal(one: float, other: float) -> bool:
+    return abs(one - other) < ROUNDING

@@ -1,0 +1,248 @@
+"""ComfyUIs on a Ray cluster: one for each GPU, or for each so many cores, in an actor that Ray starts again if it dies.
+
+Ray places them, watches them and shows them on its dashboard. An actor stays on its node: what its ComfyUI paid, the
+ledger on that node knows.
+"""
+
+import hashlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .. import errors
+from ..errors import ClientError, UnreachableError, UsageError
+from ..progress import Display, Silent
+from . import store
+from .engine import Needs, Order
+from .machine import Recipe, Started
+from .plan import Offer
+from .table import CLIPS, Result
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = "local"
+LOOK = 2.0  # seconds between two looks at a job's stage
+HERE = Path.home() / ".cache" / "wan22-turbo" / "machines"  # on each node
+OWN = "wan22_turbo"  # the namespace in Ray
+
+Said = tuple[str, Any]  # "done" and what came of it, or the kind of an error and its text
+
+
+class Worker:
+    """One ComfyUI, in an actor on its node.
+
+    Args:
+        recipe: How it is started there.
+        number: Which of its node it is.
+        depth: Jobs that it has at once.
+    """
+
+    def __init__(self, recipe: Recipe, number: int, depth: int):
+        self.folder = HERE / str(number)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        store.make(self.folder)
+        self.engine = Started(recipe, 1, depth, self.folder, lambda text: None)
+        (self.place,) = self.engine.places()
+        self.at: dict[str, Stage] = {}
+        self.lock = threading.Lock()
+
+    def open(self, needs: Needs) -> Said:
+        """Starts the ComfyUI where it does not run, and asks it."""
+        return said(lambda: self.engine.open(self.place, needs))
+
+    def run(self, order: Order, files: Mapping[str, bytes]) -> Said:
+        """Runs a job, and returns what came of it with the bytes of its clips, unless these went elsewhere.
+
+        Args:
+            order: With files of whoever ordered it.
+            files: Their bytes, by the paths in the order.
+        """
+        here = {path: self.keep(path, content) for path, content in files.items()}
+        values = {name: here.get(value, value) for name, value in order.job.values.items()}
+        away = "://" in order.target
+        mine = replace(order, job=replace(order.job, values=values), target=order.target if away else str(self.folder))
+        stage = self.at[order.prompt_id] = Stage()
+        try:
+            return said(lambda: self.made(self.engine.run(self.place, mine, stage), away))
+        finally:
+            del self.at[order.prompt_id]
+
+    def stage(self, prompt_id: str) -> tuple[str, int, int]:
+        """Returns the node at work in a job, and its steps."""
+        now = self.at.get(prompt_id)
+        return ("", 0, 0) if now is None else (now.title, now.done, now.total)
+
+    def keep(self, path: str, content: bytes) -> str:
+        """Puts a file of whoever ordered a job onto this node, under its own name, and returns where it is."""
+        folder = self.folder / "pictures" / hashlib.sha256(content).hexdigest()[:16]
+        file = folder / path.replace("\\", "/").rpartition("/")[2]
+        with self.lock:
+            if not file.is_file():
+                folder.mkdir(parents=True, exist_ok=True)
+                part = folder / ".part"
+                part.write_bytes(content)
+                part.replace(file)
+        return str(file)
+
+    def made(self, result: Result, away: bool) -> tuple[Result, dict[str, bytes]]:
+        """Takes a job's clips off this node's disk."""
+        if away:
+            return result, {}
+        paths = {Path(clip).name: self.folder / clip for clip in result.clips}
+        clips = {name: path.read_bytes() for name, path in paths.items()}
+        for path in paths.values():
+            path.unlink()
+        return result, clips
+
+
+class Stage(Silent):
+    """The node at work in a job, for whoever asks."""
+
+    def __init__(self) -> None:
+        self.title, self.done, self.total = "", 0, 0
+
+    def stage(self, title: str) -> None:
+        """Takes note of it."""
+        self.title, self.done, self.total = title, 0, 0
+
+    def step(self, done: int, total: int) -> None:
+        """Takes note of it."""
+        self.done, self.total = done, total
+
+
+def said(do: Callable[[], Any]) -> Said:
+    """Returns what comes of a function, an error too: on its way through Ray that would lose its kind."""
+    try:
+        return "done", do()
+    except ClientError as error:
+        return type(error).__name__, str(error)
+
+
+class Cluster:
+    """ComfyUIs on a Ray cluster.
+
+    Args:
+        address: Of the cluster; "local" starts one on this machine.
+        recipe: How each is started; its folders are those of the nodes.
+        depth: Jobs that each has at once.
+        cores: That each gets; 0 for one GPU each.
+        most: How many there may be; 0 for as many as fit.
+
+    Raises:
+        UsageError: There is no Ray here, or nothing in the cluster to run on.
+        UnreachableError: The cluster cannot be reached.
+    """
+
+    def __init__(self, address: str, recipe: Recipe, depth: int, cores: int, most: int):
+        try:
+            import ray  # pyright: ignore[reportMissingImports]  # an optional extra
+        except ModuleNotFoundError as error:
+            raise UsageError('--ray needs the package ray. Run: pip install "ray>=2.9"') from error
+        self.ray: Any = ray
+        self.join(address)
+        self.depth = depth
+        self.sent: dict[str, Any] = {}
+        try:
+            self.actors = self.spread(recipe, cores, most)
+        except BaseException:
+            ray.shutdown()
+            raise
+
+    def join(self, address: str) -> None:
+        """Connects to the cluster, or starts one. Its nodes get this client's code."""
+        local = address == LOCAL
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        code = {"env_vars": {"PYTHONPATH": path}} if local else {"py_modules": [str(ROOT / "client")]}
+        try:
+            self.ray.init(
+                address=None if local else address, runtime_env=code, namespace=OWN, log_to_driver=False,
+                logging_level="ERROR", ignore_reinit_error=True,
+            )  # fmt: skip
+        except Exception as error:  # of whatever kind: RuntimeError, ConnectionError, ValueError
+            raise UnreachableError(f"The Ray cluster cannot be reached ({error}). Start it, or check --ray.") from error
+
+    def spread(self, recipe: Recipe, cores: int, most: int) -> dict[str, Any]:
+        """Makes an actor for each GPU, or each so many cores, of each node, named by its host and number there."""
+        made: dict[str, Any] = {}
+        hosts: Counter[str] = Counter()
+        worker = self.ray.remote(Worker)
+        nodes = [node for node in self.ray.nodes() if node["Alive"]]
+        for node in sorted(nodes, key=lambda node: (node["NodeManagerHostname"], node["NodeID"])):
+            has = node["Resources"]
+            room = int(has.get("CPU", 0) // cores) if cores else int(has.get("GPU", 0))
+            for _ in range(min(room, most - len(made)) if most else room):
+                host = node["NodeManagerHostname"]
+                hosts[host] += 1
+                there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                made[f"{host} {hosts[host]}"] = worker.options(
+                    num_cpus=cores or 1, num_gpus=0 if cores else 1, max_restarts=-1,
+                    max_concurrency=self.depth + 2, scheduling_strategy=there,
+                ).remote(recipe, hosts[host], self.depth)  # fmt: skip
+        if not made:
+            has = "no node has so many cores" if cores else "no node has a GPU"
+            raise UsageError(f"Nothing in the cluster can run a ComfyUI: {has}. Say how many each gets: --cores 8.")
+        return made
+
+    def places(self) -> dict[str, int]:
+        """Returns the actors, by host and number, and how many jobs each takes."""
+        return dict.fromkeys(self.actors, self.depth)
+
+    def open(self, place: str, needs: Needs) -> dict[Offer, float]:
+        """Waits until the ComfyUI of an actor runs, and asks it."""
+        return self.heard(place, self.actors[place].open.remote(needs))
+
+    def run(self, place: str, order: Order, display: Display) -> Result:
+        """Runs a job in an actor, and puts its clips into the study's folder."""
+        actor = self.actors[place]
+        files = {path: self.put(path) for path in (order.job.values[name] for name in order.job.files)}
+        ref = actor.run.remote(order, files)
+        shown = ""
+        while not self.ray.wait([ref], timeout=LOOK)[0]:
+            title, done, total = self.heard(place, actor.stage.remote(order.prompt_id), plain=True)
+            if title and title != shown:
+                display.stage(title)
+                shown = title
+            if total:
+                display.step(done, total)
+        display.end()
+        result, clips = self.heard(place, ref)
+        for name, content in clips.items():
+            store.write(Path(order.target) / CLIPS / name, content)
+        return result
+
+    def put(self, path: str) -> bytes:
+        """Returns the bytes of a file, once read."""
+        if path not in self.sent:
+            try:
+                self.sent[path] = Path(path).read_bytes()
+            except OSError as error:
+                raise UsageError(f"{Path(path).name} cannot be read: {error.strerror}.") from error
+        return self.sent[path]
+
+    def heard(self, place: str, ref: Any, plain: bool = False) -> Any:
+        """Returns what an actor says.
+
+        Raises:
+            UnreachableError: It is dead, or its node is.
+            ClientError: What it says is an error.
+        """
+        try:
+            answer = self.ray.get(ref)
+        except self.ray.exceptions.RayError as error:
+            why = str(error).splitlines()[0]
+            raise UnreachableError(f"The worker {place} has died, or its node has ({why}).") from error
+        if plain:
+            return answer
+        kind, value = answer
+        if kind != "done":
+            raise getattr(errors, kind)(value)
+        return value
+
+    def close(self) -> None:
+        """Ends the actors, and with them their ComfyUIs."""
+        for actor in self.actors.values():
+            self.ray.kill(actor)
+        self.ray.shutdown()

@@ -1,0 +1,221 @@
+"""`python client batch`: reads a study, plans it, and runs what is left of it."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .. import address
+from ..errors import ClientError, UsageError
+from ..follow import DAY
+from ..printable import printable
+from . import export, plan, runner, store, study
+from .board import Bars, Board, Lines, Pace, Quiet, duration
+from .cluster import Cluster
+from .desk import Desk, cost
+from .engine import Engine, Rules, needs_of
+from .graphs import Graph
+from .machine import Recipe, Started
+from .plan import Job, Offer
+from .servers import Servers
+from .study import Study
+from .table import FILE, Table
+
+HOME = "http://127.0.0.1:8188"
+DEPTH = 2  # so that a server has the next job when it ends one
+
+Path_ = Annotated[Path, typer.Argument(metavar="STUDY", help="A .toml study, or a .csv or .jsonl with one job a row.")]
+Addresses = Annotated[
+    list[str], typer.Option("--server", envvar="WAN22_TURBO_SERVER", help="Where a ComfyUI is; once for each.")
+]
+Depths = Annotated[
+    list[int], typer.Option("--depth", min=1, help="Jobs that a server has at once: once for all, or for each server.")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="The results' folder. Default: results/NAME.")]
+Graph_ = Annotated[str, typer.Option("--graph", help="For jobs that name none.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs, how long and what it costs; run nothing.")]
+Tries = Annotated[int, typer.Option(min=0, help="How often a job is tried whose node fails. 0: as the study says.")]
+MaxUsd = Annotated[float | None, typer.Option(min=0, help="What all jobs may cost together, in US dollars.")]
+Refused = Annotated[bool, typer.Option("--refused", help="Also try again what was refused before.")]
+Clips = Annotated[str, typer.Option(help="Where the clips go, if not into the folder: an address that fsspec takes.")]
+Start = Annotated[int, typer.Option(min=0, help="Start so many ComfyUIs on this machine, and use these.")]
+Ray = Annotated[str, typer.Option(help="Use a Ray cluster by its address, or start one here: local.")]
+Cores = Annotated[int, typer.Option(min=0, help="With --ray: cores that each ComfyUI gets, in place of a GPU.")]
+Comfyui = Annotated[str, typer.Option(help="The folder of the ComfyUI to start; else that of the set-up.")]
+Python = Annotated[str, typer.Option(help="That runs it, if not this one.")]
+Models = Annotated[str, typer.Option(help="A models folder for it, beside its own.")]
+Argument = Annotated[list[str], typer.Option("--comfyui-arg", help="An argument for its main.py; once for each.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Write study.csv beside the table at the end.")]
+Parquet = Annotated[bool, typer.Option("--parquet", help="Write study.parquet beside the table at the end.")]
+Patience = Annotated[float, typer.Option(min=0, help="Seconds that a server may be away before others get its jobs.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds that a job may take, waiting included.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+def batch(
+    study_file: Path_,
+    server: Addresses = [],  # noqa: B006
+    depth: Depths = [],  # noqa: B006
+    start: Start = 0,
+    ray: Ray = "",
+    cores: Cores = 0,
+    comfyui: Comfyui = "",
+    python: Python = "",
+    models: Models = "",
+    comfyui_arg: Argument = [],  # noqa: B006
+    output: Output = None,
+    graph: Graph_ = "",
+    dry_run: Dry = False,
+    tries: Tries = 0,
+    max_usd: MaxUsd = None,
+    refused: Refused = False,
+    clips: Clips = "",
+    csv: Csv = False,
+    parquet: Parquet = False,
+    patience: Patience = 60.0,
+    timeout: Timeout = DAY,
+    quiet: QuietOption = False,
+) -> None:
+    """Run a study: many clips on many ComfyUIs. The same command goes on where it was stopped, however that was."""
+    board = board_of(quiet)
+    said = study.read(study_file, graph)
+    said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else max_usd)
+    folder = output or Path("results") / said.name
+    recipe = Recipe(comfyui, python, models, tuple(comfyui_arg))
+    one_depth = (depth or [DEPTH])[0]
+    engine: Engine
+    if ray and not dry_run:
+        engine = Cluster(ray, recipe, one_depth, cores, start)
+    elif start and not dry_run:
+        engine = Started(recipe, start, one_depth, folder, board.say)
+    else:
+        engine = Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)
+    try:
+        if dry_run:
+            tell(estimate(said, folder, engine))
+            return
+        rules = Rules(said.tries, said.max_usd, clips or str(folder), patience, timeout)
+        with opened(folder) as table:
+            try:
+                carry_out(said, table, engine, rules, board, refused)
+            finally:
+                made = [write(table) for asked, write in ((csv, export.to_csv), (parquet, export.to_parquet)) if asked]
+            tell("\n".join(map(str, [table.folder / FILE, *made])))
+    finally:
+        board.end()
+        engine.close()
+
+
+def carry_out(said: Study, table: Table, engine: Engine, rules: Rules, board: Board, refused: bool) -> None:
+    """Plans a study, and runs what is left of it.
+
+    Raises:
+        ClientError: Not all is done.
+    """
+    store.check(rules.target)
+    graphs: dict[str, Graph] = {}
+    jobs = {job.digest: job for job in plan.jobs(said, graphs, table.digest_of)}
+    table.plan(jobs.values(), {"name": said.name})
+    table.again(said.tries, refused)
+    store.clean(table.folder)
+    desk = Desk(table, engine.places(), jobs, rules, board)
+    left = Counter(jobs[known.digest].variant for known in table.left())
+    board.begin(len(jobs) - left.total(), len(jobs), Pace(left, table.measured()), len(desk.places))
+    if left:
+        runner.run(desk, engine, needs_of((jobs[known.digest] for known in table.left()), graphs))
+    elif (error := runner.verdict(desk)) is not None:
+        raise error
+
+
+def estimate(said: Study, folder: Path, engine: Engine) -> str:
+    """Says how many jobs a study has, how long they take and what they cost, as far as that is known."""
+    graphs: dict[str, Graph] = {}
+    done: set[str] = set()
+    measured: dict[str, tuple[int, float]] = {}
+    if (folder / FILE).is_file():
+        with opened(folder) as table:
+            jobs = list(plan.jobs(said, graphs, table.digest_of))
+            done, measured = {row["digest"] for row in table.wanted() if row["state"] == "done"}, table.measured()
+    else:
+        jobs = list(plan.jobs(said, graphs, plan.bytes_digest))
+    left = [job for job in jobs if job.digest not in done]
+    lines = [f"{said.name}: {len(jobs)} jobs, {len(jobs) - len(left)} done, {len(left)} left."]
+    by_variant = Counter(job.variant for job in left)
+    for variant, count in by_variant.items():
+        timed = measured.get(variant)
+        took = f"{timed[1]:.1f} s each, by {timed[0]} that were timed" if timed else "not timed yet"
+        lines.append(f"    {count} x {variant}: {took}")
+    places = engine.places()
+    seconds = Pace(by_variant, measured).seconds(len(places))
+    where = f"on {len(places)} server{'s' * (len(places) > 1)}"
+    lines.append(
+        "Time: not known before a job was timed." if seconds is None else f"Time: about {duration(seconds)} {where}."
+    )
+    lines.append(cost_of(left, graphs, engine, said.max_usd))
+    return "\n".join(lines)
+
+
+def cost_of(left: list[Job], graphs: Mapping[str, Graph], engine: Engine, limit: float | None) -> str:
+    """Says what jobs cost, by what a server says of the prices."""
+    paid = [job for job in left if job.offers]
+    if not paid:
+        return "Cost: nothing; no job is hosted."
+    prices: dict[Offer, float] = {}
+    why = ""
+    for place in engine.places():
+        try:
+            prices = engine.open(place, needs_of(paid, graphs))
+            break
+        except ClientError as error:
+            why = f" {error}"
+    known = [usd for job in paid if (usd := cost(job, prices)) is not None]
+    text = f"Cost: ${sum(known):.2f} for {len(known)} hosted clips."
+    if len(known) < len(paid):
+        text += f" Of {len(paid) - len(known)} more nobody names the price.{why}"
+    if limit is not None:
+        text += f" The study's ceiling is ${limit:.2f}."
+    return text
+
+
+def named(servers: list[str], depths: list[int]) -> tuple[list[address.Address], list[int]]:
+    """Reads the addresses of servers, and how many jobs each has at once.
+
+    Raises:
+        UsageError: One is no address, or the depths do not fit.
+    """
+    token = os.environ.get("WAN22_TURBO_TOKEN", "")
+    if len(depths) not in (0, 1, len(servers)):
+        raise UsageError(
+            f"--depth stands once for all servers or once for each, got {len(depths)} for {len(servers)} servers."
+        )
+    each_depth = depths if len(depths) > 1 else (depths or [DEPTH]) * len(servers)
+    return [address.parse(each, token) for each in servers], each_depth
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Table]:
+    """Opens the table of a study, and closes it whatever happens."""
+    table = Table(folder)
+    try:
+        yield table
+    finally:
+        table.close()
+
+
+def board_of(quiet: bool) -> Board:
+    """Chooses how to show a study: bars on a terminal, else lines."""
+    console = Console(stderr=True)
+    return Quiet(console) if quiet else Bars(console) if console.is_terminal else Lines(console)
+
+
+def tell(text: str) -> None:
+    """Prints a result."""
+    sys.stdout.write(printable(text) + "\n")
+    sys.stdout.flush()

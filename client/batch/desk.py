@@ -1,0 +1,234 @@
+"""Who may take which job of a study, and what becomes of it in the table. `runner` has the threads.
+
+A job is in the table as posted before it is sent, under an id of our own. So after any end of this program the place
+itself says what became of it. A job that may have been paid for goes to no other place than that which knows of it.
+"""
+
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from ..errors import (
+    ClientError,
+    JobLostError,
+    RefusedError,
+    SaveError,
+    UnreachableError,
+    UsageError,
+)
+from .board import Board
+from .engine import Rules
+from .plan import Job, Offer
+from .table import Known, Result, Table
+
+CENT = 1e-9  # what sums of cents may be off by
+MOST_LOST = 10  # times that a job may get lost before it is taken for the reason
+
+
+@dataclass
+class Place:
+    """A place, and what is known of it now.
+
+    Args:
+        state: "new" while it is asked, for as long as it takes to start.
+        bound: Jobs that only it may take: posted there, or perhaps paid there.
+        heard: When it was last heard of, on a monotonic clock; None before the first time.
+        error: Why it is away, or cannot do the study.
+    """
+
+    name: str
+    depth: int
+    state: Literal["new", "up", "away", "unfit"] = "new"
+    bound: deque[Known] = field(default_factory=deque)
+    prices: Mapping[Offer, float] = field(default_factory=dict)
+    heard: float | None = None
+    error: ClientError | None = None
+    opening: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Desk:
+    """The jobs that are left, and the places. Whoever calls holds `change`, which is told when something is new.
+
+    Args:
+        table: Of the study, planned.
+        places: How many jobs each takes at once.
+        jobs: By digest.
+        rules: Of the run.
+        board: Shows it.
+    """
+
+    def __init__(self, table: Table, places: Mapping[str, int], jobs: Mapping[str, Job], rules: Rules, board: Board):
+        self.table, self.jobs, self.rules, self.board = table, jobs, rules, board
+        self.change = threading.Condition()
+        self.places = {name: Place(name, depth) for name, depth in places.items()}
+        self.open: deque[Known] = deque()
+        self.elsewhere: Counter[str] = Counter()  # perhaps paid jobs of places that are not named this time
+        self.dear = 0  # jobs that cost more than is left
+        self.at_work: dict[int, float] = {}  # what jobs cost that are at their places now, by number
+        self.spent = table.spent()
+        self.error: BaseException | None = None
+        self.closed = False
+        for known in table.left():
+            self.put(known, known.server)
+        for place in self.places.values():  # one that has jobs was there, and is waited for as in the middle of a run
+            place.heard = time.monotonic() if place.bound else None
+
+    def put(self, known: Known, server: str | None) -> None:
+        """Puts a job where it may be taken from: one that is there, or perhaps paid, at its place alone."""
+        may_be_paid = server is not None and bool(self.jobs[known.digest].offers)
+        if server in self.places and (known.state == "posted" or may_be_paid):
+            self.places[server].bound.append(known)
+        elif may_be_paid:
+            self.elsewhere[str(server)] += 1
+        else:
+            self.open.append(replace(known, state="open", server=None))
+
+    def over(self) -> bool:
+        """Says whether nothing more can be done."""
+        if self.error is not None or self.closed:
+            return True
+        self.release()
+        if self.at_work or any(place.state == "new" for place in self.places.values()):
+            return False
+        alive = [place for place in self.places.values() if not self.gone(place)]
+        return not any(place.bound for place in alive) and not (self.open and alive)
+
+    def gone(self, place: Place) -> bool:
+        """Says whether a place is given up, for now: it never was there, or is away for too long."""
+        if place.state == "away":
+            return place.heard is None or time.monotonic() - place.heard > self.rules.patience
+        return place.state == "unfit"
+
+    def release(self) -> None:
+        """Gives what nobody paid at places that are given up to the others."""
+        for place in self.places.values():
+            if place.bound and self.gone(place):
+                moved = [known for known in place.bound if not self.jobs[known.digest].offers]
+                place.bound = deque(known for known in place.bound if self.jobs[known.digest].offers)
+                for known in moved:
+                    self.back(known, f"{place.name} is away.")
+                    self.open.append(replace(known, state="open", server=None))
+                self.change.notify_all()
+
+    def came(self, place: Place, prices: Mapping[Offer, float]) -> None:
+        """Notes that a place can be used."""
+        place.state, place.prices, place.error, place.heard = "up", prices, None, time.monotonic()
+        self.change.notify_all()
+
+    def went(self, place: Place, error: ClientError) -> None:
+        """Notes that a place cannot be used."""
+        state = "away" if isinstance(error, UnreachableError) else "unfit"
+        if str(place.error) != str(error):
+            self.board.say(str(error))
+        place.state, place.error = state, error
+        self.change.notify_all()
+
+    def take(self, place: Place) -> Known | None:
+        """Waits for a job that a place may take, written down as posted; None where it can take none any more."""
+        while not self.closed and place.state == "up":
+            known = place.bound.popleft() if place.bound else self.affordable(place)
+            if known is not None:
+                self.at_work[known.number] = cost(self.jobs[known.digest], place.prices) or 0.0
+                return known if known.state == "posted" else self.post(place, known)
+            self.change.wait()
+        return None
+
+    def post(self, place: Place, known: Known) -> Known:
+        """Writes down that a job is about to be sent. What comes of it is sent under this id."""
+        known = replace(known, server=place.name, prompt_id=str(uuid.uuid4()))
+        self.table.posted(known.number, place.name, known.prompt_id or "")
+        return known
+
+    def affordable(self, place: Place) -> Known | None:
+        """Takes the first open job that the study can pay for. What others at work leave over may still be enough."""
+        later: list[Known] = []
+        found = None
+        while self.open and found is None:
+            known = self.open.popleft()
+            job = self.jobs[known.digest]
+            usd, limit = cost(job, place.prices), self.rules.max_usd
+            if limit is None or not job.offers:
+                found = known
+            elif usd is None:
+                self.settle(known, "refused", "Nobody names the price of this clip, and the study has a ceiling.")
+            elif self.spent + usd > limit + CENT:
+                self.dear += 1
+            elif self.spent + sum(self.at_work.values()) + usd > limit + CENT:
+                later.append(known)
+            else:
+                found = known
+        self.open.extendleft(reversed(later))
+        return found
+
+    def free(self, known: Known) -> None:
+        """Notes that a place has ended with a job, whatever came of it."""
+        del self.at_work[known.number]
+        self.change.notify_all()
+
+    def done(self, place: Place, known: Known, result: Result) -> None:
+        """Writes down a job that ended well."""
+        if self.closed:
+            return
+        self.table.done(known.number, result)
+        self.spent += result.usd or 0.0
+        place.heard = time.monotonic()
+        self.board.settled(self.jobs[known.digest], "done", "", result.seconds)
+
+    def failed(self, place: Place, known: Known, error: ClientError) -> None:
+        """Writes down what went wrong with a job, and opens it again where that may help."""
+        if self.closed:  # whatever the table says is true, and the next run asks the place
+            return
+        if isinstance(error, SaveError):
+            self.error = SaveError(
+                f"{error} Make room, and run the same command again: it fetches this clip and goes on."
+            )
+        elif isinstance(error, (JobLostError, UnreachableError)):
+            self.missed(place, replace(known, lost=known.lost + 1), error)
+        elif isinstance(error, (RefusedError, UsageError)):
+            self.settle(known, "refused", str(error))
+        elif known.tries + 1 < self.rules.tries:
+            again = replace(known, state="open", tries=known.tries + 1)
+            self.back(again, str(error))
+            self.put(again, place.name)
+        else:
+            self.settle(replace(known, tries=known.tries + 1), "failed", str(error))
+
+    def missed(self, place: Place, known: Known, error: ClientError) -> None:
+        """Goes on after a job whose place lost it, or is away."""
+        if known.lost >= MOST_LOST:
+            self.settle(known, "failed", f"{error} This was the {known.lost}th time, so the job may be the reason.")
+            return
+        away = isinstance(error, UnreachableError)
+        again = replace(known, state="posted" if away else "open", server=place.name)
+        self.back(again, str(error))
+        self.put(again, place.name)
+        if away:
+            self.went(place, error)
+
+    def back(self, known: Known, why: str) -> None:
+        """Writes down that a job is not done, and goes on."""
+        self.table.reopen(known.number, self.named(known, why), known.state, known.tries, known.lost)
+
+    def settle(self, known: Known, state: Literal["failed", "refused"], why: str) -> None:
+        """Writes down that a job is not done, and is not tried again in this run."""
+        why = self.named(known, why)
+        self.table.reopen(known.number, why, state, known.tries, known.lost)
+        self.board.settled(self.jobs[known.digest], state, why, None)
+
+    def named(self, known: Known, text: str) -> str:
+        """Returns a text with the names of a job's files in place of their paths, which are nobody's business."""
+        job = self.jobs[known.digest]
+        for path in (str(job.values[name]) for name in job.files):
+            text = text.replace(path, Path(path).name)
+        return text
+
+
+def cost(job: Job, prices: Mapping[Offer, float]) -> float | None:
+    """Returns what a job costs; None where nobody says."""
+    known = [prices.get(offer) for offer in job.offers]
+    return None if None in known else sum(usd for usd in known if usd is not None)

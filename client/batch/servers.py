@@ -1,0 +1,140 @@
+"""Jobs on ComfyUIs that run already: the client's own way of running one prompt, many times at once."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+from .. import address, explain, settings
+from ..address import Address
+from ..cancel import cancel_or_say
+from ..errors import RefusedError, RunError, TooLongError, UsageError
+from ..follow import Follower
+from ..job import prepare, settings_on, submit
+from ..progress import Display
+from ..prompts import Prompt
+from ..server import Server
+from ..settings import Setting
+from ..shapes import finite
+from ..values import read
+from .engine import Needs, Order
+from .outcome import Watched, result
+from .plan import Offer
+from .table import Result
+
+PRICE = "/wan22_turbo/hosted"  # the pack's own route, which says what a hosted clip costs
+
+
+class Servers:
+    """ComfyUIs by their addresses.
+
+    Args:
+        addresses: Where they are.
+        depths: How many jobs each may have at once, the running one included.
+        patience: Seconds that one may be away in the middle of a job.
+        say: Takes a sentence for the user.
+    """
+
+    def __init__(
+        self, addresses: Sequence[Address], depths: Sequence[int], patience: float, say: Callable[[str], None]
+    ):
+        self.addresses = {str(each): each for each in addresses}
+        if len(self.addresses) < len(addresses):
+            raise UsageError("The same server is named twice. To give it more jobs at once, use --depth.")
+        self.depths = dict(zip(self.addresses, depths, strict=True))
+        self.patience = patience
+        self.say = say
+        self.closed = False
+        self.free: dict[str, list[Server]] = defaultdict(list)
+        self.known: dict[str, dict[str, list[Setting]]] = {}
+        self.sent: dict[str, dict[str, str]] = defaultdict(dict)
+
+    def places(self) -> dict[str, int]:
+        """Returns the addresses, without what is secret in them, and how many jobs each takes."""
+        return self.depths
+
+    def open(self, place: str, needs: Needs) -> dict[Offer, float]:
+        """Asks a server what it can do, and refuses one that cannot do what the study needs."""
+        self.sent.pop(place, None)  # it may have been emptied meanwhile
+        with self.connection(place) as server:
+            try:
+                known = {name: settings_on(server, prompt) for name, prompt in needs.graphs.items()}
+                for name, values in needs.values.items():
+                    check(known[name], values)
+            except (RefusedError, UsageError) as error:
+                raise type(error)(
+                    f"{place} cannot do this study: {error} It may have another version of this pack, or none."
+                ) from error
+            self.known[place] = known
+            asked = {offer: price(server, offer) for offer in needs.offers}
+        return {offer: usd for offer, usd in asked.items() if usd is not None}
+
+    def run(self, place: str, order: Order, display: Display) -> Result:
+        """Posts a job, unless it is there already, and returns what became of it."""
+        with self.connection(place) as server:
+            watched = Watched(display)
+            there = order.posted and server.locate(order.prompt_id).state != "unknown"
+            ready = order.prompt if there else self.ready(place, server, order)
+            follower = Follower(server, order.prompt_id, watched, order.timeout)  # an id that a later run knows again
+            try:
+                if not there:
+                    submit(server, ready, order.prompt_id, watched, strict=True, prompt_id=order.prompt_id)
+                record = follower.follow(order.prompt_id, ready)
+            except TooLongError as error:
+                said = cancel_or_say(server, order.prompt_id)
+                raise RunError(f"It took longer than {order.timeout:g} seconds. {said}") from error
+            finally:
+                follower.disconnect()
+            explain.check_end(ready, record)
+            return result(server, order, ready, record, watched)
+
+    def ready(self, place: str, server: Server, order: Order) -> Prompt:
+        """Returns the prompt to post, with its pictures on the server."""
+        known = self.known[place][order.job.graph]
+        return prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
+
+    def close(self) -> None:
+        """Ends the connections, those that are in use when they are given back."""
+        self.closed = True
+        for servers in self.free.values():
+            while servers:
+                servers.pop().close()
+
+    @contextmanager
+    def connection(self, place: str) -> Iterator[Server]:
+        """Gives a connection that nobody else uses meanwhile, and keeps it for the next job if all goes well."""
+        free = self.free[place]
+        try:
+            server = free.pop()
+        except IndexError:
+            server = Server(self.addresses[place], self.patience, self.say, known=place in self.known)
+        try:
+            with address.masked(server.address):
+                yield server
+        except BaseException:
+            server.close()
+            raise
+        if self.closed:
+            server.close()
+        else:
+            free.append(server)
+
+
+def check(known: list[Setting], values: Mapping[str, tuple[Any, ...]]) -> None:
+    """Refuses what a server does not take in a graph.
+
+    Raises:
+        UsageError: A name or value does not fit.
+    """
+    for name, some in values.items():
+        setting = settings.find(known, name)
+        for value in some if setting.files != "upload" else ():
+            read(setting, value)
+
+
+def price(server: Server, offer: Offer) -> float | None:
+    """Asks what a hosted clip costs; None where nobody names a price."""
+    model, resolution, duration = offer
+    asked = urlencode({"model": model, "resolution": resolution, "duration": duration})
+    return server.get(f"{PRICE}?{asked}", lambda said: finite(said.get("usd")))

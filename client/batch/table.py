@@ -1,0 +1,243 @@
+"""The table of a study: one SQLite file with a row for each job, on the disk before anything is sent or believed.
+
+    open ──> posted ──> done        the clip is in the folder
+      ^        ├──────> failed      a node failed, `tries` times
+      │        └──────> refused     the server does not take it, or it cannot be sent
+      └────────┘                    the server lost it, or is away
+
+Of all that is in it, rows and columns are for people: `sqlite3 FOLDER/study.sqlite "select * from jobs"`.
+"""
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import SaveError, UsageError
+from .plan import Job, bytes_digest
+
+FILE = "study.sqlite"
+LOCK = ".study.lock"  # held by the one process that works in the folder; the system lets go of it when that dies
+CLIPS = "clips"
+VERSION = 1
+COLUMNS = {  # of the jobs, in the order in which people read them
+    "number": "INTEGER PRIMARY KEY", "state": "TEXT NOT NULL DEFAULT 'open'", "variant": "TEXT NOT NULL",
+    "graph": "TEXT NOT NULL", "picture": "TEXT NOT NULL", "prompt": "TEXT NOT NULL", "seed": "INTEGER",
+    "settings": "TEXT NOT NULL", "digest": "TEXT NOT NULL UNIQUE", "wanted": "INTEGER NOT NULL DEFAULT 1",
+    "tries": "INTEGER NOT NULL DEFAULT 0", "lost": "INTEGER NOT NULL DEFAULT 0", "server": "TEXT", "prompt_id": "TEXT",
+    "posted": "REAL", "finished": "REAL", "waited": "REAL", "seconds": "REAL", "stages": "TEXT", "usd": "REAL",
+    "clips": "TEXT", "bytes": "INTEGER", "numbers": "TEXT", "texts": "TEXT", "error": "TEXT",
+}  # fmt: skip
+OBJECTS = ("settings", "stages", "numbers")  # columns that hold a JSON object, and are several columns of a CSV file
+SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS files (key TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS jobs ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())});
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job that ended well.
+
+    Args:
+        clips: Where they are: names in the folder of the clips, or whole addresses.
+        size: Of them all, in bytes.
+        waited: Seconds in the server's queue; None where that was not seen.
+        seconds: Of the run, by the server's clock.
+        stages: Seconds of each node, by its title; of a run that was not watched, none.
+        usd: What it cost; None where nobody says.
+        numbers: What the server measured of the clip.
+        texts: What its nodes report.
+    """
+
+    clips: tuple[str, ...]
+    size: int
+    waited: float | None = None
+    seconds: float | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
+    usd: float | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the table knows of a job that is not done."""
+
+    number: int
+    digest: str
+    state: str
+    server: str | None
+    prompt_id: str | None
+    tries: int
+    lost: int
+
+
+class Table:
+    """The table in a folder. One process at a time works in it; within that, whoever calls takes turns.
+
+    Args:
+        folder: Is made if it is missing.
+
+    Raises:
+        UsageError: Another process works in it, or the file is none of this program's.
+        SaveError: There is no room for it.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        with told(folder):
+            (folder / CLIPS).mkdir(parents=True, exist_ok=True)
+            self.lock = sqlite3.connect(folder / LOCK, isolation_level=None, timeout=0, check_same_thread=False)
+            self.lock.execute("BEGIN EXCLUSIVE")
+            self.rows = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
+            self.rows.row_factory = sqlite3.Row
+            version = self.rows.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, VERSION):
+                raise UsageError(
+                    f"{FILE} in {folder.name} was made by a newer version of this program. Use that, or another folder."
+                )
+            self.rows.execute("PRAGMA journal_mode=WAL")
+            self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
+            self.rows.executescript(SCHEMA)
+            self.rows.execute(f"PRAGMA user_version={VERSION}")
+
+    def close(self) -> None:
+        """Writes all into the one file, and lets others in."""
+        self.rows.close()
+        self.lock.close()
+
+    def digest_of(self, path: Path) -> str:
+        """Returns the digest of a file's bytes, from the table where the file has not changed since."""
+        try:
+            there = path.stat()
+        except OSError:
+            return bytes_digest(path)
+        key = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()  # a folder's name is nobody's business
+        mark = (there.st_size, there.st_mtime_ns)
+        known = self.rows.execute("SELECT size, changed, digest FROM files WHERE key = ?", (key,)).fetchone()
+        if known and tuple(known)[:2] == mark:
+            return known["digest"]
+        digest = bytes_digest(path)
+        with told(self.folder):
+            self.rows.execute("REPLACE INTO files VALUES (?, ?, ?, ?)", (key, *mark, digest))
+        return digest
+
+    def plan(self, jobs: Iterable[Job], about: Mapping[str, Any]) -> None:
+        """Writes down which jobs the study has now. Those that it no longer has stay, unwanted."""
+        rows = (
+            (each.digest, each.variant, each.graph, each.picture, each.prompt, each.seed,
+             json.dumps(each.shown(), ensure_ascii=False))
+            for each in jobs
+        )  # fmt: skip
+        with self.together():
+            self.rows.execute("UPDATE jobs SET wanted = 0")
+            self.rows.executemany(
+                "INSERT INTO jobs (digest, variant, graph, picture, prompt, seed, settings) VALUES (?,?,?,?,?,?,?) "
+                "ON CONFLICT (digest) DO UPDATE SET wanted = 1, variant = excluded.variant, picture = excluded.picture",
+                rows,
+            )
+            self.rows.executemany(
+                "REPLACE INTO study VALUES (?, ?)", [(key, str(value)) for key, value in about.items()]
+            )
+
+    def again(self, tries: int, refused: bool) -> None:
+        """Opens what may be tried again: failed jobs of fewer tries, and refused ones if asked."""
+        with told(self.folder):
+            self.rows.execute("UPDATE jobs SET state = 'open' WHERE state = 'failed' AND tries < ?", (tries,))
+            if refused:
+                self.rows.execute("UPDATE jobs SET state = 'open' WHERE state = 'refused'")
+
+    def left(self) -> list[Known]:
+        """Lists the jobs that are to be done, in their order."""
+        asked = f"SELECT {', '.join(Known.__dataclass_fields__)} FROM jobs WHERE wanted AND state IN ('open', 'posted')"
+        return [Known(*row) for row in self.rows.execute(f"{asked} ORDER BY number")]
+
+    def posted(self, number: int, server: str, prompt_id: str) -> None:
+        """Writes down that a job is about to be sent."""
+        self.set(number, state="posted", server=server, prompt_id=prompt_id, posted=time.time())
+
+    def done(self, number: int, result: Result) -> None:
+        """Writes down a job's clips."""
+        self.set(
+            number, state="done", finished=time.time(), waited=result.waited, seconds=result.seconds, usd=result.usd,
+            stages=written(result.stages), clips=json.dumps(result.clips), bytes=result.size, error=None,
+            numbers=written(result.numbers), texts="\n".join(result.texts) or None,
+        )  # fmt: skip
+
+    def reopen(self, number: int, error: str, state: str = "open", tries: int = 0, lost: int = 0) -> None:
+        """Writes down why a job is not done, and whether it is tried again."""
+        ended = None if state in ("open", "posted") else time.time()
+        self.set(number, state=state, error=error, finished=ended, tries=tries, lost=lost)
+
+    def set(self, number: int, **values: Any) -> None:
+        """Writes values into a job's row, and returns when they are on the disk."""
+        names = ", ".join(f"{name} = ?" for name in values)
+        with told(self.folder):
+            self.rows.execute(f"UPDATE jobs SET {names} WHERE number = ?", (*values.values(), number))
+
+    def counts(self) -> dict[str, int]:
+        """Counts the wanted jobs by state."""
+        return dict(map(tuple, self.rows.execute("SELECT state, count(*) FROM jobs WHERE wanted GROUP BY state")))
+
+    def spent(self) -> float:
+        """Returns what all jobs cost so far, also those that are no longer wanted."""
+        return self.rows.execute("SELECT total(usd) FROM jobs WHERE usd IS NOT NULL").fetchone()[0]
+
+    def measured(self) -> dict[str, tuple[int, float]]:
+        """Returns how many jobs of each variant were timed, and how many seconds one takes."""
+        asked = "SELECT variant, count(*), avg(seconds) FROM jobs WHERE seconds IS NOT NULL GROUP BY variant"
+        return {variant: (count, mean) for variant, count, mean in self.rows.execute(asked)}
+
+    def wanted(self) -> Iterator[dict[str, Any]]:
+        """Yields the rows of the study's jobs."""
+        for row in self.rows.execute("SELECT * FROM jobs WHERE wanted ORDER BY number"):
+            yield dict(row)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Writes all of what is inside, or nothing."""
+        with told(self.folder):
+            self.rows.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                self.rows.execute("ROLLBACK")
+                raise
+            self.rows.execute("COMMIT")
+
+
+@contextmanager
+def told(folder: Path) -> Iterator[None]:
+    """Says in a sentence what is wrong with the file.
+
+    Raises:
+        UsageError: Another process has it, or it is no such file.
+        SaveError: It cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SaveError(f"The results cannot be written into {folder.name}: {error.strerror}.") from error
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise UsageError(
+                f"Another batch works in {folder.name}. Wait for its end, or use another folder."
+            ) from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise SaveError(
+                f"The table of the study in {folder.name} cannot be written ({error}). Make room on that disk, or make "
+                "it writable, and run the same command again: it goes on where this one stopped."
+            ) from error
+        raise UsageError(f"{FILE} in {folder.name} is no table of a study ({error}). Use another folder.") from error
+
+
+def written(values: Mapping[str, Any]) -> str | None:
+    """Returns an object as JSON, None for an empty one."""
+    return json.dumps(values, ensure_ascii=False) if values else None

@@ -1,0 +1,230 @@
+"""Sparse Attention: both experts attend to the part of a clip that matters, with a receipt that tells the error."""
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_api.latest import io, ui
+
+from ..attention import kernels
+from ..attention.session import Evaluation, Session, Settings
+from ..samplers.guider import check_expert, check_pair
+from ..samplers.routing import Expert
+from ..weights.loading import SLA
+from . import progress
+from .door import Node
+
+MODES = ("auto", "trained", "training-free", "off")
+KEY = "wan22_turbo.sparse_attention"  # of the attachment and the wrappers on a model, and in its transformer options
+OVERRIDE = "optimized_attention_override"
+PATCH = 2  # rows and columns of the latent that make a token
+
+
+class SparseAttention(Node):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Wan22Turbo_SparseAttention",
+            display_name="Sparse Attention",
+            category="wan 2.2 turbo",
+            description="Computes the part of self-attention that matters, on both experts, and measures the error.",
+            search_aliases=["sparse attention", "sla", "sol-attn", "radial attention", "faster"],
+            inputs=[
+                io.Model.Input("high", tooltip="High-noise expert."),
+                io.Model.Input("low", tooltip="Low-noise expert."),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    default="auto",
+                    tooltip="auto and training-free take every Wan 2.2 file. trained needs files that were trained so.",
+                ),
+                io.Float.Input(
+                    "density",
+                    default=Settings().density,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    round=0.001,
+                    tooltip="Share of attention that is computed exactly. Lower is faster; 1 is exact.",
+                ),
+                io.Int.Input(
+                    "dense_steps",
+                    default=Settings().dense_steps,
+                    min=0,
+                    max=100,
+                    tooltip="So many first steps are exact, both experts counted together. 0 is fastest.",
+                ),
+                io.Float.Input(
+                    "error_limit",
+                    default=Settings().error_limit,
+                    min=0.001,
+                    max=1.0,
+                    step=0.01,
+                    round=0.001,
+                    tooltip="A layer whose measured error may be larger is exact for the rest of the run.",
+                ),
+                io.Combo.Input(
+                    "kernel",
+                    options=[kernels.AUTO, *(kernel.name for kernel in kernels.KERNELS)],
+                    default=kernels.AUTO,
+                    advanced=True,
+                    tooltip="auto takes the best that this machine has. The receipt names it.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("high", display_name="high"),
+                io.Model.Output("low", display_name="low"),
+                io.String.Output("report", display_name="report"),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, high: Any, low: Any, mode: str, density: float, dense_steps: int, error_limit: float, kernel: str
+    ) -> io.NodeOutput:
+        if mode == "off":
+            report = "Attention is dense: mode is off."
+            return io.NodeOutput(high, low, report, ui=ui.PreviewText(report))
+        models: dict[Expert, Any] = {"high": high, "low": low}
+        check_models(models, mode)
+        settings = Settings(density, dense_steps, error_limit, kernel)
+        session = Session(settings, tell(cls.hidden and cls.hidden.unique_id))
+        report = describe(models, settings)
+        patched = [with_sparse_attention(model, expert, session) for expert, model in models.items()]
+        return io.NodeOutput(*patched, report, ui=ui.PreviewText(report))
+
+
+def tell(node_id: str | None) -> Callable[[str], None]:
+    """Returns what shows a receipt on the node."""
+    return lambda text: progress.say(text, node_id)
+
+
+def session_of(model: Any) -> Session | None:
+    """Returns what Sparse Attention has put on a model; None where it has not."""
+    return model.get_attachment(KEY)
+
+
+def check_models(models: dict[Expert, Any], mode: str) -> None:
+    """Refuses models that cannot be made sparse.
+
+    Raises:
+        ValueError: They are no experts of Wan 2.2 I2V, are sparse already, or were not trained for what `mode` asks.
+    """
+    for expert, model in models.items():
+        check_expert(expert, model)
+        if session_of(model) is not None:
+            raise ValueError(
+                f"A model takes Sparse Attention once, and the {expert}-noise expert has it already. "
+                "Remove one of the two nodes, or set its mode to off."
+            )
+    check_pair(models["high"], models["low"])
+    if mode == "trained":
+        trained = any(model.get_attachment(SLA) is not None for model in models.values())
+        why = "these were trained for SLA, which this version does not run" if trained else "these were not"
+        raise ValueError(
+            f"Mode trained needs files that were trained to be sparse, and {why}. Choose training-free, or auto."
+        )
+
+
+def check_slots(high: Any, low: Any) -> None:
+    """Refuses a pair of which one expert alone is sparse, or each on its own.
+
+    Raises:
+        ValueError: One Sparse Attention must have both experts.
+    """
+    sessions = session_of(high), session_of(low)
+    if sessions[0] is not sessions[1]:
+        raise ValueError(
+            "Both experts must come through one Sparse Attention, and "
+            + ("each came through its own" if None not in sessions else f"the {_other(sessions)}-noise one did not")
+            + ". Connect both outputs of the node, so that steps and errors are counted once."
+        )
+
+
+def _other(sessions: tuple[Session | None, Session | None]) -> Expert:
+    return "high" if sessions[0] is None else "low"
+
+
+def describe(models: dict[Expert, Any], settings: Settings) -> str:
+    """Says before a run what will be sparse, and what is to be known of these models.
+
+    Raises:
+        ValueError: The kernel that was chosen is none for this machine.
+    """
+    high = models["high"]
+    dtype = high.model.manual_cast_dtype or high.model_dtype()
+    kernel, reasons = kernels.choose(settings.kernel, high.load_device, dtype)
+    lines = [
+        f"Sparse attention, training-free, density {settings.density:g}, kernel {kernel.name}. "
+        f"First steps that stay dense: {settings.dense_steps}. What was sparse, the sampler tells after its run."
+    ]
+    lines += [f"No better kernel: {reason}." for reason in reasons]
+    if any(model.get_attachment(SLA) is not None for model in models.values()):
+        lines.append("Warning: These files were trained for SLA, which this version does not run.")
+    overrides = [expert for expert, model in models.items() if OVERRIDE in _options(model)]
+    if overrides:
+        lines.append(f"Warning: {' and '.join(overrides)} had another attention. It computes what stays dense.")
+    if len(overrides) == 1:
+        lines.append("Warning: The experts are patched differently, so dense steps of one differ from the other's.")
+    return "\n".join(lines)
+
+
+def with_sparse_attention(model: Any, expert: Expert, session: Session) -> Any:
+    """Returns a clone of an expert whose self-attention goes through a session."""
+    clone = model.clone()
+    clone.set_attachments(KEY, session)
+    options = _options(clone)
+    options[OVERRIDE] = override(options.get(OVERRIDE))
+    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, watch_run(expert, session))
+    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, watch_evaluation(expert, session))
+    return clone
+
+
+def _options(model: Any) -> dict[str, Any]:
+    return model.model_options.setdefault("transformer_options", {})
+
+
+def override(previous: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Returns ComfyUI's override of an attention function; what stays dense goes to the override that was there."""
+
+    @torch.compiler.disable()  # which layer is sparse is known while it runs, so a compiled model leaves its graph here
+    def attend(function: Callable[..., Any], *arguments: Any, **given: Any) -> Any:
+        def dense() -> Any:
+            return previous(function, *arguments, **given) if previous else function(*arguments, **given)
+
+        options = given.get("transformer_options") or {}
+        evaluation: Evaluation | None = options.get(KEY)
+        if evaluation is None or len(arguments) < 3:
+            return dense()
+        q, k, v, *rest = arguments
+        heads = given["heads"] if "heads" in given else rest[0]
+        return evaluation.attend(q, k, v, heads, options["block_index"], given.get("mask") is not None, dense)
+
+    return attend
+
+
+def watch_run(expert: Expert, session: Session) -> Callable[..., Any]:
+    """Returns a wrapper of a sampler's loop."""
+
+    def wrapper(loop: Callable[..., Any], *arguments: Any, **given: Any) -> Any:
+        sigmas = given["sigmas"] if "sigmas" in given else arguments[3]
+        return session.sample(expert, sigmas.tolist(), lambda: loop(*arguments, **given))
+
+    return wrapper
+
+
+def watch_evaluation(expert: Expert, session: Session) -> Callable[..., Any]:
+    """Returns a wrapper of the model, x first and the noise level next, as ComfyUI's samplers call it."""
+
+    def wrapper(model: Callable[..., Any], *arguments: Any, **given: Any) -> Any:
+        x, sigma, concat, words, control, options, *more = arguments
+        frames, height, width = x.shape[2:]
+        grid = frames, ceil(height / PATCH), ceil(width / PATCH)
+        evaluation = Evaluation(session, expert, float(sigma[0]), grid, words.shape[1], x.device)
+        options = {**options, KEY: evaluation}
+        return session.evaluate(evaluation, lambda: model(x, sigma, concat, words, control, options, *more, **given))
+
+    return wrapper

@@ -1,0 +1,400 @@
+"""What a clip is like, in numbers: on drawn clips whose truth is known, with known faults, and beside VBench."""
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pack.media import clip_motion, clip_numbers, video_reading
+from pack.media.clip_report import MOST_RUNS, ClipMeter, measure
+from pack.media.clip_seams import runs, spikes
+from pack.media.mp4 import Mp4Writer
+from pack.media.resolution import Size
+from pack.tiny import scenes
+
+ROOT = Path(__file__).parents[2]
+FPS = 16
+FRAMES = 33
+CLIPS = {"a disc": ("moves", 4, "striped"), "a zoom": ("zooms", 3, "striped"), "a square": ("bounces", 9, "ringed")}
+
+
+@cache
+def known(name="a disc"):
+    """A clip without fault, float32[F, H, W, 3]."""
+    kind, seed, style = CLIPS[name]
+    scene = scenes.random_scene(seed, kind=kind, seconds=FRAMES / FPS)
+    return scenes.draw(scene, 416, 240, FRAMES, style).astype(np.float32) / 255
+
+
+@cache
+def measured(name="a disc"):
+    return measure(known(name), FPS, known(name)[0])
+
+
+def over_time(values):
+    return np.asarray(values, np.float32).reshape(-1, 1, 1, 1)
+
+
+def blurred(clip, pixels):
+    return np.stack(
+        [cv2.GaussianBlur(frame, (0, 0), max(sigma, 1e-3)) for frame, sigma in zip(clip, pixels, strict=True)]
+    )
+
+
+def noisy(clip):
+    return clip + np.random.default_rng(7).normal(0, 8 / 255, clip.shape).astype(np.float32)
+
+
+def holed(clip):
+    holed = clip.copy()
+    holed[12:14, 5, 5, 1] = np.nan
+    return holed
+
+
+RAMP = np.linspace(0, 1, FRAMES)
+REDDER = np.array([0.15, -0.0446, 0], np.float32)  # which is as bright
+FAULTS = {
+    "blurred": lambda clip: blurred(clip, [2] * FRAMES),
+    "blurred more and more": lambda clip: blurred(clip, 3 * RAMP),
+    "every second frame brighter": lambda clip: clip * over_time([1, 1.05] * (FRAMES // 2) + [1]),
+    "brighter and brighter": lambda clip: clip * over_time(1 + 0.2 * RAMP),
+    "darker and darker": lambda clip: clip * over_time(1 - 0.2 * RAMP),
+    "redder and redder": lambda clip: clip * (1 + over_time(RAMP) * REDDER),
+    "noise": noisy,
+    "one frame shown twelve times more": lambda clip: np.concatenate(
+        [clip[:12], np.repeat(clip[11:12], 12, 0), clip[12:]]
+    ),
+    "ten frames left out": lambda clip: np.concatenate([clip[:12], clip[22:]]),
+    "three black frames": lambda clip: np.concatenate([clip[:12], 0 * clip[12:15], clip[15:]]),
+    "two frames with NaN": holed,
+    "another picture first": lambda clip: np.concatenate([clip[:1, ::-1, ::-1], clip[1:]]),
+}
+# What each moves beyond the tolerance, and whether up or down. docs/nodes.md has the table.
+MOVES = {
+    "blurred": {"edge_blur_start": 1, "edge_blur_end": 1},
+    "blurred more and more": {"edge_blur_end": 1},
+    "every second frame brighter": {"light_flicker": 1, "flicker": -1, "smoothness": -1},
+    "brighter and brighter": {"brightness_drift": 1},
+    "darker and darker": {"brightness_drift": -1},
+    "redder and redder": {"colour_drift": 1},
+    "noise": {"flicker": -1, "smoothness": -1, "likeness": -1},
+    "one frame shown twelve times more": {"frozen": 1, "motion": -1},
+    "ten frames left out": {"seams": 1},
+    "three black frames": {"black": 1, "flicker": -1},
+    "two frames with NaN": {"nan": 1},
+    "another picture first": {"likeness": -1, "seams": 1},
+}
+TOLERANCE = {
+    "flicker": 0.006,
+    "light_flicker": 0.1,
+    "motion": 0.1,  # of itself
+    "smoothness": 0.005,
+    "edge_blur_start": 0.1,
+    "edge_blur_end": 0.1,
+    "brightness_drift": 1.0,
+    "colour_drift": 1.0,
+    "likeness": 0.03,
+    **dict.fromkeys(("seams", "black", "frozen", "nan"), 0),
+}
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_known_fault_moves_its_own_numbers_and_no_other(clip, fault):
+    without = measured(clip)._asdict()
+    found = measure(FAULTS[fault](known(clip)), FPS, known(clip)[0])._asdict()
+    moved = {}
+    for name, tolerance in TOLERANCE.items():
+        difference = (found[name] - without[name]) / (without[name] if name == "motion" else 1)
+        if abs(difference) > tolerance:
+            moved[name] = 1 if difference > 0 else -1
+    assert moved == MOVES[fault]
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_a_clip_without_fault_is_told_of_none(clip):
+    said = measured(clip).report().splitlines()[-1]
+    assert said == "Nothing stands out." or (clip == "a disc" and said.startswith("The clip hardly moves"))
+
+
+def test_the_page_has_the_same_table():
+    rows = re.findall(
+        r"^\| (.+?) \| ((?:`\w+` (?:up|down)(?:, )?)+) \|$", (ROOT / "docs" / "nodes.md").read_text("utf-8"), re.M
+    )
+    told = {fault: {name: 1 if way == "up" else -1 for name, way in re.findall(r"`(\w+)` (up|down)", cell)}
+            for fault, cell in rows}  # fmt: skip
+    assert told == MOVES
+
+
+# What VBench's own code says of these clips: vbench 0.1.5 from the package index, `cal_score` of its
+# temporal_flickering.py, unchanged, run on lossless files (FFV1) of them. Nothing of it is in this repository.
+VBENCH = {
+    "pans": 0.9878512,
+    "zooms": 0.9900549,
+    "bounces": 0.9939411,
+    "two at once": 0.9937751,
+    "noise on moves": 0.9432003,
+}
+
+
+def vbench_clip(name):
+    """A clip of 17 frames, uint8[17, 144, 256, 3]."""
+    scene = scenes.random_scene(31, kind=name.removeprefix("noise on "))
+    clip = scenes.draw(scene, 256, 144, 17, "ringed")
+    if not name.startswith("noise"):
+        return clip
+    noise = np.random.default_rng(1).integers(-20, 21, clip.shape)
+    return np.clip(clip + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", VBENCH)
+def test_flicker_is_what_vbench_says(name):
+    clip = vbench_clip(name)
+    assert measure(clip, FPS).flicker == pytest.approx(VBENCH[name], abs=1e-6)
+    assert measure(clip.astype(np.float32) / 255, FPS).flicker == pytest.approx(VBENCH[name], abs=1e-6)
+
+
+def true_flow(scene, width, height, seconds):
+    """How far each pixel moves from time 0 on, float32[H, W, 2] in pixels, and where the shapes are."""
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    x, y = (columns + 0.5) / height, (rows + 0.5) / height
+    zoom, pan, middle = scene.camera.zoom**seconds, scene.camera.speed, scene.aspect / 2
+    flow = np.stack(
+        [(x - pan.x * seconds - middle) * zoom + middle - x, (y - pan.y * seconds - 0.5) * zoom + 0.5 - y], -1
+    )
+    shapes = np.zeros((height, width), bool)
+    for thing in scene.things:
+        (begin, radius), (end, later) = scene.seen_at(thing, 0), scene.seen_at(thing, seconds)
+        u, v = (x - begin.x) / radius, (y - begin.y) / radius
+        inside = scenes._distance(thing.shape, u, v) < 0
+        flow[inside] = np.stack([end.x + u * later - x, end.y + v * later - y], -1)[inside]
+        shapes |= inside
+    return flow * height, shapes
+
+
+@pytest.mark.parametrize("size", [(416, 240), (640, 360), (1280, 720)], ids=str)
+@pytest.mark.parametrize("kind", ["pans", "some pan", "zooms"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_motion_of_a_camera_is_right_within_a_tenth(kind, seed, size):
+    scene = scenes.random_scene(seed, kind=kind)
+    truth = clip_motion.fastest(true_flow(scene, *size, 1 / 8)[0].astype(np.float32)) * 8 / size[1]
+    assert measure(scenes.draw(scene, *size, 3), FPS).motion == pytest.approx(100 * truth, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4, 5, 6, 7])
+def test_the_flow_within_a_shape_is_right_within_a_tenth(seed):
+    """Of a shape with a pattern: what is of one colour does not show how it moves, but at its edges.
+
+    None of them moves quickly: the pattern repeats, and may look the same once it has moved by one ring.
+    """
+    scene = scenes.random_scene(seed, kind="moves")
+    assert max(map(abs, scene.things[0].speed)) < 0.6
+    clip = scenes.draw(scene, 640, 360, 3, "ringed")
+    one, other = (cv2.cvtColor(clip[index], cv2.COLOR_RGB2GRAY) for index in (0, 2))
+    flow = clip_motion.dis().calc(one, other, None)
+    truth, shape = true_flow(scene, 640, 360, 1 / 8)
+    off = np.linalg.norm(np.median(flow[shape], axis=0) - np.median(truth[shape], axis=0))
+    assert off < 0.1 * np.linalg.norm(np.median(truth[shape], axis=0))
+
+
+@pytest.mark.parametrize(
+    ("fps", "interval", "threshold"),
+    [(8, 1, 6 / 256), (4, 1, 12 / 256), (12, 2, 6 / 256), (16, 2, 6 / 256), (24, 3, 6 / 256), (60, 8, 6 / 256)],
+)
+def test_frames_are_sampled_for_motion_as_vbench_does(fps, interval, threshold):
+    motion = clip_motion.Motion(fps)
+    assert (motion.interval, motion.threshold) == (interval, threshold)
+    for light in np.zeros((33, 32, 32), np.uint8):
+        motion.add(light)
+    assert [(pair.first, pair.second) for pair in motion.moved] == [
+        (first, first + interval) for first in range(0, 33 - interval, interval)
+    ]
+    assert motion.needed == max(1, round(4 * motion.sampled / 16))
+    assert [between.frame for between in motion.between] == list(range(1, 32, 2))
+
+
+def test_the_speed_of_a_clip_does_not_depend_on_its_rate():
+    scene = scenes.random_scene(1, kind="pans")
+    clip = scenes.draw(scene, 320, 180, 17)
+    at_16, at_8 = measure(clip, 16), measure(clip[::2], 8)
+    assert at_8.motion == pytest.approx(at_16.motion, rel=0.01)
+    assert at_8.moving_pairs == at_16.moving_pairs == 8
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.05, 0.1])
+def test_light_that_flickers_at_random_is_no_row_of_seams(spread):
+    gains = over_time(np.random.default_rng(3).uniform(1 - spread, 1 + spread, FRAMES))
+    found = measure(known() * gains, FPS)
+    assert found.light_flicker > 1
+    assert found.seams == 0
+
+
+def test_seams_are_found_wherever_they_are_and_flashes_twice():
+    level = known()
+    flash = level * over_time([1.5 if index == 20 else 1 for index in range(FRAMES)])
+    assert measure(flash, FPS).seams_at == ((21, 22),)
+    for cut in (1, 2, 16, 31, 32):
+        darker = level * over_time([1 if index < cut else 0.985 for index in range(FRAMES)])  # a sampler's and a VAE's
+        assert measure(darker, FPS).seams_at == ((cut + 1, cut + 1),)
+
+
+def test_a_spike_needs_others_to_stand_out_among():
+    assert spikes(np.array([np.nan, 50.0]), 2.5, 2.0, []) == []
+    assert spikes(np.array([np.nan, 0.0, 50.0, 0.0, 0.0]), 2.5, 2.0, [1, 3, 4]) == []
+    assert spikes(np.array([np.nan, 1.0, 50.0, 1.0, 1.0]), 2.5, 2.0, []) == [2]
+
+
+@pytest.mark.parametrize("crf", [12, 18])
+@pytest.mark.parametrize("clip", CLIPS)
+def test_a_frame_that_is_held_is_frozen_in_a_file_too(tmp_path, clip, crf):
+    frames = known(clip)[[0, 1, 2, 3, 3, 3, 3, 4, 5, 6, 7, 8]]
+    with Mp4Writer(tmp_path / "clip.mp4", Size(416, 240), FPS, crf=crf) as file:
+        for frame in frames:
+            file.write(frame)
+    pictures = video_reading.look(str(tmp_path / "clip.mp4"))
+    read = (frame for frame, *_ in video_reading.frames(pictures))
+    assert measure(read, float(pictures.rate)).frozen_at == ((5, 7),)
+
+
+def test_what_is_small_and_slow_is_not_frozen():
+    thing = scenes.Thing("disc", "green", 0.1, scenes.Point(0.8, 0.5), scenes.Point(0.15, 0))
+    clip = scenes.draw(scenes.Scene(3, 16 / 9, (thing,), scenes.Camera(), "", "", False), 416, 240, 17)
+    assert measure(clip, FPS).frozen == 0
+
+
+def test_runs_of_frames_are_named_from_one():
+    assert runs([0, 1, 2, 5, 7, 8]) == ((1, 3), (6, 6), (8, 9))
+    assert runs([]) == ()
+
+
+def odd(kind, frames=5, shape=(64, 64, 3)):
+    made = np.random.default_rng(0).random((frames, *shape)).astype(np.float32)
+    if kind == "stars":  # two rows of blue on black
+        made *= 0
+        made[:, ::63, :, 2] = 1
+    return {"nan": made * np.nan, "inf": made + np.inf, "black": made * 0, "flat": made * 0 + 0.5, "below": -made,
+            "huge": made * 1e38, "bytes": (made * 255).astype(np.uint8), "half": made.astype(np.float16),
+            "double": made.astype(np.float64)}.get(kind, made)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("clip", "said"),
+    [
+        (("noise", 1), "Motion or smoothness was not measured: that takes three frames in a row"),
+        (("noise", 2), "Temporal flickering: 0.6"),
+        (("noise", 5, (1, 1, 3)), "Motion was not measured: frames need sides of 32 pixels, these are 1x1."),
+        (("noise", 5, (1, 300, 3)), "these are 300x1."),
+        (("noise", 3, (32, 5000, 3)), "Motion: "),
+        (("noise", 3, (1440, 2560, 3)), "Frames: 3, 2560x1440, 16 a second, 0.19 seconds."),
+        (("noise", 5, (64, 64, 1)), "colour 0.0 of 255."),
+        (("noise", 5, (64, 64)), "colour 0.0 of 255."),
+        (("noise", 5, (64, 64, 4)), "Motion: "),
+        (("bytes", 5, (64, 64, 4)), "Motion: "),
+        (("bytes",), "Motion: "),
+        (("half",), "Motion: "),
+        (("double",), "Motion: "),
+        (("nan",), "NaN or infinity in frames 1-5: sample or decode the clip again."),
+        (("inf",), "NaN or infinity in frames 1-5: sample or decode the clip again."),
+        (("black",), "Black frames: 1-5."),
+        (("flat",), "Edge blur was not measured: there are no edges at the start or at the end."),
+        (("stars",), "Drift: brightness +0.0 of 255; too dark to have a colour."),
+        (("below",), "Black frames: 1-5."),
+        (("huge",), "Frozen frames, each as the one before: 2-5."),
+    ],
+)
+def test_whatever_comes_is_a_number_or_a_sentence(clip, said):
+    clip = odd(*clip)
+    numbers = measure(clip, FPS, odd("noise", 1, (20, 90, 3))[0])
+    assert said in numbers.report()
+    told = json.loads(json.dumps(numbers.as_dict(), allow_nan=False))
+    assert told["frames"] == len(clip)
+    assert all(value is None or isinstance(value, (int, float, list)) for value in told.values())
+
+
+@pytest.mark.parametrize(
+    ("clip", "said"),
+    [
+        (odd("noise", 0), "A clip needs a frame at least, got none."),
+        (odd("noise", 2, (0, 0, 3)), r"Frame 1 has the shape \[0, 0, 3\]; it must be \[H, W, C\]"),
+        (odd("noise", 2, (8, 8, 2)), r"Frame 1 has the shape \[8, 8, 2\]"),
+        (odd("noise", 2, (8,)), r"Frame 1 has the shape \[8\]"),
+        (np.ones((2, 8, 8, 3), np.int64), "Frame 1 holds int64"),
+        ([odd("noise", 1)[0], odd("noise", 1, (8, 9, 3))[0]], "frame 2 is 9x8, the first 64x64"),
+    ],
+)
+def test_what_is_no_clip_is_refused_with_its_reason(clip, said):
+    with pytest.raises(ValueError, match=said):
+        measure(clip, FPS)
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
+def test_what_is_no_rate_is_refused(fps):
+    with pytest.raises(ValueError, match="A clip has more than 0 frames a second"):
+        measure(known(), fps)
+
+
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [
+        (odd("nan")[0], "Likeness was not measured: the picture holds NaN or infinity."),
+        (odd("black")[0], "Likeness was not measured: a picture of a single colour is like no other."),
+        (odd("noise", 1, (1, 1, 3))[0], "Likeness was not measured: a picture of a single colour is like no other."),
+        (odd("noise", 1, (1, 5000, 3))[0], "Likeness of the first frame to the picture: "),
+        (odd("noise", 1, (300, 7, 4))[0], "Likeness of the first frame to the picture: "),
+    ],
+)
+def test_a_picture_of_any_size_is_compared_or_told_of(picture, said):
+    assert said in measure(known()[:3], FPS, picture).report()
+
+
+@pytest.mark.parametrize(
+    ("times", "rows", "columns"), [(1, 0, 0), (2, 0, 0), (0.5, 0, 0), (1, 30, 0), (1, 0, 90), (1.5, 0, 40)]
+)
+def test_a_picture_of_another_size_is_like_its_first_frame(times, rows, columns):
+    """What is cropped off it, as a frame of another shape shows less of it, does not count."""
+    picture = cv2.resize(known()[0], None, fx=times, fy=times, interpolation=cv2.INTER_AREA)
+    picture = np.pad(picture, ((rows, rows), (columns, columns), (0, 0)))
+    assert measure(known()[:1], FPS, picture).likeness > 0.98
+    assert measure(known()[:1], FPS, picture[::-1]).likeness < clip_numbers.ALIKE
+
+
+def test_only_so_many_runs_are_listed():
+    clip = np.zeros((3 * MOST_RUNS, 8, 8, 3), np.uint8)
+    clip[::2] = 200
+    numbers = measure(clip, FPS)
+    assert numbers.black == len(clip) / 2
+    assert len(numbers.black_at) == MOST_RUNS
+    assert "Black frames: 2, 4, 6, 8, 10, 12, ...." in numbers.report()
+
+
+def test_frames_may_arrive_one_by_one_and_are_not_kept():
+    meter = ClipMeter(FPS)
+    for frame in known()[:20]:
+        meter.add(frame)
+    assert meter.numbers() == measure(iter(known()[:20]), FPS)
+    kept = [each.nbytes for each in vars(meter).values() if isinstance(each, np.ndarray)]
+    kept += [frame.nbytes for frames in (meter._start, meter._end) for frame in frames]
+    assert sum(kept) <= 9 * known()[0].size  # of 8 bits
+
+
+def test_measuring_needs_neither_torch_nor_comfyui():
+    code = (
+        "import sys, types\n"
+        "pack = sys.modules['pack'] = types.ModuleType('pack')\n"
+        "pack.__path__ = [sys.argv[1]]\n"
+        "from pack.media.clip_report import measure; import numpy\n"
+        "measure(numpy.zeros((3, 64, 64, 3), numpy.float32), 16)\n"
+        "print([name for name in ('torch', 'comfy', 'av', 'PIL') if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", clip_numbers.ClipNumbers._fields)
+def test_every_number_is_explained(name):
+    assert re.search(rf"^        {name}: .+", clip_numbers.ClipNumbers.__doc__, re.M)
