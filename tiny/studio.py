@@ -36,7 +36,7 @@ class Way:
 
     Args:
         steps: As the sampler's, like the next six.
-        schedule: Of `samplers.rcm.SCHEDULES`.
+        schedule: Of `samplers.schedules.SCHEDULES`.
         mode: ode or sde.
         cfg: Above 1 the empty caption is the negative prompt.
         sigma_max: Of the schedule rcm.
