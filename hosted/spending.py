@@ -112,7 +112,7 @@ def check_day(ledger: Ledger, row: Row, limit: float) -> None:
     """Checks that a job may be ordered today. Whoever asks holds `LOCK`.
 
     Raises:
-        PolicyError: It would cost more than is left of the day's limit, or nobody can say what it costs, or what is left.
+        PolicyError: It would cost more than is left of the day's limit, or nobody can say what it or the day costs.
     """
     sets = f"Whoever runs this ComfyUI sets the limit in {DAY_CEILING_VARIABLE}."
     if row.usd is None:
