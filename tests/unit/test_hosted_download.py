@@ -64,7 +64,7 @@ def test_a_part_that_windows_does_not_remove_hides_no_verdict(wavespeed, tmp_pat
 def test_a_disk_without_room_is_no_broken_connection(most, wavespeed, tmp_path):
     import resource
 
-    wavespeed.break_next("download", sends(clip()))
+    wavespeed.break_next("download", sends(clip)(wavespeed))
     url = f"{wavespeed.origin}/files/whole.mp4"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
