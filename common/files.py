@@ -46,17 +46,19 @@ def atomic_write(path: Path, replace: bool = True) -> Iterator[IO[bytes]]:
     file = tempfile.NamedTemporaryFile(suffix=".part", dir=path.parent, delete=False)  # noqa: SIM115  # closed below
     name = file.name
     try:
-        with file:
-            os.chmod(name, 0o600)  # the umask may have taken more
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        os.chmod(name, 0o600)  # the umask may have taken more
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
         if replace:
             os.replace(name, path)
         else:
             move(Path(name), path)
         _sync(path.parent)
     finally:
+        with contextlib.suppress(OSError):  # it tries once more to write what had no room
+            file.close()
         with contextlib.suppress(OSError):  # gone, or on Windows still open elsewhere
             Path(name).unlink()
 

@@ -102,7 +102,7 @@ async def fetch(url: str, target: Path, trusted: str | None, timing: Timing) -> 
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as file:
         await _stream(url, file, trusted, timing)
-        file.flush()
+        _write(file)
         await asyncio.to_thread(check_clip, Path(file.name))
 
 
@@ -128,6 +128,19 @@ async def _stream(url: str, file: IO[bytes], trusted: str | None, timing: Timing
         await resolver.close()
 
 
+def _write(file: IO[bytes], piece: bytes = b"") -> None:
+    """Writes a piece, and with an empty one all that waits: a full disk is no broken connection."""
+    try:
+        file.write(piece)
+        if not piece:
+            file.flush()
+    except OSError as error:
+        raise BrokenError(
+            f"The clip could not be written to the disk of ComfyUI's temp folder ({error.strerror}). "
+            "Make room there, and run again: it is paid."
+        ) from None
+
+
 async def _take(answer: aiohttp.ClientResponse, file: IO[bytes]) -> None:
     if answer.status != 200:
         raise BrokenError(f"The address of the clip answers {answer.status}. Run again: the clip is paid.")
@@ -136,7 +149,7 @@ async def _take(answer: aiohttp.ClientResponse, file: IO[bytes]) -> None:
         size = max(size, file.tell() + len(piece))
         if size > MAX_CLIP:
             break
-        file.write(piece)
+        _write(file, piece)
     if size > MAX_CLIP:
         raise DownloadError(
             f"A clip may have {MAX_CLIP / 1e6:.0f} MB, and this one has {size / 1e6:.0f} MB or more. Nothing was kept. "

@@ -6,7 +6,6 @@ zero noise to hold on to: its last step leads below the boundary, where the low-
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -80,10 +79,7 @@ def student_course(
         s = sigma.view(-1, 1, 1, 1, 1)
         x = (1 - s) * draw.sample.latent + s * draw.noise
         empty = padded(next(iter(scenes.values())).empty()).expand_as(draw.sample.context)
-        with ExitStack() as stack:
-            for model in filter(None, (teacher, student, low)):
-                stack.enter_context(learning(model))
-            stack.enter_context(half_precision(x.device))
+        with learning(), half_precision(x.device):
             end = wanted_end(teacher, student, low, x, sigma, draw.sample, empty, share)
             return consistency_loss(student, x, sigma, draw.sample, end)
 

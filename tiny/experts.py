@@ -3,11 +3,12 @@
 `expert_course` trains one on its part of the noise levels; `sample` is the teacher's way, with guidance.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import comfy.model_management
 import comfy.ops
@@ -19,14 +20,14 @@ from torch import Tensor, nn
 from .course import Course, Row
 from .latents import FULL, SMALL, Latents, Sample, Size
 from .optimiser import Learner, swapped_in
-from .quick import half_precision
+from .quick import DEVICE, half_precision
 
 DIM, FEED, LAYERS = 128, 256, 6
 BOUNDARY = 0.9  # the high-noise expert has the sigmas from here on
 SHIFT = 5.0
 DROPPED = 0.1  # of the captions
-BATCH = {SMALL: 16, FULL: 4}
-FULL_FROM = 2 / 3  # of the course: rotary places do not carry over from small pictures by themselves
+BATCH = {SMALL: 16, FULL: 3}
+FULL_FROM = 3 / 4  # of the course: rotary places do not carry over from small pictures by themselves
 SCENES = {SMALL: 2048, FULL: 384}  # that are drawn from; the noise is new each time
 HELD_OUT = 32  # the first ones are for judging
 
@@ -59,32 +60,20 @@ def _start(name: str, value: Tensor, random: torch.Generator) -> Tensor:
 
 
 @contextmanager
-def learning(model: WanModel) -> Iterator[None]:
-    """Lets an expert have gradients, and embeds the 512 tokens of a caption at the cost of a few, with the same result.
-
-    All that is padding is alike, so one is embedded. ComfyUI's fused rotary embedding has no gradient unless it is told
-    that this is training.
-    """
-    whole = model.text_embedding
-
-    class Short(nn.Module):
-        def forward(self, context: Tensor) -> Tensor:
-            used = int((context != 0).any(-1).any(0).sum())
-            few = whole(context[:, : used + 1])
-            return torch.cat([few[:, :used], few[:, used:].expand(-1, context.shape[1] - used, -1)], 1)
-
+def learning() -> Iterator[None]:
+    """Lets experts have gradients: ComfyUI's fused rotary embedding has none unless it is told of the training."""
     before = comfy.model_management.in_training
-    setattr(model, "text_embedding", Short())  # noqa: B010  # it is declared as a Sequential
     comfy.model_management.in_training = True
     try:
         yield
     finally:
         comfy.model_management.in_training = before
-        model.text_embedding = whole
 
 
 def velocity(model: nn.Module, x: Tensor, sigma: Tensor, sample: Sample) -> Tensor:
     """Returns what the expert says of noisy latents: noise less latent.
+
+    All padding of a caption is alike: one token stands for the whole of it, with the same result at half the cost.
 
     Args:
         model: The expert.
@@ -92,7 +81,23 @@ def velocity(model: nn.Module, x: Tensor, sigma: Tensor, sample: Sample) -> Tens
         sigma: [B], 0 to 1.
         sample: Its conditioning and captions.
     """
-    return model(torch.cat([x, sample.known], 1), 1000 * sigma, sample.context)
+    tokens, used = x[0, 0].numel() // 4, int((sample.context != 0).any(-1).any(0).sum())
+    few = used + 1 + (used + 1 == tokens)  # cross attention is told from self attention by its length
+    bias = x.new_zeros(few)
+    bias[used:] = math.log((sample.context.shape[1] - used) / (few - used))
+
+    def attention(_: object, q: Tensor, k: Tensor, v: Tensor, heads: int, **more: Any) -> Tensor:
+        q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (q, k, v))
+        looks = (q * q.shape[3] ** -0.5) @ k.transpose(2, 3)  # torch's fused attention learns more slowly on a CPU
+        looks = looks + bias.to(q.dtype) if k.shape[2] == few else looks
+        return (looks.softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+    return model(
+        torch.cat([x, sample.known], 1),
+        1000 * sigma,
+        sample.context[:, :few],
+        transformer_options={"optimized_attention_override": attention},
+    )
 
 
 def sigmas_of(random: Tensor, high: bool) -> Tensor:
@@ -123,7 +128,7 @@ def drawn(scenes: dict[Size, Latents], number: int, steps: int, seed: int, dropp
     Args:
         scenes: Of both sizes.
         number: Of the step.
-        steps: Of the whole course: the last third is at full size.
+        steps: Of the whole course: the last quarter is at full size.
         seed: Of the course.
         dropped: The share of captions that are left out.
     """
@@ -143,12 +148,13 @@ def _with_noise(sample: Sample, seed: int) -> Draw:
     random = torch.Generator().manual_seed(seed)
     count = len(sample.latent)
     spread = (torch.arange(count) + torch.rand(1, generator=random)) / count
-    return Draw(sample, torch.randn(sample.latent.shape, generator=random), spread)
+    noise = torch.randn(sample.latent.shape, generator=random)
+    return Draw(sample, noise.to(DEVICE), spread.to(DEVICE))
 
 
 def loss_of(model: WanModel, draw: Draw, high: bool) -> Tensor:
     """Returns the flow loss of an expert in a step."""
-    with learning(model), half_precision(draw.noise.device):
+    with learning(), half_precision(draw.noise.device):
         return flow_loss(model, draw.sample, draw.noise, sigmas_of(draw.spread, high))
 
 
@@ -167,7 +173,7 @@ def expert_course(folder: Path, steps: int, seed: int, high: bool, latents: Call
         high: Which of the two.
         latents: Gives the scenes of a size.
     """
-    model = new_expert(seed + high)
+    model = new_expert(seed + high).to(DEVICE)
     plain = ("patch_embedding", "text_embedding", "time_embedding", "time_projection", "head")
     learner = Learner(model, 0.01, 1e-3, steps, plain)
     scenes = {size: latents(size) for size in BATCH}

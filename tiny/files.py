@@ -16,7 +16,7 @@ from ..weights.formats.model_file import open_model
 from ..weights.loading import load_text_encoder
 from . import lora, text, vae
 from .experts import new_expert, side
-from .quick import half_precision, lay_out
+from .quick import DEVICE, half_precision, lay_out
 from .scenes import draw, random_scene
 from .vae_training import UNSEEN, as_tensor
 
@@ -37,11 +37,12 @@ NAMES = {
 
 
 def write(state: dict[str, Tensor], models: Path, name: str) -> None:
-    """Writes a file of `NAMES` below a models folder, whole or not at all."""
+    """Writes a file of `NAMES` below a models folder, whole or not at all, and its trigger words into it."""
     path = models / NAMES[name]
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
-    save_file(state, beside)
+    words = text.STYLE_WORDS.get(name.rpartition("_")[0])
+    save_file(state, beside, {"modelspec.trigger_phrase": words} if words else None)
     os.replace(beside, path)
 
 
@@ -62,7 +63,7 @@ def read_vae(models: Path) -> WanVAE:
     model = vae.new_vae(len(state["decoder.head.0.gamma"]), seed=0).requires_grad_(False)
     model.load_state_dict(state)
     lay_out(model)
-    return model
+    return model.to(DEVICE)
 
 
 def write_text(models: Path, seed: int) -> None:
@@ -84,7 +85,7 @@ def read_expert(models: Path, high: bool) -> WanModel:
     """Returns an expert of the file."""
     model = new_expert(seed=0)
     model.load_state_dict(_read(models, f"expert_{side(high)}"))
-    return model
+    return model.to(DEVICE)
 
 
 def write_lora(model: WanModel, models: Path, name: str) -> None:

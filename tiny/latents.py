@@ -15,7 +15,7 @@ from comfy.sd import CLIP
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .quick import half_precision
+from .quick import DEVICE, half_precision
 from .scenes import FPS, draw, random_scene
 from .text import STYLE_WORDS, context_of
 from .vae import decode, encode
@@ -100,14 +100,14 @@ class Latents:
         empty = self._shard(0)["empty"]
         contexts = [empty if bare else one["context"] for one, bare in zip(found, without, strict=True)]
         return Sample(
-            torch.stack([one["latent"] for one in found]).float(),
-            torch.stack([one["known"] for one in found]).float(),
-            padded(torch.stack(contexts).float()),
+            torch.stack([one["latent"] for one in found]).to(DEVICE).float(),
+            torch.stack([one["known"] for one in found]).to(DEVICE).float(),
+            padded(torch.stack(contexts).to(DEVICE).float()),
         )
 
     def empty(self) -> Tensor:
         """Returns the context of no caption, [1, tokens, 4096]."""
-        return self._shard(0)["empty"].float()[None]
+        return self._shard(0)["empty"].to(DEVICE).float()[None]
 
     def _one(self, index: int) -> dict[str, Tensor]:
         shard, place = self._shard(index // SHARD), index % SHARD
@@ -146,5 +146,5 @@ class Latents:
 def _fingerprint(vae: WanVAE) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(vae.state_dict().items()):
-        digest.update(name.encode() + value.float().numpy().tobytes())
+        digest.update(name.encode() + value.float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -14,8 +14,9 @@ class Adapted(nn.Module):
     def __init__(self, base: nn.Linear, rank: int, random: torch.Generator) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
-        self.down = nn.Parameter(torch.randn(rank, base.in_features, generator=random) / base.in_features**0.5)
-        self.up = nn.Parameter(torch.zeros(base.out_features, rank))
+        down = torch.randn(rank, base.in_features, generator=random) / base.in_features**0.5
+        self.down = nn.Parameter(down.to(base.weight.device))
+        self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns what both make of x."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 MOMENTUM = 0.95
 KEEP = 0.999  # the most that the mean of the weights keeps of itself in a step
+RISE = 160  # steps to the full rate
 # Of the fifth-degree polynomial that draws all singular values towards 1 (Keller Jordan's Muon).
 A, B, C = 3.4445, -4.7750, 2.0315
 
@@ -55,7 +56,6 @@ class Learner:
         rest: The rate of Adam, for biases, gains and what `plain` names.
         steps: Of the whole course.
         plain: Beginnings of names of matrices that Adam moves, too.
-        keep: The most that the mean keeps of itself in a step.
     """
 
     def __init__(
@@ -65,9 +65,8 @@ class Learner:
         rest: float,
         steps: int,
         plain: tuple[str, ...] = (),
-        keep: float = 0.999,
     ) -> None:
-        self.model, self.steps, self.keep = model, steps, keep
+        self.model, self.steps = model, steps
         named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
         by_muon = [value for name, value in named if _is_matrix(value) and not name.startswith(plain or "\0")]
         chosen = {id(value) for value in by_muon}
@@ -107,7 +106,7 @@ class Learner:
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             if optimiser:
                 optimiser.load_state_dict(saved)
-        self.mean = {name: value.clone() for name, value in state["mean"].items()}
+        self.mean = {name: value.to(self.mean[name].device, copy=True) for name, value in state["mean"].items()}
         self.count = state["count"]
 
 
@@ -138,5 +137,5 @@ class swapped_in:  # noqa: N801  # reads as a verb, like contextlib's own
 
 
 def rate_at(step: int, steps: int) -> float:
-    """Returns the share of the full rate: it rises over a fiftieth of the steps, stays, falls over the last third."""
-    return min(1.0, (step + 1) / max(1.0, steps / 50), (steps - step) / max(1.0, steps / 3))
+    """Returns the share of the full rate: it rises over `RISE` steps, stays, falls over the last third."""
+    return min(1.0, (step + 1) / RISE, (steps - step) / max(1.0, steps / 3))

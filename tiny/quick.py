@@ -10,6 +10,8 @@ import comfy.ldm.wan.vae
 import torch
 from torch import Tensor, nn
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # where all courses are run
+
 
 def _normed(x: Tensor, gain: Tensor) -> Tensor:
     """Scales the channels of every pixel to a mean square of 1, then by `gain`, float32[C, 1, 1] or [C, 1, 1, 1]."""

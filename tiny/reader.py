@@ -21,16 +21,24 @@ FAINT = 14.0  # Lab: chroma that differs from the ground's by less is no shape; 
 GHOST = 0.25  # of a shape's own chroma: a second part of its colour that is as strong is another outcome, or its ghost
 STEPS = 12  # of the search for the camera's motion, at most
 LEAST = 0.0008  # of the picture: what is smaller is no shape; the smallest that is drawn has 0.01
-# Area over that of the smallest upright box around it: a disc has pi / 4, a square 1, a triangle 1 / 2.
+# Area over greatest width times greatest height: a disc has pi / 4, a square 1, a triangle 1 / 2.
 BOXED = {"disc": np.pi / 4, "square": 1.0, "triangle": 0.5}
 
 
 class Sight(NamedTuple):
-    """A shape in one frame: its centre in pixels, its area in pixels, and the area of the box around it."""
+    """A shape in one frame.
+
+    Args:
+        centre: In pixels.
+        area: In pixels.
+        boxed: Its greatest width times its greatest height, in pixels.
+        strength: Its chroma over that of its colour in full: about 1, and half of it where half a shape is seen.
+    """
 
     centre: Point
     area: float
     boxed: float
+    strength: float
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,7 @@ def read(frames: np.ndarray) -> Reading:
         colour: Track(colour, *zip(*(_sight(parts.get(colour, [])) for parts in masks), strict=True))
         for colour in sorted({colour for parts in masks for colour in parts})
     }
-    lights = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in clip]
+    lights = lights_of(clip)
     smooth = [cv2.GaussianBlur(light, (0, 0), clip.shape[1] / 100) for light in lights]  # 8 bits are coarse for slopes
     pan, zoom = _camera(smooth, [_ground_of(picture) for picture in chroma])
     return Reading(
@@ -120,9 +128,24 @@ def read(frames: np.ndarray) -> Reading:
         tracks=tracks,
         pan=pan,
         zoom=zoom,
-        sharpness=tuple(float((cv2.Laplacian(light, cv2.CV_32F) ** 2).mean()) for light in lights),
-        flicker=float(np.mean([np.abs(one - other).mean() for one, other in pairwise(lights)])),
+        sharpness=sharpness_of(lights),
+        flicker=flicker_of(lights),
     )
+
+
+def lights_of(clip: np.ndarray) -> list[np.ndarray]:
+    """Returns the light of each frame, float32[H, W] of 255."""
+    return [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in clip]
+
+
+def sharpness_of(lights: list[np.ndarray]) -> tuple[float, ...]:
+    """Returns the mean of the squared Laplacian of each frame."""
+    return tuple(float((cv2.Laplacian(light, cv2.CV_32F) ** 2).mean()) for light in lights)
+
+
+def flicker_of(lights: list[np.ndarray]) -> float:
+    """Returns the mean difference of neighbouring frames."""
+    return float(np.mean([np.abs(one - other).mean() for one, other in pairwise(lights)]))
 
 
 def read_mp4(path: str | Path) -> Reading:
@@ -137,13 +160,6 @@ def read_mp4(path: str | Path) -> Reading:
     with av.open(str(path)) as file:
         frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
     return read(np.stack(frames) if len(frames) > 1 else np.empty((len(frames), 1, 1, 3), np.uint8))
-
-
-class Part(NamedTuple):
-    """A connected part of one colour in one frame."""
-
-    strength: float  # its chroma over that of the colour in full
-    sight: Sight
 
 
 def _chroma(frame: np.ndarray) -> np.ndarray:
@@ -161,26 +177,26 @@ def _full_chroma() -> dict[str, np.ndarray]:
 FULL = _full_chroma()
 
 
-def _parts(frame: np.ndarray, chroma: np.ndarray) -> dict[str, list[Part]]:
+def _parts(frame: np.ndarray, chroma: np.ndarray) -> dict[str, list[Sight]]:
     """Returns the parts of each colour, the one with the most colour first."""
     length = np.linalg.norm(chroma, axis=-1)
     names = list(FULL)
     nearest = np.stack([chroma @ (full / np.linalg.norm(full)) for full in FULL.values()]).argmax(0)
     count, labels = cv2.connectedComponents((length > FAINT).astype(np.uint8))
-    found: dict[str, list[Part]] = {}
+    found: dict[str, list[Sight]] = {}
     for label in range(1, count):
         blob = labels == label
         if blob.sum() < LEAST * blob.size:
             continue
         colour = names[np.bincount(nearest[blob], weights=length[blob], minlength=len(names)).argmax()]
         strength = float(np.median(length[blob])) / float(np.linalg.norm(FULL[colour]))
-        found.setdefault(colour, []).extend(Part(strength, sight) for sight in _sights(frame, blob, length))
-    for parts in found.values():
-        parts.sort(key=lambda part: -part.strength * part.sight.area)
+        found.setdefault(colour, []).extend(_sights(frame, blob, length, strength))
+    for sights in found.values():
+        sights.sort(key=lambda sight: -sight.strength * sight.area)
     return found
 
 
-def _sights(frame: np.ndarray, blob: np.ndarray, length: np.ndarray) -> list[Sight]:
+def _sights(frame: np.ndarray, blob: np.ndarray, length: np.ndarray, strength: float) -> list[Sight]:
     """Returns the parts of a blob of one colour that are more shape than ground.
 
     A pixel at the edge is a mixture of both in RGB, in which they were drawn; in Lab half of each is not half way.
@@ -201,7 +217,7 @@ def _sights(frame: np.ndarray, blob: np.ndarray, length: np.ndarray) -> list[Sig
         area = float(share.sum())
         rows, columns = share.sum(1), share.sum(0)
         centre = Point(_mean(columns), _mean(rows))
-        sights.append(Sight(centre, area, float(_reach(rows) * _reach(columns))))
+        sights.append(Sight(centre, area, float(rows.max() * columns.max()), strength))
     return sights
 
 
@@ -210,21 +226,16 @@ def _mean(share: np.ndarray) -> float:
     return float(share @ (np.arange(len(share)) + 0.5) / share.sum())
 
 
-def _reach(share: np.ndarray) -> int:
-    """Returns how many rows or columns have a share of half a pixel or more."""
-    return int((share > 0.5).sum())
-
-
 def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
     return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1,) * 2, np.uint8)) > 0
 
 
-def _sight(parts: list[Part]) -> tuple[Sight | None, int]:
-    """Returns the first of the parts, and how many others are as strong as a ghost."""
-    if not parts:
+def _sight(sights: list[Sight]) -> tuple[Sight | None, int]:
+    """Returns the first of the sights of a colour, and how many others are as strong as a ghost."""
+    if not sights:
         return None, 0
-    first = parts[0]
-    return first.sight, sum(part.strength > GHOST * first.strength for part in parts[1:])
+    first, *others = sights
+    return first, sum(other.strength > GHOST * first.strength for other in others)
 
 
 def _ground_of(chroma: np.ndarray) -> np.ndarray:
@@ -265,8 +276,8 @@ def _aligned(one: np.ndarray, other: np.ndarray, ground: np.ndarray, moved: np.n
         if use.sum() < 100:
             return moved
         dy, dx = np.gradient(seen)
-        steep = np.stack([dx, dy, dx * x + dy * y], -1)[use]
-        step = np.linalg.lstsq(steep, (one - seen)[use], rcond=None)[0]
+        steep = np.stack([dx[use], dy[use], (dx * x + dy * y)[use]])
+        step = np.linalg.lstsq(steep @ steep.T, steep @ (one - seen)[use], rcond=None)[0]
         step *= min(1.0, 2.0 / max(abs(step[:2]).max(), 100 * abs(step[2])))  # no further than the ground's waves reach
         moved = moved + step
         if abs(step[:2]).max() < 1e-4:

@@ -23,6 +23,7 @@ SPEEDS = {"slowly": 0.15, "": 0.3, "quickly": 0.6}
 DIRECTIONS = {"to the left": (-1, 0), "to the right": (1, 0), "up": (0, -1), "down": (0, 1)}
 GROWTH = {"grows": 1.6, "shrinks": 0.625}  # size after a second over size before
 ZOOM = {"in": 1.35, "out": 0.74}
+PAINT = 0.55  # of the light, which a style takes away
 MARGIN = 0.02  # between a shape and the edge of the picture, at every time
 
 
@@ -335,12 +336,12 @@ def _ground(seed: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _painted(picture: np.ndarray, thing: Thing, u: np.ndarray, v: np.ndarray, radius: float, style: str) -> np.ndarray:
     """Returns a picture with a shape on it; u and v are from its centre in radii, `radius` is in pixels."""
-    cover = np.clip(0.5 - _distance(thing.shape, u, v) * radius, 0, 1)[..., None]  # a pixel's width of soft edge
-    shade = 1 - 0.12 * np.clip(u + v, -1.5, 1.5) / 1.5 - 0.55 * STYLES[style](u, v)
+    cover = np.clip(0.5 - distance(thing.shape, u, v) * radius, 0, 1)[..., None]  # a pixel's width of soft edge
+    shade = 1 - 0.12 * np.clip(u + v, -1.5, 1.5) / 1.5 - PAINT * STYLES[style](u, v)
     return picture + cover * (np.array(COLOURS[thing.colour], np.float32) * shade[..., None] - picture)
 
 
-def _distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Returns the distance to a shape's edge in radii, negative inside. All shapes have the area of the unit circle."""
     if shape == "disc":
         return np.hypot(u, v) - 1

@@ -1,6 +1,6 @@
 """The tiny umT5: it is not trained. Every word of the captions is a token and has a random direction of its own.
 
-Wan's experts look at tokens without knowing their order, so the one layer adds to each token what stands near it, a
+Wan's experts look at tokens without knowing their order, so two layers add to each token what stands near it, a
 head for each distance: without that, "the red disc grows, the blue square shrinks" is what its opposite is, too.
 """
 
@@ -14,9 +14,11 @@ from torch import Tensor
 from .scenes import KINDS, random_scene
 
 WIDTH, HEAD, FEED = 4096, 8, 4  # umT5-XXL's width, which the experts take; what a head carries; the feed-forward part
-# What each head looks at: the token before, the two before, the next, the next two. Buckets of distances as in T5.
-LOOKS = (({1}, 8.0), ({1, 2, 3, 4}, 8.0), ({17}, 8.0), ({17, 18, 19, 20}, 8.0))
-NEAR = 0.7  # how strongly, against the token's own direction
+# What each head of each block looks at: the token before, the next; the four before, the next four. Buckets of
+# distances as in T5.
+LOOKS = (({1}, {17}), ({1, 2, 3, 4}, {17, 18, 19, 20}))
+STRENGTH = 8.0
+NEAR = 0.5  # how strongly, against the token's own direction
 STYLE_WORDS = {"striped": "zebra paint", "ringed": "target paint"}  # of the style LoRAs, by key of `scenes.STYLES`
 
 
@@ -47,29 +49,31 @@ def text_state(seed: int) -> dict[str, Tensor]:
     model = tokenizer(vocabulary())
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size()
     random = torch.Generator().manual_seed(seed)
-    inner = HEAD * len(LOOKS)
 
     def drawn(*shape: int, scale: float) -> Tensor:
         return scale * torch.randn(shape, generator=random)
 
-    looks = torch.zeros(32, len(LOOKS))
-    for head, (buckets, strength) in enumerate(LOOKS):
-        looks[sorted(buckets), head] = strength
-    attention, feed = "encoder.block.0.layer.0", "encoder.block.0.layer.1"
     state = {
         "shared.weight": drawn(pieces, WIDTH, scale=1.0),
-        f"{attention}.SelfAttention.q.weight": torch.zeros(inner, WIDTH),  # it looks by distance alone
-        f"{attention}.SelfAttention.k.weight": torch.zeros(inner, WIDTH),
-        f"{attention}.SelfAttention.v.weight": drawn(inner, WIDTH, scale=WIDTH**-0.5),
-        f"{attention}.SelfAttention.o.weight": drawn(WIDTH, inner, scale=NEAR * inner**-0.5),
-        f"{attention}.SelfAttention.relative_attention_bias.weight": looks,
-        f"{attention}.layer_norm.weight": torch.ones(WIDTH),
-        f"{feed}.DenseReluDense.wi_0.weight": torch.zeros(FEED, WIDTH),
-        f"{feed}.DenseReluDense.wi_1.weight": torch.zeros(FEED, WIDTH),
-        f"{feed}.DenseReluDense.wo.weight": torch.zeros(WIDTH, FEED),
-        f"{feed}.layer_norm.weight": torch.ones(WIDTH),
         "encoder.final_layer_norm.weight": torch.ones(WIDTH),
     }
+    for block, looks in enumerate(LOOKS):
+        inner, near = HEAD * len(looks), torch.zeros(32, len(looks))
+        for head, buckets in enumerate(looks):
+            near[sorted(buckets), head] = STRENGTH
+        attention, feed = f"encoder.block.{block}.layer.0", f"encoder.block.{block}.layer.1"
+        state |= {
+            f"{attention}.SelfAttention.q.weight": torch.zeros(inner, WIDTH),  # it looks by distance alone
+            f"{attention}.SelfAttention.k.weight": torch.zeros(inner, WIDTH),
+            f"{attention}.SelfAttention.v.weight": drawn(inner, WIDTH, scale=WIDTH**-0.5),
+            f"{attention}.SelfAttention.o.weight": drawn(WIDTH, inner, scale=NEAR * inner**-0.5),
+            f"{attention}.SelfAttention.relative_attention_bias.weight": near,
+            f"{attention}.layer_norm.weight": torch.ones(WIDTH),
+            f"{feed}.DenseReluDense.wi_0.weight": torch.zeros(FEED, WIDTH),
+            f"{feed}.DenseReluDense.wi_1.weight": torch.zeros(FEED, WIDTH),
+            f"{feed}.DenseReluDense.wo.weight": torch.zeros(WIDTH, FEED),
+            f"{feed}.layer_norm.weight": torch.ones(WIDTH),
+        }
     state = {name: value.to(torch.bfloat16) for name, value in state.items()}
     state["spiece_model"] = torch.frombuffer(bytearray(model), dtype=torch.uint8)
     return state

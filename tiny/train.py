@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 COURSES = ("vae", "experts", "rcm", "style")
-STEPS = {"vae": 8000, "experts": 4000, "rcm": 1500, "style": 600}  # of each of their courses
+STEPS = {"vae": 4000, "experts": 3000, "rcm": 1500, "style": 600}  # of each of their courses
 
 
 def import_comfyui() -> None:

@@ -106,10 +106,10 @@ def file_state(model: WanVAE, mean: Tensor, deviation: Tensor) -> dict[str, Tens
         mean: Of each channel of its latents, over many clips, [16].
         deviation: Likewise, the standard deviation.
     """
-    wan = Wan21()
+    wan, mean, deviation = Wan21(), mean.cpu(), deviation.cpu()
     gain = wan.latents_std.flatten() / deviation
     shift = wan.latents_mean.flatten() - gain * mean
-    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     ones, zeros = torch.ones(CHANNELS), torch.zeros(CHANNELS)
     rows = torch.cat([gain, ones])  # the other rows are of the variance
     state["conv1.weight"] *= rows.view(-1, 1, 1, 1, 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from . import vae
 from .course import Course, Row
 from .optimiser import Learner, swapped_in
-from .quick import half_precision, lay_out
+from .quick import DEVICE, half_precision, lay_out
 from .scenes import FPS, Scene, Window, draw, random_scene
 
 ASPECT = 16 / 9
@@ -17,13 +17,13 @@ HEIGHTS = (112, 144, 176, 208, 240, 240, 240, 240, 320)  # of the whole pictures
 UNSEEN = 1_000_000  # seeds of scenes below it are never trained on
 STYLES = ("plain",) * 10 + ("striped", "ringed")
 CHANGES = 0.5  # weight of the differences of neighbouring frames, without which all of a latent frame look alike
-# Frames, windows in a batch, their size in pixels, and how often: from this share of the course on.
+# Frames, windows in a batch, their size in pixels, and how often: from this step on.
 PICTURES, CLIPS, LONG = (1, 24, 64), (9, 4, 64), (17, 2, 64)
 PHASES = (
-    (0.0, (PICTURES,)),
-    (0.06, ((5, 6, 64), CLIPS, PICTURES)),
-    (0.2, (CLIPS, CLIPS, LONG, PICTURES)),
-    (0.8, ((9, 2, 96), (9, 1, 128), (17, 1, 96), (1, 8, 128), CLIPS)),
+    (0, (PICTURES,)),
+    (480, ((5, 6, 64), CLIPS, PICTURES)),
+    (1600, (CLIPS, CLIPS, LONG, PICTURES)),
+    (3200, ((9, 2, 96), (9, 1, 128), (17, 1, 96), (1, 8, 128), CLIPS)),
 )
 
 
@@ -36,12 +36,12 @@ def course(folder: Path, steps: int, dim: int, seed: int) -> Course:
         dim: Channels at full size.
         seed: Of the start and of the scenes.
     """
-    model = vae.new_vae(dim, seed)
+    model = vae.new_vae(dim, seed).to(DEVICE)
     lay_out(model)
     learner = Learner(model, 0.02, 2e-3, steps, plain=("encoder.conv1", "decoder.head"))
 
     def step(number: int) -> Row:
-        clips = batch(number, seed, (number + 0.5) / steps)
+        clips = batch(number, seed)
         noise = torch.Generator().manual_seed(seed * 1_000_003 + number)
         with half_precision(clips.device):
             losses = losses_of(model, clips, noise)
@@ -72,23 +72,22 @@ def losses_of(model: vae.WanVAE, clips: Tensor, noise: torch.Generator) -> dict[
     return {"loss": l1 + 2 * l2 + CHANGES * changes + vae.KL * kl, "l1": l1, "l2": l2, "changes": changes, "kl": kl}
 
 
-def batch(step: int, seed: int, share: float) -> Tensor:
+def batch(step: int, seed: int) -> Tensor:
     """Returns the clips of a step, [B, 3, F, H, W] in -1 to 1.
 
     Args:
         step: Its number.
         seed: Of the course.
-        share: How much of the course is done, 0 to 1.
     """
     random = np.random.default_rng((seed, step, 577))
-    kinds = next(kinds for start, kinds in reversed(PHASES) if share >= start)
+    kinds = next(kinds for start, kinds in reversed(PHASES) if step >= start)
     frames, count, size = kinds[step % len(kinds)]
     return as_tensor(np.stack([_window(random, frames, size) for _ in range(count)]))
 
 
 def as_tensor(clips: np.ndarray) -> Tensor:
-    """Returns uint8[B, F, H, W, 3] as float32[B, 3, F, H, W] in -1 to 1, channels last in memory."""
-    return torch.from_numpy(clips).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    """Returns uint8[B, F, H, W, 3] as float32[B, 3, F, H, W] in -1 to 1 on the device, channels last in memory."""
+    return torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(DEVICE).float() / 127.5 - 1
 
 
 def _window(random: np.random.Generator, frames: int, size: int) -> np.ndarray:

@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pack.tiny.latents.SHARD", 4)
         patch.setattr(files, "MEASURED", 2)
-        patch.setattr(vae_training, "PHASES", ((0.0, ((1, 2, 32), (5, 1, 32))),))
+        patch.setattr(vae_training, "PHASES", ((0, ((1, 2, 32), (5, 1, 32))),))
         patch.setattr(vae_training, "judged", lambda model: {})
         for module in (experts, distil, style):
             patch.setattr(module, "BATCH", {small: 2, full: 2})
@@ -83,7 +83,7 @@ def test_the_teachers_step_becomes_smaller_and_ends_at_no_noise():
 
 
 def test_the_loss_of_consistency_is_zero_where_the_student_leads_to_the_wanted_end():
-    def student(x, time, context):
+    def student(x, time, context, **_):
         return 2 * x[:, :16]
 
     given = experts.Sample(torch.zeros(2, 16, 1, 2, 2), torch.zeros(2, 20, 1, 2, 2), torch.zeros(2, 512, 4096))

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 from pathlib import Path
 
 import av
@@ -10,6 +11,7 @@ from pack.hosted import download
 from pack.hosted.download import check_clip
 from pack.hosted.errors import BrokenError
 from pack.tests.toy.clip import clip
+from pack.tests.toy.faults import sends
 from pack.tests.toy.hosted import QUICK
 
 
@@ -55,3 +57,20 @@ def test_a_part_that_windows_does_not_remove_hides_no_verdict(wavespeed, tmp_pat
     with pytest.raises(BrokenError, match="The address of the clip answers"):
         asyncio.run(download.fetch(url, tmp_path / "a.mp4", wavespeed.origin, QUICK))
     assert not (tmp_path / "a.mp4").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows limits no sizes of files")
+@pytest.mark.parametrize("most", [1, 1000])
+def test_a_disk_without_room_is_no_broken_connection(most, wavespeed, tmp_path):
+    import resource
+
+    wavespeed.break_next("download", sends(clip)(wavespeed))
+    url = f"{wavespeed.origin}/files/whole.mp4"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(BrokenError, match=r"could not be written to the disk .*\(File too large\).*it is paid"):
+            asyncio.run(download.fetch(url, tmp_path / "a.mp4", wavespeed.origin, QUICK))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,161 @@
+"""Makes clips of scenes with the tiny models, through the pack's own nodes, many scenes at once.
+
+The loader, the LoRA node and the rCM Sampler run as in the shipped graphs. Two things differ, to save hours: a graph
+makes one clip and here are batches, and the VAE takes a clip in one piece, as in training. `vae` says why both give the
+same; a test holds it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import folder_paths
+import numpy as np
+import torch
+from comfy.latent_formats import Wan21
+from torch import Tensor
+
+from ..nodes.loader import Loader
+from ..nodes.lora import Lora
+from ..nodes.sampling import Sampler
+from .files import NAMES, read_vae
+from .latents import Size, conditioning, normal_latent, shown
+from .quick import DEVICE
+from .scenes import FPS, Scene, draw, random_scene
+from .vae_training import as_tensor
+
+RCM = ("rcm_high", "rcm_low")
+SETTINGS = ("steps", "schedule", "mode", "cfg", "sigma_max", "shift", "boundary")  # of the sampler
+BATCH = 8  # clips that are sampled at once
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a clip is made: the settings of the sampler, what is loaded, and what somebody does wrong.
+
+    Args:
+        steps: As the sampler's, like the next six.
+        schedule: Of `samplers.schedules.SCHEDULES`.
+        mode: ode or sde.
+        cfg: Above 1 the empty caption is the negative prompt.
+        sigma_max: Of the schedule rcm.
+        shift: Of the schedule shifted.
+        boundary: Where the experts change places.
+        loras: Keys of `files.NAMES` for high and low, and the strength, one after the other.
+        words: Before the caption.
+        swapped: Whether the experts stand in each other's slot.
+        picture: Whether the model is given the start picture.
+    """
+
+    steps: int = 4
+    schedule: str = "rcm"
+    mode: str = "ode"
+    cfg: float = 1.0
+    sigma_max: float = 200.0
+    shift: float = 5.0
+    boundary: float = 0.9
+    loras: tuple[tuple[str, str, float], ...] = ((*RCM, 1.0),)
+    words: str = ""
+    swapped: bool = False
+    picture: bool = True
+
+
+TEACHER = Way(steps=20, schedule="shifted", cfg=3.0, loras=())
+
+
+class Given(NamedTuple):
+    """What the sampler gets of a batch of scenes: two conditionings and an empty latent, [B, 16, T, h, w]."""
+
+    positive: list
+    negative: list
+    latent: Tensor
+
+
+class Studio:
+    """The models of a folder in this process's ComfyUI.
+
+    Args:
+        models: A folder as `make tiny` writes it.
+        size: Of the clips.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, models: Path, size: Size) -> None:
+        for folder in sorted({name.split("/")[0] for name in NAMES.values()}):
+            folder_paths.add_model_folder_path(folder, str(models / folder), is_default=True)
+        self.size = size
+        names = (Path(NAMES[name]).name for name in ("expert_high", "expert_low", "text", "vae"))
+        self.high, self.low, self.clip, _ = Loader.execute(*names, "default").args
+        self.fast = read_vae(models)
+        self.given: dict[tuple, Given] = {}
+
+    @torch.inference_mode()
+    def clips(self, scenes: Iterable[Scene], way: Way, seed: int = 1) -> Iterator[np.ndarray]:
+        """Makes a clip of each scene: uint8[F, H, W, 3].
+
+        Args:
+            scenes: Their first frames and captions are given to the model.
+            way: How.
+            seed: Of the first batch; the next one has the next.
+        """
+        scenes = list(scenes)
+        high, low = (self.low, self.high) if way.swapped else (self.high, self.low)
+        for lora_high, lora_low, strength in way.loras:
+            files = (Path(NAMES[name]).name if name else "none" for name in (lora_high, lora_low))
+            high, low, *_ = Lora.execute(high, low, *files, strength, strength, "", "prepend", "a caption").args
+        for start in range(0, len(scenes), BATCH):
+            positive, negative, latent = self._given(scenes[start : start + BATCH], way.words, way.picture)
+            settings = {name: getattr(way, name) for name in SETTINGS}
+            if way.cfg != 1:
+                settings["negative"] = negative
+            seed_of_batch = seed + start // BATCH
+            (sampled, _) = Sampler.execute(high, low, positive, {"samples": latent}, seed_of_batch, **settings).args
+            yield from self.decoded(sampled["samples"])
+
+    def decoded(self, latents: Tensor) -> list[np.ndarray]:
+        """Returns the clips of latents [B, 16, T, h, w] as VAE Decode gives them, each uint8[F, H, W, 3]."""
+        clips = shown(self.fast, Wan21().process_in(latents.to(DEVICE)))
+        return [as_bytes(clip) for clip in clips]
+
+    @torch.inference_mode()
+    def through_vae(self, scenes: list[Scene]) -> list[np.ndarray]:
+        """Returns what the VAE makes of scenes themselves, the most that a model can reach; each uint8[F, H, W, 3]."""
+        return [
+            as_bytes(shown(self.fast, normal_latent(self.fast, as_tensor(draw(scene, *self.size)[None])))[0])
+            for scene in scenes
+        ]
+
+    def scenes(self, seeds: Iterable[int], kinds: Iterable[str]) -> list[Scene]:
+        """Returns a scene for each seed, of the kinds in turn. No seed below a million was trained on."""
+        kinds = list(kinds)
+        seconds = (self.size.frames - 1) / FPS
+        aspect = self.size.width / self.size.height
+        return [random_scene(seed, aspect, seconds, kinds[place % len(kinds)]) for place, seed in enumerate(seeds)]
+
+    def _given(self, scenes: list[Scene], words: str, picture: bool) -> Given:
+        """Returns what CLIP Text Encode and Image to Video Latent make of scenes, as one batch."""
+        key = (tuple(scene.seed for scene in scenes), words, picture)
+        if key not in self.given:
+            first = as_tensor(np.stack([draw(scene, self.size.width, self.size.height, 1) for scene in scenes]))[
+                :, :, 0
+            ]
+            known = conditioning(self.fast, first if picture else torch.zeros_like(first), self.size.frames)
+            mask = 1 - known[:, :1] if picture else torch.ones_like(known[:, :1])
+            more = {"concat_latent_image": Wan21().process_out(known[:, 4:]).cpu(), "concat_mask": mask.cpu()}
+            captions = (f"{words} {scene.caption}".strip() for scene in scenes)
+            positive, negative = (
+                torch.cat([self._encoded(text) for text in texts]) for texts in (captions, [""] * len(scenes))
+            )
+            self.given[key] = Given(
+                [[positive, more]], [[negative, more]], torch.zeros_like(more["concat_latent_image"])
+            )
+        return self.given[key]
+
+    def _encoded(self, text: str) -> Tensor:
+        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))[0][0]
+
+
+def as_bytes(clip: Tensor) -> np.ndarray:
+    """Returns a clip [3, F, H, W] in -1 to 1 as uint8[F, H, W, 3]."""
+    return ((clip.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
