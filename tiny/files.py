@@ -37,12 +37,11 @@ NAMES = {
 
 
 def write(state: dict[str, Tensor], models: Path, name: str) -> None:
-    """Writes a file of `NAMES` below a models folder, whole or not at all, and its trigger words into it."""
+    """Writes a file of `NAMES` below a models folder, whole or not at all."""
     path = models / NAMES[name]
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
-    words = text.STYLE_WORDS.get(name.rpartition("_")[0])
-    save_file(state, beside, {"modelspec.trigger_phrase": words} if words else None)
+    save_file(state, beside)
     os.replace(beside, path)
 
 
