@@ -37,11 +37,12 @@ NAMES = {
 
 
 def write(state: dict[str, Tensor], models: Path, name: str) -> None:
-    """Writes a file of `NAMES` below a models folder, whole or not at all."""
+    """Writes a file of `NAMES` below a models folder, whole or not at all, and its trigger words into it."""
     path = models / NAMES[name]
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
-    save_file(state, beside)
+    words = text.STYLE_WORDS.get(name.rpartition("_")[0])
+    save_file(state, beside, {"modelspec.trigger_phrase": words} if words else None)
     os.replace(beside, path)
 
 

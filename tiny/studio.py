@@ -85,8 +85,8 @@ class Studio:
         for folder in sorted({name.split("/")[0] for name in NAMES.values()}):
             folder_paths.add_model_folder_path(folder, str(models / folder), is_default=True)
         self.size = size
-        names = (Path(NAMES[name]).name for name in ("expert_high", "expert_low", "text", "vae"))
-        self.high, self.low, self.clip, _ = Loader.execute(*names, "default").args
+        high, low, text, vae = (Path(NAMES[name]).name for name in ("expert_high", "expert_low", "text", "vae"))
+        self.high, self.low, self.clip, _ = Loader.execute(high, low, text, vae, "default").args
         self.fast = read_vae(models)
         self.given: dict[tuple, Given] = {}
 
@@ -102,8 +102,8 @@ class Studio:
         scenes = list(scenes)
         high, low = (self.low, self.high) if way.swapped else (self.high, self.low)
         for lora_high, lora_low, strength in way.loras:
-            files = (Path(NAMES[name]).name if name else "none" for name in (lora_high, lora_low))
-            high, low, *_ = Lora.execute(high, low, *files, strength, strength, "", "prepend", "a caption").args
+            one, other = (Path(NAMES[name]).name if name else "none" for name in (lora_high, lora_low))
+            high, low, *_ = Lora.execute(high, low, one, other, strength, strength, "", "prepend", "a caption").args
         for start in range(0, len(scenes), BATCH):
             positive, negative, latent = self._given(scenes[start : start + BATCH], way.words, way.picture)
             settings = {name: getattr(way, name) for name in SETTINGS}
