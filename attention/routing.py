@@ -1,6 +1,7 @@
 """Which blocks of keys a block of queries attends to exactly, and what stands for the rest.
 
-The rule is that of `sol_attn` in comfy-kitchen, so that every kernel here computes the same thing.
+The rule is that of `sol_attn` in comfy-kitchen, so that every kernel computes the same thing: gather and flex take the
+blocks chosen here; `sol_attn` chooses its own (`kitchen.py`), and what is kept here then is the receipt's density.
 """
 
 from typing import Literal, NamedTuple

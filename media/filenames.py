@@ -1,6 +1,8 @@
 """What may stand in `filename_prefix`: names that the disk takes, that stay in one folder, and that ComfyUI shows.
 
 ComfyUI's `/view` refuses a file with two dots side by side in its name, so such a clip would be saved and never seen.
+Tokens like `%date:yyyy-MM-dd%` are filled in by the page before a prompt is posted, those of `TOKEN` by ComfyUI. Which
+number follows the prefix is decided where the name is taken, by `publish.NextName`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Which expert of Wan 2.2 A14B runs which step.
+"""Which expert of Wan 2.2 A14B runs which step: `guider.py` asks here at each evaluation, and changes the experts.
 
 The reference switches by value: a step runs on the high-noise expert while the sigma it starts at is at or above the
 boundary, never by counting steps.

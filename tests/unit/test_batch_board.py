@@ -46,7 +46,7 @@ def test_times_are_written_as_people_say_them(seconds, words):
 
 
 def shown(kind, terminal=False, workers=2):
-    console = Console(file=io.StringIO(), width=120, force_terminal=terminal, color_system=None)
+    console = Console(file=io.StringIO(), width=120, height=LINES + 9, force_terminal=terminal, color_system=None)
     board = kind(console)
     board.begin(1, 4, Pace({"few": 3}, {"few": (1, 30.0)}, Clock()), workers)
     for number in range(workers):

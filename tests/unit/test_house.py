@@ -33,7 +33,7 @@ INNER: dict[str, set[str]] = {
     "weights/loras": {"formats", "lora_keys", "names", "wan"},
 }
 
-MOST_LINES = 320  # of a file
+MOST_LINES, MOST_OF_THE_CLIENT = 320, 250  # of a file
 MOST_OF_A_FUNCTION = 40  # lines, without its docstring; a schema is a table, and may be longer
 
 CLIENT = sorted((ROOT / "client").rglob("*.py"))
@@ -184,7 +184,7 @@ def test_the_client_imports_its_own_packages_alone_and_stays_small(path):
     absolute, rooms = imported(path)
     assert absolute <= CLIENT_IMPORTS | EXTRAS
     assert rooms == set()
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_OF_THE_CLIENT
 
 
 @each_file

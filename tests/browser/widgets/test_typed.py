@@ -33,6 +33,8 @@ NUMBERS = [
     }),
     (HOSTED, "Wan22Turbo_SaveMp4", {"fps": (29.97, 30.97)}),
     (HOSTED, "Wan22Turbo_HostedLora", {"scale": (0.333, 0.383)}),
+    (None, "Wan22Turbo_ClipReport", {"fps": (23.976, 24.976)}),
+    (None, "Wan22Turbo_SparseAttention", {"density": (0.125, 0.135), "error_limit": (0.052, 0.062)}),
     (None, "Wan22Turbo_RcmSigmas", {"sigma_max": (80.25, 81.25)}),
     (None, "Wan22Turbo_ExpertGuider", {"cfg": (3.55, 3.65), "boundary": (0.8755, 0.8765)}),
 ]  # fmt: skip
