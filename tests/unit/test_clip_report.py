@@ -171,7 +171,7 @@ def true_flow(scene, width, height, seconds):
     for thing in scene.things:
         (begin, radius), (end, later) = scene.seen_at(thing, 0), scene.seen_at(thing, seconds)
         u, v = (x - begin.x) / radius, (y - begin.y) / radius
-        inside = scenes._distance(thing.shape, u, v) < 0
+        inside = scenes.distance(thing.shape, u, v) < 0
         flow[inside] = np.stack([end.x + u * later - x, end.y + v * later - y], -1)[inside]
         shapes |= inside
     return flow * height, shapes

@@ -37,20 +37,6 @@ def test_runs_of_a_day_keep_the_ceiling_together(wavespeed, running, tmp_path):
     assert again.clip.resumed  # what is paid is fetched whatever the ceiling
 
 
-def test_a_note_that_cannot_be_read_lets_nothing_pass_while_a_day_has_a_ceiling(wavespeed, running, tmp_path):
-    limited = client(tmp_path, running, **{DAILY: "5"})
-    assert outcome(limited, request("wavespeed", seed=1)).name == "clip"
-    (note,) = (tmp_path / "jobs").glob("*.json")
-    note.write_text("{", encoding="utf-8")
-    refused = outcome(limited, request("wavespeed", seed=2))
-    assert refused.name == "PolicyError"
-    assert f"remove the file {note.name} from ComfyUI's folder user/__wan22_turbo/jobs" in refused.text
-    assert wavespeed.posts == 1
-    assert outcome(client(tmp_path, running), request("wavespeed", seed=2)).name == "clip"  # nobody set a ceiling
-    note.unlink()
-    assert outcome(limited, request("wavespeed", seed=3)).name == "clip"
-
-
 CHILD = """
 import sys, types
 pack = types.ModuleType("pack")
