@@ -98,7 +98,9 @@ class Provider(ABC):
         self.faults.clear()
 
     def reset(self) -> None:
-        self.__dict__.update({name: value for name, value in type(self)().__dict__.items() if name != "origin"})
+        """Forgets all but its address and its numbers: a ComfyUI that outlives a test would know the same id again."""
+        kept = ("origin", "numbers")
+        self.__dict__.update({name: value for name, value in type(self)().__dict__.items() if name not in kept})
 
     def guarded(self, phase: str, handler: Handler) -> Handler:
         """Checks the key, and lets a fault of the phase come first."""
