@@ -313,6 +313,17 @@ class Comfy:
         return socket
 
 
+def end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    """Stops a loop that runs in a thread, and closes it when its connections are closed: else one warns much later."""
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    for _ in range(3):  # a close is called in the turn after the one that asks for it
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+
 class Comfies:
     """Servers on a thread of their own, within a `with` block."""
 
@@ -330,9 +341,7 @@ class Comfies:
     def __exit__(self, *_: object) -> None:
         for comfy in self.comfies:
             self.call(comfy.stop())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
-        self.loop.close()
+        end(self.loop, self.thread)
 
     def call(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)

@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from .clip import clip
+from .comfies import end
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Effect = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
@@ -212,9 +213,7 @@ class Running:
     def __exit__(self, *_: object) -> None:
         for runner in self.runners:
             asyncio.run_coroutine_threadsafe(runner.cleanup(), self.loop).result(10)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
-        self.loop.close()
+        end(self.loop, self.thread)
 
     def named(self, name: str) -> Provider:
         return next(each for each in self.providers if each.name == name)

@@ -177,6 +177,7 @@ def true_flow(scene, width, height, seconds):
     return flow * height, shapes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(416, 240), (640, 360), (1280, 720)], ids=str)
 @pytest.mark.parametrize("kind", ["pans", "some pan", "zooms"])
 @pytest.mark.parametrize("seed", [1, 2])
@@ -186,6 +187,7 @@ def test_the_motion_of_a_camera_is_right_within_a_tenth(kind, seed, size):
     assert measure(scenes.draw(scene, *size, 3), FPS).motion == pytest.approx(100 * truth, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3, 4, 5, 6, 7])
 def test_the_flow_within_a_shape_is_right_within_a_tenth(seed):
     """Of a shape with a pattern: what is of one colour does not show how it moves, but at its edges.
@@ -226,6 +228,7 @@ def test_the_speed_of_a_clip_does_not_depend_on_its_rate():
     assert at_8.moving_pairs == at_16.moving_pairs == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.02, 0.05, 0.1])
 def test_light_that_flickers_at_random_is_no_row_of_seams(spread):
     gains = over_time(np.random.default_rng(3).uniform(1 - spread, 1 + spread, FRAMES))

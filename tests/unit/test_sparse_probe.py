@@ -32,6 +32,7 @@ def relative(wrong, exact):
     return float((wrong - exact).norm() / exact.norm())
 
 
+@pytest.mark.slow
 def test_the_bound_covers_the_error_in_95_of_100_layers_and_is_not_far_above_it():
     order, covered, ratios, errors = cube_order(GRID, CPU), 0, [], []
     for seed in range(100):

@@ -8,6 +8,8 @@ import pytest
 from pack.tiny.judge import judge, paint, summary
 from pack.tiny.scenes import KINDS, STYLES, draw, random_scene
 
+pytestmark = pytest.mark.slow  # of the tiny models, not of the pack
+
 WIDTH, HEIGHT, FRAMES = 208, 112, 9
 OPEN = [kind for kind in KINDS if random_scene(1, kind=kind).is_open]
 

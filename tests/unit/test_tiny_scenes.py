@@ -6,6 +6,8 @@ import pytest
 from pack.tiny.reader import read
 from pack.tiny.scenes import FPS, KINDS, STYLES, Camera, Point, Scene, Thing, Window, draw, random_scene
 
+pytestmark = pytest.mark.slow  # of the tiny models, not of the pack
+
 WIDTH, HEIGHT, FRAMES = 416, 240, 9
 SECONDS = (FRAMES - 1) / FPS
 
