@@ -1,6 +1,5 @@
 """What a clip is like, in numbers: on drawn clips whose truth is known, with known faults, and beside VBench."""
 
-import json
 import re
 import subprocess
 import sys
@@ -273,97 +272,6 @@ def test_what_is_small_and_slow_is_not_frozen():
 def test_runs_of_frames_are_named_from_one():
     assert runs([0, 1, 2, 5, 7, 8]) == ((1, 3), (6, 6), (8, 9))
     assert runs([]) == ()
-
-
-def odd(kind, frames=5, shape=(64, 64, 3)):
-    made = np.random.default_rng(0).random((frames, *shape)).astype(np.float32)
-    if kind == "stars":  # two rows of blue on black
-        made *= 0
-        made[:, ::63, :, 2] = 1
-    return {"nan": made * np.nan, "inf": made + np.inf, "black": made * 0, "flat": made * 0 + 0.5, "below": -made,
-            "huge": made * 1e38, "bytes": (made * 255).astype(np.uint8), "half": made.astype(np.float16),
-            "double": made.astype(np.float64)}.get(kind, made)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("clip", "said"),
-    [
-        (("noise", 1), "Motion or smoothness was not measured: that takes three frames in a row"),
-        (("noise", 2), "Temporal flickering: 0.6"),
-        (("noise", 5, (1, 1, 3)), "Motion was not measured: frames need sides of 32 pixels, these are 1x1."),
-        (("noise", 5, (1, 300, 3)), "these are 300x1."),
-        (("noise", 3, (32, 5000, 3)), "Motion: "),
-        (("noise", 3, (1440, 2560, 3)), "Frames: 3, 2560x1440, 16 a second, 0.19 seconds."),
-        (("noise", 5, (64, 64, 1)), "colour 0.0 of 255."),
-        (("noise", 5, (64, 64)), "colour 0.0 of 255."),
-        (("noise", 5, (64, 64, 4)), "Motion: "),
-        (("bytes", 5, (64, 64, 4)), "Motion: "),
-        (("bytes",), "Motion: "),
-        (("half",), "Motion: "),
-        (("double",), "Motion: "),
-        (("nan",), "NaN or infinity in frames 1-5: sample or decode the clip again."),
-        (("inf",), "NaN or infinity in frames 1-5: sample or decode the clip again."),
-        (("black",), "Black frames: 1-5."),
-        (("flat",), "Edge blur was not measured: there are no edges at the start or at the end."),
-        (("stars",), "Drift: brightness +0.0 of 255; too dark to have a colour."),
-        (("below",), "Black frames: 1-5."),
-        (("huge",), "Frozen frames, each as the one before: 2-5."),
-    ],
-)
-def test_whatever_comes_is_a_number_or_a_sentence(clip, said):
-    clip = odd(*clip)
-    numbers = measure(clip, FPS, odd("noise", 1, (20, 90, 3))[0])
-    assert said in numbers.report()
-    told = json.loads(json.dumps(numbers.as_dict(), allow_nan=False))
-    assert told["frames"] == len(clip)
-    assert all(value is None or isinstance(value, (int, float, list)) for value in told.values())
-
-
-@pytest.mark.parametrize(
-    ("clip", "said"),
-    [
-        (odd("noise", 0), "A clip needs a frame at least, got none."),
-        (odd("noise", 2, (0, 0, 3)), r"Frame 1 has the shape \[0, 0, 3\]; it must be \[H, W, C\]"),
-        (odd("noise", 2, (8, 8, 2)), r"Frame 1 has the shape \[8, 8, 2\]"),
-        (odd("noise", 2, (8,)), r"Frame 1 has the shape \[8\]"),
-        (np.ones((2, 8, 8, 3), np.int64), "Frame 1 holds int64"),
-        ([odd("noise", 1)[0], odd("noise", 1, (8, 9, 3))[0]], "frame 2 is 9x8, the first 64x64"),
-    ],
-)
-def test_what_is_no_clip_is_refused_with_its_reason(clip, said):
-    with pytest.raises(ValueError, match=said):
-        measure(clip, FPS)
-
-
-@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
-def test_what_is_no_rate_is_refused(fps):
-    with pytest.raises(ValueError, match="A clip has more than 0 frames a second"):
-        measure(known(), fps)
-
-
-@pytest.mark.parametrize(
-    ("picture", "said"),
-    [
-        (odd("nan")[0], "Likeness was not measured: the picture holds NaN or infinity."),
-        (odd("black")[0], "Likeness was not measured: a picture of a single colour is like no other."),
-        (odd("noise", 1, (1, 1, 3))[0], "Likeness was not measured: a picture of a single colour is like no other."),
-        (odd("noise", 1, (1, 5000, 3))[0], "Likeness of the first frame to the picture: "),
-        (odd("noise", 1, (300, 7, 4))[0], "Likeness of the first frame to the picture: "),
-    ],
-)
-def test_a_picture_of_any_size_is_compared_or_told_of(picture, said):
-    assert said in measure(known()[:3], FPS, picture).report()
-
-
-@pytest.mark.parametrize(
-    ("times", "rows", "columns"), [(1, 0, 0), (2, 0, 0), (0.5, 0, 0), (1, 30, 0), (1, 0, 90), (1.5, 0, 40)]
-)
-def test_a_picture_of_another_size_is_like_its_first_frame(times, rows, columns):
-    """What is cropped off it, as a frame of another shape shows less of it, does not count."""
-    picture = cv2.resize(known()[0], None, fx=times, fy=times, interpolation=cv2.INTER_AREA)
-    picture = np.pad(picture, ((rows, rows), (columns, columns), (0, 0)))
-    assert measure(known()[:1], FPS, picture).likeness > 0.98
-    assert measure(known()[:1], FPS, picture[::-1]).likeness < clip_numbers.ALIKE
 
 
 def test_only_so_many_runs_are_listed():
