@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ SHIFT = 5.0
 DROPPED = 0.1  # of the captions
 BATCH = {SMALL: 16, FULL: 3}
 FULL_FROM = 3 / 4  # of the course: rotary places do not carry over from small pictures by themselves
-SCENES = {SMALL: 2048, FULL: 384}  # that are drawn from; the noise is new each time
+SCENES = {SMALL: 2048, FULL: 256}  # that are drawn from; the noise is new each time
 HELD_OUT = 32  # the first ones are for judging
 
 
@@ -122,7 +122,9 @@ class Draw(NamedTuple):
     spread: Tensor
 
 
-def drawn(scenes: dict[Size, Latents], number: int, steps: int, seed: int, dropped: float = DROPPED) -> Draw:
+def drawn(
+    scenes: dict[Size, Latents], number: int, steps: int, seed: int, dropped: float = DROPPED, most: Mapping = SCENES
+) -> Draw:
     """Returns what a step of a course is about.
 
     Args:
@@ -131,10 +133,11 @@ def drawn(scenes: dict[Size, Latents], number: int, steps: int, seed: int, dropp
         steps: Of the whole course: the last quarter is at full size.
         seed: Of the course.
         dropped: The share of captions that are left out.
+        most: How many scenes of each size are drawn from.
     """
     size = FULL if number >= FULL_FROM * steps else SMALL
     random = np.random.default_rng((seed, number))
-    chosen = random.integers(HELD_OUT, SCENES[size], BATCH[size])
+    chosen = random.integers(HELD_OUT, most[size], BATCH[size])
     sample = scenes[size].batch(chosen.tolist(), (random.random(BATCH[size]) < dropped).tolist())
     return _with_noise(sample, int(random.integers(2**31)))
 
@@ -163,7 +166,9 @@ def side(high: bool) -> str:
     return "high" if high else "low"
 
 
-def expert_course(folder: Path, steps: int, seed: int, high: bool, latents: Callable[[Size], Latents]) -> Course:
+def expert_course(
+    folder: Path, steps: int, seed: int, high: bool, latents: Callable[[Size], Latents], start: WanModel | None = None
+) -> Course:
     """Returns the course of one expert.
 
     Args:
@@ -172,8 +177,9 @@ def expert_course(folder: Path, steps: int, seed: int, high: bool, latents: Call
         seed: Of the start, the order of scenes, and the noise.
         high: Which of the two.
         latents: Gives the scenes of a size.
+        start: What the expert is at first; one that knows nothing if None.
     """
-    model = new_expert(seed + high).to(DEVICE)
+    model = start or new_expert(seed + high).to(DEVICE)
     plain = ("patch_embedding", "text_embedding", "time_embedding", "time_projection", "head")
     learner = Learner(model, 0.01, 1e-3, steps, plain)
     scenes = {size: latents(size) for size in BATCH}
