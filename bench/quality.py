@@ -1,0 +1,132 @@
+"""Films of the tiny models, made in every right and wrong way and judged against the scenes they came from.
+
+quality.py [NAME ...]        those rows alone, of `WAYS`; all of them if none is named
+quality.py --scenes 200      how many unseen scenes for each row; --size full: at 240p
+
+The rows go into bench/results/quality.json, one by one, and into docs/quality.md.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import time
+from pathlib import Path
+
+import harness  # isort: skip  # first, since it says what is missing
+
+harness.import_comfyui(cpu=False)
+import torch
+from pack.tiny import judge
+from pack.tiny.latents import FULL, SMALL
+from pack.tiny.quick import compile_norms
+from pack.tiny.scenes import KINDS, random_scene
+from pack.tiny.studio import RCM, TEACHER, Studio, Way
+
+MODELS = harness.ROOT / "tiny" / "models"
+RESULTS = harness.RESULTS / "quality.json"
+PAGE = harness.ROOT / "docs" / "quality.md"
+BEGIN, END = "<!-- rows -->\n", "<!-- end of the rows -->\n"
+VAE_ALONE = "the VAE alone"
+WAYS = {
+    "the teacher, 20 steps, cfg 3": TEACHER,
+    "the teacher without guidance": Way(steps=20, schedule="shifted", loras=()),
+    **{f"rcm, ode, {steps} steps": Way(steps=steps) for steps in (1, 2, 3, 4, 5, 6, 8)},
+    **{f"rcm, sde, {steps} steps": Way(steps=steps, mode="sde") for steps in (2, 4, 8)},
+    **{f"rcm, sigma_max {sigma:g}": Way(sigma_max=sigma) for sigma in (80.0, 1600.0)},
+    "lightning's schedule": Way(schedule="lightning"),
+    # From here on what somebody does wrong.
+    **{f"no few-step LoRA, {steps} steps": Way(steps=steps, loras=()) for steps in (1, 2, 4)},
+    "the high-noise LoRA alone": Way(loras=(("rcm_high", "", 1.0),)),
+    "both LoRAs swapped": Way(loras=((RCM[1], RCM[0], 1.0),)),
+    "both experts swapped": Way(swapped=True),
+    "3 steps high, 1 low": Way(boundary=0.7),
+    "1 step high, 3 low": Way(boundary=0.95),
+    "cfg 3 on the few-step model": Way(cfg=3.0),
+    "half of the LoRAs' strength": Way(loras=((*RCM, 0.5),)),
+    "no start picture": Way(picture=False),
+}
+OUTCOMES = {"left or right": 2, "some size": 2, "one of two": 2, "moves away": judge.SECTORS, "some pan": judge.SECTORS}
+OPEN = [kind for kind in KINDS if random_scene(0, kind=kind).is_open]
+SEEDS = 8  # of one scene, to count its outcomes
+
+
+def row_of(studio: Studio, name: str, count: int) -> dict[str, float]:
+    """Returns what the clips of a row are like: of all scenes, and of those alone that leave something open."""
+    scenes = studio.scenes(range(count), KINDS)
+    started = time.perf_counter()
+    clips = studio.through_vae(scenes) if name == VAE_ALONE else list(studio.clips(scenes, WAYS[name]))
+    seconds = time.perf_counter() - started
+    verdicts = [judge.judge(scene, clip) for scene, clip in zip(scenes, clips, strict=True)]
+    unsettled = [verdict for scene, verdict in zip(scenes, verdicts, strict=True) if scene.is_open]
+    told = judge.summary(verdicts)
+    told |= {
+        f"open {key}": value for key, value in judge.summary(unsettled).items() if key.startswith(("right", "one"))
+    }
+    if name != VAE_ALONE:
+        told["outcomes over seeds share"] = outcomes(studio, WAYS[name])
+    return {**told, "seconds a clip": round(seconds / count, 2), "clips": count}
+
+
+def outcomes(studio: Studio, way: Way) -> float:
+    """Returns how many outcomes a scene has over seeds, over how many chance would give, the mean over open kinds."""
+    found = []
+    for kind, possible in OUTCOMES.items():
+        (scene,) = studio.scenes([7], [kind])
+        clips = studio.clips([scene] * SEEDS, way)
+        seen = {verdict.outcome for clip in clips if (verdict := judge.judge(scene, clip)).obeys}
+        found.append(len(seen) / (possible * (1 - (1 - 1 / possible) ** SEEDS)))
+    return round(statistics.mean(found), 2)
+
+
+def save(name: str, row: dict[str, float]) -> None:
+    """Prints a row, and puts it into the results and the page."""
+    print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in row.items()), flush=True)
+    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    rows[name] = {key: None if math.isnan(value) else value for key, value in row.items()}
+    rows = {key: rows[key] for key in (VAE_ALONE, *WAYS) if key in rows}
+    RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(before + BEGIN + table(rows) + END + rest.partition(END)[2], encoding="utf-8")
+
+
+def table(rows: dict[str, dict[str, float]]) -> str:
+    """Returns the rows as a Markdown table, shares in percent."""
+    names = list(next(iter(rows.values())))
+    names = [*names, *(name for row in rows.values() for name in row if name not in names)]
+    names = list(dict.fromkeys(names))
+    lines = [
+        "| way | " + " | ".join(name.replace(" share", " %") for name in names) + " |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for way, row in rows.items():
+        lines.append(f"| {way} | " + " | ".join(shown(name, row.get(name)) for name in names) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(name: str, value: float | None) -> str:
+    """Returns a number as the table has it."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.0f}" if name.endswith("share") else f"{value:g}"
+
+
+def main() -> None:
+    """Makes the clips, and saves row after row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--scenes", type=int, default=48)
+    parser.add_argument("--size", choices=("small", "full"), default="small")
+    parser.add_argument("--models", type=Path, default=MODELS)
+    options = parser.parse_args()
+    if unknown := set(options.names) - {VAE_ALONE, *WAYS}:
+        parser.error(f"There is no row {', '.join(sorted(unknown))}. The rows are: {', '.join((VAE_ALONE, *WAYS))}.")
+    compile_norms()
+    torch.manual_seed(0)
+    studio = Studio(options.models, FULL if options.size == "full" else SMALL)
+    for name in options.names or (VAE_ALONE, *WAYS):
+        save(name, row_of(studio, name, options.scenes))
+
+
+if __name__ == "__main__":
+    main()
