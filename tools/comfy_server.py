@@ -239,6 +239,24 @@ def tiny_models(models: Path) -> None:
     stamp.write_text(made_by + file_list(models), encoding="utf-8")
 
 
+TRAINED = ROOT / "tiny" / "models"
+# LoRAs that other shipped graphs name, and the trained ones that stand in for them: a few-step pair is one for any
+# schedule, and a style is a style.
+STAND_INS = {
+    "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise": "Wan22-I2V-A14B-HIGH-rCM6_0_lora_rank_64_bf16",
+    "wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise": "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16",
+    "wan22_14b_i2v_orbit_high_noise": "zebra_paint_high_noise",
+    "wan22_14b_i2v_orbit_low_noise": "zebra_paint_low_noise",
+}
+
+
+def trained_models(models: Path) -> None:
+    """Copies the trained tiny models into a ComfyUI's models folder, also under the names that other graphs ask for."""
+    shutil.copytree(TRAINED, models, dirs_exist_ok=True)
+    for wanted, trained in STAND_INS.items():
+        shutil.copy(TRAINED / "loras" / f"{trained}.safetensors", models / "loras" / f"{wanted}.safetensors")
+
+
 def file_list(folder: Path) -> str:
     """Lists the model files below a folder, with their sizes."""
     return "\n".join(f"{path.name} {path.stat().st_size}" for path in sorted(folder.rglob("*.safetensors")))

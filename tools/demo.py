@@ -1,6 +1,7 @@
-"""A photograph becomes an MP4 inside a real ComfyUI: `make demo`. With --serve, the server stays: `make serve`.
+"""A picture becomes an MP4 inside a real ComfyUI: `make demo`. With --serve, the server stays: `make serve`.
 
-Without --models it runs on tiny random models, made on the spot, so it needs no GPU and no download of weights.
+Without --models it runs on tiny models that were trained on drawn scenes, so it needs no GPU and no download. Then the
+picture is such a scene, and a reader tells whether the film does what its caption says.
 """
 
 import argparse
@@ -11,18 +12,23 @@ import sys
 import time
 from pathlib import Path
 
-from comfy_server import PICTURE, ROOT, ComfyServer, free_port, place_photograph, port_is_free, tiny_models
+import numpy as np
+from comfy_server import PICTURE, ROOT, ComfyServer, free_port, port_is_free, trained_models
 from contact_sheet import contact_sheet, read_clip
+from PIL import Image, ImageOps
 from rich.console import Console
 from setup_cache import cache_dir
 
 sys.path.append(str(ROOT))  # last, so that it hides nothing
 from client import ClientError, make
 from client.progress import Lines
+from tiny.scenes import KINDS, Scene, draw, random_scene
 
 GRAPH = ROOT / "workflows" / "wan22_turbo_i2v.json"
 OUTPUT = ROOT / "output"
 USUAL_PORT = 8188
+SCENE = 0  # a disc that moves to the left
+DRAWN = 832, 480  # pixels of the picture
 MODEL_FOLDERS = ("diffusion_models", "text_encoders", "vae", "loras")
 
 
@@ -30,7 +36,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--models", type=Path, help="a ComfyUI models folder that holds the real files")
-    parser.add_argument("--image", type=Path, help="the picture to start from; else a photograph of a cat")
+    parser.add_argument("--image", type=Path, help="the picture to start from; else a drawn scene")
+    parser.add_argument("--scene", type=int, default=SCENE, help=f"which scene, any number, default {SCENE}")
+    parser.add_argument("--prompt", help="what is to happen; else the scene's own caption")
     parser.add_argument("--tier", default="240p", choices=("720p", "480p", "240p"), help="default 240p")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of the clip, default 1")
     parser.add_argument("--serve", action="store_true", help="leave the server running instead")
@@ -52,19 +60,23 @@ def prepare_base(options: argparse.Namespace) -> tuple[Path, list[str]]:
         paths.write_text(json.dumps({"real": {"base_path": str(options.models.absolute()), **named}}), encoding="utf-8")
         arguments += ["--extra-model-paths-config", str(paths)]
     else:
-        tiny_models(base / "models")
+        trained_models(base / "models")
     if options.image:
         place_picture(options.image, base / "input" / PICTURE)
     else:
-        place_photograph(base / "input")
+        Image.fromarray(draw(scene_of(options), *DRAWN, 1)[0]).save(base / "input" / PICTURE)
     shutil.copy(GRAPH, base / "user/default/workflows" / GRAPH.name)
     return base, arguments
 
 
+def scene_of(options: argparse.Namespace) -> Scene:
+    """Returns the scene that was asked for; each number has another kind than the one before."""
+    kinds = list(KINDS)
+    return random_scene(options.scene, DRAWN[0] / DRAWN[1], 1.0, kinds[options.scene % len(kinds)])
+
+
 def place_picture(image: Path, target: Path) -> None:
     """Puts somebody's picture where the shipped graph looks for it."""
-    from PIL import Image, ImageOps
-
     try:
         ImageOps.exif_transpose(Image.open(image)).convert("RGB").save(target)
     except OSError as error:
@@ -99,7 +111,7 @@ class Timed(Lines):
             self.seconds[self.now.title] = before + self.clock() - self.now.began
 
 
-def summarise(path: Path, seconds: dict[str, float], real: bool) -> None:
+def summarise(path: Path, seconds: dict[str, float], options: argparse.Namespace) -> None:
     """Prints what came out, and how long each node took."""
     clip = read_clip(path)
     sheet = path.with_suffix(".png")
@@ -113,12 +125,37 @@ def summarise(path: Path, seconds: dict[str, float], real: bool) -> None:
         f"\nThe clip: {width}x{height}, {len(clip.frames)} frames, {float(clip.rate):g} a second, {float(length):.2f} s"
     )
     say(f"  {path.relative_to(ROOT)}\n  {sheet.relative_to(ROOT)}")
-    if not real:
+    if not options.models:
+        say(what_it_shows(path, options))
         say(
-            "\nTiny random weights made this: a moving pattern, not a film. With the real models, and a GPU:\n"
+            "\nTiny models made this, of 15 MB, trained on nothing but such scenes. With the real models, and a GPU:\n"
             '  make demo ARGS="--models /path/to/ComfyUI/models --tier 720p --seconds 5"\n'
             "To look at the graph: make serve"
         )
+
+
+def caption_of(options: argparse.Namespace) -> dict[str, str]:
+    """Returns the prompt by its readable name; none where the graph's own fits better."""
+    if options.prompt:
+        return {"prompt": options.prompt}
+    return {} if options.image else {"prompt": scene_of(options).caption}
+
+
+def what_it_shows(path: Path, options: argparse.Namespace) -> str:
+    """Returns what a reader sees in the film, where it can be held against a scene."""
+    if options.image or options.prompt:
+        return (
+            "\nThese tiny models know drawn shapes on a pale ground and the words of their captions, and nothing else: "
+            "a photograph stays a blurred likeness, and other words mean nothing to them."
+        )
+    from tiny import judge  # it needs OpenCV and torch, which the demo itself does not
+
+    scene = scene_of(options)
+    verdict = judge.judge(scene, np.stack([np.asarray(frame) for frame in read_clip(path).frames]))
+    return (
+        f"\nThe caption: {scene.caption}.\n"
+        f"A reader, which knows only the film, says: {'that is' if verdict.obeys else 'that is not'} what happens."
+    )
 
 
 def serve(server: ComfyServer) -> None:
@@ -158,13 +195,13 @@ def main(arguments: list[str]) -> int:
     port = USUAL_PORT if options.serve and port_is_free(USUAL_PORT) else free_port()
     try:
         base, more = prepare_base(options)
-        say("Starting ComfyUI" + ("" if options.models else " with tiny random models"))
+        say("Starting ComfyUI" + ("" if options.models else " with tiny models"))
         with ComfyServer(base, more, port) as server:
             if options.serve:
                 serve(server)
                 return 1
             display = Timed(Console(file=sys.stdout))
-            values = {"tier": options.tier, "seconds": options.seconds}
+            values = {"tier": options.tier, "seconds": options.seconds} | caption_of(options)
             (path,) = make(server.address, GRAPH.stem, values, OUTPUT / "video", display=display)
     except (DemoError, RuntimeError) as error:
         say(str(error))
@@ -175,7 +212,7 @@ def main(arguments: list[str]) -> int:
     except SystemExit:
         say("\nStopped.")
         return 0 if options.serve else 130
-    summarise(path, display.seconds, bool(options.models))
+    summarise(path, display.seconds, options)
     return 0
 
 
