@@ -123,7 +123,12 @@ class Draw(NamedTuple):
 
 
 def drawn(
-    scenes: dict[Size, Latents], number: int, steps: int, seed: int, dropped: float = DROPPED, most: Mapping = SCENES
+    scenes: dict[Size, Latents],
+    number: int,
+    steps: int,
+    seed: int,
+    dropped: float = DROPPED,
+    most: Mapping[Size, int] | None = None,
 ) -> Draw:
     """Returns what a step of a course is about.
 
@@ -133,11 +138,11 @@ def drawn(
         steps: Of the whole course: the last quarter is at full size.
         seed: Of the course.
         dropped: The share of captions that are left out.
-        most: How many scenes of each size are drawn from.
+        most: How many scenes of each size are drawn from; `SCENES` if None.
     """
     size = FULL if number >= FULL_FROM * steps else SMALL
     random = np.random.default_rng((seed, number))
-    chosen = random.integers(HELD_OUT, most[size], BATCH[size])
+    chosen = random.integers(HELD_OUT, (most or SCENES)[size], BATCH[size])
     sample = scenes[size].batch(chosen.tolist(), (random.random(BATCH[size]) < dropped).tolist())
     return _with_noise(sample, int(random.integers(2**31)))
 

@@ -8,7 +8,7 @@ from pack.tests.toy.loaded import load_expert
 from pack.tiny import distil, experts, files, lora, style, vae_training
 from pack.tiny.course import read_log
 from pack.tiny.latents import Size
-from pack.tiny.train import Training
+from pack.tiny.train import STEPS, Training
 from pack.weights.formats.model_file import open_model
 from pack.weights.loading import load_text_encoder, load_vae
 
@@ -29,8 +29,9 @@ def trained(tmp_path_factory):
             patch.setattr(module, "BATCH", {small: 2, full: 2})
         for name, value in {"SMALL": small, "FULL": full, "SCENES": {small: 8, full: 8}, "HELD_OUT": 4}.items():
             patch.setattr(experts, name, value)
-        training = Training(folder, 1, dict.fromkeys(("vae", "experts", "rcm", "style"), 2), 8)
-        for course in ("vae", "experts", "rcm", "style"):
+        patch.setattr(style, "SCENES", {small: 8, full: 8})
+        training = Training(folder, 1, dict.fromkeys(STEPS, 2), 8)
+        for course in STEPS:
             getattr(training, course)()
     return folder
 
@@ -70,8 +71,8 @@ def test_every_course_left_a_log_to_its_last_step(trained):
 
 
 def test_a_course_that_lacks_the_files_of_an_earlier_one_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match="Run the courses in the order"):
-        Training(tmp_path, 1, {"rcm": 2}, 8).rcm()
+    with pytest.raises(FileNotFoundError, match="Run the courses in their order"):
+        Training(tmp_path, 1, {"rcm_low": 2}, 8).rcm_low()
 
 
 def test_the_teachers_step_becomes_smaller_and_ends_at_no_noise():

@@ -42,13 +42,20 @@ def test_demo_leaves_a_clip_and_a_contact_sheet_and_says_what_ran(environment, t
     assert "rCM Sampler: 2 high + 2 low | .9950 .9338 | .8529 .6090" in said
     assert re.search(r"[0-9.]+ s  rCM Sampler  4/4", said)
     assert "The clip: 416x112, 5 frames, 16 a second, 0.31 s" in said
-    assert "a moving pattern, not a film" in said
+    assert "a photograph stays a blurred likeness" in said
     assert "--models /path/to/ComfyUI/models" in said
     clip, sheet = (ROOT / line.strip() for line in said.splitlines() if line.strip().startswith("output"))
     assert clip.suffix == ".mp4"
     assert clip.stat().st_size > 1000
     with Image.open(sheet) as picture_of_frames:
         assert picture_of_frames.width > 500
+
+
+def test_the_demos_film_does_what_its_caption_says(environment, tmp_path):
+    result = subprocess.run([*DEMO, "--scene", "0"], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "The clip: 416x240, 17 frames" in result.stdout
+    assert "says: that is what happens" in result.stdout
 
 
 @pytest.mark.parametrize(
