@@ -27,7 +27,7 @@ BOUNDARY = 0.9  # the high-noise expert has the sigmas from here on
 SHIFT = 5.0
 DROPPED = 0.1  # of the captions
 BATCH = {SMALL: 16, FULL: 3}
-FULL_FROM = 3 / 4  # of the course: rotary places do not carry over from small pictures by themselves
+FULL_FROM = 3 / 4  # of the course: rotary places do not carry over from one size to the other by themselves
 SCENES = {SMALL: 2048, FULL: 256}  # that are drawn from; the noise is new each time
 HELD_OUT = 32  # the first ones are for judging
 
@@ -135,12 +135,12 @@ def drawn(
     Args:
         scenes: Of both sizes.
         number: Of the step.
-        steps: Of the whole course: the last quarter is at full size.
+        steps: Of the whole course: in the last quarter every second step is at full size.
         seed: Of the course.
         dropped: The share of captions that are left out.
         most: How many scenes of each size are drawn from; `SCENES` if None.
     """
-    size = FULL if number >= FULL_FROM * steps else SMALL
+    size = FULL if number >= FULL_FROM * steps and number % 2 else SMALL
     random = np.random.default_rng((seed, number))
     chosen = random.integers(HELD_OUT, (most or SCENES)[size], BATCH[size])
     sample = scenes[size].batch(chosen.tolist(), (random.random(BATCH[size]) < dropped).tolist())

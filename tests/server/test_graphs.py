@@ -1,4 +1,4 @@
-"""Every shipped API prompt, at draft size on tiny models, through a real ComfyUI to its MP4s."""
+"""Every shipped API prompt, at draft size on the trained tiny models, through a real ComfyUI to its MP4s."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 import pytest
-from comfy_server import ComfyServer, place_photograph, tiny_models
+from comfy_server import ComfyServer, place_photograph, trained_models
 from pack.tests.server.client_process import client, command, frames_of, pairs
 from pack.tests.toy.loopback import KEY, Running
 from pack.tests.toy.models import ORBIT
@@ -43,9 +43,9 @@ def running():
 
 @pytest.fixture(scope="module")
 def comfyui(running, tmp_path_factory):
-    """A ComfyUI that has the tiny models and reaches the loopback providers."""
+    """A ComfyUI that has the trained tiny models and reaches the loopback providers."""
     base = tmp_path_factory.mktemp("every graph 小")
-    tiny_models(base / "models")
+    trained_models(base / "models")
     place_photograph(base / "input", crop=(0, 120, 416, 184))  # narrow: a quarter of 240p's pixels
     variables = {**running.environment(), "WAN22_TURBO_WAVESPEED_STARTS_PER_MINUTE": "0"}  # five more than a minute's
     with ComfyServer(base, environment=variables) as server:
