@@ -135,12 +135,12 @@ def drawn(
     Args:
         scenes: Of both sizes.
         number: Of the step.
-        steps: Of the whole course: in the last quarter every second step is at full size.
+        steps: Of the whole course: in the last quarter two steps of four are at full size.
         seed: Of the course.
         dropped: The share of captions that are left out.
         most: How many scenes of each size are drawn from; `SCENES` if None.
     """
-    size = FULL if number >= FULL_FROM * steps and number % 2 else SMALL
+    size = FULL if number >= FULL_FROM * steps and number % 4 > 1 else SMALL
     random = np.random.default_rng((seed, number))
     chosen = random.integers(HELD_OUT, (most or SCENES)[size], BATCH[size])
     sample = scenes[size].batch(chosen.tolist(), (random.random(BATCH[size]) < dropped).tolist())
