@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 # The courses in their order, and the steps of each; `style` has four of them.
-STEPS = {"vae": 4000, "high": 2600, "low": 1400, "rcm_low": 600, "rcm_high": 600, "style": 400}
+STEPS = {"vae": 4000, "high": 2600, "low": 1400, "rcm_low": 600, "rcm_high": 600, "style": 300}
 
 
 def import_comfyui() -> None:
