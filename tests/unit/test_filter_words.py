@@ -74,7 +74,7 @@ WAYS = {
     "a beginning": "glowthing",
     "an end": "zorpaquartzite",
     "a pattern": "Z.o.r.p-alite",
-    "Cyrillic word, Latin letters": "3 z\u0430\u043f\u0440\u0435\u0442\u0438\u0442 \u0437\u0430\u043fpe\u0442\u0438\u0442",
+    "Cyrillic word, Latin letters": "z \u0437\u0430\u043fpe\u0442\u0438\u0442",
     "Chinese within a sentence": "这块违禁石头",
     "Chinese, parted": "违 禁·石",
     "Korean with a particle": "금지석을 보다",
