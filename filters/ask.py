@@ -1,6 +1,7 @@
 """Asks the operator's content filters. Whatever is no clear yes is a no: an error, a wrong answer, or none in time."""
 
 import logging
+import math
 import threading
 import time
 from collections import defaultdict
@@ -34,7 +35,7 @@ class Turn:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.late = False  # whoever has it has taken longer than it may
+        self.until = math.inf  # the time by which whoever has it should have answered
 
 
 _turns: defaultdict[str, Turn] = defaultdict(Turn)
@@ -61,6 +62,7 @@ def ask(question: Question, environ: Mapping[str, str], on_wait: Callable[[], No
             if known.of(variable):
                 reason = reason_against(answer_of(variable, known, question, on_wait))
                 if reason is not None:
+                    reason = reason.replace(str(question.clip), "the clip")  # its path is nobody else's business
                     raise ContentError(
                         f"The content filter of this ComfyUI refuses: {ended(reason)} {question.outcome}"
                     )
@@ -77,7 +79,7 @@ def answer_of(variable: str, known: Settings, question: Question, on_wait: Calla
     """Returns what a filter answers; NoAnswerError if it fails, or takes too long."""
     turn, seconds = _turns[variable], known.seconds()
     while not turn.lock.acquire(timeout=LOOK):
-        if turn.late:
+        if time.monotonic() > turn.until:
             raise NoAnswerError("it is still busy with an earlier question that it has not answered in time")
         on_wait()
     answers: list[Any] = []
@@ -91,19 +93,16 @@ def answer_of(variable: str, known: Settings, question: Question, on_wait: Calla
         except BaseException as error:  # noqa: BLE001  # a filter may raise anything, SystemExit too
             answers.append(NoAnswerError(f"it failed with {type(error).__name__}: {mask(line(str(error), 300))}"))
         finally:
-            turn.late = False
+            turn.until = math.inf
             turn.lock.release()
             done.set()
 
+    end = turn.until = time.monotonic() + seconds
     _start(work, turn)
-    end = time.monotonic() + seconds
-    try:
-        while not done.wait(LOOK):
-            on_wait()
-            if time.monotonic() > end:
-                raise NoAnswerError(f"it took longer than {seconds:g} s ({settings.SECONDS})")
-    finally:
-        turn.late = not done.is_set()
+    while not done.wait(LOOK):
+        on_wait()
+        if time.monotonic() > end:
+            raise NoAnswerError(f"it took longer than {seconds:g} s ({settings.SECONDS})")
     if isinstance(answers[0], NoAnswerError):
         raise answers[0]
     return answers[0]
@@ -113,6 +112,7 @@ def _start(work: Callable[[], None], turn: Turn) -> None:
     try:
         threading.Thread(target=work, name="wan22-turbo content filter", daemon=True).start()
     except RuntimeError as error:  # no thread to be had
+        turn.until = math.inf
         turn.lock.release()
         raise NoAnswerError(f"it could not be started ({error})") from None
 

@@ -1,4 +1,4 @@
-"""What a program hears over ComfyUI's API when the operator's filter refuses, on the hosted path and on the local one."""
+"""What a program hears over the API of ComfyUI when the operator's filter refuses, hosted and local alike."""
 
 import json
 

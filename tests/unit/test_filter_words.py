@@ -9,16 +9,15 @@ from pack.filters.words import find, judge, parse
 from pack.weights.loras import triggers
 
 LIST = """\
-# Made-up words, and a few real ones that lie within many others.
+# Made-up words, and three that lie within many others.
 forbiddenite
 forbidden ore
 glowth*
 *quartzite
 /zorp[a-z]+ite/
-ass
-cum
-tit
-pen is
+cat
+rat
+tin
 [es]
 ano
 [de]
@@ -88,20 +87,20 @@ HARMLESS = [
     "a forbid denite",
     "forbiddenites",
     "preforbiddenite",
-    "The class has an assembly in the grass.",
-    "Assassins pass the brass embassy.",
-    "Scunthorpe, Penistone and Middlesex in the rain",
-    "a document, a cucumber, accumulated circumstances",
-    "titanium, titles, a titmouse and an attitude",
-    "the opening of a pen, isolated",
-    "Is this pen his? It is.",
+    "The category is a delicate location, concatenated.",
+    "A pirate separates grateful narrators.",
+    "Muscat, Ratisbon and Martinique in the rain",
+    "a tiny continent, glistening in satin",
+    "a cathedral, a ration and a tinge of blue",
+    "tinted scatter, decorated bobcats",
+    "Is this a bat in flight? It is.",
     "a piano, a volcano and an anorak",
     "el año nuevo, por la mañana",
     "schon am Morgen",
     "4K, h264, mp4, 24fps, f/1.8, 1280x720",
     "a 3d render of a 1st-class carriage, 100% sharp",
     "(masterpiece:1.2), [soft light], {dawn|dusk}",
-    "a cat's-eye, mother-of-pearl, well-lit",
+    "a bird's-eye, mother-of-pearl, well-lit",
     "A. B. C. and a, b, c",
     "I a m here",
     "mail me at someone@example.com!",

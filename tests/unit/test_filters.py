@@ -161,14 +161,7 @@ def test_a_function_that_hangs_is_a_no_and_is_not_asked_twice_at_a_time(judges, 
     assert refusal(**hanging) is None
 
 
-def wait_for_filters():
-    for thread in threading.enumerate():
-        if thread.name == "wan22-turbo content filter":
-            thread.join(60)
-            assert not thread.is_alive()
-
-
-def test_an_interrupt_ends_the_waiting(judges):
+def test_what_is_asked_after_an_interrupt_waits_for_its_turn(judges):
     class Interrupt(Exception):  # noqa: N818
         pass
 
@@ -177,6 +170,15 @@ def test_an_interrupt_ends_the_waiting(judges):
 
     with pytest.raises(Interrupt):
         ask(QUESTION, environment(FUNCTION=f"{judges}:hang"), interrupt)
+    ask(QUESTION, environment(FUNCTION=f"{judges}:hang"), sys.modules[judges].release.set)
+    wait_for_filters()
+
+
+def wait_for_filters():
+    for thread in threading.enumerate():
+        if thread.name == "wan22-turbo content filter":
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -298,6 +300,12 @@ def test_a_clip_is_looked_at_from_its_first_frame_to_its_last(clip, judges):
     said = refusal(asked, IMAGES=f"{judges}:redness", LIMIT="red=0.9", FRAMES="2")
     assert "a frame of the clip scores" in (said or "")
     assert refusal(asked, IMAGES=f"{judges}:redness", LIMIT="red=0.9", FRAMES="1") is None  # the black one
+
+
+def test_a_reason_does_not_tell_where_the_clip_lies(clip, program):
+    echo = "import json, sys; print(json.dumps('red in ' + json.load(sys.stdin)['clip']))"
+    said = refusal(Question("clip", "No file was saved.", clip=clip), COMMAND=program(echo))
+    assert said == "The content filter of this ComfyUI refuses: red in the clip. No file was saved."
 
 
 def test_a_file_that_is_no_clip_is_a_no(tmp_path, judges):
