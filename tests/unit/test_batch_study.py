@@ -1,6 +1,7 @@
 """What a study may say, and what it means: jobs, their names and digests, and a sentence for all that cannot be."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,15 @@ def test_what_cannot_be_is_a_sentence(planned, text, sentence):
 def test_what_cannot_be_in_a_table_is_a_sentence(planned, text, sentence):
     with pytest.raises(UsageError, match=sentence):
         planned(text, "jobs.csv")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_that_is_no_text_is_refused_as_is_such_a_prompt(planned, folder):
+    Path(os.fsdecode(os.fsencode(folder) + b"/z\xff.png")).write_bytes(b"z")
+    with pytest.raises(UsageError, match=r"The picture '.+/z\.png' has letters that are no text\. Rename the file"):
+        planned(TURBO.replace("a.png", "z*.png"))
+    with pytest.raises(UsageError, match=r"Row 1 of jobs\.jsonl: The prompt 'A cat' has letters that are no text"):
+        planned('{"graph": "wan22_turbo_i2v", "picture": "a.png", "prompt": "A \\ud800cat"}', "jobs.jsonl")
 
 
 def test_lines_that_are_no_json_and_files_of_other_kinds_are_refused(planned):
