@@ -13,15 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import (
-    ClientError,
-    JobLostError,
-    NotTakenError,
-    RefusedError,
-    SaveError,
-    UnreachableError,
-    UsageError,
-)
+from ..errors import ClientError, JobLostError, NotTakenError, RefusedError, SaveError, UnreachableError, UsageError
 from .board import Board
 from .engine import Rules
 from .plan import Job, Offer
