@@ -112,10 +112,11 @@ def test_numbers_in_a_table_are_numbers_in_a_graph_of_ones_own(planned):
     assert job.values == {"picture": job.values["picture"], "seed": 9007199254740993, "crf": 20}
 
 
-def test_what_may_be_a_token_is_in_no_row_and_no_name(planned):
+@pytest.mark.parametrize("user", ["", "ada:secret@", "secret@"])
+def test_what_may_be_a_token_is_in_no_row_and_no_name(planned, user):
     (job,) = planned(
         'graphs = ["wan22_hosted_lora_i2v"]\npictures = ["a.png"]\n'
-        'settings = { "hosted_lora_high_noise.url" = "https://host.example/a.safetensors?token=secret#also" }'
+        f'settings = {{ "hosted_lora_high_noise.url" = "https://{user}host.example/a.safetensors?token=secret#also" }}'
     )
     assert "secret" not in json.dumps(job.shown()) + job.name
     assert job.shown()["hosted_lora_high_noise.url"] == "https://host.example/a.safetensors?***"
