@@ -11,6 +11,7 @@ from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 from ..media import quality, resize, resolution
 from ..media.finite import check_pictures
 from ..media.vae_encode import skip_settled
+from .content import note_pictures
 from .door import Node
 
 logger = logging.getLogger(__name__)
@@ -134,6 +135,7 @@ class ImageToVideo(Node):
             else:
                 end_image = of_size(one_rgb(end_image, "The end image"), size)
                 made = WanFirstLastFrameToVideo.execute(*place, start_image=start_image, end_image=end_image)
+        note_pictures(made[0], start_image, end_image)
         if watch.skipped:
             logger.info("The VAE had settled on grey: %d of %d frames were not encoded.", watch.skipped, frames)
         return io.NodeOutput(made[0], made[1] or None, made[2], frames)
