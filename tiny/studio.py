@@ -113,10 +113,10 @@ class Studio:
             one, other = (Path(NAMES[name]).name if name else "none" for name in (lora_high, lora_low))
             high, low, *_ = Lora.execute(high, low, one, other, strength, strength, "", "prepend", "a caption").args
         for start in range(0, len(scenes), BATCH):
-            given = self._given(scenes[start : start + BATCH], way.words, way.picture)
-            moving = Given(*(with_motion(conds, way.motion) for conds in given[:2]), given.latent)
-            guided = way.first_cfg and make_guider(*bare, *moving[:2], way.first_cfg, way.boundary)
-            sampled = self._sampled(high, low, guided, moving, way, seed + start // BATCH)
+            positive, negative, latent = self._given(scenes[start : start + BATCH], way.words, way.picture)
+            moving = Given(with_motion(positive, way.motion), with_motion(negative, way.motion), latent)
+            first = way.first_cfg and make_guider(*bare, *moving[:2], way.first_cfg, way.boundary)
+            sampled = self._sampled(high, low, first, moving, way, seed + start // BATCH)
             yield from self.decoded(sampled["samples"])
 
     def _sampled(self, high: Any, low: Any, first: Any, given: Given, way: Way, seed: int) -> dict[str, Tensor]:
