@@ -18,12 +18,13 @@ import torch
 
 harness.import_comfyui(cpu=not torch.cuda.is_available())
 import numpy as np
-from pack.media.clip_report import measure
-from pack.media.clip_seams import light_of
+from pack.media.clip_report import ENDS
+from pack.media.clip_seams import colour_drift, light_of
+from pack.media.likeness import likeness
 from pack.tiny.judge import judge
 from pack.tiny.latents import SMALL
 from pack.tiny.quick import compile_norms
-from pack.tiny.scenes import FPS, SPEEDS, Scene, draw
+from pack.tiny.scenes import SPEEDS, Scene, draw
 from pack.tiny.studio import TEACHER, Studio, Way
 
 MODELS = harness.ROOT / "tiny" / "models"
@@ -75,9 +76,8 @@ def asked(scene: Scene) -> float:
 def row_of(studio: Studio, name: str, scenes: list[Scene]) -> dict[str, float]:
     """Returns the numbers of `SAID` for a way: medians of speed, drift and likeness, else means."""
     clips = studio.through_vae(scenes) if name == VAE_ALONE else list(studio.clips(scenes, WAYS[name]))
-    true = [draw(scene, *studio.size) for scene in scenes]
+    pairs = list(zip(clips, [draw(scene, *studio.size) for scene in scenes], strict=True))
     verdicts = [judge(scene, clip) for scene, clip in zip(scenes, clips, strict=True)]
-    numbers = [measure(clip, FPS, drawn[0]) for clip, drawn in zip(clips, true, strict=True)]
     # A clip in which the shape is lost makes nothing of the speed that was asked for.
     made = np.nan_to_num([verdict.amount for verdict in verdicts])
     wanted = np.array([asked(scene) for scene in scenes])
@@ -85,9 +85,9 @@ def row_of(studio: Studio, name: str, scenes: list[Scene]) -> dict[str, float]:
         np.median(made),
         *(np.median((made * wanted)[wanted == speed]) for speed in SPEEDS.values()),
         np.mean([verdict.obeys for verdict in verdicts]),
-        np.mean([abs(brightness(clip) - brightness(drawn)) for clip, drawn in zip(clips, true, strict=True)]),
-        np.median([each.colour_drift or 0.0 for each in numbers]),
-        np.median([each.likeness or 0.0 for each in numbers]),
+        np.mean([abs(light_of(colour(clip) - colour(true))) for clip, true in pairs]),
+        np.median([colour_drift(colour(clip[:ENDS]), colour(clip[-ENDS:])) or 0.0 for clip in clips]),
+        np.median([likeness(clip[0], true[0], studio.size[:2]) or 0.0 for clip, true in pairs]),
         evaluations(WAYS.get(name)),
     )
     return {key: round(float(value), 3) for key, value in zip(SAID, told, strict=True)}
@@ -98,9 +98,9 @@ def evaluations(way: Way | None) -> int:
     return way.steps * (1 if way.cfg == 1 else 2) + bool(way.first_cfg) if way else 0
 
 
-def brightness(clip: np.ndarray) -> float:
-    """Returns the mean brightness of a clip, uint8[F, H, W, 3], of 255."""
-    return float(light_of(clip.mean((0, 1, 2))))
+def colour(clip: np.ndarray) -> np.ndarray:
+    """Returns the mean colour of a clip, uint8[F, H, W, 3]: float[3] of 255."""
+    return clip.mean((0, 1, 2))
 
 
 def save(name: str, row: dict[str, float]) -> None:
