@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import harness  # isort: skip  # first, since it says what is missing
-
-harness.import_comfyui(cpu=False)
 import torch
+
+harness.import_comfyui(cpu=not torch.cuda.is_available())
 from pack.tiny import judge
 from pack.tiny.latents import FULL, SMALL
 from pack.tiny.quick import compile_norms

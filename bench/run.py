@@ -17,6 +17,8 @@ BENCHES = (
     "lora",
     "picture_quality",
     "clip_report",
+    "quality",
+    "motion",
     "encoding",
     "saving",
     "decoding",
