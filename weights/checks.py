@@ -8,7 +8,7 @@ from itertools import count
 
 from .formats.header import Header, ModelFile
 from .names import Expert, experts_of, words
-from .wan import transformer, turbodiffusion
+from .wan import training, transformer, turbodiffusion
 from .wan.quantised import SCALE
 from .wan.transformer import Kind, described, identify
 
@@ -82,6 +82,10 @@ def check_expert(file: ModelFile, slot: Expert, named: Expert | None = None) -> 
         notes = turbodiffusion.check(file)
     else:
         transformer.check(file)
+        if turbodiffusion.has_projections(file.header):
+            turbodiffusion.check_projections(file)
+    trained = training.training_of(file)
+    notes += [training.note(file, trained)] if trained else []
     if named in (None, slot):
         return notes
     return [
