@@ -78,6 +78,7 @@ def _row(step: Step, kernel: str) -> dict[str, object]:
         "expert": step.expert,
         "sparse layers": len(sparse),
         "layers": len(step.calls),
+        "seconds": round(whole, 3),
         "share of time": round(sum(call.clock.seconds() for call in step.calls) / whole, 3),
         "dense": dict(Counter(call.why_dense for call in step.calls if call.why_dense)),
     }

@@ -31,15 +31,13 @@ def packed(state: dict[str, Tensor], form: str, **settings: object) -> dict[str,
     from comfy.quant_ops import QUANT_ALGOS, QuantizedTensor
 
     layout, found = QUANT_ALGOS[form]["comfy_tensor_layout"], {}
+    text = json.dumps({"format": form, **settings})
     for name, weight in state.items():
         if weight.ndim != 2 or not name.startswith("blocks.") or not name.endswith(".weight"):
             found[name] = weight
             continue
+        found |= QuantizedTensor.from_float(weight, layout, **settings).state_dict(name)
         layer = name.removesuffix(".weight")
-        stored = QuantizedTensor.from_float(weight, layout, **settings)
-        parts = stored.state_dict(name) if hasattr(stored, "state_dict") else {}
-        found |= parts
-        text = json.dumps({"format": form, **{key: value for key, value in settings.items() if key != "per_channel"}})
         found[f"{layer}.comfy_quant"] = tensor(list(text.encode()), dtype=uint8)
         if form == "nvfp4":
             found[f"{layer}.input_scale"] = ones(())

@@ -59,6 +59,6 @@ def note(file: ModelFile, training: Training) -> str:
     """Says what a person should know of a file that was trained to be sparse."""
     return (
         f"'{file.name}' was trained for sparse attention ({training.name}) and the schedule "
-        f"{training.spoken_schedule()}. Sparse Attention runs it so, and rCM Sampler's schedule auto. Without that node "
-        "attention is dense, which is slower, and the picture may differ a little."
+        f"{training.spoken_schedule()}. Sparse Attention runs it so, and rCM Sampler's schedule auto. Without that "
+        "node attention is dense, which is slower, and the picture may differ a little."
     )
