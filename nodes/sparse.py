@@ -129,7 +129,8 @@ def check_models(models: dict[Expert, Any], mode: str) -> None:
     if mode == "trained" and training_of(models) is None:
         raise ValueError(
             "Mode trained needs two files that were trained to be sparse in one way, and loaded by Load Wan 2.2 I2V. "
-            f"These were trained so: {_trainings(models)}. Choose training-free, or auto."
+            f"These were trained so: {_trainings(models)}. Choose training-free, or auto. LightWan2.2's are known by "
+            "their nvfp4 layout, and nvfp4 and sparse, or LightWan, in the name of the file or its folder."
         )
 
 

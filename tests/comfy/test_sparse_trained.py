@@ -147,6 +147,9 @@ def test_a_file_is_known_by_its_content_and_lightwan_by_its_name_too(turbo, ligh
     assert high.get_attachment(TRAINING) is None
     other = save(quantised.packed(STATES["high"], "nvfp4"), tmp_path / "wan2.2_high_nvfp4_260412.safetensors")
     assert other.get_attachment(TRAINING) is None
+    (tmp_path / "LightWan").mkdir()
+    moved = save(quantised.packed(STATES["high"], "nvfp4"), tmp_path / "LightWan" / "high_comfy.safetensors")
+    assert moved.get_attachment(TRAINING) == LIGHTWAN
     named = save(STATES["high"], tmp_path / "LightWan2.2_high.safetensors")  # a LoRA merged into plain weights, perhaps
     assert named.get_attachment(TRAINING) is None
 
