@@ -6,7 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -143,7 +143,8 @@ def carry_out(said: Study, table: Table, engine: Engine, rules: Rules, board: Bo
         elif (error := runner.verdict(desk)) is not None:
             raise error
     finally:
-        thumbnails.keep(table, jobs.values())
+        with suppress(ClientError):  # the report can do without, and what ended the run is worth more
+            thumbnails.keep(table, jobs.values())
 
 
 def reported(folder: Path, board: Board) -> list[Path]:

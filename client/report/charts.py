@@ -12,15 +12,17 @@ from markupsafe import Markup, escape
 from .figures import Figures, Measure
 from .rows import Row
 
-WIDE, NARROW, STEP = 560, 260, 24  # pixels
+WIDTH, STEP = 300, 24  # pixels
 DOTS = 400  # clips, of more than which one by one is not seen
 LABEL = 150  # pixels of a variant's name
 VERDICTS = {"better": "var(--good)", "worse": "var(--bad)", "higher": "var(--other)", "lower": "var(--other)"}
 CONFIG = {
-    "background": None, "font": "system-ui, sans-serif", "view": {"stroke": None},
+    "background": None, "font": "sans-serif", "view": {"stroke": None}, "point": {"opacity": 1, "filled": True},
+    "padding": {"left": 24, "right": 12, "top": 5, "bottom": 5},  # where a browser's letters are wider than those here
     "axis": {
         "labelColor": "var(--ink)", "titleColor": "var(--pale)", "gridColor": "var(--line)", "tickColor": "var(--line)",
         "domainColor": "var(--line)", "titleFontWeight": "normal", "labelFontSize": 11, "labelLimit": LABEL,
+        "tickCount": 4, "labelOverlap": True,
     },
 }  # fmt: skip
 
@@ -65,19 +67,19 @@ def latency(figures: Figures, rows: list[Row]) -> dict[str, Any]:
     ends = [{"variant": one.variant, "x": one.p50, "p90": one.p90} for one in figures.summaries if one.p50 is not None]
     layers = [
         layer(ends, {"type": "rule", "color": "var(--accent)", "strokeWidth": 2}, "x", x2={"field": "p90"}),
-        layer(ends, {"type": "point", "shape": "circle", "filled": True, "size": 90, "color": "var(--accent)"}, "x"),
-        layer(ends, {"type": "point", "shape": "diamond", "filled": True, "size": 90, "color": "var(--accent)"}, "p90"),
+        layer(ends, {"type": "point", "shape": "circle", "size": 90, "color": "var(--accent)"}, "x"),
+        layer(ends, {"type": "point", "shape": "diamond", "size": 90, "color": "var(--accent)"}, "p90"),
     ]
     if len(rows) <= DOTS:
         layers.insert(0, layer(each, {"type": "tick", "color": "var(--pale)", "opacity": 0.7}, "x"))
-    return {"width": WIDE, "height": {"step": STEP}, "layer": [titled(each, "seconds", figures) for each in layers]}
+    return {"width": WIDTH, "height": {"step": STEP}, "layer": [titled(each, "seconds", figures) for each in layers]}
 
 
 def cost(figures: Figures) -> dict[str, Any]:
     """Lays out what a clip of each variant costs."""
     each = [{"variant": one.variant, "x": one.spreads["usd"].mean} for one in figures.summaries if "usd" in one.spreads]
     bars = layer(each, {"type": "bar", "color": "var(--accent)", "height": 12}, "x")
-    return {"width": WIDE, "height": {"step": STEP}, **titled(bars, "US dollars", figures)}
+    return {"width": WIDTH, "height": {"step": STEP}, **titled(bars, "US dollars", figures)}
 
 
 def differences(figures: Figures, measure: Measure) -> dict[str, Any] | None:
@@ -95,10 +97,10 @@ def differences(figures: Figures, measure: Measure) -> dict[str, Any] | None:
     layers = [
         {"data": {"values": [{}]}, "mark": {"type": "rule", "color": "var(--ink)"}, "encoding": {"x": {"datum": 0}}},
         layer(sure, {"type": "rule", "strokeWidth": 2}, "low", x2={"field": "high"}, color=colour),
-        layer(found, {"type": "point", "filled": True, "size": 80, "opacity": 1}, "x", color=colour),
+        layer(found, {"type": "point", "size": 80}, "x", color=colour),
     ]
     drawn = [titled(each, None, figures) for each in layers]
-    return {"width": NARROW, "height": {"step": STEP}, "layer": drawn}
+    return {"width": WIDTH, "height": {"step": STEP}, "layer": drawn}
 
 
 def layer(values: list[dict[str, Any]], mark: dict[str, Any], x: str, **more: Any) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def layer(values: list[dict[str, Any]], mark: dict[str, Any], x: str, **more: An
 
 def titled(drawn: dict[str, Any], title: str | None, figures: Figures) -> dict[str, Any]:
     """Names the axis, and puts the variants in the study's order."""
-    drawn["encoding"]["x"]["axis"] = {"title": title, "tickCount": 5}
+    drawn["encoding"]["x"]["axis"] = {"title": title}
     if "y" in drawn["encoding"]:
         drawn["encoding"]["y"] |= {"sort": [one.variant for one in figures.summaries], "axis": {"title": None}}
     return drawn

@@ -18,7 +18,7 @@ from ..batch.table import SERVER
 from ..errors import UsageError
 from ..publish import replaced
 from .charts import charts
-from .figures import Figures, Summary, figures
+from .figures import Difference, Figures, Summary, figures
 from .rows import Row, Told, read
 
 FILE = "report.html"
@@ -113,7 +113,8 @@ def details(row: Row) -> str:
     known: dict[str, Any] = {
         "variant": row.variant, "picture": row.picture, "prompt": row.prompt, "seed": row.seed,
         "settings": row.settings, "numbers": row.numbers, "latency, s": row.latency, "whole run, s": row.seconds,
-        "waited, s": row.waited, "cost, $": row.usd, "server": row.server, "tries": row.tries, "digest": row.digest, "": row.texts,
+        "waited, s": row.waited, "cost, $": row.usd, "server": row.server, "tries": row.tries, "digest": row.digest,
+        "": row.texts,
     }  # fmt: skip
     told = {name: value for name, value in known.items() if value not in ("", None, {})}
     return "\n".join(f"{name}: {said(value)}".removeprefix(": ") for name, value in told.items())
@@ -186,6 +187,7 @@ class Cell(NamedTuple):
 
     value: float | None
     text: str
+    difference: Difference | None = None
     less: str = ""
     verdict: str = ""
 
@@ -195,23 +197,23 @@ def cell(one: Summary, name: str, numbers: Figures) -> Cell:
     spread = one.spreads.get(name)
     if spread is None:
         return Cell(None, "-")
-    text = number(spread.mean) + (f" ± {number(spread.deviation)}" if spread.deviation is not None else "")
+    text = number(spread.mean) + (f" ± {number(spread.deviation, 2)}" if spread.deviation is not None else "")
     found = one.differences.get(name)
     if found is None:
         return Cell(spread.mean, text)
     better = next(each.better for each in numbers.measures if each.name == name)
     pairs = f"{found.pairs} pair{'s' * (found.pairs > 1)}"
     between = "" if found.low is None or found.high is None else f" ({signed(found.low)} to {signed(found.high)})"
-    return Cell(spread.mean, text, f"{signed(found.mean)}{between}, {pairs}", found.verdict(better))
+    return Cell(spread.mean, text, found, f"{signed(found.mean)}{between}, {pairs}", found.verdict(better))
 
 
-def number(value: float) -> str:
-    """Writes a number with as many digits as people compare, without exponent where that is no longer."""
-    if isinstance(value, int) or float(value).is_integer():
-        return f"{value:.0f}" if abs(value) < 1e9 else f"{value:.3g}"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.4g}" if abs(value) >= 0.001 else f"{value:.2g}"
+def number(value: float, digits: int = 4) -> str:
+    """Writes a number with as many digits as people compare."""
+    if float(value).is_integer() and abs(value) < 1e9:
+        return f"{value:.0f}"
+    return f"{value:.0f}" if 1e9 > abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def signed(value: float) -> str:
     """Writes a difference with its sign."""
-    return ("+" if value > 0 else "-" if value < 0 else "") + number(abs(value))
+    return ("+" if value > 0 else "-" if value < 0 else "") + number(abs(value), 3)

@@ -18,7 +18,7 @@ from pack.media.resolution import Size
 from pack.tiny import scenes
 from PIL import Image
 
-SIZE = Size(192, 112)
+SIZE = Size(160, 96)
 FRAMES, FPS = 17, 16
 HOSTILE = "</script><script>document.title='escaped'</script> \"quoted\" & <b>bold</b> 一只猫 {{ 7 * 7 }}"
 TEXT = 'pictures = ["*.png"]\nprompts = ["A cat looks up."]\n'
@@ -98,26 +98,26 @@ def drawn(seed: int, blur: float, jitter: float, chance: np.random.Generator) ->
     return (blurred(frames, blur * chance.uniform(0.7, 1.3)) * light).clip(0, 1)
 
 
-def looked_at(folder: Path) -> Path:
+def looked_at(folder: Path, named: str = "scene") -> Path:
     """A study of drawn scenes, with faults in some variants, failed jobs, prices and a prompt that must be escaped."""
     (folder / "clips").mkdir(parents=True)
     chance = np.random.default_rng(15)
     jobs, results = [], {}
     for number, (scene, seed, (variant, (blur, jitter, seconds, usd))) in enumerate(cases(), 1):
-        picture = folder / "pictures" / f"scene {scene} 小.png"
-        clean = drawn(10 * scene + seed, 0.0, 0.0, chance)
+        picture = folder / "pictures" / f"{named} {scene}.png"
+        clean = drawn(scene, 0.0, 0.0, chance)
         if not picture.is_file():
             picture.parent.mkdir(exist_ok=True)
             Image.fromarray((clean[0] * 255).astype("uint8")).save(picture)
-        caption = scenes.random_scene(10 * scene, aspect=SIZE.width / SIZE.height, seconds=FRAMES / FPS).caption
+        caption = scenes.random_scene(scene, aspect=SIZE.width / SIZE.height, seconds=FRAMES / FPS).caption
         jobs.append(job(number, variant, picture, HOSTILE if scene == 3 else caption, seed))
         if number == 7:
             results[number] = ("failed", "rCM Sampler: Allocation on device failed. Make the clip shorter or smaller.")
         elif variant == "WaveSpeed" and scene == 3:
             results[number] = ("refused", "The provider refuses the prompt. Change it.")
         else:
-            frames = drawn(10 * scene + seed, blur, jitter, chance)
-            name = f"scene {scene} 小_{variant}_{number}.mp4"
+            frames = drawn(scene, blur, jitter, chance)
+            name = f"{named} {scene}_{variant}_{number}.mp4"
             clip(folder / "clips" / name, frames)
             numbers = measure(frames.astype(np.float32), FPS, clean[0].astype(np.float32)).as_dict()
             known = {key: each for key, each in numbers.items() if isinstance(each, (int, float)) and each is not None}

@@ -360,7 +360,12 @@ def test_the_command_says_what_it_will_do_and_does_it(two, tmp_path):
     assert not out.exists()
     done = ended(arguments(path, out, two.addresses, "--csv"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{out / 'study.sqlite'}\n{out / 'study.csv'}\n"
+    assert done.stdout == f"{out / 'study.sqlite'}\n{out / 'study.csv'}\n{out / 'report.html'}\n"
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("<video ") == 4
+    assert "ComfyUI: 0.30.0; Python: 3.11.2; PyTorch: 2.13.0; device 0: a card" in page
+    assert page.count('src="data:image/jpeg;base64,') == 4  # the pictures, small
+    assert str(tmp_path) not in page
     assert "4/4  " in done.stderr
     lines = (out / "study.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 5
