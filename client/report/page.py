@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shlex
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def rendered(told: Told, baseline: str, folder: str) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "signed": signed, "seconds": duration}
+    environment.filters |= {"number": number, "signed": signed, "seconds": duration, "quoted": shlex.quote}
     return environment.from_string(parts["html"]).render(
         about=told.about,
         alike=numbers.alike,

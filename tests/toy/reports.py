@@ -70,16 +70,16 @@ def counted(count: int = FRAMES) -> np.ndarray:
 def many(folder: Path, rows: int, variants: int, frames: tuple[int, ...] = (FRAMES,)) -> Path:
     """A study of so many rows, each with every variant, whose clips are as long as `frames` says in turn."""
     (folder / "clips").mkdir(parents=True)
-    made = [clip(folder / f"{count}.mp4", counted(count)) for count in frames]
+    made = {count: clip(folder / f"{count}.mp4", counted(count)) for count in set(frames)}
     jobs, results = [], {}
     for number, (row, variant) in enumerate(product(range(rows), range(variants)), 1):
         name = f"clip 名 {number} 100%.mp4"
-        shutil.copyfile(made[variant % len(made)], folder / "clips" / name)
+        shutil.copyfile(made[frames[variant % len(frames)]], folder / "clips" / name)
         prompt = HOSTILE if row == 0 else f"Prompt {row // 2}."
         jobs.append(job(number, f"variant {variant}", folder / f"picture {row // 2}.png", prompt, row % 2))
         numbers = {"width": SIZE.width, "height": SIZE.height, "fps": FPS, "likeness": 0.9 + 0.01 * variant + row / 1e5}
         results[number] = Result((f"clips/{name}",), 1, 0.1, 10.0 - variant + row / 100, {}, 0.0, numbers)
-    for path in made:
+    for path in made.values():
         path.unlink()
     return write(folder, jobs, results)
 
