@@ -45,7 +45,7 @@ from .tables import (
     table,
     text,
     truth,
-)  # fmt: skip
+)
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -147,7 +147,7 @@ def reason(error: Exception) -> str:
 
 def masked(value: Any) -> Any:
     """Returns a value without what may be a token in an address."""
-    return SECRET.sub(r"\1?***", value) if isinstance(value, str) else value
+    return SECRET.sub(r"\1?***", USER.sub("", value)) if isinstance(value, str) else value
 
 
 def shown(whole: str, values: Iterable[Any]) -> str:
@@ -164,4 +164,4 @@ def shown(whole: str, values: Iterable[Any]) -> str:
             folder = max(value.rfind("/"), value.rfind("\\")) + 1
             for written in (value, value.replace("\\", "\\\\")):  # as TOML spells it
                 whole = whole.replace(written, value[folder:])
-    return FOLDERS.sub("", USER.sub("", masked(whole)))
+    return FOLDERS.sub("", masked(whole))

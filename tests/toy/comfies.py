@@ -128,6 +128,7 @@ class Comfy:
         self.made: Counter[str] = Counter()
         self.posted: Counter[str] = Counter()
         self.requests = 0
+        self.uploads = 0
         self.deepest = 0
         self.hold = False  # no job ends while it is set
         self.log: Path | None = None
@@ -261,6 +262,7 @@ class Comfy:
         return web.json_response({"system": system, "devices": [{"name": "a card", "vram_total": 1}]})
 
     async def upload(self, request: web.Request) -> web.Response:
+        self.uploads += 1
         part = await (await request.multipart()).next()
         await part.read()  # type: ignore[union-attr]
         return web.json_response({"name": part.filename, "subfolder": "", "type": "input"})  # type: ignore[union-attr]
