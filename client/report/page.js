@@ -7,6 +7,7 @@ const frame = 1 / Number(document.body.dataset.fps);
 const by = id => document.getElementById(id);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const [play, time, clock, rate, filter] = ['play', 'time', 'clock', 'rate', 'filter'].map(by);
+time.step = frame; // so that its arrow keys go by frames, too
 const shown = new Set(), waiting = new Set();
 const now = { at: 0, playing: false, since: 0, rate: 1 };
 
