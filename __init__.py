@@ -3,7 +3,20 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import clip_report, decode, hosted, joining, loader, lora, panel_routes, picture, sampling, sparse, video
+from .nodes import (
+    clip_report,
+    content,
+    decode,
+    hosted,
+    joining,
+    loader,
+    lora,
+    panel_routes,
+    picture,
+    sampling,
+    sparse,
+    video,
+)
 
 WEB_DIRECTORY = "./web"
 
@@ -12,6 +25,7 @@ class Wan22TurboExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
         panel_routes.add_routes()
+        content.watch_texts()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -18,6 +18,7 @@ from ..media.finite import NotFiniteError
 from ..media.mp4 import Mp4Writer
 from ..media.publish import LATENT, publish
 from ..media.resolution import Size
+from .content import clips_are_judged
 from .metadata import notes
 from .progress import say
 from .saving import (
@@ -96,7 +97,7 @@ class DecodeMp4(SavingNode):
             ) as frames:
                 decode(vae, samples, frames)
         except BaseException as err:
-            tell_where(err, target.shown(clip.latent or kept), cls.hidden.unique_id)
+            leave(err, target, clip.latent or kept, cls.hidden.unique_id)
             raise
         if clip.latent and not keep_latent:
             with suppress(OSError):  # somebody has it open; the clip is there all the same
@@ -217,6 +218,18 @@ def save_latent(target: Target, samples: torch.Tensor, metadata: dict[str, str])
     if place.warning:
         logger.warning(place.warning)
     return place.path
+
+
+def leave(err: BaseException, target: Target, latent: Path, node_id: str | None) -> None:
+    """Tells where the latent of a clip is that could not be saved; removes it where a filter would have to judge that.
+
+    A latent is its clip: whoever has it can decode it. ComfyUI still has it from the sampler, for another run.
+    """
+    if not clips_are_judged():
+        tell_where(err, target.shown(latent), node_id)
+        return
+    latent.unlink(missing_ok=True)
+    logger.warning("The latent of an unfinished clip was removed, since no content filter has seen what it shows.")
 
 
 def tell_where(err: BaseException, name: str, node_id: str | None) -> None:
