@@ -1,5 +1,6 @@
 """The report of a study: its numbers are those of the table, all that the study says is text, and nothing is lost."""
 
+import io
 import json
 import math
 import random
@@ -14,12 +15,15 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from pack.client.batch import command as batch
+from pack.client.batch.board import Quiet
 from pack.client.batch.command import opened
 from pack.client.batch.plan import Job
 from pack.client.batch.table import FILE, Result
 from pack.client.errors import SaveError, UsageError
 from pack.client.report import command, figures, rows
 from pack.tests.toy.reports import HOSTILE, job, write
+from rich.console import Console
 
 TWO = ("rcm", "lightning")
 QUANTILE = {
@@ -258,3 +262,17 @@ def test_a_missing_package_is_named(study, monkeypatch, module, package):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=f"needs the package {package}"):
         command.make(study)
+
+
+def test_a_batch_without_the_packages_says_so_and_ends_well(study, monkeypatch):
+    monkeypatch.delitem(sys.modules, "pack.client.report.page", raising=False)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    console = Console(file=io.StringIO(), width=500)
+    assert batch.reported(study, Quiet(console)) == []
+    assert "The report needs the package jinja2. Run: pip install jinja2 scipy" in console.file.getvalue()
+
+
+def test_the_command_prints_where_the_report_is(study, capsys):
+    command.report(study, "lightning")
+    assert capsys.readouterr().out == f"{study / 'report.html'}\n"
+    assert Page(study / "report.html").text().count("Difference from lightning") > 0
