@@ -11,6 +11,8 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..samplers import routing, schedules
+from ..weights.loading import TRAINING
+from ..weights.wan.training import Training
 from . import receipts, sparse
 from .content import JudgedGuider
 from .door import Node
@@ -45,7 +47,8 @@ class Sampler(Node):
                     "schedule",
                     options=list(schedules.SCHEDULES),
                     default="rcm",
-                    tooltip="rcm: rCM models and LoRAs. lightning: official 4-step LoRAs. shifted: undistilled models.",
+                    tooltip="rcm: rCM models and LoRAs. lightning: official 4-step LoRAs. shifted: undistilled models. "
+                    "auto: what sparse models were trained with, rcm for others.",
                 ),
                 io.Combo.Input(
                     "mode",
@@ -88,6 +91,8 @@ class Sampler(Node):
     @classmethod
     def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:
         names = "schedule", "steps", "sigma_max", "shift"
+        if inputs["schedule"] == schedules.AUTO:  # the model decides, and the receipt tells it
+            return {}
         return {"sigmas": rounded(schedules.schedule_sigmas(*(inputs[name] for name in names)))}
 
     @classmethod
@@ -108,11 +113,17 @@ class Sampler(Node):
         negative: Any = None,
     ) -> io.NodeOutput:
         """Samples a latent, of which "samples" is Tensor[B, 16, T, H, W], in its own shape."""
+        training = high.get_attachment(TRAINING)
+        auto = schedule == schedules.AUTO
+        if auto and training:
+            schedule, shift = training.schedule, training.shift or shift
         sigmas = schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
         guider = make_guider(high, low, positive, negative, cfg, boundary)
         plan = routing.plan(sigmas.tolist(), boundary)
         if high.is_clone(low):
             plan += " | one model in both slots"
+        if training:
+            plan += about_training(training, schedule, shift, sparse.session_of(high) is None)
         progress = StepProgress(
             routing.experts(sigmas.tolist(), boundary), high.model.latent_format, cls.hidden and cls.hidden.unique_id
         )
@@ -127,19 +138,40 @@ class Sampler(Node):
             not comfy.utils.PROGRESS_BAR_ENABLED,
             seed,
         )
-        plan += cls.receipt(high)
+        plan = cls.with_receipt(plan, high, auto)
         sampled = {**latent, "samples": samples.to(comfy.model_management.intermediate_device())}
         return io.NodeOutput(sampled, plan, ui=ui.PreviewText(plan))
 
     @classmethod
-    def receipt(cls, high: Any) -> str:
-        """Returns what the run that ends adds to the plan, and keeps it for the saved clip's recipe."""
+    def with_receipt(cls, plan: str, high: Any, auto: bool) -> str:
+        """Returns the plan with what the run that ends tells, and keeps that for the saved clip's recipe.
+
+        Args:
+            plan: What has run.
+            high: The high-noise expert.
+            auto: Whether the model decided the schedule, so that the settings do not tell it.
+        """
         session = sparse.session_of(high)
-        if session is None:
-            return ""
-        if cls.hidden and cls.hidden.prompt:
-            receipts.keep(str(cls.hidden.unique_id), cls.hidden.prompt, session.text)
-        return f"\n{session.text}"
+        told = [plan] * auto + ([session.text] if session else [])
+        if told and cls.hidden and cls.hidden.prompt:
+            receipts.keep(str(cls.hidden.unique_id), cls.hidden.prompt, "\n".join(told))
+        return f"{plan}\n{session.text}" if session else plan
+
+
+def about_training(training: Training, schedule: str, shift: float, dense: bool) -> str:
+    """Returns the lines of a plan that say how a run differs from what its files were trained with."""
+    lines = []
+    if (schedule, shift) != (training.schedule, training.shift or shift):
+        lines.append(
+            f"Warning: These files were trained with the schedule {training.spoken_schedule()}. "
+            "Choose the schedule auto."
+        )
+    if dense:
+        lines.append(
+            f"Warning: These files were trained for sparse attention ({training.name}), and attention was dense. "
+            "Put Sparse Attention before this node."
+        )
+    return "".join(f"\n{line}" for line in lines)
 
 
 class RcmSigmas(Node):
