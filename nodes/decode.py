@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import comfy.model_management
 import comfy.utils
@@ -96,7 +96,12 @@ class DecodeMp4(SavingNode):
             ) as frames:
                 decode(vae, samples, frames)
         except BaseException as err:
-            tell_where(err, target.shown(clip.latent or kept), cls.hidden.unique_id)
+            name = target.shown(clip.latent or kept)
+            tell(
+                err,
+                f"The latent is kept: '{name}' in ComfyUI's output folder. Load Latent reads it from the input folder.",
+                cls.hidden.unique_id,
+            )
             raise
         if clip.latent and not keep_latent:
             with suppress(OSError):  # somebody has it open; the clip is there all the same
@@ -153,7 +158,17 @@ def check_sampled(samples: torch.Tensor) -> None:
         )
 
 
-def decode(vae: Any, samples: torch.Tensor, clip: RestartableWriter) -> None:
+class Receiver(Protocol):
+    """Takes the frames of a latent as they are decoded, a few at a time."""
+
+    def add(self, frames: torch.Tensor) -> None:
+        """Takes the next frames, Tensor[F, H, W, C]."""
+
+    def restart(self) -> None:
+        """Forgets all frames so far, because decoding begins again."""
+
+
+def decode(vae: Any, samples: torch.Tensor, clip: Receiver) -> None:
     """Decodes a latent into a clip.
 
     Raises:
@@ -219,9 +234,8 @@ def save_latent(target: Target, samples: torch.Tensor, metadata: dict[str, str])
     return place.path
 
 
-def tell_where(err: BaseException, name: str, node_id: str | None) -> None:
-    """Tells where the latent is: in the log, on the node, and in the error unless ComfyUI must recognise its text."""
-    where = f"The latent is kept: '{name}' in ComfyUI's output folder. Load Latent reads it from the input folder."
+def tell(err: BaseException, where: str, node_id: str | None) -> None:
+    """Tells what is kept: in the log, on the node, and in the error unless ComfyUI must recognise its text."""
     logger.warning(where)
     say(where, node_id)
     stopped = isinstance(err, comfy.model_management.InterruptProcessingException)

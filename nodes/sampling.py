@@ -1,6 +1,6 @@
 """Sampling nodes: the all-in-one sampler, and its parts for ComfyUI's own advanced sampling."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import comfy.model_management
@@ -33,39 +33,7 @@ class Sampler(Node):
             inputs=[
                 *expert_inputs(),
                 io.Latent.Input("latent"),
-                io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True),
-                io.Int.Input(
-                    "steps",
-                    default=schedules.OFFICIAL_STEPS,
-                    min=1,
-                    max=MAX_STEPS,
-                    tooltip="Model evaluations, both experts together. rcm is official for 1 to 4 and takes up to 8.",
-                ),
-                io.Combo.Input(
-                    "schedule",
-                    options=list(schedules.SCHEDULES),
-                    default="rcm",
-                    tooltip="rcm: rCM models and LoRAs. lightning: official 4-step LoRAs. shifted: undistilled models.",
-                ),
-                io.Combo.Input(
-                    "mode",
-                    options=list(MODES),
-                    default="ode",
-                    tooltip="ode is sharper, and the authors' choice. sde draws fresh noise at each step: more robust.",
-                ),
-                cfg_input(),
-                sigma_max_input(),
-                io.Float.Input(
-                    "shift",
-                    default=5.0,
-                    min=0.01,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    advanced=True,
-                    tooltip="Moves the steps towards high noise. Read by shifted only.",
-                ),
-                boundary_input(),
+                *run_inputs(),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent"),
@@ -116,19 +84,9 @@ class Sampler(Node):
         progress = StepProgress(
             routing.experts(sigmas.tolist(), boundary), high.model.latent_format, cls.hidden and cls.hidden.unique_id
         )
-        samples = progress.watch(
-            guider.sample,
-            cast(torch.Tensor, comfy.sample.prepare_noise(latent["samples"], seed, latent.get("batch_index"))),
-            latent["samples"],
-            comfy.samplers.sampler_object(MODES[mode]),
-            sigmas,
-            latent.get("noise_mask"),
-            progress,
-            not comfy.utils.PROGRESS_BAR_ENABLED,
-            seed,
-        )
+        samples = progress.watch(sample, guider, latent, seed, sigmas, mode, progress)
         plan += cls.receipt(high)
-        sampled = {**latent, "samples": samples.to(comfy.model_management.intermediate_device())}
+        sampled = {**latent, "samples": samples}
         return io.NodeOutput(sampled, plan, ui=ui.PreviewText(plan))
 
     @classmethod
@@ -209,6 +167,45 @@ def expert_inputs() -> list[io.Input]:
     ]
 
 
+def run_inputs() -> list[io.Input]:
+    """Returns the inputs from the seed to the boundary: all that a run of the sampler is told."""
+    return [
+        io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True),
+        io.Int.Input(
+            "steps",
+            default=schedules.OFFICIAL_STEPS,
+            min=1,
+            max=MAX_STEPS,
+            tooltip="Model evaluations, both experts together. rcm is official for 1 to 4 and takes up to 8.",
+        ),
+        io.Combo.Input(
+            "schedule",
+            options=list(schedules.SCHEDULES),
+            default="rcm",
+            tooltip="rcm: rCM models and LoRAs. lightning: official 4-step LoRAs. shifted: undistilled models.",
+        ),
+        io.Combo.Input(
+            "mode",
+            options=list(MODES),
+            default="ode",
+            tooltip="ode is sharper, and the authors' choice. sde draws fresh noise at each step: more robust.",
+        ),
+        cfg_input(),
+        sigma_max_input(),
+        io.Float.Input(
+            "shift",
+            default=5.0,
+            min=0.01,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            advanced=True,
+            tooltip="Moves the steps towards high noise. Read by shifted only.",
+        ),
+        boundary_input(),
+    ]
+
+
 def cfg_input() -> io.Input:
     """Returns the input of the guidance scale."""
     return io.Float.Input(
@@ -248,6 +245,28 @@ def boundary_input() -> io.Input:
         advanced=True,
         tooltip="Noise level at which the low-noise expert takes over. Wan 2.2 I2V was trained with 0.9.",
     )
+
+
+def sample(
+    guider: TwoExpertGuider,
+    latent: Mapping[str, Any],
+    seed: int,
+    sigmas: torch.Tensor,
+    mode: str,
+    callback: Callable[[int, torch.Tensor, torch.Tensor, int], object],
+) -> torch.Tensor:
+    """Samples a LATENT over both experts, and calls back after each step. Returns its "samples"."""
+    samples = guider.sample(
+        cast(torch.Tensor, comfy.sample.prepare_noise(latent["samples"], seed, latent.get("batch_index"))),
+        latent["samples"],
+        comfy.samplers.sampler_object(MODES[mode]),
+        sigmas,
+        latent.get("noise_mask"),
+        callback,
+        not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed,
+    )
+    return samples.to(comfy.model_management.intermediate_device())
 
 
 def make_guider(high: Any, low: Any, positive: Any, negative: Any, cfg: float, boundary: float) -> TwoExpertGuider:
