@@ -4,10 +4,12 @@ import logging
 from typing import Any
 
 import torch
+from comfy.latent_formats import Wan21
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io, ui
 from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 
+from ..media import motion as motions
 from ..media import quality, resize, resolution
 from ..media.finite import check_pictures
 from ..media.vae_encode import skip_settled
@@ -98,6 +100,7 @@ class ImageToVideo(Node):
                     round=0.01,
                     tooltip="At 16 frames a second, to the nearest 4n+1 frames. Wan 2.2 was trained on 5 seconds.",
                 ),
+                motion_input(),
             ],
             outputs=[
                 io.Conditioning.Output("positive", display_name="positive"),
@@ -116,6 +119,7 @@ class ImageToVideo(Node):
         seconds: float,
         negative: Any = None,
         end_image: torch.Tensor | None = None,
+        motion: float = 1.0,
     ) -> io.NodeOutput:
         """Prepares a clip from its start picture, and its end picture if there is one: Tensor[F, H, W, 1 | 3 | 4] each.
 
@@ -129,13 +133,17 @@ class ImageToVideo(Node):
         frames = resolution.frame_count(seconds)
         if end_image is not None:
             end_image = of_size(one_rgb(end_image, "The end image"), size)
-        return io.NodeOutput(*prepare(positive, negative, vae, frames, start_image, end_image), frames)
+        *prepared, latent = prepare(positive, negative, vae, frames, start_image, end_image)
+        positive, negative = (with_motion(conds, motion) for conds in prepared)
+        return io.NodeOutput(positive, negative or None, latent, frames)
 
 
 def prepare(
     positive: Any, negative: Any, vae: Any, frames: int, start: torch.Tensor, end: torch.Tensor | None = None
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Prepares a clip as ComfyUI's own nodes do: both conditionings with the encoded pictures, and the empty latent.
+
+    The negative conditioning is an empty list where there is none.
 
     Args:
         frames: Of the clip, 4n + 1.
@@ -151,7 +159,60 @@ def prepare(
             made = WanFirstLastFrameToVideo.execute(*place, start_image=start, end_image=end)
     if watch.skipped:
         logger.info("The VAE had settled on grey: %d of %d frames were not encoded.", watch.skipped, frames)
-    return made[0], made[1] or None, made[2]
+    return made[0], made[1], made[2]
+
+
+def motion_input() -> io.Input:
+    """Returns the input that says how much livelier a clip shall be than the model makes it."""
+    return io.Float.Input(
+        "motion",
+        default=1.0,
+        min=motions.LEAST,
+        max=motions.MOST,
+        step=0.05,
+        round=0.01,
+        optional=True,  # so that prompts from before it existed still run
+        advanced=True,
+        tooltip="PainterI2V's cure for few-step models that move too little: 1 changes nothing, 1.15 is its default. "
+        "It costs no time, but may shift colours.",
+    )
+
+
+def with_motion(conds: Any, motion: float) -> Any:
+    """Returns conditioning that holds a start picture for a clip that moves more than the model makes it.
+
+    Args:
+        conds: As Image to Video Latent makes it: where concat_mask, Tensor[1, 1 | 4, T, h, w], is 1 in the whole frame,
+            that frame of concat_latent_image, Tensor[B, 16, T, h, w], holds no picture.
+        motion: 1 gives back what came.
+    """
+    if motion == 1:
+        return conds
+    return [
+        [words, {**more, "concat_latent_image": moved(more["concat_latent_image"], blank_in(more), motion)}]
+        for words, more in conds
+    ]
+
+
+def blank_in(more: dict[str, Any]) -> torch.Tensor:
+    """Returns which latent frames of a conditioning hold no picture, bool[T]."""
+    return (more["concat_mask"] == 1).all(4).all(3).all(1).all(0)
+
+
+def moved(latent: torch.Tensor, blank: torch.Tensor, motion: float) -> torch.Tensor:
+    """Returns a latent whose blank frames ask for more motion; those with a picture stay as they are, bit for bit.
+
+    Args:
+        latent: Tensor[B, 16, T, h, w] in the units of the VAE, as ComfyUI keeps latents; a picture comes first.
+        blank: bool[T], the frames that hold no picture.
+        motion: 1 gives back what came.
+    """
+    if motion == 1 or not blank.any():
+        return latent
+    normal = Wan21().process_in(latent)
+    changed = latent.clone()
+    changed[:, :, blank] = Wan21().process_out(motions.livelier(normal[:, :, :1], normal[:, :, blank], motion))
+    return changed
 
 
 def check_vae(vae: Any) -> None:

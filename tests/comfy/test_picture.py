@@ -3,9 +3,11 @@
 import comfy.sd
 import pytest
 import torch
+from comfy.latent_formats import Wan21
 from comfy.taesd.taesd import TAESD
 from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 from pack.media import resize
+from pack.media.motion import livelier
 from pack.nodes.picture import ImageToVideo, Resolution
 from pack.tests.toy import models as toy
 from pack.weights.formats.model_file import open_model
@@ -86,6 +88,36 @@ def test_an_end_image_is_the_last_frame(vae):
     core = WanFirstLastFrameToVideo.execute(POSITIVE, [], vae, 32, 32, 17, 1, start_image=start, end_image=end)[0]
     assert positive[0][1]["concat_latent_image"].equal(core[0][1]["concat_latent_image"])
     assert positive[0][1]["concat_mask"].equal(core[0][1]["concat_mask"])
+
+
+@pytest.mark.parametrize(("motion", "is_left"), [({"motion": 1.0}, True), ({"motion": 1.01}, False)])
+def test_motion_1_is_what_was_before_there_was_motion(vae, motion, is_left):
+    given = {"end_image": picture(32, 32).flip(1), "negative": POSITIVE}
+    before, now = (ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 1.0, **given, **more) for more in ({}, motion))
+    for side in (0, 1):
+        latents = [made[side][0][1]["concat_latent_image"] for made in (before, now)]
+        assert latents[0].equal(latents[1]) is is_left
+
+
+@pytest.mark.parametrize(("ends", "given"), [({}, [0]), ({"end_image": picture(32, 32).flip(1)}, [0, 4])])
+def test_motion_moves_the_frames_without_a_picture_and_no_others(vae, ends, given):
+    """In the units in which the experts read them."""
+    plain, made = (
+        ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 1.0, negative=POSITIVE, motion=motion, **ends)
+        for motion in (1.0, 1.5)
+    )
+    before = plain[0][0][1]["concat_latent_image"]
+    blank = [frame for frame in range(5) if frame not in given]
+    for conds in (made[0], made[1]):
+        latent = conds[0][1]["concat_latent_image"]
+        assert latent[:, :, given].equal(before[:, :, given])
+        normal = Wan21().process_in(before)
+        expected = livelier(normal[:, :, :1], normal[:, :, blank], 1.5)
+        torch.testing.assert_close(Wan21().process_in(latent)[:, :, blank], expected)
+        assert not torch.isclose(latent[:, :, blank], before[:, :, blank]).all(dim=(0, 1, 3, 4)).any()
+        assert conds[0][1]["concat_mask"].equal(plain[0][0][1]["concat_mask"])
+    assert made[2]["samples"].equal(plain[2]["samples"])
+    assert not POSITIVE[0][1]  # what came in is left alone
 
 
 def test_no_negative_goes_on_as_none(vae):
