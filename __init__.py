@@ -3,7 +3,20 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .nodes import clip_report, decode, hosted, joining, loader, lora, panel_routes, picture, sampling, sparse, video
+from .nodes import (
+    clip_report,
+    decode,
+    hosted,
+    joining,
+    loader,
+    long_clip,
+    lora,
+    panel_routes,
+    picture,
+    sampling,
+    sparse,
+    video,
+)
 
 WEB_DIRECTORY = "./web"
 
@@ -30,6 +43,7 @@ class Wan22TurboExtension(ComfyExtension):
             joining.JoinClips,
             clip_report.ClipReport,
             sparse.SparseAttention,
+            long_clip.LongClip,
         ]
 
 

@@ -41,7 +41,7 @@ class Assembly:
         show: Called with each frame of the clip, float32 Tensor[H, W, 3] in [0, 1].
         seam: Called before the first frame that a part adds, but not before the first part.
         anchored: Whether colours are corrected.
-        held: The most frames that a part shares with the one before.
+        held: The most frames that may change once they are there: a part fades into them, or a loop leaves them out.
     """
 
     def __init__(
@@ -117,7 +117,9 @@ class Assembly:
         """Returns gain and offset of a part's first frame and of its last."""
         begin = torch.ones(3), torch.zeros(3)
         if shared:
-            gain, offset, seam = match(_pile(frames[:shared]), _pile(list(self._last)[-shared:]), self.anchored)
+            near = min(shared, ENDS)
+            meeting = frames[shared - near : shared]
+            gain, offset, seam = match(_pile(meeting), _pile(list(self._last)[-near:]), self.anchored)
             begin = gain.expand(3), offset.expand(3)
             self.seams.append(seam)
         if not self.anchored:

@@ -18,8 +18,8 @@ from safetensors.torch import save
 from ..common.files import atomic_write
 from .publish import plain
 
-FOLDER, SUFFIX = "wan22_turbo_parts", ".safetensors"
-DAYS, ROOM = 14, 8 * 2**30  # bytes; a part of 5 s at 720p has 19 MB
+SUFFIX = ".safetensors"
+DAYS, ROOM = 14, 4 * 2**30  # bytes; a part of 5 s at 720p has 19 MB
 TENSOR, STORY, SIZE = "latent", "story", "size"  # in a file; the last two are text in its header
 
 
@@ -64,7 +64,8 @@ class PartStore:
         path = self._path(digest)
         content = save({TENSOR: latent.cpu().contiguous()}, kept._asdict())
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.parent.mkdir(0o700, exist_ok=True)  # what is in it may be private
+            self.folder.mkdir(0o700, exist_ok=True)
             with atomic_write(path) as file:
                 file.write(content)
         except OSError as err:

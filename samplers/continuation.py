@@ -7,7 +7,7 @@ the first latent frame alone that it is given.
 import torch
 
 
-def with_motion(
+def continued(
     picture: torch.Tensor, mask: torch.Tensor, before: torch.Tensor, count: int, grey: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns conditioning for a part that goes on from another.

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pack.samplers.continuation import with_motion
+from pack.samplers.continuation import continued
 from pack.samplers.story import Line, check_loop, digests, parse, part_seed
 
 LONGEST = 8.0
@@ -76,7 +76,7 @@ def motion_of(count, times=7, before=6, end=False):
     if end:
         mask[:, 3, -1] = 0
     latent = torch.arange(before, dtype=torch.float32).reshape(1, 1, -1, 1, 1).expand(1, 16, -1, 2, 2) + 10
-    filled, same = with_motion(picture, mask, latent, count, torch.zeros(1, 16, 1, 1, 1))
+    filled, same = continued(picture, mask, latent, count, torch.zeros(1, 16, 1, 1, 1))
     assert torch.equal(same, mask)
     return filled[0, 3, :, 1, 1].tolist()
 
