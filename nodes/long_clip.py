@@ -120,8 +120,8 @@ class LongClip(SavingNode):
             outputs=[
                 io.Video.Output("video", display_name="video"),
                 io.String.Output("report", display_name="report"),
-                io.Image.Output("chart", display_name="chart", tooltip="How far the clip drifts, part by part."),
-                io.String.Output("numbers", display_name="numbers", tooltip="The same as JSON."),
+                io.Image.Output("chart", display_name="chart"),
+                io.String.Output("numbers", display_name="numbers"),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,

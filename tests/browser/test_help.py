@@ -10,7 +10,7 @@ from find_browser import frontend, settle
 from pack.hosted.request import find_offer
 from pack.hosted.spending import dollars
 from pack.tests.browser.conftest import emptied, listen
-from pack.tests.browser.hands import HOSTED, TEXT, reload, shipped, twin
+from pack.tests.browser.hands import HOSTED, JOINING, TEXT, reload, shipped, twin
 from pack.tests.toy import models as toy
 from PIL import Image
 from safetensors.torch import save_file
@@ -296,7 +296,7 @@ def test_picture_of_a_node(studio, node_id):
 
 def sketch(node_id):
     """A graph of one node with the values of a shipped graph, linked to nothing but the picture of Load Image."""
-    graphs = map(shipped, ("wan22_lora_i2v", HOSTED, "wan22_hosted_lora_i2v", "wan22_long_clip_i2v"))
+    graphs = map(shipped, ("wan22_lora_i2v", HOSTED, "wan22_hosted_lora_i2v", "wan22_long_clip_i2v", JOINING))
     alike = [(graph, node) for graph in graphs for node in graph["nodes"] if node["type"] == node_id]
     if not alike:
         return None
