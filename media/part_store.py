@@ -15,8 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ..common.files import atomic_write
-from .publish import plain
+from .publish import plain, publish
 
 SUFFIX = ".safetensors"
 DAYS, ROOM = 14, 4 * 2**30  # bytes; a part of 5 s at 720p has 19 MB
@@ -51,7 +50,11 @@ class PartStore:
             with safe_open(path, "pt") as file:
                 latent = file.get_tensor(TENSOR)
             path.touch()
-        except (OSError, SafetensorError):  # gone, or damaged: then it is made again
+        except OSError:  # gone
+            return None
+        except SafetensorError:  # damaged: it is made again
+            with suppress(OSError):
+                path.unlink()
             return None
         return latent
 
@@ -66,10 +69,10 @@ class PartStore:
         try:
             self.folder.parent.mkdir(0o700, exist_ok=True)  # what is in it may be private
             self.folder.mkdir(0o700, exist_ok=True)
-            with atomic_write(path) as file:
-                file.write(content)
         except OSError as err:
             raise plain(err, path) from err
+        with suppress(FileExistsError), publish(path) as temporary:  # another process has made the very same
+            temporary.write_bytes(content)
 
     def sizes_of(self, story: str) -> set[str]:
         """Returns the sizes of the parts of a story, whatever its pictures are."""

@@ -79,7 +79,7 @@ class LongClip(SavingNode):
                     tooltip="Brings the colours at the end of each part back to the start.",
                 ),
                 io.Boolean.Input("loop", default=False, tooltip="The last part ends where the first one begins."),
-                *sampling.run_inputs(),
+                *sampling.run_inputs(io.ControlAfterGenerate.fixed),  # the same inputs go on where a run was cut
                 *saving_inputs(),
                 io.String.Input(
                     "negative_prompt",

@@ -21,7 +21,7 @@ from . import decode, hosted, long_plan, origins, receipts
 from .long_progress import StoryProgress
 from .long_run import LongRun, Models, Sampling
 from .progress import say
-from .saving import SavedClip, SaveSettings, next_target, open_writer
+from .saving import SavedClip, SaveSettings, Target, next_target, open_writer
 
 MODELS = ("high", "low", "clip", "vae")  # sockets
 
@@ -103,7 +103,7 @@ def assembly_for(run: LongRun, writer: Mp4Writer, meter: DriftMeter) -> Assembly
     return Assembly(show, meter.seam, run.way.anchored, max([1, run.way.returning, *faded]))
 
 
-def output(target: Any, clip: Place, report: str, numbers: DriftNumbers) -> io.NodeOutput:
+def output(target: Target, clip: Place, report: str, numbers: DriftNumbers) -> io.NodeOutput:
     """Returns what the node gives on, and what it shows."""
     chart = torch.from_numpy(drift_chart.draw(numbers))[None]
     video = InputImpl.VideoFromFile(str(clip.path))

@@ -167,10 +167,14 @@ def expert_inputs() -> list[io.Input]:
     ]
 
 
-def run_inputs() -> list[io.Input]:
-    """Returns the inputs from the seed to the boundary: all that a run of the sampler is told."""
+def run_inputs(then: io.ControlAfterGenerate | bool = True) -> list[io.Input]:
+    """Returns the inputs from the seed to the boundary: all that a run of the sampler is told.
+
+    Args:
+        then: What becomes of the seed of a new node after a run; True is ComfyUI's usual.
+    """
     return [
-        io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True),
+        io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=then),
         io.Int.Input(
             "steps",
             default=schedules.OFFICIAL_STEPS,
