@@ -228,6 +228,23 @@ def test_a_run_that_was_cut_goes_on_and_gives_the_same_clip_bit_for_bit(
         path.unlink()
 
 
+def test_a_cancel_ends_within_a_step(make, high):
+    blocks = high.model.diffusion_model.blocks
+    ran = []
+    hooks = [
+        blocks[0].register_forward_hook(lambda *_: comfy.model_management.interrupt_current_processing()),
+        blocks[1].register_forward_hook(lambda *_: ran.append(1)),
+    ]
+    try:
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            make()
+    finally:
+        comfy.model_management.interrupt_current_processing(False)
+        for hook in hooks:
+            hook.remove()
+    assert ran == []
+
+
 def changed(name, value, graph=PROMPT):
     loader = {**graph["1"], "inputs": {**graph["1"]["inputs"], name: value}}
     return {**graph, "1": loader}
