@@ -4,6 +4,7 @@ ClientError                 the root; `except ClientError` catches all of them
     RunError            1   a node failed, or somebody interrupted the run on the server
     UsageError          2   a name, value or file that cannot be used; nothing was sent
     RefusedError        3   the server refused the whole prompt; nothing runs
+        NotTakenError       it said so before it took any of it, so nothing can have been paid
     PartlyRefusedError  4   the server refused some outputs; what the others made is saved, see `saved`
     JobLostError        5   the server no longer knows the job
     UnreachableError    6   the server does not answer, or answers as no ComfyUI does
@@ -48,6 +49,10 @@ class RefusedError(ClientError):
     """The server refused the whole prompt. Nothing runs."""
 
     exit_code = 3
+
+
+class NotTakenError(RefusedError):
+    """The server took nothing of the prompt, so that nothing of it has run or was paid."""
 
 
 class PartlyRefusedError(ClientError):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from . import shapes
-from .errors import RefusedError, RunError
+from .errors import NotTakenError, RunError
 from .printable import printable
 from .prompts import Prompt, title
 
@@ -130,6 +130,6 @@ def check_end(prompt: Prompt, record: dict[str, Any]) -> None:
         raise RunError("The run failed on the server, which does not say why. Its log may.")
 
 
-def refuse(prompt: Prompt, answer: dict[str, Any]) -> RefusedError:
+def refuse(prompt: Prompt, answer: dict[str, Any]) -> NotTakenError:
     """Makes the error of a prompt of which nothing runs."""
-    return RefusedError("\n".join(refusal(prompt, answer)) or "The server refused the prompt and does not say why.")
+    return NotTakenError("\n".join(refusal(prompt, answer)) or "The server refused the prompt and does not say why.")

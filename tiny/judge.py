@@ -175,8 +175,9 @@ def _bounce(reading: Reading, thing: Thing) -> Motion:
     ]
     speeds = [math.hypot(*reading.in_heights(step)) for step in steps]
     start = Point(float(np.mean([step.x for step in steps[:3]])), float(np.mean([step.y for step in steps[:3]])))
+    typical = float(np.median(speeds)) / math.hypot(*thing.speed)
     return _direction(start, thing.speed, True)._replace(
-        obeys=float(np.median(speeds)) > 2 * STIRS * math.hypot(*thing.speed),
+        obeys=2 * STIRS < typical < 1 / (2 * STIRS),  # a shape that jumps about is faster
         amount=float(np.mean(speeds)) / math.hypot(*thing.speed),
     )
 

@@ -135,7 +135,7 @@ class Studio:
 
     def _given(self, scenes: list[Scene], words: str, picture: bool) -> Given:
         """Returns what CLIP Text Encode and Image to Video Latent make of scenes, as one batch."""
-        key = (tuple(scene.seed for scene in scenes), words, picture)
+        key = (tuple(scenes), words, picture)  # a seed alone is that of a scene of every kind
         if key not in self.given:
             first = as_tensor(np.stack([draw(scene, self.size.width, self.size.height, 1) for scene in scenes]))[
                 :, :, 0

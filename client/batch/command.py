@@ -86,7 +86,7 @@ def batch(
     """Run a study: many clips on many ComfyUIs. The same command goes on where it was stopped, however that was."""
     board = board_of(quiet)
     said = study.read(study_file, graph)
-    said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else max_usd)
+    said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else study.amount(max_usd))
     folder = output or Path("results") / said.name
     recipe = Recipe(comfyui, python, models, tuple(comfyui_arg))
     one_depth = (depth or [DEPTH])[0]

@@ -13,14 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import (
-    ClientError,
-    JobLostError,
-    RefusedError,
-    SaveError,
-    UnreachableError,
-    UsageError,
-)
+from ..errors import ClientError, JobLostError, NotTakenError, RefusedError, SaveError, UnreachableError, UsageError
 from .board import Board
 from .engine import Rules
 from .plan import Job, Offer
@@ -69,8 +62,8 @@ class Desk:
         self.open: deque[Known] = deque()
         self.elsewhere: Counter[str] = Counter()  # perhaps paid jobs of places that are not named this time
         self.dear = 0  # jobs that cost more than is left
-        self.at_work: dict[int, float] = {}  # what jobs cost that are at their places now, by number
-        self.spent = table.spent()
+        self.at_work: dict[int, float] = {}  # what jobs may cost that are at their places now, by number
+        self.spent = table.spent()  # or perhaps: what was posted counts until it is known that it cost less
         self.error: BaseException | None = None
         self.closed = False
         for known in table.left():
@@ -93,8 +86,10 @@ class Desk:
         if self.error is not None or self.closed:
             return True
         self.release()
-        if self.at_work or any(place.state == "new" for place in self.places.values()):
+        if self.at_work:
             return False
+        if any(place.state == "new" for place in self.places.values()):  # who starts may be waited for in vain
+            return not self.open and not any(place.bound for place in self.places.values())
         alive = [place for place in self.places.values() if not self.gone(place)]
         return not any(place.bound for place in alive) and not (self.open and alive)
 
@@ -131,38 +126,44 @@ class Desk:
     def take(self, place: Place) -> Known | None:
         """Waits for a job that a place may take, written down as posted; None where it can take none any more."""
         while not self.closed and place.state == "up":
-            known = place.bound.popleft() if place.bound else self.affordable(place)
+            known = self.affordable(place, place.bound) or self.affordable(place, self.open)
             if known is not None:
-                self.at_work[known.number] = cost(self.jobs[known.digest], place.prices) or 0.0
-                return known if known.state == "posted" else self.post(place, known)
+                known = known if known.state == "posted" else self.post(place, known)
+                self.at_work[known.number] = known.usd or 0.0
+                return known
             self.change.wait()
         return None
 
     def post(self, place: Place, known: Known) -> Known:
         """Writes down that a job is about to be sent. What comes of it is sent under this id."""
-        known = replace(known, server=place.name, prompt_id=str(uuid.uuid4()))
-        self.table.posted(known.number, place.name, known.prompt_id or "")
-        return known
+        job = self.jobs[known.digest]
+        usd = cost(job, place.prices) if job.offers else None
+        posted = replace(known, server=place.name, prompt_id=str(uuid.uuid4()), usd=known.usd if usd is None else usd)
+        self.table.posted(posted.number, place.name, posted.prompt_id or "", posted.usd)
+        self.spent += (posted.usd or 0.0) - (known.usd or 0.0)
+        return posted
 
-    def affordable(self, place: Place) -> Known | None:
-        """Takes the first open job that the study can pay for. What others at work leave over may still be enough."""
+    def affordable(self, place: Place, jobs: deque[Known]) -> Known | None:
+        """Takes the first job that the study can pay for. What others at work leave over may still be enough."""
         later: list[Known] = []
         found = None
-        while self.open and found is None:
-            known = self.open.popleft()
-            job = self.jobs[known.digest]
-            usd, limit = cost(job, place.prices), self.rules.max_usd
-            if limit is None or not job.offers:
+        while jobs and found is None:
+            known = jobs.popleft()
+            job, limit = self.jobs[known.digest], self.rules.max_usd
+            if limit is None or not job.offers or known.state == "posted":
                 found = known
-            elif usd is None:
+                continue
+            usd = cost(job, place.prices)
+            total = self.spent - (known.usd or 0.0) + (usd or 0.0)
+            if usd is None:
                 self.settle(known, "refused", "Nobody names the price of this clip, and the study has a ceiling.")
-            elif self.spent + usd > limit + CENT:
-                self.dear += 1
-            elif self.spent + sum(self.at_work.values()) + usd > limit + CENT:
-                later.append(known)
-            else:
+            elif total <= limit + CENT:
                 found = known
-        self.open.extendleft(reversed(later))
+            elif total - sum(self.at_work.values()) > limit + CENT:
+                self.dear += 1
+            else:
+                later.append(known)
+        jobs.extendleft(reversed(later))
         return found
 
     def free(self, known: Known) -> None:
@@ -174,8 +175,9 @@ class Desk:
         """Writes down a job that ended well."""
         if self.closed:
             return
-        self.table.done(known.number, result)
-        self.spent += result.usd or 0.0
+        usd = known.usd if result.usd is None else result.usd
+        self.table.done(known.number, replace(result, usd=usd))
+        self.spent += (usd or 0.0) - (known.usd or 0.0)
         place.heard = time.monotonic()
         self.board.settled(self.jobs[known.digest], "done", "", result.seconds)
 
@@ -190,6 +192,10 @@ class Desk:
         elif isinstance(error, (JobLostError, UnreachableError)):
             self.missed(place, replace(known, lost=known.lost + 1), error)
         elif isinstance(error, (RefusedError, UsageError)):
+            first = known.state == "open" and not known.tries and not known.lost
+            if first and isinstance(error, NotTakenError):
+                self.table.unposted(known.number)
+                self.spent -= known.usd or 0.0
             self.settle(known, "refused", str(error))
         elif known.tries + 1 < self.rules.tries:
             again = replace(known, state="open", tries=known.tries + 1)
@@ -208,6 +214,7 @@ class Desk:
         self.back(again, str(error))
         self.put(again, place.name)
         if away:
+            place.heard = time.monotonic()  # a job may take longer than a place may be away
             self.went(place, error)
 
     def back(self, known: Known, why: str) -> None:

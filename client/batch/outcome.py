@@ -13,6 +13,7 @@ from ..save import BrokenFileError, save_all
 from ..server import Server
 from ..shapes import finite, messages
 from .engine import Order
+from .plan import HOSTED
 from .store import keep
 from .table import Result
 
@@ -74,18 +75,29 @@ def result(server: Server, order: Order, prompt: Prompt, record: Json, watched: 
             place.files = save_all(server, record, place.folder, overwrite=True)
     except SaveError as error:
         raise unsaved(error) from error
-    fresh = [results for node, results in record["outputs"].items() if node not in cached(record)]
-    paid = [finite(usd) for results in fresh for usd in explain.listed(results.get("usd"))]
     return Result(
         clips=place.clips,
         size=place.size,
         waited=watched.waited,
         seconds=seconds(record),
         stages=dict(watched.seconds),
-        usd=sum(usd for usd in paid if usd is not None) if paid else None if order.job.offers else 0.0,
+        usd=cost(prompt, record),
         numbers=numbers(record),
         texts=tuple(server.address.mask(text) for text in texts(prompt, record)),
     )
+
+
+def cost(prompt: Prompt, record: Json) -> float | None:
+    """Returns what a job cost in US dollars; None where a hosted node that ran does not say."""
+    old = cached(record)
+    paid = [
+        finite(usd)
+        for node, results in record["outputs"].items() if node not in old
+        for usd in explain.listed(results.get("usd"))
+    ]  # fmt: skip
+    if paid:
+        return sum(usd for usd in paid if usd is not None)
+    return None if any(node["class_type"] == HOSTED and key not in old for key, node in prompt.items()) else 0.0
 
 
 def cached(record: Json) -> set[str]:

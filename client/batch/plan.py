@@ -99,6 +99,11 @@ def planned(row: Row, graph: Graph, folder: Path, digest_of: Callable[[Path], st
     """
     chosen: dict[Setting, Any] = {}
     for name, value in row.values.items():
+        if str(value).encode(errors="ignore").decode() != str(value):  # neither the table nor a server takes it
+            raise UsageError(
+                f"The {name} '{short(str(value)[-100:])}' has letters that are no text. Rename the file, or write it "
+                "anew in UTF-8."
+            )
         for setting in graph.find(name):
             if setting in chosen:
                 raise UsageError(f"{setting.name} is given twice.")

@@ -106,7 +106,7 @@ def verdict(desk: Desk) -> ClientError | None:
     if desk.dear:
         return CeilingError(
             f"{desk.dear} jobs are left that would cost more than the study may, ${desk.rules.max_usd:.2f}, of which "
-            f"${desk.spent:.2f} are spent. Raise max_usd, and run the same command again."
+            f"${desk.spent:.2f} are spent or ordered. Raise max_usd, and run the same command again."
         )
     if waiting:
         return UnreachableError(

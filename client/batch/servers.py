@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from .. import address, explain, settings
 from ..address import Address
 from ..cancel import cancel_or_say
-from ..errors import RefusedError, RunError, TooLongError, UsageError
+from ..errors import JobLostError, NotTakenError, RefusedError, RunError, TooLongError, UsageError
 from ..follow import Follower
 from ..job import prepare, settings_on, submit
 from ..progress import Display
@@ -81,6 +81,9 @@ class Servers:
                 if not there:
                     submit(server, ready, order.prompt_id, watched, strict=True, prompt_id=order.prompt_id)
                 record = follower.follow(order.prompt_id, ready)
+            except JobLostError:
+                self.sent.pop(place, None)  # who forgets a job may have lost its pictures as well
+                raise
             except TooLongError as error:
                 said = cancel_or_say(server, order.prompt_id)
                 raise RunError(f"It took longer than {order.timeout:g} seconds. {said}") from error
@@ -90,9 +93,16 @@ class Servers:
             return result(server, order, ready, record, watched)
 
     def ready(self, place: str, server: Server, order: Order) -> Prompt:
-        """Returns the prompt to post, with its pictures on the server."""
+        """Returns the prompt to post, with its pictures on the server.
+
+        Raises:
+            NotTakenError: A value or a picture cannot be used.
+        """
         known = self.known[place][order.job.graph]
-        return prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
+        try:
+            return prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
+        except (RefusedError, UsageError) as error:
+            raise NotTakenError(str(error)) from error
 
     def close(self) -> None:
         """Ends the connections, those that are in use when they are given back."""

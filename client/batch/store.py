@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def keep(target: str, name: str) -> Iterator[Kept]:
         else:
             for path, own in named.items():
                 path.replace(Path(target) / CLIPS / own)
+            sync(Path(target) / CLIPS)
         root = SECRET.sub("://", target).rstrip("/") if away else CLIPS
         kept.clips = tuple(f"{root}/{own}" for own in named.values())
     except OSError as error:
@@ -144,9 +145,20 @@ def write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        sync(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise SaveError(f"The clip could not be written: {error.strerror}.") from error
+
+
+def sync(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk, before the table says so; Windows and some disks cannot."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def clean(folder: Path) -> None:

@@ -77,6 +77,7 @@ class Known:
     prompt_id: str | None
     tries: int
     lost: int
+    usd: float | None = None
 
 
 class Table:
@@ -120,7 +121,7 @@ class Table:
         except OSError:
             return bytes_digest(path)
         key = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()  # a folder's name is nobody's business
-        mark = (there.st_size, there.st_mtime_ns)
+        mark = (there.st_size, max(there.st_mtime_ns, there.st_ctime_ns))  # a copy may bring an old time with it
         known = self.rows.execute("SELECT size, changed, digest FROM files WHERE key = ?", (key,)).fetchone()
         if known and tuple(known)[:2] == mark:
             return known["digest"]
@@ -159,9 +160,13 @@ class Table:
         asked = f"SELECT {', '.join(Known.__dataclass_fields__)} FROM jobs WHERE wanted AND state IN ('open', 'posted')"
         return [Known(*row) for row in self.rows.execute(f"{asked} ORDER BY number")]
 
-    def posted(self, number: int, server: str, prompt_id: str) -> None:
-        """Writes down that a job is about to be sent."""
-        self.set(number, state="posted", server=server, prompt_id=prompt_id, posted=time.time())
+    def posted(self, number: int, server: str, prompt_id: str, usd: float | None = None) -> None:
+        """Writes down that a job is about to be sent, and what it may cost from now on."""
+        self.set(number, state="posted", server=server, prompt_id=prompt_id, posted=time.time(), usd=usd)
+
+    def unposted(self, number: int) -> None:
+        """Writes down that nobody took a job: it cost nothing, and may go anywhere."""
+        self.set(number, server=None, prompt_id=None, usd=None)
 
     def done(self, number: int, result: Result) -> None:
         """Writes down a job's clips."""
@@ -187,7 +192,7 @@ class Table:
         return dict(map(tuple, self.rows.execute("SELECT state, count(*) FROM jobs WHERE wanted GROUP BY state")))
 
     def spent(self) -> float:
-        """Returns what all jobs cost so far, also those that are no longer wanted."""
+        """Returns what all jobs cost so far, or may have cost, also those that are no longer wanted."""
         return self.rows.execute("SELECT total(usd) FROM jobs WHERE usd IS NOT NULL").fetchone()[0]
 
     def measured(self) -> dict[str, tuple[int, float]]:

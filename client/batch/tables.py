@@ -13,6 +13,7 @@ from ..settings import close_to
 
 Value = str | int | float | bool
 SECRET = re.compile(r"(https?://[^\s?#\"']+)[?#][^\s\"']*")  # an address, and behind it what may be a token
+USER = re.compile(r"(?<=://)[^/@\s\"']+@")  # who asks, and by which password
 
 
 @dataclass(frozen=True)
@@ -135,4 +136,4 @@ def reason(error: Exception) -> str:
 
 def masked(value: Any) -> Any:
     """Returns a value without what may be a token in an address."""
-    return SECRET.sub(r"\1?***", value) if isinstance(value, str) else value
+    return SECRET.sub(r"\1?***", USER.sub("", value)) if isinstance(value, str) else value

@@ -128,6 +128,7 @@ class Comfy:
         self.made: Counter[str] = Counter()
         self.posted: Counter[str] = Counter()
         self.requests = 0
+        self.uploads = 0
         self.deepest = 0
         self.hold = False  # no job ends while it is set
         self.log: Path | None = None
@@ -255,6 +256,7 @@ class Comfy:
         return web.json_response({name: INFO[name]} if name in INFO and name not in self.lacks else {})
 
     async def upload(self, request: web.Request) -> web.Response:
+        self.uploads += 1
         part = await (await request.multipart()).next()
         await part.read()  # type: ignore[union-attr]
         return web.json_response({"name": part.filename, "subfolder": "", "type": "input"})  # type: ignore[union-attr]

@@ -1,6 +1,8 @@
 """A study on loopback servers that keep ComfyUI's contract: each job once, whatever breaks, and paid once."""
 
+import io
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -9,7 +11,10 @@ import time
 
 import pytest
 from pack.client import follow, server
-from pack.client.batch import desk, runner, table
+from pack.client.batch import command, desk, outcome, plan, runner, study, table
+from pack.client.batch.board import Pace, Quiet
+from pack.client.batch.engine import Rules
+from pack.client.batch.table import Result
 from pack.client.errors import (
     CeilingError,
     RefusedError,
@@ -17,8 +22,10 @@ from pack.client.errors import (
     UnreachableError,
     UsageError,
 )
+from pack.tests.toy import comfies
 from pack.tests.toy.comfies import Comfies, Comfy, Faults
 from pack.tests.toy.studies import arguments, check_all_done, rows, run, servers, states, write
+from rich.console import Console
 
 try:
     import resource
@@ -40,8 +47,8 @@ def soon(monkeypatch):
 
 @pytest.fixture
 def two():
-    with Comfies(Comfy(), Comfy()) as comfies:
-        yield comfies
+    with Comfies(Comfy(), Comfy()) as both:
+        yield both
 
 
 def wait_until(what, seconds=30.0):
@@ -126,8 +133,8 @@ def test_the_others_take_the_jobs_of_a_server_that_is_gone(two, tmp_path):
     assert f"No ComfyUI answers at {two.addresses[0]}" in said
 
 
-def gone_soon(comfy):
-    wait_until(lambda: comfy.running is not None)
+def gone_soon(comfy, jobs=1):
+    wait_until(lambda: comfy.running is not None and comfy.posted.total() >= jobs)
     comfy.down = True
 
 
@@ -216,7 +223,8 @@ def test_hosted_jobs_are_paid_once_and_counted(two, tmp_path):
 
 def test_a_ceiling_is_kept_also_by_many_at_once_and_over_several_runs(two, tmp_path):
     path, out = write(tmp_path, 10, f"max_usd = 0.35\n{HOSTED}"), tmp_path / "out"
-    with pytest.raises(CeilingError, match=r"7 jobs are left .+ \$0\.35, of which \$0\.30 are spent\. Raise max_usd"):
+    sentence = r"7 jobs are left .+ \$0\.35, of which \$0\.30 are spent or ordered\. Raise max_usd"
+    with pytest.raises(CeilingError, match=sentence):
         run(path, out, servers(two.addresses, depth=4))
     assert two.made().total() == 3
     with pytest.raises(CeilingError):
@@ -225,6 +233,126 @@ def test_a_ceiling_is_kept_also_by_many_at_once_and_over_several_runs(two, tmp_p
     run(write(tmp_path, 10, f"max_usd = 1\n{HOSTED}"), out, servers(two.addresses))
     check_all_done(out, 10)
     assert set(two.made().values()) == {1}
+
+
+def test_what_may_be_paid_at_a_server_that_is_away_counts_towards_the_ceiling(two, tmp_path):
+    path, out = write(tmp_path, 10, f"max_usd = 0.35\n{HOSTED}"), tmp_path / "out"
+    first, second = two.comfies
+    first.hold = True
+    thread = threading.Thread(target=gone_soon, args=(first, 2))
+    thread.start()
+    with pytest.raises(UnreachableError):
+        run(path, out, servers([first.address], patience=0.2), patience=0.2)
+    thread.join()
+    assert first.posted.total() == 2
+    with pytest.raises(CeilingError, match=r"of which \$0\.30 are spent or ordered"):
+        run(path, out, servers(two.addresses, patience=0.2), patience=0.2)
+    assert second.made.total() == 1
+    first.down = first.hold = False
+    with pytest.raises(CeilingError, match=r"7 jobs are left"):
+        run(path, out, servers(two.addresses))
+    assert two.made().total() == 3
+    assert [row["usd"] for row in rows(out) if row["state"] == "done"] == [0.1] * 3
+
+
+def test_a_job_that_failed_may_be_paid_and_counts_towards_the_ceiling(two, tmp_path):
+    path, out = write(tmp_path, 10, f"max_usd = 0.35\n{HOSTED}"), tmp_path / "out"
+    for comfy in two.comfies:
+        comfy.faults = Faults(failing=1.0)
+    with pytest.raises(CeilingError, match=r"7 jobs are left"):
+        run(path, out, servers(two.addresses))
+    assert sum(comfy.posted.total() for comfy in two.comfies) == 3
+    with pytest.raises(CeilingError, match=r"7 jobs are left"):  # another try of what is counted is no more
+        run_again(path, out, two, tries=2)
+    assert states(out) == {"failed": 3, "open": 7}
+    assert sum(comfy.posted.total() for comfy in two.comfies) == 6
+
+
+def test_a_job_that_nobody_took_costs_nothing_and_may_go_elsewhere_later(two, tmp_path):
+    path, out = write(tmp_path, 4, f"max_usd = 0.2\n{HOSTED}"), tmp_path / "out"
+    whole = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    with pytest.raises(RefusedError, match=r"2 jobs were refused"):
+        run(path, out, servers([two.addresses[0]], depth=1))
+    assert [(row["state"], row["usd"], row["server"]) for row in rows(out)][:2] == [("refused", None, None)] * 2
+    assert states(out) == {"refused": 2, "done": 2}
+    (tmp_path / "0.png").write_bytes(whole)
+    run(write(tmp_path, 4, f"max_usd = 1\n{HOSTED}"), out, servers([two.addresses[1]]), refused=True)
+    assert two.comfies[1].made.total() == 2
+
+
+@pytest.mark.parametrize(("cached", "said", "usd"), [([], [0.1], 0.1), (["7"], [0.1], 0.0), ([], [], None)])
+def test_what_a_job_cost_is_what_the_nodes_that_ran_say(cached, said, usd):
+    status = {"messages": [["execution_cached", {"nodes": cached}]]}
+    assert outcome.cost(comfies.HOSTED, {"outputs": {"7": {"usd": said}}, "status": status}) == usd
+    assert outcome.cost(comfies.PROMPT, {"outputs": {}, "status": status}) == 0.0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not say when a file was changed, but by its own word")
+def test_a_picture_in_whose_place_another_of_its_size_and_time_is_copied_is_another(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"one")
+    there = path.stat()
+    with command.opened(tmp_path / "out") as opened:
+        first = opened.digest_of(path)
+        path.write_bytes(b"two")
+        while path.stat().st_ctime_ns == there.st_ctime_ns:  # the clock of files is a coarse one
+            os.utime(path)
+        os.utime(path, ns=(there.st_atime_ns, there.st_mtime_ns))
+        assert opened.digest_of(path) != first
+
+
+def test_a_ceiling_that_is_no_number_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"'max_usd' must be a sum of US dollars, got 'nan'"):
+        command.batch(write(tmp_path, 2), max_usd=float("nan"))
+
+
+@pytest.fixture
+def at_desk(tmp_path):
+    """Opens the table of a study for two places, none of which has been asked yet."""
+    jobs = {job.digest: job for job in plan.jobs(study.read(write(tmp_path, 2)), {}, plan.bytes_digest)}
+    with command.opened(tmp_path / "out") as opened:
+        opened.plan(jobs.values(), {})
+        board = Quiet(Console(file=io.StringIO()))
+        made = desk.Desk(opened, {"a": 1, "b": 1}, jobs, Rules(), board)
+        board.begin(0, 2, Pace({}, {}), 2)
+        with made.change:
+            yield made
+
+
+def test_a_place_that_goes_away_in_a_long_job_is_waited_for_as_long_as_any(at_desk):
+    a, b = at_desk.places.values()
+    at_desk.went(b, UnreachableError("It never was there."))
+    at_desk.came(a, {})
+    known = at_desk.take(a)
+    a.heard -= 10 * Rules().patience  # the job takes so long
+    at_desk.failed(a, known, UnreachableError("It has died, and is started again."))
+    at_desk.free(known)
+    assert not at_desk.over()
+    at_desk.came(a, {})
+    assert at_desk.take(a).number == known.number
+
+
+def test_a_study_that_is_done_waits_for_no_place_that_starts(at_desk):
+    a, _ = at_desk.places.values()
+    at_desk.came(a, {})
+    for _ in range(2):
+        known = at_desk.take(a)
+        assert not at_desk.over()
+        at_desk.done(a, known, Result((), 0))
+        at_desk.free(known)
+    assert at_desk.over()
+
+
+def test_a_server_that_forgets_its_jobs_gets_their_pictures_again(two, tmp_path):
+    path, out = write(tmp_path, 4), tmp_path / "out"
+    comfy = two.comfies[0]
+    comfy.chance.seed(1)
+    comfy.faults = Faults(restarts=0.5)
+    run(path, out, servers([comfy.address], depth=1))
+    lost = sum(row["lost"] for row in rows(out))
+    assert lost > 0
+    assert comfy.uploads == 2 + lost
 
 
 def test_what_nobody_names_a_price_for_is_refused_where_there_is_a_ceiling(two, tmp_path):

@@ -1,6 +1,7 @@
 """What a study may say, and what it means: jobs, their names and digests, and a sentence for all that cannot be."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -113,10 +114,11 @@ def test_numbers_in_a_table_are_numbers_in_a_graph_of_ones_own(planned):
     assert job.values == {"picture": job.values["picture"], "seed": 9007199254740993, "crf": 20}
 
 
-def test_what_may_be_a_token_is_in_no_row_and_no_name(planned):
+@pytest.mark.parametrize("user", ["", "ada:secret@", "secret@"])
+def test_what_may_be_a_token_is_in_no_row_and_no_name(planned, user):
     (job,) = planned(
         'graphs = ["wan22_hosted_lora_i2v"]\npictures = ["a.png"]\n'
-        'settings = { "hosted_lora_high_noise.url" = "https://host.example/a.safetensors?token=secret#also" }'
+        f'settings = {{ "hosted_lora_high_noise.url" = "https://{user}host.example/a.safetensors?token=secret#also" }}'
     )
     assert "secret" not in json.dumps(job.shown()) + job.name
     assert job.shown()["hosted_lora_high_noise.url"] == "https://host.example/a.safetensors?***"
@@ -193,6 +195,15 @@ def test_what_cannot_be_is_a_sentence(planned, text, sentence):
 def test_what_cannot_be_in_a_table_is_a_sentence(planned, text, sentence):
     with pytest.raises(UsageError, match=sentence):
         planned(text, "jobs.csv")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_that_is_no_text_is_refused_as_is_such_a_prompt(planned, folder):
+    Path(os.fsdecode(os.fsencode(folder) + b"/z\xff.png")).write_bytes(b"z")
+    with pytest.raises(UsageError, match=r"The picture '.+/z\.png' has letters that are no text\. Rename the file"):
+        planned(TURBO.replace("a.png", "z*.png"))
+    with pytest.raises(UsageError, match=r"Row 1 of jobs\.jsonl: The prompt 'A cat' has letters that are no text"):
+        planned('{"graph": "wan22_turbo_i2v", "picture": "a.png", "prompt": "A \\ud800cat"}', "jobs.jsonl")
 
 
 def test_lines_that_are_no_json_and_files_of_other_kinds_are_refused(planned):
