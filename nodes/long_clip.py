@@ -84,7 +84,6 @@ class LongClip(SavingNode):
                 io.String.Input(
                     "negative_prompt",
                     default="",
-                    multiline=True,
                     optional=True,
                     advanced=True,
                     tooltip="Read only when cfg is not 1.",
