@@ -10,6 +10,7 @@ from comfy.latent_formats import Wan21
 from ..media import vae_stream
 from ..media.assembly import Assembly
 from ..media.part_store import Kept, PartStore
+from ..media.resolution import FRAME_STEP
 from ..samplers import continuation
 from . import decode, picture, sampling, sparse
 from .long_plan import LAST_FRAME, MOTION, Part, Way
@@ -110,7 +111,7 @@ class LongRun:
         end = assembly.first(part.dropped) if part.dropped else None
         *both, latent = picture.prepare(positive, negative, vae, part.frames, start, end)
         if place and self.way.continue_by == MOTION and before is not None:
-            count = part.joint.shared // 4
+            count = part.joint.shared // FRAME_STEP
             positive, negative = (continue_by_motion(conds, before, count, self.how.motion) for conds in both)
         else:
             positive, negative = (picture.with_motion(conds, self.how.motion) for conds in both)
@@ -125,9 +126,8 @@ class LongRun:
             for text in dict.fromkeys(texts + [self.how.negative] * (self.how.cfg != 1)):
                 tokens = self.models.clip.tokenize(text)
                 self._encoded.setdefault(text, self.models.clip.encode_from_tokens_scheduled(tokens))
-        return self._encoded[self.parts[place].text], self._encoded.get(
-            self.how.negative
-        ) if self.how.cfg != 1 else None
+        negative = self._encoded[self.how.negative] if self.how.cfg != 1 else None
+        return self._encoded[self.parts[place].text], negative
 
     def what_is_kept(self) -> str:
         """Returns what a person whose run ended early must know."""
@@ -164,8 +164,6 @@ def continue_by_motion(conds: Any, before: torch.Tensor, count: int, motion: flo
     for words, more in conds:
         blank = picture.blank_in(more)
         blank[: 1 + count] = False
-        filled, mask = continuation.continued(more["concat_latent_image"], more["concat_mask"], before, count, grey)
-        found.append([words, {
-            **more, "concat_latent_image": picture.moved(filled, blank, motion), "concat_mask": mask,
-        }])  # fmt: skip
+        filled = continuation.continued(more["concat_latent_image"], more["concat_mask"], before, count, grey)
+        found.append([words, {**more, "concat_latent_image": picture.moved(filled, blank, motion)}])
     return found

@@ -9,8 +9,8 @@ import torch
 
 def continued(
     picture: torch.Tensor, mask: torch.Tensor, before: torch.Tensor, count: int, grey: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns conditioning for a part that goes on from another.
+) -> torch.Tensor:
+    """Returns the encoded pictures for a part that goes on from another, in the shape of `picture`; its mask stays.
 
     Args:
         picture: Tensor[1, 16, T, h, w], what Image to Video Latent makes of the anchor: its latent, then grey; of a
@@ -31,7 +31,7 @@ def continued(
             f"A part that continues by motion must be longer than what it takes over, {4 * known - 3} frames; "
             f"this one has {4 * times - 3}. Give it more seconds, or lower motion_latents."
         )
-    given = mask.mean(1, keepdim=True).expand_as(picture[:, :1]) < 1
+    given = mask.to(picture).mean(1, keepdim=True).expand_as(picture[:, :1]) < 1
     filled = torch.where(given, picture, grey.to(picture))
     filled[:, :, 1:known] = motion.to(picture)
-    return filled, mask
+    return filled

@@ -76,8 +76,7 @@ def motion_of(count, times=7, before=6, end=False):
     if end:
         mask[:, 3, -1] = 0
     latent = torch.arange(before, dtype=torch.float32).reshape(1, 1, -1, 1, 1).expand(1, 16, -1, 2, 2) + 10
-    filled, same = continued(picture, mask, latent, count, torch.zeros(1, 16, 1, 1, 1))
-    assert torch.equal(same, mask)
+    filled = continued(picture, mask, latent, count, torch.zeros(1, 16, 1, 1, 1))
     return filled[0, 3, :, 1, 1].tolist()
 
 
