@@ -49,13 +49,14 @@ class PartStore:
         try:
             with safe_open(path, "pt") as file:
                 latent = file.get_tensor(TENSOR)
-            path.touch()
         except OSError:  # gone
             return None
         except SafetensorError:  # damaged: it is made again
             with suppress(OSError):
                 path.unlink()
             return None
+        with suppress(OSError):
+            path.touch()
         return latent
 
     def save(self, digest: str, latent: torch.Tensor, kept: Kept) -> None:
