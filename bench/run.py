@@ -25,7 +25,7 @@ BENCHES = (
     "gpu",
 )
 CHART = "chart"
-MORE = ("fault_matrix", CHART)  # which nobody runs without asking for them
+MORE = ("fault_matrix", "long_clip", CHART)  # which nobody runs without asking for them
 
 
 def main(arguments: list[str]) -> int:
