@@ -43,6 +43,10 @@ TOO_WIDE = """tables => tables.filter(table => table.scrollWidth > table.clientW
     .map(table => [table.scrollWidth, table.clientWidth, table.innerText])"""
 
 WORDS = "orbit 180 around the subject"  # of the LoRA in the shipped graphs
+# Long Clip gets its lines from another node there.
+LINES = """The subject turns its head towards the light and blinks.
+3 s: It looks back into the lens.
+It settles into stillness."""
 PICTURE = "portrait.png"
 OFFER = next(node["inputs"] for node in twin(HOSTED).values() if node["class_type"] == "Wan22Turbo_Hosted")
 PRICE = dollars(find_offer(OFFER["model"])[1].estimate(OFFER["resolution"], OFFER["duration"]))
@@ -305,6 +309,8 @@ def sketch(node_id):
     source = next(each for each in graph["nodes"] if each["type"] == "LoadImage")
     source["widgets_values"][0] = PICTURE
     links = [link for link in graph["links"] if link[1] == source["id"] and link[3] == node["id"]]
+    if node_id == "Wan22Turbo_LongClip":
+        node["widgets_values"][0] = LINES
     for each in (node, source):
         each.pop("title", None)  # the node's own, in the language
         each["mode"] = 0  # not bypassed
