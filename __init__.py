@@ -5,6 +5,7 @@ from typing_extensions import override
 
 from .nodes import (
     clip_report,
+    content,
     decode,
     hosted,
     joining,
@@ -25,6 +26,7 @@ class Wan22TurboExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
         panel_routes.add_routes()
+        content.watch_texts()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -96,6 +96,8 @@ def lines(found: Iterable[dict[str, object]]) -> list[str]:
 
 def _line(row: dict[str, object]) -> str:
     parts = [f"step {row['step']} {row['expert']}:"]
+    if not row["layers"]:
+        return f"{parts[0]} not computed; another node put an earlier result in its place"
     if "density" in row:
         parts.append(
             f"{row['sparse layers']} of {row['layers']} layers sparse, density {row['density']:.3f}, {row['kernel']}, "

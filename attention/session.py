@@ -17,7 +17,7 @@ ROUNDING = 1e-4  # by which sigmas of one list differ on their way through Comfy
 FIRST_STEPS = "a first step"
 ABOVE_LIMIT = "error above the limit"
 NOTHING = "Warning: Sparse attention was asked for, and nothing was sparse. The lines below say why."
-WITH_MASK = "a mask, which no sparse kernel takes"
+OTHER = "a mask or a scale, which no sparse kernel takes"
 
 Dense = Callable[[], torch.Tensor]
 
@@ -43,7 +43,7 @@ class Run:
 
     def __init__(self, sigmas: Sequence[float], first: int) -> None:
         self.sigmas = list(sigmas)
-        self.first = first  # steps that another sampler has run on the other expert before
+        self.first = first  # steps that other samplers have run before
         self.dense_layers: set[tuple[str, int]] = set()
         self.steps: list[Step] = []
         self.kernel = ""
@@ -70,7 +70,7 @@ class Evaluation:
         return q.shape == k.shape and q.ndim == 3 and (layer not in self.seen or k.shape[1] != self.words)
 
     def attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, layer: int, masked: bool, dense: Dense
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, layer: int, other: bool, dense: Dense
     ) -> torch.Tensor:
         """Computes a layer's attention: sparse where that is wanted and possible, else by `dense`.
 
@@ -80,14 +80,14 @@ class Evaluation:
             v: Values.
             heads: Of the layer.
             layer: Its number.
-            masked: Whether the call comes with a mask.
+            other: Whether the call comes with a mask or a scale.
             dense: Computes it exactly.
         """
         if not self.is_self_attention(q, k, layer):
             return dense()
         self.seen.add(layer)
         clock = Clock(q.device)
-        why = self.why_dense(q, heads, layer, masked)
+        why = self.why_dense(q, heads, layer, other)
         if not why:
             attended, call = self.sparse(q, k, v, heads, layer, clock)
             if call.bound <= self.settings.error_limit:  # not so where it is NaN
@@ -103,14 +103,14 @@ class Evaluation:
         self.step.calls.append(Call(layer, clock.stop(), why))
         return attended
 
-    def why_dense(self, q: torch.Tensor, heads: int, layer: int, masked: bool) -> str:
+    def why_dense(self, q: torch.Tensor, heads: int, layer: int, other: bool) -> str:
         """Returns why a layer's attention is dense; nothing where it is sparse."""
         if self.step.number < self.settings.dense_steps:
             return FIRST_STEPS
         if (self.expert, layer) in self.run.dense_layers:
             return ABOVE_LIMIT
-        if masked:
-            return WITH_MASK
+        if other:
+            return OTHER
         if q.shape[1] != self.tokens:
             return f"{q.shape[1]} tokens, which are not those of the clip ({self.tokens})"
         if q.shape[2] != heads * HEAD:
@@ -146,7 +146,9 @@ class Session:
         self.tell = tell  # shows the receipt
         self.run: Run | None = None
         self.depth = 0
-        self.ends: dict[str, tuple[float, int]] = {}  # expert -> sigma and steps done where its last sampler stopped
+        self.ends: dict[
+            float, int
+        ] = {}  # sigma at which a sampler has stopped -> steps done until then, the last one last
         self.rows: list[dict[str, object]] = []
         self.text = ""
 
@@ -164,26 +166,25 @@ class Session:
             )
         return self.run
 
-    def sample(self, expert: str, sigmas: Sequence[float], loop: Callable[[], Any]) -> Any:
+    def sample(self, sigmas: Sequence[float], loop: Callable[[], Any]) -> Any:
         """Runs a sampler's loop. The loop over one expert may enclose that over the other: both are one run."""
         if self.depth == 0:
-            # Two samplers, one after the other: the second goes on where the first, on the other expert, stopped.
-            others = [
-                steps for name, (sigma, steps) in self.ends.items() if name != expert and _equal(sigma, sigmas[0])
-            ]
-            self.run = Run(sigmas, others[0] if others else 0)
+            # Samplers one after the other, on either expert: the next one goes on where the one before stopped.
+            before = [steps for sigma, steps in self.ends.items() if _equal(sigma, sigmas[0])]
+            self.run = Run(sigmas, before[-1] if before else 0)
         self.depth += 1
         try:
             return loop()
         finally:
             self.depth -= 1
             if self.depth == 0:
-                self.finish(expert)
+                self.finish()
 
-    def finish(self, expert: str) -> None:
+    def finish(self) -> None:
         """Makes the receipt of the run that ends."""
         run, self.run = self.current, None
-        self.ends[expert] = run.sigmas[-1], run.first + len(run.sigmas) - 1
+        self.ends.pop(run.sigmas[-1], None)
+        self.ends[run.sigmas[-1]] = run.first + len(run.sigmas) - 1
         self.rows = receipt.rows(run.steps, run.kernel)
         head = f"sparse attention: density {self.settings.density:g}, error limit {self.settings.error_limit:g}"
         nothing = run.steps and not any("density" in row for row in self.rows)
@@ -195,11 +196,12 @@ class Session:
         """Runs an evaluation of an expert and keeps its part of the receipt.
 
         Raises:
-            RuntimeError: No attention came by, so that nothing can have been sparse.
+            RuntimeError: No attention came by at the expert's first one, so that nothing can be sparse. At a later one
+                a cache (EasyCache) may have spared all of the model.
         """
         found = model()
         evaluation.step.clock.stop()
-        if not evaluation.step.calls:
+        if not evaluation.step.calls and all(step.expert != evaluation.expert for step in self.current.steps):
             raise RuntimeError(
                 "Sparse attention was asked for and did not run: another node has replaced the model's attention "
                 "after it. Put Sparse Attention after that node, or set its mode to off."

@@ -17,6 +17,7 @@ BENCHES = (
     "lora",
     "picture_quality",
     "clip_report",
+    "motion",
     "encoding",
     "saving",
     "decoding",

@@ -9,11 +9,16 @@ from .resize import to_rgb
 BLACK, SHOWN = 16, 0.02  # a frame is black where a smaller share of its pixels is as bright as this, of 255
 
 
+def without_alpha(frame: np.ndarray) -> np.ndarray:
+    """Returns the colours of a frame as they are under its alpha, which is what Save MP4 keeps."""
+    return frame[..., :3] if frame.ndim == 3 and frame.shape[2] == 4 else frame
+
+
 def eight_bits(frame: np.ndarray, name: str) -> np.ndarray | None:
-    """Returns a frame as it would be saved, uint8[H, W, 3]; None for one that holds NaN or infinity.
+    """Returns a picture in 8 bits, over black, uint8[H, W, 3]; None for one that holds NaN or infinity.
 
     Args:
-        frame: As `measure` takes it.
+        frame: [H, W] or [H, W, C] with 1, 3 or 4 channels.
         name: Of the frame, as an error begins with it.
 
     Raises:

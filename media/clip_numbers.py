@@ -1,6 +1,7 @@
 """A clip's numbers, what each of them is, and what they say to people: the numbers first, and then a verdict."""
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -116,7 +117,7 @@ def checked(text: str) -> str:
         ValueError: It is anything else.
     """
     try:
-        told = json.loads(text, parse_constant=_no_number)
+        told = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         told = None
     right = isinstance(told, dict) and told and all(map(_is_number_of, told, told.values()))
@@ -136,8 +137,11 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int)
 
 
-def _no_number(name: str) -> None:
-    raise ValueError(name)
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .clip_frames import eight_bits, is_black
+from .clip_frames import eight_bits, is_black, without_alpha
 from .clip_motion import LEAST, Motion, working_size
 from .clip_numbers import ClipNumbers
 from .clip_seams import colour_drift, light_of, runs, seams, unsteadiness
@@ -35,10 +35,11 @@ def measure(frames: Iterable[Any], fps: float, picture: Any = None) -> ClipNumbe
     """Measures a clip.
 
     Args:
-        frames: One by one, of one size: [H, W] or [H, W, C] with 1 (grey), 3 (RGB) or 4 channels (RGB with straight
-            alpha, which is laid over black); floating point in [0, 1] or uint8.
+        frames: One by one, of one size: [H, W] or [H, W, C] with 1 (grey), 3 (RGB) or 4 channels (RGB and alpha, which
+            is left out, as in a saved clip); floating point in [0, 1] or uint8.
         fps: Frames a second.
-        picture: What the first frame was to show, [H, W, C] of any size. None: its likeness is not measured.
+        picture: What the first frame was to show, [H, W, C] of any size; its straight alpha is laid over black, as Fit
+            to 720p does it. None: its likeness is not measured.
 
     Raises:
         ValueError: There is no frame, or one is none of the above; or `fps` is no number above 0.
@@ -80,7 +81,7 @@ class ClipMeter:
             ValueError: It is no frame, or of another size than the first.
         """
         number = len(self._means)
-        pixels = eight_bits(np.asarray(frame), f"Frame {number + 1}")
+        pixels = eight_bits(without_alpha(np.asarray(frame)), f"Frame {number + 1}")
         size = Size(*np.shape(frame)[1::-1])
         self._size = self._size or size
         if size != self._size:
@@ -206,7 +207,10 @@ class ClipMeter:
         if self._size and min(self._size) < LEAST:
             said.append(f"Motion was not measured: frames need sides of {LEAST} pixels, these are {self._size}.")
         elif not self._motion.moved or not self._motion.between:
-            said.append("Motion or smoothness was not measured: that takes three frames in a row that show something.")
+            count = max(3, self._motion.interval + 1)
+            said.append(
+                f"Motion or smoothness was not measured: that takes {count} frames in a row that show something."
+            )
         if ends["edge_blur_start"] is None or ends["edge_blur_end"] is None:
             said.append("Edge blur was not measured: there are no edges at the start or at the end.")
         return said

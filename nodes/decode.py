@@ -18,6 +18,7 @@ from ..media.finite import NotFiniteError
 from ..media.mp4 import Mp4Writer
 from ..media.publish import LATENT, publish
 from ..media.resolution import Size
+from .content import clips_are_judged
 from .metadata import notes
 from .progress import say
 from .saving import (
@@ -96,12 +97,7 @@ class DecodeMp4(SavingNode):
             ) as frames:
                 decode(vae, samples, frames)
         except BaseException as err:
-            name = target.shown(clip.latent or kept)
-            tell(
-                err,
-                f"The latent is kept: '{name}' in ComfyUI's output folder. Load Latent reads it from the input folder.",
-                cls.hidden.unique_id,
-            )
+            leave(err, target, clip.latent or kept, cls.hidden.unique_id)
             raise
         if clip.latent and not keep_latent:
             with suppress(OSError):  # somebody has it open; the clip is there all the same
@@ -232,6 +228,19 @@ def save_latent(target: Target, samples: torch.Tensor, metadata: dict[str, str])
     if place.warning:
         logger.warning(place.warning)
     return place.path
+
+
+def leave(err: BaseException, target: Target, latent: Path, node_id: str | None) -> None:
+    """Tells where the latent of a clip is that could not be saved; removes it where a filter would have to judge that.
+
+    A latent is its clip: whoever has it can decode it. ComfyUI still has it from the sampler, for another run.
+    """
+    if not clips_are_judged():
+        where = f"The latent is kept: '{target.shown(latent)}' in ComfyUI's output folder. "
+        tell(err, f"{where}Load Latent reads it from the input folder.", node_id)
+        return
+    latent.unlink(missing_ok=True)
+    logger.warning("The latent of an unfinished clip was removed, since no content filter has seen what it shows.")
 
 
 def tell(err: BaseException, where: str, node_id: str | None) -> None:

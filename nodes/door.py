@@ -126,9 +126,13 @@ def _inputs(cls: type[io.ComfyNode]) -> dict[str, io.Input]:
     return {each.id: each for each in (cls.SCHEMA or cls.define_schema()).inputs}
 
 
-def _complaints(cls: type[Node], names: list[str], arguments: tuple[Any, ...], named: Any) -> list[str]:
+def _named(names: list[str], arguments: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {**dict(zip(names, arguments, strict=False)), **given}
+
+
+def complaints(cls: type[Node], values: Mapping[str, Any]) -> list[str]:
+    """Returns what is wrong with values of a node's inputs, a sentence each."""
     inputs = _inputs(cls)
-    values = {**dict(zip(names, arguments, strict=False)), **named}
     found = (
         complaint(inputs[name], value, name not in cls.OWN_BOUNDS) for name, value in values.items() if name in inputs
     )
@@ -145,7 +149,7 @@ def _guard_validation(check: Callable[..., bool | str]) -> Callable[..., bool | 
     def guarded(cls: type[Node], *arguments: Any, **given: Any) -> bool | str:
         # What a prompt leaves out, ComfyUI says itself, and asks all the same: then no value is known, as with a link.
         known = {**dict.fromkeys(needed[len(arguments) :]), **given}
-        return " ".join(_complaints(cls, names, arguments, known)) or check(cls, *arguments, **known)
+        return " ".join(complaints(cls, _named(names, arguments, known))) or check(cls, *arguments, **known)
 
     # ComfyUI reads from the parameters which inputs a node checks itself, and does not look behind a wrapper.
     guarded.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
@@ -159,7 +163,7 @@ def _guard_call(work: Callable[..., Any], complete: bool = True) -> Callable[...
     def check(cls: type[Node], arguments: tuple[Any, ...], given: dict[str, Any]) -> None:
         empty = [name for name, each in _inputs(cls).items() if not each.optional and given.get(name, ...) is None]
         absent = [f"{name} holds nothing. Give it a value." for name in empty if complete]
-        sentences = absent + _complaints(cls, names, arguments, given)
+        sentences = absent + complaints(cls, _named(names, arguments, given))
         if sentences:
             raise ValueError(" ".join(sentences))
 

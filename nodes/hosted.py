@@ -22,6 +22,7 @@ from ..hosted.settings import Settings
 from ..media import resize
 from ..media.finite import NotFiniteError, check_pictures
 from ..weights.loras import triggers
+from .content import run_hosted
 from .door import Node
 from .hosted_wait import Teller, attended
 
@@ -213,7 +214,8 @@ class Hosted(Node):
         )
         asked.check()
         context, status = get_executing_context(), Status()
-        work = make_client(model).run(asked, status, context.prompt_id if context else "", if_flagged == STOP)
+        run_id, stop = context.prompt_id if context else "", if_flagged == STOP
+        work = run_hosted(make_client(model), asked, status, run_id, stop)
         teller = Teller(asked, status, cls.hidden.unique_id)
         clip = await attended(work, teller)
         report = clip.report(asked)

@@ -12,7 +12,7 @@ from ..media.assembly import Assembly
 from ..media.part_store import Kept, PartStore
 from ..media.resolution import FRAME_STEP
 from ..samplers import continuation
-from . import decode, picture, sampling, sparse
+from . import content, decode, picture, sampling, sparse
 from .long_plan import LAST_FRAME, MOTION, Part, Way
 from .long_progress import StoryProgress
 
@@ -115,6 +115,7 @@ class LongRun:
             positive, negative = (continue_by_motion(conds, before, count, self.how.motion) for conds in both)
         else:
             positive, negative = (picture.with_motion(conds, self.how.motion) for conds in both)
+        content.note_pictures([*positive, *negative], *start.split(1), *(() if end is None else end.split(1)))
         guider = sampling.make_guider(high, low, positive, negative or None, self.how.cfg, self.how.boundary)
         return sampling.sample(guider, latent, part.seed, self.how.sigmas, self.how.mode, self.progress)
 

@@ -9,6 +9,7 @@ import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import InputImpl, io
 
+from ..filters.question import HINT, Question
 from ..media import drift_chart
 from ..media.assembly import Assembly
 from ..media.drift import DriftMeter, DriftNumbers
@@ -17,7 +18,7 @@ from ..media.part_store import Kept, PartStore
 from ..media.publish import Place
 from ..media.resolution import Size
 from ..samplers import routing, story
-from . import decode, hosted, long_plan, origins, receipts
+from . import content, decode, hosted, long_plan, origins, receipts
 from .long_progress import StoryProgress
 from .long_run import LongRun, Models, Sampling
 from .progress import say
@@ -72,6 +73,7 @@ def save(hidden: Any, run: LongRun, settings: SaveSettings, remark: str) -> io.N
         settings: Of the file.
         remark: What there is to say of it already, or "".
     """
+    judge(run)
     size = Size.of(run.start)
     target = next_target(settings.filename_prefix, size)
     clip = target.next_name(".mp4")
@@ -88,6 +90,17 @@ def save(hidden: Any, run: LongRun, settings: SaveSettings, remark: str) -> io.N
     report = "\n".join(filter(None, [*words, *described(run, settings), numbers.report(), receipt(hidden, run)]))
     say(f"{len(run.parts)} parts, {long_plan.length(run.parts)} frames", hidden.unique_id)
     return output(target, clip, report, numbers)
+
+
+def judge(run: LongRun) -> None:
+    """Asks the operator's content filters about every part, those on the disk too; ContentError if one says no.
+
+    Before a part is sampled, the guider asks again, with the pictures that the part grows from.
+    """
+    if content.settings():
+        negative, shown = run.how.negative if run.how.cfg != 1 else "", (content.to_pixels(run.start),)
+        for text in dict.fromkeys(part.text for part in run.parts):
+            content.ask_here(Question("prompt", f"Nothing was sampled. {HINT}", text, negative, shown=shown))
 
 
 def assembly_for(run: LongRun, writer: Mp4Writer, meter: DriftMeter) -> Assembly:

@@ -15,7 +15,7 @@ from ..media.clip_numbers import checked
 from ..media.recipe import model_files, recipe
 from ..weights.formats.model_file import fingerprint
 from . import receipts
-from .door import NODES
+from .door import NODES, complaints
 from .loader import resolve
 
 LEVELS = ("workflow", "recipe", "none")
@@ -73,7 +73,9 @@ def spelled_out(prompt: Prompt) -> dict[str, dict[str, Any]]:
 
 def _meaning(class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return NODES[class_type].spelled_out(inputs)
+        node, typed = NODES[class_type], {name: value for name, value in inputs.items() if not isinstance(value, list)}
+        # Where no output needs a node, ComfyUI has not checked it: a billion steps would be listed here.
+        return {} if complaints(node, typed) else node.spelled_out(inputs)
     except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError):
         return {}  # another pack's node, or some setting is linked, and what came in through it is not in the prompt
 

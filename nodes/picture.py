@@ -13,6 +13,7 @@ from ..media import motion as motions
 from ..media import quality, resize, resolution
 from ..media.finite import check_pictures
 from ..media.vae_encode import skip_settled
+from .content import note_pictures
 from .door import Node
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ class ImageToVideo(Node):
             end_image = of_size(one_rgb(end_image, "The end image"), size)
         *prepared, latent = prepare(positive, negative, vae, frames, start_image, end_image)
         positive, negative = (with_motion(conds, motion) for conds in prepared)
+        note_pictures([*positive, *negative], start_image, end_image)
         return io.NodeOutput(positive, negative or None, latent, frames)
 
 

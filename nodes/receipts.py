@@ -12,12 +12,12 @@ from typing import Any
 
 MOST = 64  # receipts; an old one is let go of
 
-_kept: OrderedDict[str, str] = OrderedDict()
+_kept: OrderedDict[tuple[str, str], str] = OrderedDict()
 
 
 def keep(node_id: str, prompt: Mapping[str, Any], text: str) -> None:
     """Keeps the receipt of a node's run."""
-    key = _digest(node_id, prompt)
+    key = node_id, _digest(node_id, prompt)
     _kept[key] = text
     _kept.move_to_end(key)
     while len(_kept) > MOST:
@@ -26,7 +26,9 @@ def keep(node_id: str, prompt: Mapping[str, Any], text: str) -> None:
 
 def find(node_id: str, prompt: Mapping[str, Any]) -> str | None:
     """Returns the receipt of a node's last run with the same prompt; None where there is none."""
-    return _kept.get(_digest(node_id, prompt)) if _kept else None
+    if all(node_id != kept for kept, _ in _kept):  # a digest takes as long as there are nodes before this one
+        return None
+    return _kept.get((node_id, _digest(node_id, prompt)))
 
 
 def _digest(node_id: str, prompt: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..samplers import routing, schedules
-from ..samplers.guider import TwoExpertGuider
 from . import receipts, sparse
+from .content import JudgedGuider
 from .door import Node
 from .progress import StepProgress
 
@@ -252,7 +252,7 @@ def boundary_input() -> io.Input:
 
 
 def sample(
-    guider: TwoExpertGuider,
+    guider: JudgedGuider,
     latent: Mapping[str, Any],
     seed: int,
     sigmas: torch.Tensor,
@@ -273,7 +273,7 @@ def sample(
     return samples.to(comfy.model_management.intermediate_device())
 
 
-def make_guider(high: Any, low: Any, positive: Any, negative: Any, cfg: float, boundary: float) -> TwoExpertGuider:
+def make_guider(high: Any, low: Any, positive: Any, negative: Any, cfg: float, boundary: float) -> JudgedGuider:
     """Builds the guider, and refuses a guidance scale that has nothing to guide away from."""
     if negative is None and cfg != 1.0:
         raise ValueError(
@@ -281,7 +281,7 @@ def make_guider(high: Any, low: Any, positive: Any, negative: Any, cfg: float, b
             "Connect negative, or set cfg to 1 as distilled models want it."
         )
     sparse.check_slots(high, low)
-    guider = TwoExpertGuider(high, low, boundary)
+    guider = JudgedGuider(high, low, boundary)
     guider.inner_set_conds({"positive": positive} if negative is None else {"positive": positive, "negative": negative})
     guider.set_cfg(cfg)
     return guider

@@ -19,8 +19,9 @@ from ..media.clip_numbers import checked
 from ..media.filenames import check_folder, check_prefix, shown
 from ..media.losses import ALPHA
 from ..media.mp4 import FPS_RANGE, Mp4Writer, frame_rate
-from ..media.publish import NextName, Place
+from ..media.publish import LATENT, NextName, Place
 from ..media.resolution import Size, check_choice
+from .content import JudgedName
 from .door import Node
 from .meta_batch import check_batches
 from .metadata import LEVELS, notes
@@ -116,8 +117,9 @@ class Target(NamedTuple):
     subfolder: str
 
     def next_name(self, suffix: str, latent: Path | None = None) -> NextName:
-        """Returns the place of a file of this series; a clip has the number of its latent."""
-        return NextName(self.folder, self.stem, suffix, latent)
+        """Returns the place of a file of this series; a clip has the number of its latent, and must pass filters."""
+        kind = NextName if suffix == LATENT else JudgedName
+        return kind(self.folder, self.stem, suffix, latent)
 
     def shown(self, path: Path) -> str:
         """Names a file of this series as people see it: below the output folder."""

@@ -19,6 +19,7 @@ from .door import Node
 MODES = ("auto", "trained", "training-free", "off")
 KEY = "wan22_turbo.sparse_attention"  # of the attachment and the wrappers on a model, and in its transformer options
 OVERRIDE = "optimized_attention_override"
+OTHER = ("mask", "scale")  # arguments of ComfyUI's attention that make it another one than Wan's own
 PATCH = 2  # rows and columns of the latent that make a token
 
 
@@ -178,7 +179,7 @@ def with_sparse_attention(model: Any, expert: Expert, session: Session) -> Any:
     clone.set_attachments(KEY, session)
     options = _options(clone)
     options[OVERRIDE] = override(options.get(OVERRIDE))
-    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, watch_run(expert, session))
+    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, watch_run(session))
     clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, watch_evaluation(expert, session))
     return clone
 
@@ -200,18 +201,19 @@ def override(previous: Callable[..., Any] | None) -> Callable[..., Any]:
         if evaluation is None or len(arguments) < 3:
             return dense()
         q, k, v, *rest = arguments
-        heads = given["heads"] if "heads" in given else rest[0]
-        return evaluation.attend(q, k, v, heads, options["block_index"], given.get("mask") is not None, dense)
+        asked = {**dict(zip(("heads", "mask"), rest, strict=False)), **given}
+        other = any(asked.get(name) is not None for name in OTHER)
+        return evaluation.attend(q, k, v, asked["heads"], options["block_index"], other, dense)
 
     return attend
 
 
-def watch_run(expert: Expert, session: Session) -> Callable[..., Any]:
+def watch_run(session: Session) -> Callable[..., Any]:
     """Returns a wrapper of a sampler's loop."""
 
     def wrapper(loop: Callable[..., Any], *arguments: Any, **given: Any) -> Any:
         sigmas = given["sigmas"] if "sigmas" in given else arguments[3]
-        return session.sample(expert, sigmas.tolist(), lambda: loop(*arguments, **given))
+        return session.sample(sigmas.tolist(), lambda: loop(*arguments, **given))
 
     return wrapper
 

@@ -8,17 +8,21 @@ same; a test holds it.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import folder_paths
 import numpy as np
 import torch
 from comfy.latent_formats import Wan21
+from comfy.samplers import CFGGuider, sampler_object
+from comfy_extras.nodes_custom_sampler import DisableNoise, RandomNoise, SamplerCustomAdvanced, SplitSigmas
 from torch import Tensor
 
 from ..nodes.loader import Loader
 from ..nodes.lora import Lora
-from ..nodes.sampling import Sampler
+from ..nodes.picture import with_motion
+from ..nodes.sampling import Sampler, make_guider
+from ..samplers.schedules import rcm_sigmas
 from .files import NAMES, read_vae
 from .latents import Size, conditioning, normal_latent, shown
 from .quick import DEVICE
@@ -46,6 +50,8 @@ class Way:
         words: Before the caption.
         swapped: Whether the experts stand in each other's slot.
         picture: Whether the model is given the start picture.
+        motion: As that of Image to Video Latent.
+        first_cfg: If not 0, the first of the rcm steps runs without LoRAs at this guidance, as docs/motion.md wires it.
     """
 
     steps: int = 4
@@ -59,6 +65,8 @@ class Way:
     words: str = ""
     swapped: bool = False
     picture: bool = True
+    motion: float = 1.0
+    first_cfg: float = 0.0
 
 
 TEACHER = Way(steps=20, schedule="shifted", cfg=3.0, loras=())
@@ -100,18 +108,27 @@ class Studio:
             seed: Of the first batch; the next one has the next.
         """
         scenes = list(scenes)
-        high, low = (self.low, self.high) if way.swapped else (self.high, self.low)
+        high, low = bare = (self.low, self.high) if way.swapped else (self.high, self.low)
         for lora_high, lora_low, strength in way.loras:
             one, other = (Path(NAMES[name]).name if name else "none" for name in (lora_high, lora_low))
             high, low, *_ = Lora.execute(high, low, one, other, strength, strength, "", "prepend", "a caption").args
         for start in range(0, len(scenes), BATCH):
             positive, negative, latent = self._given(scenes[start : start + BATCH], way.words, way.picture)
-            settings = {name: getattr(way, name) for name in SETTINGS}
-            if way.cfg != 1:
-                settings["negative"] = negative
-            seed_of_batch = seed + start // BATCH
-            (sampled, _) = Sampler.execute(high, low, positive, {"samples": latent}, seed_of_batch, **settings).args
+            moving = Given(with_motion(positive, way.motion), with_motion(negative, way.motion), latent)
+            first = way.first_cfg and make_guider(*bare, *moving[:2], way.first_cfg, way.boundary)
+            sampled = self._sampled(high, low, first, moving, way, seed + start // BATCH)
             yield from self.decoded(sampled["samples"])
+
+    def _sampled(self, high: Any, low: Any, first: Any, given: Given, way: Way, seed: int) -> dict[str, Tensor]:
+        """Returns the latents of a batch; `first` is the guider of the first step, where that is another one."""
+        latent = {"samples": given.latent}
+        if first:
+            rest = make_guider(high, low, given.positive, None, way.cfg, way.boundary)
+            return in_two_runs(first, rest, rcm_sigmas(way.steps, way.sigma_max), seed, latent)
+        settings = {name: getattr(way, name) for name in SETTINGS}
+        if way.cfg != 1:
+            settings["negative"] = given.negative
+        return Sampler.execute(high, low, given.positive, latent, seed, **settings)[0]
 
     def decoded(self, latents: Tensor) -> list[np.ndarray]:
         """Returns the clips of latents [B, 16, T, h, w] as VAE Decode gives them, each uint8[F, H, W, 3]."""
@@ -154,6 +171,14 @@ class Studio:
 
     def _encoded(self, text: str) -> Tensor:
         return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))[0][0]
+
+
+def in_two_runs(first: CFGGuider, rest: CFGGuider, sigmas: Tensor, seed: int, latent: dict[str, Tensor]) -> Any:
+    """Runs the first step with one guider and the others with another one, in ComfyUI's nodes for that."""
+    before, after = SplitSigmas.execute(sigmas, 1).args
+    euler = sampler_object("euler")
+    begun = SamplerCustomAdvanced.execute(RandomNoise.execute(seed)[0], first, euler, before, latent)[0]
+    return SamplerCustomAdvanced.execute(DisableNoise.execute()[0], rest, euler, after, begun)[0]
 
 
 def as_bytes(clip: Tensor) -> np.ndarray:

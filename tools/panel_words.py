@@ -60,7 +60,7 @@ PANELS = {
         "drift_dark": "Drift: brightness {brightness} of 255; too dark to have a colour.",
         "likeness": "Likeness of the first frame to the picture: {likeness} of 1.",
         "small": "Motion was not measured: frames need sides of {least} pixels, these are {size}.",
-        "few": "Motion or smoothness was not measured: that takes three frames in a row that show something.",
+        "few": "Motion or smoothness was not measured: that takes {count} frames in a row that show something.",
         "edgeless": "Edge blur was not measured: there are no edges at the start or at the end.",
         "broken": "Likeness was not measured: {holder} holds NaN or infinity.",
         "one_colour": "Likeness was not measured: a picture of a single colour is like no other.",

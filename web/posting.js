@@ -57,7 +57,8 @@ function behind(value, bypassed) {
 function nameClips(prompt) {
   const replace = window.comfyAPI?.utils?.applyTextReplacements;
   for (const { class_type, inputs } of Object.values(prompt)) {
-    if (!replace || !class_type.startsWith("Wan22Turbo_") || typeof inputs.filename_prefix !== "string") continue;
+    // A node of a pack that is missing here has no class_type.
+    if (!replace || !class_type?.startsWith("Wan22Turbo_") || typeof inputs.filename_prefix !== "string") continue;
     inputs.filename_prefix = replace(app, inputs.filename_prefix);
   }
 }

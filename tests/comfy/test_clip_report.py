@@ -92,6 +92,16 @@ def test_what_cannot_be_measured_is_refused_with_its_reason(video, reference, se
         report(video, reference=reference)
 
 
+def test_what_is_measured_of_transparent_frames_is_what_save_mp4_saves():
+    clear = torch.cat([FRAMES, torch.zeros_like(FRAMES[..., :1])], 3)
+    clear[3, 0, 0, 3] = torch.nan
+    numbers = json.loads(report(clear)[1])
+    assert numbers == json.loads(report(FRAMES)[1])
+    saved = json.loads(report(InputImpl.VideoFromFile(str(save(clear))))[1])
+    assert saved["brightness_start"] == pytest.approx(numbers["brightness_start"], abs=1)
+    assert saved["black"] == numbers["black"] == 0
+
+
 @pytest.mark.parametrize("metadata", ["workflow", "recipe", "none"])
 @pytest.mark.parametrize("copied", [False, True])
 def test_save_mp4_keeps_the_numbers_in_the_file(metadata, copied):
@@ -103,7 +113,7 @@ def test_save_mp4_keeps_the_numbers_in_the_file(metadata, copied):
 
 
 @pytest.mark.parametrize(
-    "numbers", ["hello", "{}", "[]", "NaN", '{"frames": NaN}', '{"frames": "81"}', '{"ada": 1}', "[" * 5000,
+    "numbers", ["hello", "{}", "[]", "NaN", '{"fps": NaN}', '{"fps": 1e999}', '{"fps": "81"}', '{"ada": 1}', "[" * 5000,
                 '{"notes": []}', '{"seams_at": ["at home"]}', '{"seams_at": 3}', '{"frames": [1]}']
 )  # fmt: skip
 def test_what_is_not_clip_reports_does_not_get_into_a_file(numbers):

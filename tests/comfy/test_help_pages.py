@@ -51,7 +51,7 @@ def translated(node_id, language):
 def sentences():
     """Returns the texts in the pack's code, and those of the panels alone, `#` for what a text takes in."""
     found = []
-    for room in ("nodes", "samplers", "attention", "weights", "media", "hosted", "common"):
+    for room in ("nodes", "samplers", "attention", "weights", "media", "hosted", "filters", "common"):
         for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.JoinedStr):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import io
+from pack.filters.question import ContentError
 from pack.nodes import long_run, long_save, sampling
 from pack.nodes.hosted import private_folder
 from pack.nodes.long_clip import LongClip
@@ -426,6 +427,18 @@ def test_what_cannot_be_made_is_a_sentence_before_anything_is_sampled(make, made
         make(**changes)
     assert made == []
     assert parts_there() == []
+
+
+def test_the_operators_filter_sees_prompts_of_parts_that_are_on_the_disk(make, made, monkeypatch, tmp_path):
+    make()
+    made.clear()
+    (tmp_path / "words.txt").write_text("jumps\n", encoding="utf-8")
+    monkeypatch.setenv("WAN22_TURBO_FILTER_WORDS", str(tmp_path / "words.txt"))
+    with pytest.raises(ContentError, match="Nothing was sampled"):
+        make()
+    assert made == []
+    with pytest.raises(ContentError, match="which one is in 'positive' is not known"):
+        make("It sleeps.", parts=2)  # these words come from no text encoder of ComfyUI
 
 
 def test_models_of_another_family_are_refused_also_where_all_parts_are_there(make, high, add_file):

@@ -67,6 +67,15 @@ def test_linked_settings_and_missing_files_do_no_harm(models, prompt):
     assert told["models"]["nowhere.safetensors"] == "unknown"
 
 
+def test_a_sampler_that_comfyui_has_not_checked_is_not_spelled_out(models, prompt):
+    """As no output needs it, it may have a billion steps."""
+    inputs = {**prompt["7"]["inputs"], "schedule": "shifted"}
+    for node_id, steps in (("70", 100), ("71", 101), ("72", 10**9)):
+        prompt[node_id] = {"class_type": "Wan22Turbo_Sampler", "inputs": {**inputs, "steps": steps}}
+        told = recipe_of(prompt)[f"{node_id} Wan22Turbo_Sampler"]
+        assert ("sigmas" in told) == (steps == 100)
+
+
 @pytest.mark.parametrize("name", [HIGH, f"wan\\{HIGH}", f"somebody/else/{HIGH}"])
 def test_files_are_found_by_names_of_other_machines(models, name):
     assert find_model(name) == models / "diffusion_models" / HIGH

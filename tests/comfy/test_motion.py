@@ -1,12 +1,11 @@
 """What docs/motion.md says of other ways to more motion: what works with the nodes, and what does nothing."""
 
-import comfy.samplers
 import pytest
 import torch
-from comfy_extras.nodes_custom_sampler import DisableNoise, RandomNoise, SamplerCustomAdvanced, SplitSigmas
 from comfy_extras.nodes_nag import NAGuidance
 from pack.nodes.sampling import ExpertGuider, RcmSigmas
 from pack.tests.toy.sampling import conditioning, empty_latent, sample
+from pack.tiny.studio import in_two_runs
 
 pytestmark = pytest.mark.comfy
 
@@ -33,15 +32,10 @@ def evaluations(calls):
 
 
 def two_runs(first, rest, prompts, cfg, seed):
-    """Runs the first rCM step with one pair of experts and the others with another pair, in nodes that people have."""
-    high_sigmas, low_sigmas = SplitSigmas.execute(RcmSigmas.execute(4, 200.0)[0], 1).args
-    begun, then = (
-        ExpertGuider.execute(*pair, cfg=scale, boundary=0.9, **prompts)[0]
-        for pair, scale in ((first, cfg), (rest, 1.0))
-    )
-    euler = comfy.samplers.sampler_object("euler")
-    latent = SamplerCustomAdvanced.execute(RandomNoise.execute(seed)[0], begun, euler, high_sigmas, empty_latent())[0]
-    return SamplerCustomAdvanced.execute(DisableNoise.execute()[0], then, euler, low_sigmas, latent)[0]["samples"]
+    """Runs the first of four rCM steps with one pair of experts and the others with another pair."""
+    guided = ExpertGuider.execute(*first, cfg=cfg, boundary=0.9, **prompts)[0]
+    plain = ExpertGuider.execute(*rest, cfg=1.0, boundary=0.9, **prompts)[0]
+    return in_two_runs(guided, plain, RcmSigmas.execute(4, 200.0)[0], seed, empty_latent())["samples"]
 
 
 def test_a_run_in_two_parts_is_the_run_in_one(high, low, prompts):

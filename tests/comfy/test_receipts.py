@@ -59,3 +59,18 @@ def test_a_prompt_that_links_in_a_circle_ends():
     circle = {"1": {"class_type": "A", "inputs": {"x": ["1", 0], "y": ["gone", 0]}}}
     receipts.keep("1", circle, "told")
     assert receipts.find("1", circle) == "told"
+
+
+def test_a_long_prompt_is_not_gone_through_for_each_of_its_nodes():
+    looks = []
+
+    class Node(dict):
+        def get(self, *arguments):
+            looks.append(arguments)
+            return super().get(*arguments)
+
+    chain = {str(at): Node(class_type="A", inputs={"x": [str(at - 1), 0]}) for at in range(500)}
+    receipts.keep("7", chain, "told")
+    looks.clear()
+    assert [node_id for node_id in chain if receipts.find(node_id, chain)] == ["7"]
+    assert len(looks) < 2 * len(chain)

@@ -1,14 +1,18 @@
 """Sparse Attention on tiny experts, run by ComfyUI's own samplers."""
 
+from functools import partial
+
 import comfy.context_windows
 import comfy.model_management
 import comfy.sample
+import comfy.samplers
 import comfy.sd
 import pytest
 import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
+from comfy_extras.nodes_easycache import EasyCacheNode
 from pack.nodes.lora import Lora
-from pack.nodes.sampling import ExpertGuider, Sampler
+from pack.nodes.sampling import ExpertGuider, RcmSigmas, Sampler
 from pack.nodes.sparse import KEY, OVERRIDE, SparseAttention, session_of
 from pack.tests.toy import models as toy
 from pack.tests.toy.sampling import SETTINGS, conditioning
@@ -124,6 +128,56 @@ def test_two_samplers_of_comfyui_count_their_steps_together(high, low, positive)
         assert rows(model) == [
             (step + 1, "high" if start == 0 else "low", toy.LAYERS * (step == 3)) for step in range(start, stop)
         ]
+
+
+def test_a_guider_that_runs_in_parts_counts_their_steps_together(high, low, positive):
+    *models, _ = sparse(high, low, dense_steps=1)
+    guider = ExpertGuider.execute(*models, positive, cfg=1.0, boundary=0.9)[0]
+    sigmas, latent = RcmSigmas.execute(4, 80.0)[0], torch.zeros(SHAPE)
+    noise, told = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1)), []
+    for start, stop in ((0, 2), (2, 3), (3, 4)):
+        part = sigmas[start : stop + 1]
+        latent = guider.sample(
+            noise if start == 0 else torch.zeros(SHAPE), latent, comfy.samplers.sampler_object("euler"), part
+        )
+        told += rows(models[0])
+    assert told == [(step, "high" if step < 3 else "low", toy.LAYERS * (step > 1)) for step in range(1, 5)]
+
+
+def test_steps_that_easycache_spares_are_told_and_the_others_sparse(high, low, positive):
+    models = [EasyCacheNode.execute(model, 3.0, 0.0, 1.0, False)[0] for model in sparse(high, low, dense_steps=0)[:2]]
+    found, plan = sample(*models, positive, steps=8)
+    assert found.isfinite().all()
+    spared = [row["step"] for row in session_of(models[0]).rows if not row["layers"]]
+    assert 0 < len(spared) < 7
+    assert all(f"step {step} " in plan and "not computed; another node" in plan for step in spared)
+    assert {row["sparse layers"] for row in session_of(models[0]).rows if row["layers"]} == {toy.LAYERS}
+
+
+def scaled(function, q, k, v, *arguments, **given):
+    return function(q, k, v, *arguments, **given, scale=0.1)
+
+
+def masked(function, q, k, v, *, heads, **given):
+    return function(q, k, v, heads, torch.linspace(-4, 0, k.shape[1]).expand(q.shape[1], -1), **given)
+
+
+@pytest.mark.parametrize("changed", [scaled, masked])
+def test_what_a_later_node_changes_in_an_attention_is_not_left_out(high, low, positive, changed):
+    def changing(*pair):
+        models = [model.clone() for model in pair]
+        for model in models:
+            options = model.model_options["transformer_options"]
+            own = options.get(OVERRIDE, lambda function, *arguments, **given: function(*arguments, **given))
+            options[OVERRIDE] = lambda function, *arguments, own=own, **given: changed(
+                partial(own, function), *arguments, **given
+            )
+        return models
+
+    models = changing(*sparse(high, low, dense_steps=0)[:2])
+    found, plan = sample(*models, positive)
+    assert torch.equal(found, sample(*changing(high, low), positive)[0])
+    assert f"{toy.LAYERS} dense: a mask or a scale, which no sparse kernel takes" in plan
 
 
 def test_a_lora_may_come_after_it(high, low, positive, models):

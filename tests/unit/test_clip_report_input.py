@@ -33,7 +33,7 @@ def odd(kind, frames=5, shape=(64, 64, 3)):
 @pytest.mark.parametrize(
     ("clip", "said"),
     [
-        (("noise", 1), "Motion or smoothness was not measured: that takes three frames in a row"),
+        (("noise", 1), "Motion or smoothness was not measured: that takes 3 frames in a row"),
         (("noise", 2), "Temporal flickering: 0.6"),
         (("noise", 5, (1, 1, 3)), "Motion was not measured: frames need sides of 32 pixels, these are 1x1."),
         (("noise", 5, (1, 300, 3)), "these are 300x1."),
@@ -78,6 +78,13 @@ def test_whatever_comes_is_a_number_or_a_sentence(clip, said):
 def test_what_is_no_clip_is_refused_with_its_reason(clip, said):
     with pytest.raises(ValueError, match=said):
         measure(clip, FPS)
+
+
+@pytest.mark.parametrize(("fps", "count"), [(8, 3), (16, 3), (24, 4), (60, 9), (1000, 126)])
+def test_how_many_frames_motion_needs_is_said_as_it_is(fps, count):
+    sentence = f"Motion or smoothness was not measured: that takes {count} frames in a row that show something."
+    assert sentence in measure(odd("noise", count - 1, (32, 32, 3)), fps).report()
+    assert "not measured" not in measure(odd("noise", count, (32, 32, 3)), fps).report()
 
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])

@@ -15,7 +15,7 @@ else:
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-ROOMS = ("nodes", "samplers", "attention", "weights", "media", "hosted", "common")
+ROOMS = ("nodes", "samplers", "attention", "weights", "media", "hosted", "filters", "common")
 SHIPPED = [ROOT / "__init__.py", *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
 
 # Those of the field, and of ComfyUI itself. A new one needs a decision under docs/decisions.
@@ -132,7 +132,7 @@ def test_the_linter_names_the_doors_to_comfyui_as_they_are():
 @each_file
 def test_domain_rooms_do_not_import_each_other(path):
     room = path.relative_to(ROOT).parts[0]
-    if room in ("samplers", "attention", "weights", "media", "hosted", "common"):
+    if room in ("samplers", "attention", "weights", "media", "hosted", "filters", "common"):
         assert imported(path)[1] <= ({"common"} - {room})
 
 

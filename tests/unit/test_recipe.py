@@ -20,6 +20,7 @@ def test_recipe_of_the_shipped_graph_tells_models_loras_seed_and_sizes():
     text = json.dumps(told)
     for fact in ("high_noise_14B", "HIGH-rCM6_0", '"strength_high": 1', '"seed": 0', '"steps": 4', '"tier": "720p"'):
         assert fact in text
+    assert '"motion": 1' in text
     assert told["clip"] == {"width": 1280}
     assert len(told["models"]) == 6
     assert set(told["models"].values()) == {f"sha256:{n}" for n in range(6)}

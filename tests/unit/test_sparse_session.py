@@ -54,7 +54,7 @@ class Model:
 def run(session, *models, sigmas=SIGMAS):
     """Evaluates the models in turn, a step each."""
     turns = [models[at * len(models) // (len(sigmas) - 1)] for at in range(len(sigmas) - 1)]
-    session.sample("low", sigmas, lambda: [model.evaluate(sigma) for model, sigma in zip(turns, sigmas, strict=False)])
+    session.sample(sigmas, lambda: [model.evaluate(sigma) for model, sigma in zip(turns, sigmas, strict=False)])
     return session
 
 
@@ -109,7 +109,7 @@ def test_a_new_run_forgets_which_layers_were_dense():
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        ({"masked": True}, "2 dense: a mask, which no sparse kernel takes"),
+        ({"masked": True}, "2 dense: a mask or a scale, which no sparse kernel takes"),
         ({"tokens": 401}, "2 dense: 401 tokens, which are not those of the clip (400)"),
         ({"width": 64}, "2 dense: heads of 64 channels, and 128 are needed"),
     ],
@@ -151,7 +151,7 @@ def test_no_attention_at_all_is_an_error():
         session.evaluate(evaluation[0], lambda: None)
 
     with pytest.raises(RuntimeError, match="asked for and did not run: another node has replaced"):
-        session.sample("high", SIGMAS, loop)
+        session.sample(SIGMAS, loop)
 
 
 def test_a_sampler_that_tells_no_sigmas_is_an_error():
@@ -163,16 +163,47 @@ def test_of_two_samplers_the_second_goes_on_where_the_first_stopped():
     session = Session(Settings(0.3, 1, error_limit=1.0))
     high, low = Model(session, "high"), Model(session, "low")
     for _ in range(2):  # the second time the same
-        session.sample("high", SIGMAS[:3], lambda: [high.evaluate(sigma) for sigma in SIGMAS[:2]])
+        session.sample(SIGMAS[:3], lambda: [high.evaluate(sigma) for sigma in SIGMAS[:2]])
         assert [row["sparse layers"] for row in session.rows] == [0, 2]
-        session.sample("low", SIGMAS[2:], lambda: [low.evaluate(sigma) for sigma in SIGMAS[2:4]])
+        session.sample(SIGMAS[2:], lambda: [low.evaluate(sigma) for sigma in SIGMAS[2:4]])
         assert [(row["step"], row["sparse layers"]) for row in session.rows] == [(3, 2), (4, 2)]
+
+
+@pytest.mark.parametrize("experts", [("high", "high", "low"), ("low", "low", "low")], ids=str)
+def test_so_does_the_next_on_the_same_expert_also_when_it_alone_runs_again(experts):
+    session = Session(Settings(0.3, 1, error_limit=1.0))
+    models = {expert: Model(session, expert) for expert in set(experts)}
+
+    def sample(start, stop, expert):
+        session.sample(
+            SIGMAS[start : stop + 1], lambda: [models[expert].evaluate(sigma) for sigma in SIGMAS[start:stop]]
+        )
+        return [(row["step"], row["sparse layers"]) for row in session.rows]
+
+    first, second, third = zip((0, 1, 2), (1, 2, 4), experts, strict=True)
+    assert sample(*first) == [(1, 0)]
+    for _ in range(2):
+        assert sample(*second) == [(2, 2)]
+    assert sample(*third) == [(3, 2), (4, 2)]
+
+
+def test_a_step_that_a_cache_spares_is_told_and_no_error():
+    session = Session(Settings(0.3, 0, error_limit=1.0))
+    model = Model(session)
+
+    def loop():
+        model.evaluate(SIGMAS[0])
+        session.evaluate(Evaluation(session, "high", SIGMAS[1], GRID, WORDS, CPU), lambda: None)
+
+    session.sample(SIGMAS, loop)
+    assert [row["layers"] for row in session.rows] == [2, 0]
+    assert "step 2 high: not computed; another node put an earlier result in its place" in session.text.splitlines()
 
 
 def test_a_sampler_that_evaluates_between_its_sigmas_stays_in_the_step():
     session = Session(Settings(0.3, 1, error_limit=1.0))
     model = Model(session)
-    session.sample("high", SIGMAS, lambda: [model.evaluate(sigma) for sigma in (0.995, 0.95, 0.934, 0.9)])
+    session.sample(SIGMAS, lambda: [model.evaluate(sigma) for sigma in (0.995, 0.95, 0.934, 0.9)])
     assert [row["step"] for row in session.rows] == [1, 1, 2, 2]
 
 
@@ -185,7 +216,7 @@ def test_an_interrupted_run_leaves_a_receipt_and_the_next_one_begins_anew():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        session.sample("high", SIGMAS, loop)
+        session.sample(SIGMAS, loop)
     assert len(session.rows) == 1
     run(session, model)
     assert len(session.rows) == 4

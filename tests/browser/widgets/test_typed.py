@@ -127,6 +127,19 @@ def test_the_name_is_what_core_s_own_save_video_makes_of_it(tab):
     assert "%" not in posted[FPS]["filename_prefix"]
 
 
+def test_so_they_are_beside_a_node_of_a_pack_that_is_missing(tab):
+    graph = shipped()
+    graph["nodes"].append({"id": 999, "type": "OfAMissingPack", "pos": [0, 0], "size": [200, 100], "flags": {},
+                           "order": 0, "mode": 0, "inputs": [], "outputs": [], "properties": {}})  # fmt: skip
+    tab.evaluate(
+        "graph => app.loadGraphData(graph, true, true, null, { showMissingNodesDialog: false }).then(() => null)", graph
+    )
+    set_value(tab, FPS, "filename_prefix", "a/%date:yyyy%")
+    posted = tab.evaluate(POSTED)
+    assert posted["999"].get("class_type") is None
+    assert posted["9"]["inputs"]["filename_prefix"].removeprefix("a/").isdigit()
+
+
 def test_a_name_without_tokens_is_posted_as_it_is(tab):
     load(tab, shipped())
     assert tab.evaluate(POSTED) == twin()
