@@ -9,6 +9,7 @@ those of its report. The rows go into bench/results/long_clip.json.
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -99,6 +100,14 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.names) - set(WAYS):
         parser.error(f"There is no way {', '.join(sorted(unknown))}. The ways are: {'; '.join(WAYS)}.")
+    with tempfile.TemporaryDirectory() as folder:
+        folder_paths.set_user_directory(folder)
+        folder_paths.set_output_directory(folder)
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Makes the clips of each way, and saves its row."""
     models = models_of(options.models, options.undistilled)
     slow = {"schedule": "shifted", "steps": 20, "cfg": 3.0} if options.undistilled else {}
     scenes = [
@@ -106,7 +115,7 @@ def main() -> None:
         for seed in range(options.seeds)
     ]
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for name in options.names or WAYS:
+    for name in options.names or list(WAYS):
         given = {"parts": options.parts, **slow, **WAYS[name]}
         row = row_of([numbers_of(models, scene, seed, **given) for seed, scene in enumerate(scenes)])
         shown = f"{name}{', undistilled' * options.undistilled}"

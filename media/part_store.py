@@ -68,7 +68,7 @@ class PartStore:
         path = self._path(digest)
         content = save({TENSOR: latent.cpu().contiguous()}, kept._asdict())
         try:
-            self.folder.parent.mkdir(0o700, exist_ok=True)  # what is in it may be private
+            self.folder.parent.mkdir(0o700, parents=True, exist_ok=True)  # what is in it may be private
             self.folder.mkdir(0o700, exist_ok=True)
         except OSError as err:
             raise plain(err, path) from err

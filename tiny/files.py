@@ -121,7 +121,6 @@ def _present(models: Path, name: str) -> Path:
     path = models / NAMES[name]
     if not path.exists():
         raise FileNotFoundError(
-            f"This course needs {path.name}, which another one makes. Run the courses in their order: `make "
-            "tiny`."
+            f"This course needs {path.name}, which another one makes. Run the courses in their order: `make tiny`."
         )
     return path
