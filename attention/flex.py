@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 from .gather import put_tail
 from .order import BLOCK, TokenOrder
 from .routing import Routing
+from .trained import Blocks
 
 
 def why_not(device: torch.device) -> str | None:
@@ -53,6 +54,33 @@ def attend(
     )
     keys, values = (x[:, :, : behind + tail * BLOCK] for x in (k, v))
     return flex_attention(q, keys, values, score_mod=score, block_mask=mask)
+
+
+def over_blocks(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, chosen: torch.Tensor, blocks: Blocks
+) -> torch.Tensor:
+    """Computes the softmax over the chosen key blocks alone; its arguments are those of `trained.OverBlocks`."""
+    return attend_blocks(_compiled(), q, k, v, chosen, blocks)
+
+
+def attend_blocks(
+    flex_attention: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, chosen: torch.Tensor, blocks: Blocks
+) -> torch.Tensor:
+    """Gives a function of flex_attention's interface, compiled or not, blocks of any size."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    length = q.shape[2]
+    queries = pad(q, (0, 0, 0, -length % blocks.queries))
+    keys, values = (pad(x, (0, 0, 0, -length % blocks.keys)) for x in (k, v))
+    kept = torch.zeros(*chosen.shape[:3], keys.shape[2] // blocks.keys, dtype=torch.bool, device=q.device)
+    kept = kept.scatter_(3, chosen, True)
+
+    def is_kept(clip: Any, head: Any, query: Any, key: Any) -> Any:
+        return kept[clip, head, query // blocks.queries, key // blocks.keys] & (key < length)
+
+    counts, order = kept.sum(-1, dtype=torch.int32), kept.int().argsort(dim=-1, descending=True, stable=True).int()
+    mask = BlockMask.from_kv_blocks(counts, order, BLOCK_SIZE=(blocks.queries, blocks.keys), mask_mod=is_kept)
+    return flex_attention(queries, keys, values, block_mask=mask)[:, :, :length]
 
 
 @lru_cache(maxsize=1)

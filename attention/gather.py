@@ -3,10 +3,11 @@
 from itertools import product
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from .order import BLOCK, TokenOrder
 from .routing import Routing
+from .trained import Blocks
 
 GATHERED = 512 * 2**20  # bytes of keys and values at a time on a GPU; a processor gathers a query block for each thread
 
@@ -20,6 +21,27 @@ def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, order: TokenOrder, ro
         bias = routing.tail.bias[clip, head].to(q.dtype) if routing.tail else None
         _one_head(q[clip, head], k[clip, head], v[clip, head], order, routing.kept[clip, head], bias)
     return q
+
+
+def over_blocks(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, chosen: torch.Tensor, blocks: Blocks
+) -> torch.Tensor:
+    """Computes the softmax over the chosen key blocks alone; its arguments are those of `trained.OverBlocks`."""
+    attended, (length, channels) = torch.empty_like(q), q.shape[2:]
+    exists = torch.arange(length + -length % blocks.keys, device=q.device) < length
+    chunk = _at_once(q, chosen.shape[3] * blocks.keys)
+    for clip, head in product(range(q.shape[0]), range(q.shape[1])):
+        queries = pad(q[clip, head], (0, 0, 0, -length % blocks.queries)).view(-1, 1, blocks.queries, channels)
+        tables = [pad(x[clip, head], (0, 0, 0, -length % blocks.keys)).view(-1, blocks.keys * channels) for x in (k, v)]
+        found = []
+        for start in range(0, len(queries), chunk):
+            taken, part = chosen[clip, head, start : start + chunk].flatten(), queries[start : start + chunk]
+            gathered = (table.index_select(0, taken).view(len(part), 1, -1, channels) for table in tables)
+            mask = exists.view(-1, blocks.keys).index_select(0, taken).view(len(part), 1, 1, -1)
+            mask = mask.expand(-1, -1, blocks.queries, -1) if length % blocks.keys else None
+            found.append(scaled_dot_product_attention(part, *gathered, attn_mask=mask))
+        attended[clip, head] = torch.cat(found).view(-1, channels)[:length]
+    return attended
 
 
 def put_tail(x: torch.Tensor, tail: torch.Tensor, order: TokenOrder) -> None:
@@ -40,7 +62,7 @@ def _one_head(
     slots, exact = _slots(kept, order, with_tail=tail is not None)
     bias = q.new_zeros(len(keys), BLOCK)
     bias.view(-1)[order.length :] = -torch.inf
-    chunk = _at_once(q, slots.shape[1])
+    chunk = _at_once(q, slots.shape[1] * BLOCK)
     for start in range(0, order.blocks, chunk):
         taken, part = slots[start : start + chunk].flatten(), queries[start : start + chunk, None]
         mask = bias.index_select(0, taken).view(len(part), 1, 1, -1)
@@ -51,10 +73,10 @@ def _one_head(
         queries[start : start + chunk] = attended[:, 0]
 
 
-def _at_once(q: torch.Tensor, slots: int) -> int:
+def _at_once(q: torch.Tensor, keys: int) -> int:
     if q.device.type == "cpu":  # the keys of more query blocks would not stay in its cache
         return torch.get_num_threads()
-    return max(1, GATHERED // (2 * slots * BLOCK * q.shape[-1] * q.element_size()))
+    return max(1, GATHERED // (2 * keys * q.shape[-1] * q.element_size()))
 
 
 def _table(x: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 from . import flex, gather, kitchen
 from .order import TokenOrder
 from .routing import HEAD, Pattern, Routing, Tail, density_of, route
+from .trained import OverBlocks
 
 Run = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, TokenOrder, Routing, Pattern], torch.Tensor]
 
@@ -22,6 +23,7 @@ class Kernel(NamedTuple):
         tail: The finest that it computes.
         heads: As many at a time, which bounds the memory of the arranged copies.
         halves: Whether it takes half precision only.
+        over_blocks: Takes blocks of any size, as models were trained with; None where it has its own.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Kernel(NamedTuple):
     tail: Tail
     heads: int
     halves: bool = False
+    over_blocks: OverBlocks | None = None
 
 
 SOL_ATTN = Kernel(
@@ -40,21 +43,34 @@ SOL_ATTN = Kernel(
     8,
     True,
 )
-FLEX = Kernel("flex", flex.why_not, lambda q, k, v, order, routing, _: flex.run(q, k, v, order, routing), "row", 8)
+FLEX = Kernel(
+    "flex",
+    flex.why_not,
+    lambda q, k, v, order, routing, _: flex.run(q, k, v, order, routing),
+    "row",
+    8,
+    over_blocks=flex.over_blocks,
+)
 GATHER = Kernel(
-    "gather", lambda _: None, lambda q, k, v, order, routing, _: gather.run(q, k, v, order, routing), "row", 1
+    "gather",
+    lambda _: None,
+    lambda q, k, v, order, routing, _: gather.run(q, k, v, order, routing),
+    "row",
+    1,
+    over_blocks=gather.over_blocks,
 )
 KERNELS = (SOL_ATTN, FLEX, GATHER)
 AUTO = "auto"
 
 
-def choose(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Kernel, list[str]]:
+def choose(name: str, device: torch.device, dtype: torch.dtype, trained: bool = False) -> tuple[Kernel, list[str]]:
     """Returns the best kernel for a device, and why better ones are none.
 
     Args:
         name: Of a kernel, or auto.
         device: That the model runs on.
         dtype: That it computes in.
+        trained: Whether it must have the blocks that models were trained with.
 
     Raises:
         ValueError: The kernel of that name is none for the device.
@@ -64,6 +80,8 @@ def choose(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Kernel,
         if name not in (AUTO, kernel.name):
             continue
         reason = kernel.why_not(device)
+        if reason is None and trained and kernel.over_blocks is None:
+            reason = f"{kernel.name} has blocks of 64x64, and models were trained with others"
         if reason is None and kernel.halves and dtype not in (torch.bfloat16, torch.float16):
             reason = f"{kernel.name} computes in bf16 or fp16, and the model in {str(dtype).removeprefix('torch.')}"
         if reason is None:

@@ -45,15 +45,15 @@ class Call(NamedTuple):
         layer: Its number.
         clock: Of the attention with its probe.
         why_dense: Why it was dense; empty where it was sparse.
-        density: Share of the scores that were computed exactly, a scalar tensor.
-        bound: The relative error is at most this, by the probe.
+        density: Share of the scores that were computed exactly.
+        bound: The relative error is at most this, by the probe; None where the model was trained to attend so.
     """
 
     layer: int
     clock: Clock
     why_dense: str = ""
-    density: torch.Tensor | None = None
-    bound: float = 0.0
+    density: torch.Tensor | float | None = None
+    bound: float | None = None
 
 
 class Step(NamedTuple):
@@ -78,14 +78,16 @@ def _row(step: Step, kernel: str) -> dict[str, object]:
         "expert": step.expert,
         "sparse layers": len(sparse),
         "layers": len(step.calls),
+        "seconds": round(whole, 3),
         "share of time": round(sum(call.clock.seconds() for call in step.calls) / whole, 3),
         "dense": dict(Counter(call.why_dense for call in step.calls if call.why_dense)),
     }
     if sparse:
-        bounds = [call.bound for call in sparse]
+        bounds = [call.bound for call in sparse if call.bound is not None]
         row["kernel"] = kernel
         row["density"] = round(sum(float(call.density) for call in sparse if call.density is not None) / len(sparse), 4)
-        row["median error"], row["worst error"] = (round(found, 4) for found in (median(bounds), max(bounds)))
+        if bounds:
+            row["median error"], row["worst error"] = (round(found, 4) for found in (median(bounds), max(bounds)))
     return row
 
 
@@ -99,10 +101,10 @@ def _line(row: dict[str, object]) -> str:
     if not row["layers"]:
         return f"{parts[0]} not computed; another node put an earlier result in its place"
     if "density" in row:
-        parts.append(
-            f"{row['sparse layers']} of {row['layers']} layers sparse, density {row['density']:.3f}, {row['kernel']}, "
-            f"error at most {row['median error']:.3f} (median) and {row['worst error']:.3f} (worst);"
-        )
+        said = f"{row['sparse layers']} of {row['layers']} layers sparse, density {row['density']:.3f}, {row['kernel']}"
+        if "worst error" in row:
+            said += f", error at most {row['median error']:.3f} (median) and {row['worst error']:.3f} (worst)"
+        parts.append(f"{said};")
     why = row["dense"]
     parts += [f"{count} dense: {reason};" for reason, count in why.items()] if isinstance(why, dict) else []
     return " ".join([*parts, f"attention took {row['share of time']:.0%} of the time"])

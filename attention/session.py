@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from . import kernels, probe, receipt
+from . import kernels, probe, receipt, trained
 from .order import Grid, TokenOrder, cube_order
 from .receipt import Call, Clock, Step
 from .routing import HEAD, Pattern
+from .trained import Training
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +27,19 @@ class Settings(NamedTuple):
     """What a person chose.
 
     Args:
-        density: Share of the scores that are computed exactly.
+        density: Share of the scores that are computed exactly; of the key blocks that are kept, where `training` is.
         dense_steps: So many first steps of a run are dense, both experts counted together.
         error_limit: A layer whose error may be larger goes dense for the rest of the run.
         kernel: Name of one, or auto.
+        training: How the experts were trained to be sparse. Their attention is then meant to differ from dense
+            attention, so it has no error, and no step or layer is dense for it.
     """
 
     density: float = 0.15
     dense_steps: int = 1
     error_limit: float = 0.1
     kernel: str = kernels.AUTO
+    training: Training | None = None
 
 
 class Run:
@@ -90,7 +94,7 @@ class Evaluation:
         why = self.why_dense(q, heads, layer, other)
         if not why:
             attended, call = self.sparse(q, k, v, heads, layer, clock)
-            if call.bound <= self.settings.error_limit:  # not so where it is NaN
+            if call.bound is None or call.bound <= self.settings.error_limit:  # not so where it is NaN
                 self.step.calls.append(call)
                 return attended
             self.run.dense_layers.add((self.expert, layer))
@@ -105,7 +109,7 @@ class Evaluation:
 
     def why_dense(self, q: torch.Tensor, heads: int, layer: int, other: bool) -> str:
         """Returns why a layer's attention is dense; nothing where it is sparse."""
-        if self.step.number < self.settings.dense_steps:
+        if self.step.number < self.settings.dense_steps and not self.settings.training:
             return FIRST_STEPS
         if (self.expert, layer) in self.run.dense_layers:
             return ABOVE_LIMIT
@@ -120,13 +124,20 @@ class Evaluation:
     def sparse(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, layer: int, clock: Clock
     ) -> tuple[torch.Tensor, Call]:
-        """Computes a layer's sparse attention and measures its error."""
-        order: TokenOrder = cube_order(self.grid, q.device)
-        kernel, reasons = kernels.choose(self.settings.kernel, q.device, q.dtype)
+        """Computes a layer's sparse attention, and measures its error where it was not trained to be so."""
+        training = self.settings.training
+        kernel, reasons = kernels.choose(self.settings.kernel, q.device, q.dtype, trained=training is not None)
         if not self.run.kernel:
             self.run.kernel = kernel.name
             self.run.notes += [f"no better kernel: {reason}" for reason in reasons]
         q, k, v = (x.unflatten(2, (heads, HEAD)) for x in (q, k, v))
+        if training and kernel.over_blocks:
+            projection = training.projections.get(self.expert, {}).get(layer)
+            attended, density = trained.attend(
+                kernel.over_blocks, kernel.heads, q, k, v, self.settings.density, training.blocks, projection
+            )
+            return attended.flatten(2), Call(layer, clock.stop(), density=density)
+        order: TokenOrder = cube_order(self.grid, q.device)
         pattern = Pattern(self.settings.density, tail=kernel.tail)
         attended, density = kernels.attend(kernel, q, k, v, order, pattern)
         bound = probe.measure(q, k, v, attended, seed=1000 * self.step.number + layer).bound
@@ -187,6 +198,8 @@ class Session:
         self.ends[run.sigmas[-1]] = run.first + len(run.sigmas) - 1
         self.rows = receipt.rows(run.steps, run.kernel)
         head = f"sparse attention: density {self.settings.density:g}, error limit {self.settings.error_limit:g}"
+        if self.settings.training:
+            head = f"sparse attention as trained ({self.settings.training.name}): density {self.settings.density:g}"
         nothing = run.steps and not any("density" in row for row in self.rows)
         self.text = "\n".join([head, *[NOTHING] * bool(nothing), *receipt.lines(self.rows), *run.notes])
         logger.log(logging.WARNING if nothing else logging.INFO, self.text)

@@ -89,7 +89,7 @@ def measure(jobs: int) -> dict[str, float | str]:
     servers = Emulated()
     with tempfile.TemporaryDirectory() as folder:
         path, out = write(Path(folder), jobs, pictures=10), Path(folder) / "out"
-        command = arguments(path, out, servers.addresses, "--quiet")
+        command = arguments(path, out, servers.addresses, "--quiet", "--no-report")
         first = Client(command)
         servers.wait_for("made", jobs // 2)
         before = servers.look()["posted"]

@@ -1,7 +1,8 @@
 """The real shape of Wan 2.2 A14B with random weights, on an NVIDIA GPU: against the floor and the official wiring.
 
     gpu.py            832x480 and 1280x720, 81 frames, every attention backend that is there
-    gpu.py --tiny     the same code on a tiny shape and the CPU, to see that it runs
+    gpu.py sparse     sparse attention there, each kernel and dense, one expert in both slots: about six minutes
+    gpu.py --tiny     the same code on a tiny shape and the CPU, to see that it runs; also of `sparse`
 
 Without a GPU it says so and ends well.
 """
@@ -15,6 +16,7 @@ import sampling
 
 # PFLOP of one evaluation of the model, and the dense bf16 speed of an H200: the floor is the time that these allow.
 SIZES = {"832x480x81": ((1, 16, 21, 60, 104), 1.678), "1280x720x81": ((1, 16, 21, 90, 160), 6.523)}
+TENTH = {1.678: 0.892, 6.523: 2.322}  # ... and with a tenth of self-attention
 H200_PFLOPS = 0.790
 REAL = {"dim": 5120, "ffn_dim": 13824, "layers": 40}
 TINY = {"dim": 128, "ffn_dim": 256, "layers": 2}
@@ -22,15 +24,15 @@ BACKENDS = ("pytorch", "flash", "sage", "xformers")
 RUNS = 3
 
 
-def load_experts(shape, device):
-    """Makes both experts with random bf16 weights, drawn on the device, and gives them to ComfyUI."""
+def load_experts(shape, device, seeds=(1, 2)):
+    """Makes experts with random bf16 weights, drawn on the device, and gives them to ComfyUI."""
     import comfy.sd
     import torch
     from pack.tests.toy.models import expert
 
     return [
         comfy.sd.load_diffusion_model_state_dict(expert(seed, **shape, device=device, dtype=torch.bfloat16))
-        for seed in (1, 2)
+        for seed in seeds
     ]
 
 
@@ -87,22 +89,92 @@ def rows(experts, sizes, cuda):
             )
 
 
+def sparse_ways(expert):
+    """Yields name and models of each way to attend that this machine has, dense first, and prints why others are none.
+
+    The projections that make an expert one of SLA are random, as its weights are.
+    """
+    import torch
+    from pack.attention import kernels
+    from pack.nodes.sparse import SparseAttention
+    from pack.weights.loading import SLA, TRAINING
+    from pack.weights.wan import training
+
+    layers = expert.model.model_config.unet_config["num_layers"]
+    trained = expert.clone()
+    trained.set_attachments(TRAINING, training.SLA)
+    trained.set_attachments(SLA, {at: (torch.randn(128, 128) / 128, torch.zeros(128)) for at in range(layers)})
+    names = [kernel.name for kernel in kernels.KERNELS]
+    ways = [("dense", expert, "training-free", 100, "gather")]
+    ways += [(f"{name}, density 0.15", expert, "training-free", 1, name) for name in names]
+    ways += [(f"{name}, SLA as trained", trained, "auto", 0, name) for name in names]
+    for title, model, mode, dense_steps, kernel in ways:
+        try:
+            yield title, SparseAttention.execute(model, model, mode, 0.15, dense_steps, 1.0, kernel).args[:2]
+        except ValueError as error:
+            print(f"gpu: no {title}: {error}")
+
+
+def sparse_rows(expert, sizes, cuda):
+    """Yields a row for each size and way: seconds of four steps, of a dense and of a sparse one, memory, density."""
+    import torch
+    from pack.nodes.sparse import session_of
+
+    for size, (shape, petaflop) in sizes.items():
+        dense = 0.0
+        for title, models in sparse_ways(expert):
+            peers = sampling.Peers(models, shape)
+            peers.ours()  # compiles flex_attention, and fills the caches
+            torch.cuda.reset_peak_memory_stats() if cuda else None
+            started = time.perf_counter()
+            peers.ours()
+            torch.cuda.synchronize() if cuda else None
+            taken = time.perf_counter() - started
+            dense = dense or taken
+            steps = session_of(models[0]).rows
+            later = [row["seconds"] for row in steps[1:]]
+            yield (
+                f"A14B {size}, sparse attention, {title}",
+                {
+                    "seconds": round(taken, 2),
+                    "seconds of the first step": steps[0]["seconds"],
+                    "seconds of a later step": statistics.median(later),
+                    "times faster": round(dense / taken, 2),
+                    "share of attention in a later step": statistics.median(row["share of time"] for row in steps[1:]),
+                    "density": steps[-1].get("density", 1.0),
+                    "worst error": max((row.get("worst error", 0.0) for row in steps), default=0.0),
+                    "ratio to the floor of an H200, dense": round(taken / (sampling.STEPS * petaflop / H200_PFLOPS), 3),
+                    "ratio to the floor of an H200, a tenth": round(
+                        taken / (sampling.STEPS * TENTH.get(petaflop, petaflop) / H200_PFLOPS), 3
+                    ),
+                    "peak GB": round(torch.cuda.max_memory_allocated() / 1e9, 1) if cuda else 0.0,
+                },
+            )
+
+
 def main():
     """Measures and saves the rows."""
     import torch
 
     tiny = "--tiny" in sys.argv[1:]
+    sparse = "sparse" in sys.argv[1:]
     if not tiny and not torch.cuda.is_available():
         print("gpu: skipped, there is no NVIDIA GPU here that torch can use")
         return
     harness.import_comfyui(cpu=tiny)
-    experts = load_experts(TINY if tiny else REAL, "cpu" if tiny else "cuda")
     sizes = {"64x64x9": ((1, 16, 3, 8, 8), 1e-6)} if tiny else SIZES
-    found = dict(rows(experts, sizes, cuda=not tiny))
+    shape, device = (TINY, "cpu") if tiny else (REAL, "cuda")
+    if sparse:  # each row as it comes: a machine that is lent may go back before the last
+        (expert,) = load_experts(shape, device, seeds=(1,))
+        found = {}
+        for title, row in sparse_rows(expert, sizes, cuda=not tiny):
+            found[title] = row
+            harness.save({title: row}) if not tiny else None
+    else:
+        found = dict(rows(load_experts(shape, device), sizes, cuda=not tiny))
+        harness.save(found) if not tiny else None
     if tiny:
         print(found)
-    else:
-        harness.save(found)
 
 
 if __name__ == "__main__":

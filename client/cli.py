@@ -23,12 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from . import address, job, prompts, schema
-from .batch.command import batch
+from .batch.command import HOME, batch
 from .cancel import cancel
 from .errors import CancelledError, ClientError, JobLostError, PartlyRefusedError, UsageError
 from .follow import DAY, Follower
 from .printable import printable
 from .progress import Bars, Display, Lines, Silent
+from .report.command import report
 from .save import check_target
 from .server import Server
 from .settings import Setting
@@ -39,9 +40,9 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 
-app.command("batch")(batch)
+app.command()(batch)
+app.command()(report)
 
-HOME = "http://127.0.0.1:8188"
 ONE_REQUEST = 1.0  # seconds within which two requests to end are one
 Named = Annotated[str, typer.Argument(metavar="PROMPT", help="A shipped prompt's name, or an API-format .json file.")]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The id that `run` printed.")]
@@ -188,10 +189,8 @@ def connected(server: str, patience: float, display: Display, known: bool = Fals
 
 def display_of(quiet: bool) -> Display:
     """Chooses how to show a run: bars on a terminal, else lines."""
-    if quiet:
-        return Silent()
     console = Console(stderr=True)
-    return Bars(console) if console.is_terminal else Lines(console)
+    return Silent() if quiet else Bars(console) if console.is_terminal else Lines(console)
 
 
 def escaped(text: str) -> str:

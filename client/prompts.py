@@ -10,6 +10,8 @@ from .printable import short
 
 Prompt = dict[str, dict[str, Any]]
 
+ADDED = "study.clip_report"  # the id of a node that a study adds, in which nobody sets anything
+
 SHIPPED = Path(__file__).resolve().parent.parent / "workflows" / "api"
 
 

@@ -2,10 +2,12 @@
 
 import errno
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from .errors import SaveError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -54,3 +56,20 @@ def reserve(path: Path) -> Path:
             name = path.with_name(f"{path.stem} ({number}){path.suffix}")
         else:
             return name
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Gives a name to write under, and then the file its own, in place of the one before: whole, or that stays.
+
+    Raises:
+        SaveError: It cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise SaveError(f"{path.name} could not be written: {error.strerror or error}.") from error

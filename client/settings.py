@@ -18,7 +18,7 @@ from typing import Any
 from .errors import RefusedError, UsageError
 from .explain import missing_node
 from .printable import WORDS, printable
-from .prompts import Prompt, is_link, title
+from .prompts import ADDED, Prompt, is_link, title
 from .shapes import NAME, finite
 
 NAMELESS = {"image", "video", "audio", "file", "text", "string", "value", "int", "float"}
@@ -78,7 +78,7 @@ def settings_of(prompt: Prompt, object_info: dict[str, Any]) -> list[Setting]:
         if node["class_type"] not in object_info:
             raise RefusedError(missing_node(title(prompt, node_id), node["class_type"]))
         declared = object_info[node["class_type"]].get("input") or {}
-        for name, value in node["inputs"].items():
+        for name, value in node["inputs"].items() if node_id != ADDED else ():
             spec = (declared.get("required") or {}).get(name) or (declared.get("optional") or {}).get(name)
             if isinstance(spec, list) and spec and not is_link(value):
                 found.append(setting_of(node_id, title(prompt, node_id), name, value, spec))

@@ -13,6 +13,7 @@ from ..samplers.guider import TwoExpertGuider
 from ..weights.loras import triggers
 from . import long_plan, long_save, picture, sampling
 from .long_run import Models, Sampling
+from .sampling_inputs import run_inputs
 from .saving import SaveSettings, SavingNode, saving_inputs
 
 PLANNED = ("prompts", "parts", "seconds", "loop")
@@ -79,7 +80,7 @@ class LongClip(SavingNode):
                     tooltip="Brings the colours at the end of each part back to the start.",
                 ),
                 io.Boolean.Input("loop", default=False, tooltip="The last part ends where the first one begins."),
-                *sampling.run_inputs(io.ControlAfterGenerate.fixed),  # the same inputs go on where a run was cut
+                *run_inputs(io.ControlAfterGenerate.fixed),  # the same inputs go on where a run was cut
                 *saving_inputs(),
                 io.String.Input(
                     "negative_prompt",
@@ -212,6 +213,7 @@ class LongClip(SavingNode):
         start = picture.one_rgb(start_image, "The start image")
         picture.check_sides(*Size.of(start))
         way = long_plan.Way(continue_by, motion_latents, overlap_frames, loop, anchor_colours)
+        schedule, shift = sampling.chosen(high, schedule, shift)
         sigmas = schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
         how = Sampling(sigmas, mode, cfg, boundary, negative_prompt, motion)
         lines = story.parse(prompts, parts, seconds, resolution.MAX_SECONDS)

@@ -83,6 +83,8 @@ def plan(steps: int, schedule: str, sigma_max: float, shift: float, boundary: fl
     valid = Sampler.validate_inputs(schedule, steps, sigma_max, shift)
     if valid is not True:
         return refusal(valid)
+    if schedule == schedules.AUTO:
+        return {"text": "The schedule is the one that the model was trained with, rcm where its file does not tell."}
     return {"text": routing.plan(schedules.schedule_sigmas(schedule, steps, sigma_max, shift).tolist(), boundary)}
 
 

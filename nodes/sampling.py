@@ -11,14 +11,13 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..samplers import routing, schedules
+from ..weights.loading import TRAINING
+from ..weights.wan.training import Training
 from . import receipts, sparse
 from .content import JudgedGuider
 from .door import Node
 from .progress import StepProgress
-
-MODES = {"ode": "euler", "sde": "lcm"}  # the reference's two step rules are ComfyUI samplers
-MAX_SEED = 0xFFFFFFFFFFFFFFFF
-MAX_STEPS = 100
+from .sampling_inputs import MODES, boundary_input, cfg_input, expert_inputs, run_inputs, sigma_max_input
 
 
 class Sampler(Node):
@@ -56,6 +55,8 @@ class Sampler(Node):
     @classmethod
     def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:
         names = "schedule", "steps", "sigma_max", "shift"
+        if inputs["schedule"] == schedules.AUTO:  # the model decides, and the receipt tells it
+            return {}
         return {"sigmas": rounded(schedules.schedule_sigmas(*(inputs[name] for name in names)))}
 
     @classmethod
@@ -76,28 +77,62 @@ class Sampler(Node):
         negative: Any = None,
     ) -> io.NodeOutput:
         """Samples a latent, of which "samples" is Tensor[B, 16, T, H, W], in its own shape."""
+        training = high.get_attachment(TRAINING)
+        auto = schedule == schedules.AUTO
+        schedule, shift = chosen(high, schedule, shift)
         sigmas = schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
         guider = make_guider(high, low, positive, negative, cfg, boundary)
         plan = routing.plan(sigmas.tolist(), boundary)
         if high.is_clone(low):
             plan += " | one model in both slots"
+        if training:
+            plan += about_training(training, schedule, shift, sparse.session_of(high) is None)
         progress = StepProgress(
             routing.experts(sigmas.tolist(), boundary), high.model.latent_format, cls.hidden and cls.hidden.unique_id
         )
         samples = progress.watch(sample, guider, latent, seed, sigmas, mode, progress)
-        plan += cls.receipt(high)
+        plan = cls.with_receipt(plan, high, auto)
         sampled = {**latent, "samples": samples}
         return io.NodeOutput(sampled, plan, ui=ui.PreviewText(plan))
 
     @classmethod
-    def receipt(cls, high: Any) -> str:
-        """Returns what the run that ends adds to the plan, and keeps it for the saved clip's recipe."""
+    def with_receipt(cls, plan: str, high: Any, auto: bool) -> str:
+        """Returns the plan with what the run that ends tells, and keeps that for the saved clip's recipe.
+
+        Args:
+            plan: What has run.
+            high: The high-noise expert.
+            auto: Whether the model decided the schedule, so that the settings do not tell it.
+        """
         session = sparse.session_of(high)
-        if session is None:
-            return ""
-        if cls.hidden and cls.hidden.prompt:
-            receipts.keep(str(cls.hidden.unique_id), cls.hidden.prompt, session.text)
-        return f"\n{session.text}"
+        told = [plan] * auto + ([session.text] if session else [])
+        if told and cls.hidden and cls.hidden.prompt:
+            receipts.keep(str(cls.hidden.unique_id), cls.hidden.prompt, "\n".join(told))
+        return f"{plan}\n{session.text}" if session else plan
+
+
+def chosen(high: Any, schedule: str, shift: float) -> tuple[str, float]:
+    """Returns a schedule and its shift: those that the model was trained with where the schedule is auto."""
+    training = high.get_attachment(TRAINING)
+    if schedule == schedules.AUTO and training:
+        return training.schedule, training.shift or shift
+    return schedule, shift
+
+
+def about_training(training: Training, schedule: str, shift: float, dense: bool) -> str:
+    """Returns the lines of a plan that say how a run differs from what its files were trained with."""
+    lines = []
+    if (schedule, shift) != (training.schedule, training.shift or shift):
+        lines.append(
+            f"Warning: These files were trained with the schedule {training.spoken_schedule()}. "
+            "Choose the schedule auto."
+        )
+    if dense:
+        lines.append(
+            f"Warning: These files were trained for sparse attention ({training.name}), and attention was dense. "
+            "Put Sparse Attention before this node."
+        )
+    return "".join(f"\n{line}" for line in lines)
 
 
 class RcmSigmas(Node):
@@ -155,100 +190,6 @@ class ExpertGuider(Node):
 def rounded(sigmas: torch.Tensor) -> list[float]:
     """Returns sigmas as a recipe tells them."""
     return [round(sigma, 4) for sigma in sigmas.tolist()]
-
-
-def expert_inputs() -> list[io.Input]:
-    """Returns the sockets that the sampler and the guider begin with."""
-    return [
-        io.Model.Input("high", tooltip="High-noise expert."),
-        io.Model.Input("low", tooltip="Low-noise expert."),
-        io.Conditioning.Input("positive"),
-        io.Conditioning.Input("negative", optional=True, tooltip="Read only when cfg is not 1."),
-    ]
-
-
-def run_inputs(then: io.ControlAfterGenerate | bool = True) -> list[io.Input]:
-    """Returns the inputs from the seed to the boundary: all that a run of the sampler is told.
-
-    Args:
-        then: What becomes of the seed of a new node after a run; True is ComfyUI's usual.
-    """
-    return [
-        io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=then),
-        io.Int.Input(
-            "steps",
-            default=schedules.OFFICIAL_STEPS,
-            min=1,
-            max=MAX_STEPS,
-            tooltip="Model evaluations, both experts together. rcm is official for 1 to 4 and takes up to 8.",
-        ),
-        io.Combo.Input(
-            "schedule",
-            options=list(schedules.SCHEDULES),
-            default="rcm",
-            tooltip="rcm: rCM models and LoRAs. lightning: official 4-step LoRAs. shifted: undistilled models.",
-        ),
-        io.Combo.Input(
-            "mode",
-            options=list(MODES),
-            default="ode",
-            tooltip="ode is sharper, and the authors' choice. sde draws fresh noise at each step: more robust.",
-        ),
-        cfg_input(),
-        sigma_max_input(),
-        io.Float.Input(
-            "shift",
-            default=5.0,
-            min=0.01,
-            max=100.0,
-            step=0.1,
-            round=0.01,
-            advanced=True,
-            tooltip="Moves the steps towards high noise. Read by shifted only.",
-        ),
-        boundary_input(),
-    ]
-
-
-def cfg_input() -> io.Input:
-    """Returns the input of the guidance scale."""
-    return io.Float.Input(
-        "cfg",
-        default=1.0,
-        min=0.0,
-        max=100.0,
-        step=0.1,
-        round=0.01,
-        tooltip="1 for distilled models: anything else doubles the time. 3.5 for the undistilled one.",
-    )
-
-
-def sigma_max_input() -> io.Input:
-    """Returns the input that says where the rCM schedule begins."""
-    return io.Float.Input(
-        "sigma_max",
-        default=schedules.SIGMA_MAX,
-        min=1.0,
-        max=10000.0,
-        step=1.0,
-        round=0.01,
-        advanced=True,
-        tooltip="First noise level of the rcm schedule. Higher varies less between seeds and may look better.",
-    )
-
-
-def boundary_input() -> io.Input:
-    """Returns the input that says where the experts change places."""
-    return io.Float.Input(
-        "boundary",
-        default=routing.I2V_BOUNDARY,
-        min=0.0,
-        max=1.0,
-        step=0.001,
-        round=0.0001,
-        advanced=True,
-        tooltip="Noise level at which the low-noise expert takes over. Wan 2.2 I2V was trained with 0.9.",
-    )
 
 
 def sample(

@@ -10,9 +10,10 @@ from comfy_api.latest import io, ui
 
 from ..attention import kernels
 from ..attention.session import Evaluation, Session, Settings
+from ..attention.trained import Training
 from ..samplers.guider import check_expert, check_pair
 from ..samplers.routing import Expert
-from ..weights.loading import SLA
+from ..weights.loading import SLA, TRAINING
 from . import progress
 from .door import Node
 
@@ -39,7 +40,8 @@ class SparseAttention(Node):
                     "mode",
                     options=list(MODES),
                     default="auto",
-                    tooltip="auto and training-free take every Wan 2.2 file. trained needs files that were trained so.",
+                    tooltip="auto runs files as they were trained, others training-free. "
+                    "trained is the same with your own density.",
                 ),
                 io.Float.Input(
                     "density",
@@ -91,7 +93,10 @@ class SparseAttention(Node):
             return io.NodeOutput(high, low, report, ui=ui.PreviewText(report))
         models: dict[Expert, Any] = {"high": high, "low": low}
         check_models(models, mode)
-        settings = Settings(density, dense_steps, error_limit, kernel)
+        training = training_of(models) if mode != "training-free" else None
+        if training and mode == "auto":
+            density = high.get_attachment(TRAINING).density
+        settings = Settings(density, dense_steps, error_limit, kernel, training)
         session = Session(settings, tell(cls.hidden and cls.hidden.unique_id))
         report = describe(models, settings)
         patched = [with_sparse_attention(model, expert, session) for expert, model in models.items()]
@@ -122,12 +127,25 @@ def check_models(models: dict[Expert, Any], mode: str) -> None:
                 "Remove one of the two nodes, or set its mode to off."
             )
     check_pair(models["high"], models["low"])
-    if mode == "trained":
-        trained = any(model.get_attachment(SLA) is not None for model in models.values())
-        why = "these were trained for SLA, which this version does not run" if trained else "these were not"
+    if mode == "trained" and training_of(models) is None:
         raise ValueError(
-            f"Mode trained needs files that were trained to be sparse, and {why}. Choose training-free, or auto."
+            "Mode trained needs two files that were trained to be sparse in one way, and loaded by Load Wan 2.2 I2V. "
+            f"These were trained so: {_trainings(models)}. Choose training-free, or auto. LightWan2.2's are known by "
+            "their nvfp4 layout, and nvfp4 and sparse, or LightWan, in the name of the file or its folder."
         )
+
+
+def training_of(models: dict[Expert, Any]) -> Training | None:
+    """Returns how a pair was trained to be sparse; None where its files were not, or each in its own way."""
+    high, low = (model.get_attachment(TRAINING) for model in models.values())
+    if high is None or high != low:
+        return None
+    return Training(high.name, {expert: model.get_attachment(SLA) or {} for expert, model in models.items()})
+
+
+def _trainings(models: dict[Expert, Any]) -> str:
+    found = {expert: model.get_attachment(TRAINING) for expert, model in models.items()}
+    return ", ".join(f"{expert} {each.name if each else 'none'}" for expert, each in found.items())
 
 
 def check_slots(high: Any, low: Any) -> None:
@@ -155,22 +173,35 @@ def describe(models: dict[Expert, Any], settings: Settings) -> str:
     Raises:
         ValueError: The kernel that was chosen is none for this machine.
     """
-    high = models["high"]
+    high, training = models["high"], settings.training
     dtype = high.model.manual_cast_dtype or high.model_dtype()
-    kernel, reasons = kernels.choose(settings.kernel, high.load_device, dtype)
+    kernel, reasons = kernels.choose(settings.kernel, high.load_device, dtype, trained=training is not None)
+    way = f"as the files were trained ({training.name})" if training else "training-free"
+    steps = "None" if training else str(settings.dense_steps)
     lines = [
-        f"Sparse attention, training-free, density {settings.density:g}, kernel {kernel.name}. "
-        f"First steps that stay dense: {settings.dense_steps}. What was sparse, the sampler tells after its run."
+        f"Sparse attention, {way}, density {settings.density:g}, kernel {kernel.name}. "
+        f"First steps that stay dense: {steps}. What was sparse, the sampler tells after its run."
     ]
     lines += [f"No better kernel: {reason}." for reason in reasons]
-    if any(model.get_attachment(SLA) is not None for model in models.values()):
-        lines.append("Warning: These files were trained for SLA, which this version does not run.")
+    lines += _about_training(models, settings)
     overrides = [expert for expert, model in models.items() if OVERRIDE in _options(model)]
     if overrides:
         lines.append(f"Warning: {' and '.join(overrides)} had another attention. It computes what stays dense.")
     if len(overrides) == 1:
         lines.append("Warning: The experts are patched differently, so dense steps of one differ from the other's.")
     return "\n".join(lines)
+
+
+def _about_training(models: dict[Expert, Any], settings: Settings) -> list[str]:
+    found = [model.get_attachment(TRAINING) for model in models.values()]
+    if settings.training:
+        return [
+            "dense_steps and error_limit are for training-free attention. rCM Sampler's schedule auto takes the one of "
+            f"the training: {found[0].spoken_schedule()}. {found[0].advice} Mode trained takes the node's density."
+        ]
+    if not any(found):
+        return []
+    return [f"Warning: These files were trained to be sparse ({_trainings(models)}), and run training-free."]
 
 
 def with_sparse_attention(model: Any, expert: Expert, session: Session) -> Any:

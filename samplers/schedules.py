@@ -19,7 +19,8 @@ HALVED_GAPS = (2, 3, 0, 1)
 
 SIGMA_MAX = 200.0  # the reference's value for image to video
 LIGHTNING_SHIFT = 5.0  # what the official 4-step LoRAs were trained with
-SCHEDULES = ("rcm", "lightning", "shifted")
+AUTO = "auto"  # the one that a model was trained with, rcm where its file does not tell
+SCHEDULES = ("rcm", "lightning", "shifted", AUTO)
 
 
 def flow_sigma(tangent: float) -> float:
@@ -99,7 +100,8 @@ def schedule_sigmas(schedule: str, steps: int, sigma_max: float = SIGMA_MAX, shi
     """Returns the sigmas of a schedule by its name.
 
     Args:
-        schedule: "rcm", "lightning" (the shift-5 list of the official 4-step LoRAs) or "shifted".
+        schedule: "rcm", "lightning" (the shift-5 list of the official 4-step LoRAs), "shifted", or "auto" of a model of
+            which nothing is known.
         steps: Model evaluations.
         sigma_max: Read by rcm only.
         shift: Read by shifted only.
@@ -110,7 +112,7 @@ def schedule_sigmas(schedule: str, steps: int, sigma_max: float = SIGMA_MAX, shi
     Raises:
         ValueError: The schedule is unknown, or one of its numbers is out of range.
     """
-    if schedule == "rcm":
+    if schedule in ("rcm", AUTO):
         return rcm_sigmas(steps, sigma_max)
     if schedule == "lightning":
         if not 1 <= steps <= MAX_STEPS:

@@ -32,6 +32,10 @@ CARDS = {
     ),
     "wan22_long_clip_i2v": Card("#7e22ce", "Half a minute", "a story, a line for each part", ("clip", "plus", "clip")),
     "wan22_undistilled_i2v": Card("#475569", "20 steps", "as trained, to compare with", ("picture", "steps", "clip")),
+    "wan22_turbodiffusion_i2v": Card(
+        "#0e7490", "TurboDiffusion", "sparse attention, as trained", ("picture", "sparse", "clip")
+    ),
+    "wan22_lightwan_i2v": Card("#a16207", "LightWan2.2", "nvfp4 and a tenth of attention", ("sparse", "bolt", "clip")),
     "wan22_hosted_i2v": Card("#0369a1", "No GPU", "a hosted model, for a price", ("picture", "cloud", "clip")),
     "wan22_hosted_lora_i2v": Card(
         "#9f1239", "No GPU, with LoRAs", "which the provider fetches", ("lora", "cloud", "clip")
@@ -46,6 +50,10 @@ SYMBOLS = {  # SVG, 100 by 100
     "clip": f'{FRAME}<path class="full" d="M40 34 66 50 40 66z"/>',
     "lora": f'{FRAME}<text x="50" y="60">LoRA</text>',
     "steps": '<text class="large" x="50" y="64">20</text>',
+    "sparse": "".join(
+        f'<rect class="full" x="{x}" y="{y}" width="18" height="18"/>'
+        for x, y in ((8, 8), (30, 8), (30, 30), (52, 52), (74, 30), (74, 74), (8, 74), (52, 74))
+    ),
     "to": '<path d="M14 50H86M62 26 86 50 62 74"/>',
     "plus": '<path d="M50 26V74M26 50H74"/>',
     "bolt": '<path class="full" d="M58 8 24 56h22l-6 36 36-50H52z"/>',

@@ -27,6 +27,7 @@ PANELS = {
     "lines": {
         "steps": "rCM takes 1 to {most} steps, got {steps}. "
         "For more, use the shifted schedule with an undistilled model.",
+        "auto_schedule": "The schedule is the one that the model was trained with, rcm where its file does not tell.",
         "cropped": "Cropped {share} off: {sides}.",
         "padded": "Padded with {pixels} pixels {sides}.",
         "stretched": "Stretched {share} % {direction}.",

@@ -7,6 +7,8 @@ const ORDER = [
   "wan22_lora_i2v",
   "wan22_first_last_frame_i2v",
   "wan22_long_clip_i2v",
+  "wan22_turbodiffusion_i2v",
+  "wan22_lightwan_i2v",
   "wan22_undistilled_i2v",
   "wan22_hosted_i2v",
   "wan22_hosted_lora_i2v",

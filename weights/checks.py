@@ -8,7 +8,7 @@ from itertools import count
 
 from .formats.header import Header, ModelFile
 from .names import Expert, experts_of, words
-from .wan import transformer, turbodiffusion
+from .wan import training, transformer, turbodiffusion
 from .wan.quantised import SCALE
 from .wan.transformer import Kind, described, identify
 
@@ -33,6 +33,7 @@ _WHY_NOT_AN_EXPERT = {
     Kind.WAN_DIFFUSERS: "ComfyUI does not read those",
     Kind.TEXT_ENCODER: "it belongs in the input text_encoder",
     Kind.VAE: "it belongs in the input vae",
+    Kind.TINY_VAE: "it decodes drafts, with ComfyUI's own Load VAE",
     Kind.LORA: "it changes a model and is none itself, so it belongs in the node Load LoRA with Trigger Words",
     Kind.UNKNOWN: "it has no tensors of a Wan model",
 }
@@ -82,6 +83,10 @@ def check_expert(file: ModelFile, slot: Expert, named: Expert | None = None) -> 
         notes = turbodiffusion.check(file)
     else:
         transformer.check(file)
+        if turbodiffusion.has_projections(file.header):
+            turbodiffusion.check_projections(file)
+    trained = training.training_of(file)
+    notes += [training.note(file, trained)] if trained else []
     if named in (None, slot):
         return notes
     return [
@@ -183,12 +188,22 @@ def check_vae(file: ModelFile) -> list[str]:
 
 def _vae_problem(file: ModelFile) -> str | None:
     header = file.header
+    if identify(header) is Kind.TINY_VAE:
+        return (
+            f"is {Kind.TINY_VAE.value}, whose picture is that of a draft. For one, connect ComfyUI's own Load VAE to "
+            "VAE Decode, and leave the start picture to Wan's own VAE"
+        )
     if identify(header) is not Kind.VAE:
         return f"is {described(file)}, not a VAE"
     if "decoder.upsamples.0.upsamples.0.residual.2.weight" in header.tensors:
         return "is the VAE of Wan 2.2 TI2V 5B, with 48 latent channels where A14B has 16"
     if "decoder.middle.0.residual.0.gamma" not in header.tensors or header.size("decoder.conv1.weight", 1) != 16:
         return "is the VAE of another model"
+    if header.size("decoder.head.2.weight", 0) == 12:  # four pixels of three colours
+        return (
+            "is a VAE of Wan whose decoder gives pictures of twice the size, as Wan2.1-VAE-upscale2x does. It was "
+            "trained on single pictures, and ComfyUI does not put its pixels together"
+        )
     if header.size("decoder.head.2.weight", 0) not in (None, 3):
         return "is a VAE of Wan whose decoder does not give the three colours of a picture"
     if any(SCALE.search(name) for name in header.tensors) or any(

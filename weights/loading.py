@@ -22,6 +22,7 @@ from .formats.header import DamageError, ModelFile, explained, is_safetensors
 from .loras import format as lora_format
 from .loras.report import Match
 from .wan import quantised, turbodiffusion
+from .wan.training import training_of
 from .wan.transformer import SAVED_PREFIX, wan_prefix
 
 # As in ComfyUI's own Load Diffusion Model.
@@ -32,6 +33,7 @@ WEIGHT_DTYPES: dict[str, dict[str, Any]] = {
     "fp8_e5m2": {"dtype": torch.float8_e5m2},
 }
 SLA = "wan22_turbo.sla"  # the attachment that holds a model's `turbodiffusion.SlaProjections`
+TRAINING = "wan22_turbo.training"  # the attachment that holds its `training.Training`
 XXL = {"d_ff": 10240, "d_kv": 64, "num_heads": 64, "num_layers": 24, "vocab_size": 256384}
 PASSED_OVER = "wan22_turbo.passed_over"  # of a callback, so that a model has it once
 
@@ -47,8 +49,18 @@ def load_expert(file: ModelFile, weight_dtype: str, disable_dynamic: bool = Fals
     Raises:
         ValueError: This ComfyUI does not compute with the way that the file stores its weights.
     """
-    header = file.header
     check_numbers(file)
+    model = _load_any(file, weight_dtype, disable_dynamic)
+    training = training_of(file)
+    if training:
+        model.set_attachments(TRAINING, training)
+        if turbodiffusion.has_projections(file.header):
+            model.set_attachments(SLA, turbodiffusion.projections(file))
+    return model
+
+
+def _load_any(file: ModelFile, weight_dtype: str, disable_dynamic: bool) -> comfy.model_patcher.ModelPatcher:
+    header = file.header
     if turbodiffusion.is_turbodiffusion(header):
         return _load_turbodiffusion(file, weight_dtype, disable_dynamic)
     prefix = wan_prefix(header) or ""
@@ -75,13 +87,10 @@ def check_numbers(file: ModelFile) -> None:
 
 
 def _load_turbodiffusion(file: ModelFile, weight_dtype: str, disable_dynamic: bool) -> comfy.model_patcher.ModelPatcher:
-    with turbodiffusion.converted(file) as (state, sla):
+    with turbodiffusion.converted(file) as state:
         if comfy.memory_management.aimdo_enabled:  # ComfyUI takes these very tensors for the model, and copies none
             state = {name: tensor.make() for name, tensor in state.items()}
-        model = _load_state(state, None, file, weight_dtype, disable_dynamic)
-    if sla:
-        model.set_attachments(SLA, sla)
-    return model
+        return _load_state(state, None, file, weight_dtype, disable_dynamic)
 
 
 def _load_state(

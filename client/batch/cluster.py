@@ -17,9 +17,8 @@ from .. import errors
 from ..errors import ClientError, UnreachableError, UsageError
 from ..progress import Display, Silent
 from . import store
-from .engine import Needs, Order
+from .engine import Found, Needs, Order
 from .machine import Recipe, Started
-from .plan import Offer
 from .table import CLIPS, Result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,7 +189,7 @@ class Cluster:
         """Returns the actors, by host and number, and how many jobs each takes."""
         return dict.fromkeys(self.actors, self.depth)
 
-    def open(self, place: str, needs: Needs) -> dict[Offer, float]:
+    def open(self, place: str, needs: Needs) -> Found:
         """Waits until the ComfyUI of an actor runs, and asks it."""
         return self.heard(place, self.actors[place].open.remote(needs))
 

@@ -1,10 +1,12 @@
 """`python client batch`: reads a study, plans it, and runs what is left of it."""
 
+import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +18,8 @@ from .. import address
 from ..errors import ClientError, UsageError
 from ..follow import DAY
 from ..printable import printable
-from . import export, plan, runner, store, study
+from ..report.command import make
+from . import export, plan, runner, store, study, thumbnails
 from .board import Bars, Board, Lines, Pace, Quiet, duration
 from .cluster import Cluster
 from .desk import Desk, cost
@@ -29,6 +32,7 @@ from .study import Study
 from .table import FILE, Table
 
 HOME = "http://127.0.0.1:8188"
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 DEPTH = 2  # so that a server has the next job when it ends one
 
 Path_ = Annotated[Path, typer.Argument(metavar="STUDY", help="A .toml study, or a .csv or .jsonl with one job a row.")]
@@ -54,6 +58,7 @@ Models = Annotated[str, typer.Option(help="A models folder for it, beside its ow
 Argument = Annotated[list[str], typer.Option("--comfyui-arg", help="An argument for its main.py; once for each.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Write study.csv beside the table at the end.")]
 Parquet = Annotated[bool, typer.Option("--parquet", help="Write study.parquet beside the table at the end.")]
+Report = Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")]
 Patience = Annotated[float, typer.Option(min=0, help="Seconds that a server may be away before others get its jobs.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds that a job may take, waiting included.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
@@ -79,6 +84,7 @@ def batch(
     clips: Clips = "",
     csv: Csv = False,
     parquet: Parquet = False,
+    report: Report = True,
     patience: Patience = 60.0,
     timeout: Timeout = DAY,
     quiet: QuietOption = False,
@@ -107,6 +113,7 @@ def batch(
                 carry_out(said, table, engine, rules, board, refused)
             finally:
                 made = [write(table) for asked, write in ((csv, export.to_csv), (parquet, export.to_parquet)) if asked]
+                made += reported(folder, board) if report else []
             tell("\n".join(map(str, [table.folder / FILE, *made])))
     finally:
         board.end()
@@ -122,16 +129,38 @@ def carry_out(said: Study, table: Table, engine: Engine, rules: Rules, board: Bo
     store.check(rules.target)
     graphs: dict[str, Graph] = {}
     jobs = {job.digest: job for job in plan.jobs(said, graphs, table.digest_of)}
-    table.plan(jobs.values(), {"name": said.name})
+    digests = {name: plan.digest_of_prompt(graph.prompt) for name, graph in graphs.items()}
+    about = {"name": said.name, "text": said.text, "version": version(), "graphs": json.dumps(digests)}
+    table.plan(jobs.values(), about)
     table.again(said.tries, refused)
     store.clean(table.folder)
     desk = Desk(table, engine.places(), jobs, rules, board)
     left = Counter(jobs[known.digest].variant for known in table.left())
     board.begin(len(jobs) - left.total(), len(jobs), Pace(left, table.measured()), len(desk.places))
-    if left:
-        runner.run(desk, engine, needs_of((jobs[known.digest] for known in table.left()), graphs))
-    elif (error := runner.verdict(desk)) is not None:
-        raise error
+    try:
+        if left:
+            runner.run(desk, engine, needs_of((jobs[known.digest] for known in table.left()), graphs))
+        elif (error := runner.verdict(desk)) is not None:
+            raise error
+    finally:
+        with suppress(ClientError):  # the report can do without, and what ended the run is worth more
+            thumbnails.keep(table, jobs.values())
+
+
+def reported(folder: Path, board: Board) -> list[Path]:
+    """Makes the report, or says why there is none: it can be made later, from what is in the folder."""
+    try:
+        return [make(folder)]
+    except ClientError as error:
+        board.say(str(error))
+        return []
+
+
+def version() -> str:
+    """Returns the version of this checkout, "" where it was taken apart."""
+    text = PROJECT.read_text(encoding="utf-8") if PROJECT.is_file() else ""
+    found = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def estimate(said: Study, folder: Path, engine: Engine) -> str:
@@ -167,11 +196,11 @@ def cost_of(left: list[Job], graphs: Mapping[str, Graph], engine: Engine, limit:
     paid = [job for job in left if job.offers]
     if not paid:
         return "Cost: nothing; no job is hosted."
-    prices: dict[Offer, float] = {}
+    prices: Mapping[Offer, float] = {}
     why = ""
     for place in engine.places():
         try:
-            prices = engine.open(place, needs_of(paid, graphs))
+            prices = engine.open(place, needs_of(paid, graphs)).prices
             break
         except ClientError as error:
             why = f" {error}"

@@ -4,6 +4,7 @@ A job is in the table as posted before it is sent, under an id of our own. So af
 itself says what became of it. A job that may have been paid for goes to no other place than that which knows of it.
 """
 
+import json
 import threading
 import time
 import uuid
@@ -15,9 +16,9 @@ from typing import Literal
 
 from ..errors import ClientError, JobLostError, NotTakenError, RefusedError, SaveError, UnreachableError, UsageError
 from .board import Board
-from .engine import Rules
+from .engine import Found, Rules
 from .plan import Job, Offer
-from .table import Known, Result, Table
+from .table import SERVER, Known, Result, Table
 
 CENT = 1e-9  # what sums of cents may be off by
 MOST_LOST = 10  # times that a job may get lost before it is taken for the reason
@@ -110,9 +111,10 @@ class Desk:
                     self.open.append(replace(known, state="open", server=None))
                 self.change.notify_all()
 
-    def came(self, place: Place, prices: Mapping[Offer, float]) -> None:
-        """Notes that a place can be used."""
-        place.state, place.prices, place.error, place.heard = "up", prices, None, time.monotonic()
+    def came(self, place: Place, found: Found) -> None:
+        """Notes that a place can be used, and what runs there."""
+        self.table.note({f"{SERVER}{place.name}": json.dumps(found.versions)})
+        place.state, place.prices, place.error, place.heard = "up", found.prices, None, time.monotonic()
         self.change.notify_all()
 
     def went(self, place: Place, error: ClientError) -> None:

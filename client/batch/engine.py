@@ -12,7 +12,7 @@ An engine has places, each a ComfyUI with its own queue. What it raises says wha
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..follow import DAY
 from ..progress import Display
@@ -79,6 +79,18 @@ class Needs:
     offers: tuple[Offer, ...] = ()
 
 
+class Found(NamedTuple):
+    """What a place says of itself, as far as it can.
+
+    Attributes:
+        prices: What the offers cost there.
+        versions: Of ComfyUI, Python and PyTorch, and its devices.
+    """
+
+    prices: Mapping[Offer, float]
+    versions: Mapping[str, str]
+
+
 class Engine(Protocol):
     """Machines on which jobs run."""
 
@@ -90,8 +102,8 @@ class Engine(Protocol):
         """
         ...
 
-    def open(self, place: str, needs: Needs) -> dict[Offer, float]:
-        """Waits for a place, and returns what the offers cost there, as far as it can say.
+    def open(self, place: str, needs: Needs) -> Found:
+        """Waits for a place, and returns what it says of itself.
 
         Raises:
             UnreachableError: It is away.

@@ -2,12 +2,12 @@
 
 import csv
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import SaveError, UsageError
+from ..errors import UsageError
+from ..publish import replaced
 from .table import COLUMNS, OBJECTS, Table
 
 
@@ -41,15 +41,10 @@ def to_csv(table: Table) -> Path:
     """
     path = table.folder / "study.csv"
     names = columns(map(flat, table.wanted()))
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(map(flat, table.wanted()))
-        os.replace(part, path)
-    except OSError as error:
-        raise SaveError(f"{path.name} could not be written: {error.strerror}.") from error
+    with replaced(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(map(flat, table.wanted()))
     return path
 
 
@@ -68,12 +63,8 @@ def to_parquet(table: Table) -> Path:
     path = table.folder / "study.parquet"
     rows = [flat(row) for row in table.wanted()]
     made = {name: column([row.get(name) for row in rows]) for name in columns(rows)}
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replaced(path) as part:
         pyarrow.parquet.write_table(pyarrow.table(made), part)
-        os.replace(part, path)
-    except OSError as error:
-        raise SaveError(f"{path.name} could not be written: {error}.") from error
     return path
 
 

@@ -10,11 +10,15 @@ from typing import Any
 
 from .. import prompts, schema, settings
 from ..errors import UsageError
-from ..prompts import Prompt
+from ..prompts import ADDED, Prompt, is_link
 from ..settings import Setting
 from ..values import TRUTHS, read
 
 SEEDS = {"seed", "noise_seed"}
+REPORT = "Wan22Turbo_ClipReport"
+SAVERS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"}  # whose first output is the clip
+SHOWS = {"Wan22Turbo_ImageToVideo": "start_image", "Wan22Turbo_Hosted": "image"}  # what its first frame is to show
+FPS = 16.0  # of frames without a rate of their own, which a clip has
 LOADS = {"image", "video", "audio", "file"}  # inputs by which ComfyUI's Load nodes take a file of yours
 
 
@@ -51,16 +55,31 @@ class Graph:
         return [settings.find(self.known, name)]
 
 
-def load(name: str, folder: Path) -> Graph:
-    """Reads a graph of a study: a shipped one by its name, your own by its path.
+def load(name: str, folder: Path, measure: bool = False) -> Graph:
+    """Reads a graph of a study: a shipped one by its name, your own by its path. With a Clip Report, if asked.
 
     Raises:
         UsageError: There is none, or it is not in API format.
     """
     if name.endswith(".json"):
         prompt = prompts.load(str(folder / Path(name).expanduser()))
-        return Graph(prompt, settings.settings_of(prompt, described(prompt)), own=True)
-    return Graph(prompts.load(name), schema.settings_in(schema.load(name)), own=False)
+        known, own = settings.settings_of(prompt, described(prompt)), True
+    else:
+        prompt, known, own = prompts.load(name), schema.settings_in(schema.load(name)), False
+    return Graph(with_report(prompt) if measure else prompt, known, own)
+
+
+def with_report(prompt: Prompt) -> Prompt:
+    """Returns a graph that also measures the clip which it saves, if it saves one with a node of this pack."""
+    classes = [node["class_type"] for node in prompt.values()]
+    savers = [node_id for node_id, node in prompt.items() if node["class_type"] in SAVERS]
+    if len(savers) != 1 or REPORT in classes:
+        return prompt
+    inputs: dict[str, Any] = {"video": [savers[0], 0], "fps": FPS}
+    shown = [node["inputs"].get(SHOWS[node["class_type"]]) for node in prompt.values() if node["class_type"] in SHOWS]
+    if is_link(next(iter(shown), None)):
+        inputs["reference"] = shown[0]
+    return {**prompt, ADDED: {"class_type": REPORT, "inputs": inputs, "_meta": {"title": "Clip Report"}}}
 
 
 def described(prompt: Prompt) -> dict[str, Any]:

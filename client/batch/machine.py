@@ -16,8 +16,7 @@ from .. import address
 from ..errors import ClientError, UnreachableError, UsageError
 from ..printable import printable
 from ..progress import Display
-from .engine import Needs, Order
-from .plan import Offer
+from .engine import Found, Needs, Order
 from .servers import Servers
 from .table import Result
 
@@ -176,7 +175,7 @@ class Started(Servers):
             self.machines[name] = Machine(each, (folder / FOLDER / str(number + 1)).absolute())
         self.starting = threading.Lock()
 
-    def open(self, place: str, needs: Needs) -> dict[Offer, float]:
+    def open(self, place: str, needs: Needs) -> Found:
         """Starts a ComfyUI where it does not run, and asks it as one that ran already."""
         machine = self.machines[place]
         if not machine.alive:

@@ -40,7 +40,7 @@ class Job:
         prompt: What it is told, "" where its graph keeps that in several inputs.
         seed: None where its graph has several, and they differ.
         values: By the graph's own readable names; files of yours with their whole path.
-        files: The names of those.
+        files: The names of those, and the sha256 of their bytes.
         offers: What hosted nodes in it order.
     """
 
@@ -52,7 +52,7 @@ class Job:
     prompt: str
     seed: int | None
     values: Mapping[str, Any] = field(repr=False)
-    files: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     offers: tuple[Offer, ...] = ()
 
     def shown(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def jobs(study: Study, graphs: dict[str, Graph], digest_of: Callable[[Path], str
         place = row.place or f"Job {number} ({row.variant})"
         try:
             if row.graph not in graphs:
-                graphs[row.graph] = load(row.graph, study.folder)
+                graphs[row.graph] = load(row.graph, study.folder, study.measure)
             job = planned(row, graphs[row.graph], study.folder, digest_of)
         except UsageError as error:
             raise UsageError(f"{place}: {error}") from error
@@ -116,9 +116,8 @@ def planned(row: Row, graph: Graph, folder: Path, digest_of: Callable[[Path], st
         )
     files = {setting: Path(value) for setting, value in chosen.items() if is_file(setting, value)}
     names = [path.name for path in files.values()]
-    posted = settings.apply(
-        graph.prompt, {**chosen, **{each: f"sha256:{digest_of(files[each])}" for each in files}}.items()
-    )
+    digests = {setting: digest_of(path) for setting, path in files.items()}
+    posted = settings.apply(graph.prompt, {**chosen, **{each: f"sha256:{digests[each]}" for each in files}}.items())
     digest = digest_of_prompt(posted)
     own = {setting: chosen.get(setting, setting.default) for setting in graph.known}
     seeds = {value for setting, value in own.items() if setting.input in SEEDS}
@@ -132,7 +131,7 @@ def planned(row: Row, graph: Graph, folder: Path, digest_of: Callable[[Path], st
         prompt=masked(next((str(value) for setting, value in own.items() if setting.name == "prompt"), "")),
         seed=seeds.pop() if len(seeds) == 1 else None,
         values={setting.name: value for setting, value in chosen.items()},
-        files=tuple(setting.name for setting in files),
+        files={setting.name: digest for setting, digest in digests.items()},
         offers=tuple(offers(posted)),
     )
 

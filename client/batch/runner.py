@@ -71,13 +71,13 @@ def ready(desk: Desk, engine: Engine, needs: Needs, place: Place) -> bool:
                 return not desk.closed
             place.state = "new"
         try:
-            prices = engine.open(place.name, needs)
+            found = engine.open(place.name, needs)
         except (UnreachableError, RefusedError, UsageError) as error:
             with desk.change:
                 desk.went(place, error)
             return False
         with desk.change:
-            desk.came(place, prices)
+            desk.came(place, found)
         return True
 
 

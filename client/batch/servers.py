@@ -6,23 +6,38 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
-from .. import address, explain, settings
+import httpx
+
+from .. import address, answers, explain, settings, shapes
 from ..address import Address
+from ..answers import ForeignError, ShapeError
 from ..cancel import cancel_or_say
-from ..errors import JobLostError, NotTakenError, RefusedError, RunError, TooLongError, UsageError
+from ..errors import (
+    ClientError,
+    JobLostError,
+    NotTakenError,
+    RefusedError,
+    RunError,
+    TooLongError,
+    UsageError,
+)
 from ..follow import Follower
 from ..job import prepare, settings_on, submit
+from ..printable import short
 from ..progress import Display
 from ..prompts import Prompt
 from ..server import Server
 from ..settings import Setting
 from ..shapes import finite
+from ..transport import BrokenError
 from ..values import read
-from .engine import Needs, Order
+from .engine import Found, Needs, Order
 from .outcome import Watched, result
 from .plan import Offer
 from .table import Result
 
+SYSTEM = "/system_stats"
+VERSIONS = {"ComfyUI": "comfyui_version", "Python": "python_version", "PyTorch": "pytorch_version"}
 PRICE = "/wan22_turbo/hosted"  # the pack's own route, which says what a hosted clip costs
 
 
@@ -54,7 +69,7 @@ class Servers:
         """Returns the addresses, without what is secret in them, and how many jobs each takes."""
         return self.depths
 
-    def open(self, place: str, needs: Needs) -> dict[Offer, float]:
+    def open(self, place: str, needs: Needs) -> Found:
         """Asks a server what it can do, and refuses one that cannot do what the study needs."""
         self.sent.pop(place, None)  # it may have been emptied meanwhile
         with self.connection(place) as server:
@@ -68,7 +83,7 @@ class Servers:
                 ) from error
             self.known[place] = known
             asked = {offer: price(server, offer) for offer in needs.offers}
-        return {offer: usd for offer, usd in asked.items() if usd is not None}
+            return Found({offer: usd for offer, usd in asked.items() if usd is not None}, versions(server))
 
     def run(self, place: str, order: Order, display: Display) -> Result:
         """Posts a job, unless it is there already, and returns what became of it."""
@@ -148,3 +163,15 @@ def price(server: Server, offer: Offer) -> float | None:
     model, resolution, duration = offer
     asked = urlencode({"model": model, "resolution": resolution, "duration": duration})
     return server.get(f"{PRICE}?{asked}", lambda said: finite(said.get("usd")))
+
+
+def versions(server: Server) -> dict[str, str]:
+    """Asks once what runs there; nothing where it does not say."""
+    try:
+        said = answers.own(server.address, server.transport.ask("GET", SYSTEM))
+        system, devices = shapes.mapping(said["system"]), said.get("devices") or []
+        told = {name: system.get(key) for name, key in VERSIONS.items()}
+        told |= {f"device {number}": shapes.mapping(each).get("name") for number, each in enumerate(devices)}
+    except (httpx.TransportError, BrokenError, ForeignError, ShapeError, ClientError, KeyError, TypeError):
+        return {}
+    return {name: short(server.address.mask(value)) for name, value in told.items() if isinstance(value, str)}

@@ -6,6 +6,7 @@
     graphs = ["wan22_turbo_i2v"]        # shipped ones by name, your own API-format files by path
     tries = 2                           # of a job whose node fails
     max_usd = 5                         # of all jobs together
+    measure = false                     # leave Clip Report out
 
     [settings]                          # by the names of `python client inputs GRAPH`
     seconds = 3
@@ -28,14 +29,33 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .tables import TABLES, Row, Value, amount, at_least, known, listed, mapping, masked, plain, reason, table, text
+from .tables import (
+    TABLES,
+    Row,
+    Value,
+    amount,
+    at_least,
+    known,
+    listed,
+    mapping,
+    masked,
+    plain,
+    reason,
+    shown,
+    table,
+    text,
+    truth,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-KEYS = ("name", "pictures", "prompts", "seeds", "graphs", "settings", "variants", "jobs", "tries", "max_usd", "servers")
+KEYS = (
+    "name", "pictures", "prompts", "seeds", "graphs", "settings", "variants", "jobs", "tries", "max_usd", "servers",
+    "measure",
+)  # fmt: skip
 VARIANT_KEYS = ("name", "graph", "settings")
 MOST = 1_000_000  # jobs
 
@@ -51,6 +71,8 @@ class Study:
         tries: How often a job is tried whose node fails.
         max_usd: What all its jobs may cost together, in US dollars; None for any sum.
         servers: Where it runs, unless the command says so.
+        measure: Whether each clip gets a Clip Report.
+        text: Of its file, as it may be shown to anybody.
     """
 
     name: str
@@ -59,6 +81,8 @@ class Study:
     tries: int = 1
     max_usd: float | None = None
     servers: tuple[str, ...] = ()
+    measure: bool = True
+    text: str = field(default="", repr=False)
 
 
 def read(path: Path, graph: str = "") -> Study:
@@ -76,7 +100,8 @@ def read(path: Path, graph: str = "") -> Study:
     if path.suffix.lower() != ".toml":
         raise UsageError(f"A study is a .toml, .csv or .jsonl file, got {path.name}.")
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        whole = path.read_text(encoding="utf-8")
+        said = tomllib.loads(whole)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"A study must be a TOML file that can be read; {path} is not: {reason(error)}.") from error
     known(said, KEYS, path.name)
@@ -87,6 +112,8 @@ def read(path: Path, graph: str = "") -> Study:
         tries=at_least(said.get("tries", 1), 1, "tries"),
         max_usd=None if "max_usd" not in said else amount(said["max_usd"]),
         servers=tuple(text(each, "servers") for each in listed(said.get("servers", []), "servers")),
+        measure=truth(said.get("measure", True), "measure"),
+        text=shown(whole, said.values()),
     )
 
 

@@ -18,25 +18,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import SaveError, UsageError
+from ..errors import UsageError
 from .plan import Job, bytes_digest
+from .trouble import FILE, told
 
-FILE = "study.sqlite"
+SERVER = "server "  # before the name of one, what it runs
 LOCK = ".study.lock"  # held by the one process that works in the folder; the system lets go of it when that dies
 CLIPS = "clips"
 VERSION = 1
 COLUMNS = {  # of the jobs, in the order in which people read them
     "number": "INTEGER PRIMARY KEY", "state": "TEXT NOT NULL DEFAULT 'open'", "variant": "TEXT NOT NULL",
     "graph": "TEXT NOT NULL", "picture": "TEXT NOT NULL", "prompt": "TEXT NOT NULL", "seed": "INTEGER",
-    "settings": "TEXT NOT NULL", "digest": "TEXT NOT NULL UNIQUE", "wanted": "INTEGER NOT NULL DEFAULT 1",
-    "tries": "INTEGER NOT NULL DEFAULT 0", "lost": "INTEGER NOT NULL DEFAULT 0", "server": "TEXT", "prompt_id": "TEXT",
-    "posted": "REAL", "finished": "REAL", "waited": "REAL", "seconds": "REAL", "stages": "TEXT", "usd": "REAL",
-    "clips": "TEXT", "bytes": "INTEGER", "numbers": "TEXT", "texts": "TEXT", "error": "TEXT",
+    "settings": "TEXT NOT NULL", "files": "TEXT", "digest": "TEXT NOT NULL UNIQUE",
+    "wanted": "INTEGER NOT NULL DEFAULT 1", "tries": "INTEGER NOT NULL DEFAULT 0",
+    "lost": "INTEGER NOT NULL DEFAULT 0", "server": "TEXT", "prompt_id": "TEXT", "posted": "REAL",
+    "finished": "REAL", "waited": "REAL", "seconds": "REAL", "stages": "TEXT", "usd": "REAL", "clips": "TEXT",
+    "bytes": "INTEGER", "numbers": "TEXT", "texts": "TEXT", "error": "TEXT",
 }  # fmt: skip
-OBJECTS = ("settings", "stages", "numbers")  # columns that hold a JSON object, and are several columns of a CSV file
+OBJECTS = ("settings", "files", "stages", "numbers")  # columns that hold a JSON object; several of a CSV file
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (key TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS pictures (digest TEXT PRIMARY KEY, thumbnail BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())});
 """
 
@@ -107,6 +110,9 @@ class Table:
             self.rows.execute("PRAGMA journal_mode=WAL")
             self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
             self.rows.executescript(SCHEMA)
+            there = {row["name"] for row in self.rows.execute("PRAGMA table_info(jobs)")}
+            for name in COLUMNS.keys() - there:  # of a table that an earlier version made
+                self.rows.execute(f"ALTER TABLE jobs ADD COLUMN {name} {COLUMNS[name]}")
             self.rows.execute(f"PRAGMA user_version={VERSION}")
 
     def close(self) -> None:
@@ -134,19 +140,33 @@ class Table:
         """Writes down which jobs the study has now. Those that it no longer has stay, unwanted."""
         rows = (
             (each.digest, each.variant, each.graph, each.picture, each.prompt, each.seed,
-             json.dumps(each.shown(), ensure_ascii=False))
+             json.dumps(each.shown(), ensure_ascii=False), written(each.files))
             for each in jobs
         )  # fmt: skip
         with self.together():
             self.rows.execute("UPDATE jobs SET wanted = 0")
             self.rows.executemany(
-                "INSERT INTO jobs (digest, variant, graph, picture, prompt, seed, settings) VALUES (?,?,?,?,?,?,?) "
-                "ON CONFLICT (digest) DO UPDATE SET wanted = 1, variant = excluded.variant, picture = excluded.picture",
+                "INSERT INTO jobs (digest, variant, graph, picture, prompt, seed, settings, files) "
+                "VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (digest) DO UPDATE SET wanted = 1, variant = excluded.variant, "
+                "picture = excluded.picture, files = excluded.files",
                 rows,
             )
-            self.rows.executemany(
-                "REPLACE INTO study VALUES (?, ?)", [(key, str(value)) for key, value in about.items()]
-            )
+            self.note(about)
+
+    def note(self, about: Mapping[str, Any]) -> None:
+        """Writes down what is so of the whole study."""
+        with told(self.folder):
+            rows = [(key, str(value)) for key, value in about.items()]
+            self.rows.executemany("REPLACE INTO study VALUES (?, ?)", rows)
+
+    def thumbnails(self, found: Mapping[str, bytes]) -> None:
+        """Keeps small JPEGs of the study's pictures, by the sha256 of these, for its report."""
+        with self.together():
+            self.rows.executemany("REPLACE INTO pictures VALUES (?, ?)", found.items())
+
+    def pictured(self) -> set[str]:
+        """Returns the sha256 of the pictures of which there is one."""
+        return {row["digest"] for row in self.rows.execute("SELECT digest FROM pictures")}
 
     def again(self, tries: int, refused: bool) -> None:
         """Opens what may be tried again: failed jobs of fewer tries, and refused ones if asked."""
@@ -216,31 +236,6 @@ class Table:
                 self.rows.execute("ROLLBACK")
                 raise
             self.rows.execute("COMMIT")
-
-
-@contextmanager
-def told(folder: Path) -> Iterator[None]:
-    """Says in a sentence what is wrong with the file.
-
-    Raises:
-        UsageError: Another process has it, or it is no such file.
-        SaveError: It cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise SaveError(f"The results cannot be written into {folder.name}: {error.strerror}.") from error
-    except sqlite3.Error as error:
-        if "locked" in str(error):
-            raise UsageError(
-                f"Another batch works in {folder.name}. Wait for its end, or use another folder."
-            ) from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise SaveError(
-                f"The table of the study in {folder.name} cannot be written ({error}). Make room on that disk, or make "
-                "it writable, and run the same command again: it goes on where this one stopped."
-            ) from error
-        raise UsageError(f"{FILE} in {folder.name} is no table of a study ({error}). Use another folder.") from error
 
 
 def written(values: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..errors import UsageError
@@ -14,6 +14,10 @@ from ..settings import close_to
 Value = str | int | float | bool
 SECRET = re.compile(r"(https?://[^\s?#\"']+)[?#][^\s\"']*")  # an address, and behind it what may be a token
 USER = re.compile(r"(?<=://)[^/@\s\"']+@")  # who asks, and by which password
+FOLDER = r"(?:[^\\/\s\"'<>|,;]+[\\/]+)"
+FOLDERS = re.compile(  # of a whole path: file:///home/ada/, C:\Users\ada\, ~/, /home/ada/
+    rf"file:/+{FOLDER}*|(?<![\w.:/\\*)\]}}-])(?:(?:~[\w.-]*|[A-Za-z]:)[\\/]+{FOLDER}*|[\\/]{FOLDER}+)"
+)
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,13 @@ def at_least(value: Any, least: int, name: str) -> int:
     return value
 
 
+def truth(value: Any, name: str) -> bool:
+    """Returns true or false."""
+    if not isinstance(value, bool):
+        raise UsageError(f"'{name}' must be true or false, got '{value}'.")
+    return value
+
+
 def amount(value: Any) -> float:
     """Returns a sum of US dollars."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
@@ -137,3 +148,20 @@ def reason(error: Exception) -> str:
 def masked(value: Any) -> Any:
     """Returns a value without what may be a token in an address."""
     return SECRET.sub(r"\1?***", USER.sub("", value)) if isinstance(value, str) else value
+
+
+def shown(whole: str, values: Iterable[Any]) -> str:
+    """Returns the text of a study as anybody may see it: without secrets in addresses, and files without folders.
+
+    Args:
+        whole: The text.
+        values: What is read in it. A value that is a whole path may have spaces in it, as no pattern can tell.
+    """
+    for value in values:
+        if isinstance(value, (dict, list)):
+            whole = shown(whole, value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, str) and (value[:1] in ("/", "~") or PureWindowsPath(value).is_absolute()):
+            folder = max(value.rfind("/"), value.rfind("\\")) + 1
+            for written in (value, value.replace("\\", "\\\\")):  # as TOML spells it
+                whole = whole.replace(written, value[folder:])
+    return FOLDERS.sub("", masked(whole))

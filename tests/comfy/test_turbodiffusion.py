@@ -150,9 +150,10 @@ def test_the_loader_says_what_became_of_it(models, add_file, caplog):
     notes = [
         f"'{name}' stores 20 layers as int8 in blocks, which ComfyUI cannot compute with. They are converted to bf16 "
         "while loading, so the model takes as much memory as the file without int8.",
-        f"'{name}' was trained for sparse attention (SLA). It runs with dense attention here, which is slower, and the "
-        "picture may differ a little. A node that uses its SLA weights finds them with the model.",
         f"'{name}' has tensors that no Wan model has. They are left out: optimizer.step.",
+        f"'{name}' was trained for sparse attention (SLA) and the schedule rcm. Sparse Attention runs it so, and rCM "
+        "Sampler's schedule auto. Without that node attention is dense, which is slower, and the picture may differ a "
+        "little.",
     ]
     assert output.ui.as_dict() == {"text": ("\n".join(notes),)}
     assert all(note in caplog.text for note in notes)

@@ -22,6 +22,18 @@ def test_the_bench_runs_on_a_tiny_shape():
 
 
 @pytest.mark.comfy
+def test_the_bench_of_sparse_attention_runs_on_a_tiny_shape():
+    output = subprocess.run([*BENCH, "sparse", "--tiny"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows = ast.literal_eval(output.splitlines()[-1])
+    ways = [name.removeprefix("A14B 64x64x9, sparse attention, ") for name in rows]
+    assert [way for way in ways if way.startswith(("dense", "gather"))] == [
+        "dense", "gather, density 0.15", "gather, SLA as trained",
+    ]  # fmt: skip
+    for kernel in ("sol_attn", "flex"):
+        assert any(way.startswith(kernel) for way in ways) or f"gpu: no {kernel}, density 0.15: The kernel" in output
+
+
+@pytest.mark.comfy
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU here")
 def test_without_a_gpu_the_bench_says_so_and_ends_well():
     output = subprocess.run(BENCH, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -33,9 +33,11 @@ CLIPS = {
 }
 PLANS = {
     "wan22_lightning_i2v": "2 high + 2 low | 1.0000 .9375 | .8333 .6250",
+    "wan22_lightwan_i2v": "2 high + 2 low | 1.0000 .9545 | .8750 .7000",
     "wan22_turbo_i2v": "2 high + 2 low | .9950 .9338 | .8529 .6090",
     "wan22_undistilled_i2v": "8 high + 12 low | ",
 }
+TRAINED = {"wan22_turbodiffusion_i2v": "SLA", "wan22_lightwan_i2v": "LightWan2.2"}
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,8 @@ def test_its_story_is_told_by_its_reports(finished, running):
     name = finished[0]
     for plan in texts(finished, "Wan22Turbo_Sampler"):
         assert plan.startswith(PLANS.get(name, "2 high + 2 low | ")), name
+        assert "Warning" not in plan
+        assert (f"sparse attention as trained ({TRAINED.get(name)}): density 0.1" in plan) is (name in TRAINED)
     for report in texts(finished, "Wan22Turbo_Lora"):
         assert "Warning" not in report
         assert "not applied" not in report

@@ -156,6 +156,7 @@ class Comfy:
         app = web.Application(middlewares=[self.between], client_max_size=64 << 20)
         app.add_routes(
             [
+                web.get("/system_stats", self.system),
                 web.get("/object_info/{name}", self.info), web.get("/queue", self.get_queue),
                 web.get("/history/{id}", self.get_history), web.get("/view", self.view), web.get("/ws", self.ws),
                 web.get("/wan22_turbo/hosted", self.price), web.post("/upload/image", self.upload),
@@ -254,6 +255,11 @@ class Comfy:
     async def info(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         return web.json_response({name: INFO[name]} if name in INFO and name not in self.lacks else {})
+
+    async def system(self, request: web.Request) -> web.Response:
+        system = {"comfyui_version": "0.30.0", "python_version": "3.11.2", "pytorch_version": "2.13.0"}
+        system["argv"] = "/home/ada/main.py"
+        return web.json_response({"system": system, "devices": [{"name": "a card", "vram_total": 1}]})
 
     async def upload(self, request: web.Request) -> web.Response:
         self.uploads += 1

@@ -1,6 +1,6 @@
 """Makes tiny Wan 2.2 models: both experts, umT5, VAE and a LoRA pair, under the names that the shipped graphs use.
 
-    python tests/toy/models.py FOLDER        COMFYUI_DIR names the ComfyUI whose architectures they follow
+    python -m tests.toy.models FOLDER        COMFYUI_DIR names the ComfyUI whose architectures they follow
 
 They are random, so a clip made with them is a moving pattern. Every parameter is set, because one left out is a NaN in
 every frame.
@@ -24,6 +24,9 @@ LORA_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
 # Pairs that other shipped graphs name.
 LIGHTNING = [f"wan2.2_i2v_lightx2v_4steps_lora_v1_{expert}_noise.safetensors" for expert in ("high", "low")]
 ORBIT = [f"wan22_14b_i2v_orbit_{expert}_noise.safetensors" for expert in ("high", "low")]
+# And the experts that were trained to be sparse.
+TURBO = [f"TurboWan2.2-I2V-A14B-{expert}-720P-quant.pth" for expert in ("high", "low")]
+LIGHTWAN = [f"wan2.2_i2v_A14b_{expert}_noise_nvfp4_sparse_comfy.safetensors" for expert in ("high", "low")]
 
 DIM = 128  # one attention head
 FFN_DIM = 256
@@ -180,6 +183,9 @@ def spiece() -> tuple[int, bytes]:
 
 def save_all(models: Path) -> None:
     """Writes the whole set into a ComfyUI models folder."""
+    from . import quantised, turbodiffusion
+
+    plain = [expert(seed, dtype=torch.bfloat16) for seed in (1, 2)]
     files = {
         f"diffusion_models/{HIGH}": expert(1),
         f"diffusion_models/{LOW}": expert(2),
@@ -188,11 +194,22 @@ def save_all(models: Path) -> None:
         f"loras/{LORA_HIGH}": lora(5),
         f"loras/{LORA_LOW}": lora(6),
         **{f"loras/{name}": lora(7 + seed) for seed, name in enumerate([*LIGHTNING, *ORBIT])},
+        **{
+            f"diffusion_models/{name}": turbodiffusion.checkpoint(state)
+            for name, state in zip(TURBO, plain, strict=True)
+        },
+        **{
+            f"diffusion_models/{name}": quantised.packed(state, "nvfp4")
+            for name, state in zip(LIGHTWAN, plain, strict=True)
+        },
     }
     for name, state in files.items():
         path = models / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
+        if path.suffix == ".pth":
+            torch.save(state, path)
+        else:
+            save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from pack.client import follow, server
 from pack.client.batch import command, desk, outcome, plan, runner, study, table
 from pack.client.batch.board import Pace, Quiet
-from pack.client.batch.engine import Rules
+from pack.client.batch.engine import Found, Rules
 from pack.client.batch.table import Result
 from pack.client.errors import (
     CeilingError,
@@ -323,19 +323,19 @@ def at_desk(tmp_path):
 def test_a_place_that_goes_away_in_a_long_job_is_waited_for_as_long_as_any(at_desk):
     a, b = at_desk.places.values()
     at_desk.went(b, UnreachableError("It never was there."))
-    at_desk.came(a, {})
+    at_desk.came(a, Found({}, {}))
     known = at_desk.take(a)
     a.heard -= 10 * Rules().patience  # the job takes so long
     at_desk.failed(a, known, UnreachableError("It has died, and is started again."))
     at_desk.free(known)
     assert not at_desk.over()
-    at_desk.came(a, {})
+    at_desk.came(a, Found({}, {}))
     assert at_desk.take(a).number == known.number
 
 
 def test_a_study_that_is_done_waits_for_no_place_that_starts(at_desk):
     a, _ = at_desk.places.values()
-    at_desk.came(a, {})
+    at_desk.came(a, Found({}, {}))
     for _ in range(2):
         known = at_desk.take(a)
         assert not at_desk.over()
@@ -351,8 +351,8 @@ def test_a_server_that_forgets_its_jobs_gets_their_pictures_again(two, tmp_path)
     comfy.faults = Faults(restarts=0.5)
     run(path, out, servers([comfy.address], depth=1))
     lost = sum(row["lost"] for row in rows(out))
-    assert lost > 0
-    assert comfy.uploads == 2 + lost
+    assert lost > 1
+    assert lost < comfy.uploads <= 2 * (1 + lost)  # after each loss one of the two pictures, or both
 
 
 def test_what_nobody_names_a_price_for_is_refused_where_there_is_a_ceiling(two, tmp_path):
@@ -488,7 +488,12 @@ def test_the_command_says_what_it_will_do_and_does_it(two, tmp_path):
     assert not out.exists()
     done = ended(arguments(path, out, two.addresses, "--csv"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{out / 'study.sqlite'}\n{out / 'study.csv'}\n"
+    assert done.stdout == f"{out / 'study.sqlite'}\n{out / 'study.csv'}\n{out / 'report.html'}\n"
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("<video ") == 4
+    assert "ComfyUI: 0.30.0; Python: 3.11.2; PyTorch: 2.13.0; device 0: a card" in page
+    assert page.count('src="data:image/jpeg;base64,') == 4  # the pictures, small
+    assert str(tmp_path) not in page
     assert "4/4  " in done.stderr
     lines = (out / "study.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 5

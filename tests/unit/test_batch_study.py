@@ -1,13 +1,17 @@
 """What a study may say, and what it means: jobs, their names and digests, and a sentence for all that cannot be."""
 
+import hashlib
+import io
 import json
 import os
 from pathlib import Path
 
 import pytest
-from pack.client.batch import plan, study
+from pack.client import prompts, settings
+from pack.client.batch import graphs, plan, study, tables, thumbnails
 from pack.client.errors import UsageError
 from pack.tests.toy.comfies import PROMPT
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -211,3 +215,75 @@ def test_lines_that_are_no_json_and_files_of_other_kinds_are_refused(planned):
         planned('{"graph": "wan22_turbo_i2v", "picture": "a.png"}\n{', "jobs.jsonl")
     with pytest.raises(UsageError, match=r"A study is a \.toml, \.csv or \.jsonl file, got study\.yaml\."):
         planned("", "study.yaml")
+
+
+def graph_of(name, folder, measure=True):
+    return graphs.load(name, folder, measure)
+
+
+@pytest.mark.parametrize("name", prompts.names())
+def test_a_graph_gets_a_clip_report_that_nobody_sets(folder, name):
+    plain, with_report = graph_of(name, folder, measure=False), graph_of(name, folder)
+    assert with_report.known == plain.known
+    assert plain.prompt == prompts.load(name)
+    added = {key: node for key, node in with_report.prompt.items() if key not in plain.prompt}
+    savers = [key for key, node in plain.prompt.items() if node["class_type"] in graphs.SAVERS]
+    if len(savers) > 1:  # whose clip would be meant is not known
+        assert added == {}
+        return
+    ((key, node),) = added.items()
+    assert node["class_type"] == "Wan22Turbo_ClipReport"
+    assert node["inputs"]["video"] == [savers[0], 0]
+    assert plain.prompt[node["inputs"]["reference"][0]]["class_type"] in ("Wan22Turbo_Resolution", "LoadImage")
+    info = {
+        each["class_type"]: {"input": {"required": {name: ["FLOAT", {}] for name in each["inputs"]}}}
+        for each in with_report.prompt.values()
+    }
+    assert key not in {each.node_id for each in settings.settings_of(with_report.prompt, info)}
+
+
+def test_a_graph_that_measures_already_or_saves_in_its_own_way_stays_as_it_is(folder):
+    saves = {"9": {"class_type": "Wan22Turbo_SaveMp4", "inputs": {"video": ["7", 0]}}}
+    for own in (PROMPT, {**saves, "1": {"class_type": "Wan22Turbo_ClipReport", "inputs": {"video": ["7", 0]}}}):
+        (folder / "own.json").write_text(json.dumps(own), encoding="utf-8")
+        assert graph_of("own.json", folder).prompt == own
+
+
+def test_measure_is_true_or_false_and_makes_other_jobs(planned):
+    (measured,), (plain,) = planned(TURBO), planned(f"measure = false\n{TURBO}")
+    assert measured.digest != plain.digest
+    with pytest.raises(UsageError, match="'measure' must be true or false, got '1'"):
+        planned(f"measure = 1\n{TURBO}")
+
+
+def test_a_job_knows_the_bytes_of_its_pictures(planned):
+    (one,) = planned(TURBO)
+    assert one.files == {"picture": hashlib.sha256(b"a").hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ('pictures = ["/home/ada smith/My pics/*.jpg", "a/b.png"]', 'pictures = ["*.jpg", "a/b.png"]'),
+        (r'x = "C:\\Users\\ada\\a b.png"', 'x = "a b.png"'),
+        ("x = 'C:\\Users\\ada\\a b.png'", "x = 'a b.png'"),
+        ('# batch /home/ada/x.toml ~/b.toml\nx = "~ada/c.png"', '# batch x.toml b.toml\nx = "c.png"'),
+        ('x = "file:///home/ada/clips" # 2 / 3 and/or s3://b/x', 'x = "clips" # 2 / 3 and/or s3://b/x'),
+        ('servers = ["https://ada:word@host:1/x?token=1"]', 'servers = ["https://host:1/x?***"]'),
+        ('graphs = ["../own/g.json"] # left/right, 1/2', 'graphs = ["../own/g.json"] # left/right, 1/2'),
+    ],
+)
+def test_the_text_of_a_study_is_kept_without_folders_and_secrets(said, shown):
+    assert tables.shown(said, study.tomllib.loads(said).values()) == shown
+
+
+def test_thumbnails_are_small_and_say_nothing_of_the_camera(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "a camera", 6  # which was held upright
+    Image.new("RGB", (600, 300), "red").save(tmp_path / "a.jpg", exif=exif)
+    made = Image.open(io.BytesIO(thumbnails.thumbnail(tmp_path / "a.jpg")))
+    assert made.size == (64, 128)
+    assert not made.getexif()
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    assert thumbnails.thumbnail(tmp_path / "b.png") is None
+    assert thumbnails.thumbnail(tmp_path / "none.png") is None

@@ -126,8 +126,18 @@ def test_the_vae_of_qwen_image_is_known_by_its_name_alone(header):
         (SD_VAE, "is the VAE of another model."),
         (VAE21 | {"decoder.conv1.weight": (8, 12, 3, 3, 3)}, "is the VAE of another model."),
         (
-            VAE21 | {"decoder.head.2.weight": (12, 8, 3, 3, 3)},
+            VAE21 | {"decoder.head.2.weight": (4, 8, 3, 3, 3)},
             "is a VAE of Wan whose decoder does not give the three colours of a picture.",
+        ),
+        (
+            VAE21 | {"decoder.head.2.weight": (12, 8, 3, 3, 3)},
+            "is a VAE of Wan whose decoder gives pictures of twice the size, as Wan2.1-VAE-upscale2x does. It was "
+            "trained on single pictures, and ComfyUI does not put its pixels together.",
+        ),
+        (
+            {"decoder.1.weight": (256, 16, 3, 3), "decoder.22.bias": (3,), "encoder.0.weight": (64, 3, 3, 3)},
+            "is a tiny autoencoder (taehv, taew, lighttae), whose picture is that of a draft. For one, connect "
+            "ComfyUI's own Load VAE to VAE Decode, and leave the start picture to Wan's own VAE.",
         ),
     ],
 )

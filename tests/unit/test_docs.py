@@ -18,7 +18,7 @@ LONGEST = 180  # lines of the README
 MAP = ROOT / "CONTRIBUTING.md"
 MAPPED = (
     "nodes", "samplers", "attention", "weights", "weights/formats", "weights/wan", "weights/loras", "hosted", "media",
-    "filters", "common", "client", "client/batch", "tools", "tiny", "bench", "web",
+    "filters", "common", "client", "client/batch", "client/report", "tools", "tiny", "bench", "web",
 )  # fmt: skip
 DECISIONS = ROOT / "docs" / "decisions"
 WORDS = 8  # of a sentence that would be missed if it stood in one place alone

@@ -45,6 +45,11 @@ def test_two_names_tell_the_experts_by_what_tells_them_apart(high, low, named):
             ["wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors"],
             "wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors",
         ),
+        (
+            "wan2.2_i2v_A14b_high_noise_lora_rank64_lightx2v_4step_260412.safetensors",
+            ["wan2.2_i2v_A14b_low_noise_lora_rank64_lightx2v_4step_260412.safetensors"],
+            "wan2.2_i2v_A14b_low_noise_lora_rank64_lightx2v_4step_260412.safetensors",
+        ),
         # rCM names differ in the strength that was merged in
         (RCM_HIGH, [RCM_LOW], RCM_LOW),
         (RCM_HIGH, ["rcm/" + RCM_LOW], "rcm/" + RCM_LOW),

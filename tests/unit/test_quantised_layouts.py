@@ -41,3 +41,10 @@ def test_a_layout_that_comfyui_is_too_old_for_is_refused(tmp_path, layout):
     tensors = {name: info for name, info in listed.tensors.items() if not name.endswith("comfy_quant")}
     with pytest.raises(ValueError, match=rf"stores its weights as {layout}, which this version of ComfyUI"):
         check_storage(ModelFile(tmp_path / "x.safetensors", Header(tensors, {})), {"float8_e4m3fn"})
+
+
+def test_nvfp4_as_lightx2v_writes_it_is_refused(tmp_path):
+    """Its numbers are packed the other way round, and `alpha` is no scale of ComfyUI's: Wan2.2-NVFP4-Sparse is so."""
+    own = stored_as(a__weight="U8", a__weight_scale="F8_E4M3", a__alpha="F32", a__input_global_scale="F32")
+    with pytest.raises(ValueError, match=r"in a way that ComfyUI does not apply.* Choose the file's ComfyUI version"):
+        check_storage(ModelFile(tmp_path / "x.safetensors", own), {"nvfp4"})

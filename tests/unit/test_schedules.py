@@ -78,6 +78,10 @@ def test_lightning_is_the_list_that_the_official_loras_were_trained_on():
     assert schedules.schedule_sigmas("lightning", 4).tolist() == pytest.approx([1.0, 0.9375, 0.8333333, 0.625, 0.0])
 
 
+def test_of_a_model_of_which_nothing_is_known_auto_is_rcm():
+    assert schedules.schedule_sigmas("auto", 4, shift=3).equal(schedules.rcm_sigmas(4))
+
+
 def test_lightning_reads_neither_sigma_max_nor_shift():
     assert schedules.schedule_sigmas("lightning", 4, sigma_max=80, shift=3).equal(
         schedules.schedule_sigmas("lightning", 4)
@@ -101,7 +105,7 @@ def test_shifted_is_the_flow_formula(steps, shift):
         ("lightning", 9, 5.0, "The lightning schedule takes 1 to 8 steps, got 9"),
         ("shifted", 0, 5.0, "A schedule takes at least 1 step, got 0"),
         ("shifted", 4, 0.0, "shift must be at least 0.01, got 0.0"),
-        ("karras", 4, 5.0, "The schedule must be one of rcm, lightning, shifted, got 'karras'"),
+        ("karras", 4, 5.0, "The schedule must be one of rcm, lightning, shifted, auto, got 'karras'"),
     ],
 )
 def test_refuses_other_schedules(schedule, steps, shift, message):

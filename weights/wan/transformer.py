@@ -32,6 +32,7 @@ class Kind(str, Enum):
     WAN_DIFFUSERS = "a Wan model with the tensor names of diffusers"
     TEXT_ENCODER = "a text encoder"
     VAE = "a VAE"
+    TINY_VAE = "a tiny autoencoder (taehv, taew, lighttae)"
     LORA = "a LoRA"
     UNKNOWN = "an unknown kind of file"
 
@@ -60,6 +61,7 @@ _TEXT_ENCODER_NAME = re.compile(r"(encoder\.block|text_model\.encoder\.layers|mo
 _DIFFUSERS_NAME = re.compile(r"condition_embedder\.|(.*\.)?blocks\.\d+\.attn1\.to_q\.")
 _BLOCK_NAME = re.compile(r"(.*\.)?blocks\.\d+\.(self_attn|cross_attn)\.")
 _VAE_NAMES = ("decoder.middle.0.residual.0.gamma", "decoder.conv_in.weight", "decoder.conv_in.conv.weight")
+_TINY_VAE_NAMES = ("decoder.1.weight", "decoder.22.bias")
 FLOATS = ("F32", "F16", "BF16")  # types that show the shape of what they store; a packed one may not
 _LAYERS = 40  # of an A14B expert
 _MAX_LAYERS = 100  # Wan has 40; a hostile file could list as many as it has tensors
@@ -76,6 +78,8 @@ def identify(header: Header) -> Kind:
         return Kind.LORA
     if any(name in header.tensors for name in _VAE_NAMES):
         return Kind.VAE
+    if all(name in header.tensors for name in _TINY_VAE_NAMES):
+        return Kind.TINY_VAE
     if any(_TEXT_ENCODER_NAME.match(name) for name in header.tensors):
         return Kind.TEXT_ENCODER
     if any(_DIFFUSERS_NAME.match(name) for name in header.tensors):

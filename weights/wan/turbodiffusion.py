@@ -46,6 +46,27 @@ def is_turbodiffusion(header: Header) -> bool:
     )
 
 
+def has_projections(header: Header) -> bool:
+    """Returns whether an expert has the projections of sparse attention, in whichever layout."""
+    return any(_SLA_MARK in name for name in header.tensors)
+
+
+def check_projections(file: ModelFile) -> None:
+    """Refuses an expert of any layout that has some of the projections, or others than SLA's."""
+    parts = _Parts(file.header)
+    wanted = _sla_shapes(parts.layers)
+    transformer.check_whole(file, [name for name in wanted if name not in parts.sla])
+    odd = list(transformer.misfits(parts.sla, wanted, {}))
+    if odd:
+        raise ValueError(f"'{file.name}' has tensors of other sizes than SLA's: {listed(odd)}. Download it again.")
+
+
+def projections(file: ModelFile) -> SlaProjections:
+    """Reads the projections of an expert that has them, in whichever layout."""
+    with tensors_of(file.path) as read:
+        return _read_sla(_Parts(file.header).sla, read)
+
+
 def check(file: ModelFile) -> list[str]:
     """Refuses such an expert that is not complete.
 
@@ -70,24 +91,19 @@ def check(file: ModelFile) -> list[str]:
             f"'{file.name}' stores {len(parts.scales)} layers as int8 in blocks, which ComfyUI cannot compute with. "
             "They are converted to bf16 while loading, so the model takes as much memory as the file without int8."
         )
-    if parts.sla:
-        notes.append(
-            f"'{file.name}' was trained for sparse attention (SLA). It runs with dense attention here, which is "
-            "slower, and the picture may differ a little. A node that uses its SLA weights finds them with the model."
-        )
     if parts.unknown:
         notes.append(f"'{file.name}' has tensors that no Wan model has. They are left out: {listed(parts.unknown)}.")
     return notes
 
 
 @contextmanager
-def converted(file: ModelFile) -> Iterator[tuple[dict[str, LazyTensor], SlaProjections]]:
+def converted(file: ModelFile) -> Iterator[dict[str, LazyTensor]]:
     """Opens a checkpoint that `check` has passed as the state that ComfyUI expects.
 
     Its tensors are read and converted one by one when they are copied into the model, while the context lasts.
 
     Returns:
-        The state by ComfyUI's names, and the projections of sparse attention, which are small and read at once.
+        The state by ComfyUI's names, without the projections of sparse attention, which it does not know.
     """
     parts = _Parts(file.header)
     with tensors_of(file.path) as read:
@@ -99,7 +115,7 @@ def converted(file: ModelFile) -> Iterator[tuple[dict[str, LazyTensor], SlaProje
                 shape = (shape[0], info.shape[1] // 4, 1, 2, 2) if len(shape) == 2 else shape
             dtype = torch.bfloat16 if scale else DTYPES[info.dtype]
             state[name] = LazyTensor(shape, dtype, partial(_read, read, info, scale, shape))
-        yield state, _read_sla(parts.sla, read)
+        yield state
 
 
 def _read(read: Read, info: TensorInfo, scale: TensorInfo | None, shape: tuple[int, ...]) -> torch.Tensor:

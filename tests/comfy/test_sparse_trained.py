@@ -1,0 +1,183 @@
+"""Experts that were trained to be sparse: known by their files, and run as they were trained."""
+
+import comfy.quant_ops
+import pytest
+import torch
+from pack.attention.trained import Blocks
+from pack.nodes import receipts
+from pack.nodes.sampling import Sampler
+from pack.nodes.sparse import OVERRIDE, SparseAttention, session_of
+from pack.tests.comfy.test_sparse import SHAPE, difference, sample
+from pack.tests.toy import models as toy
+from pack.tests.toy import quantised, turbodiffusion
+from pack.tests.toy.loaded import load_expert
+from pack.tests.toy.loader_node import load
+from pack.tests.toy.sampling import conditioning
+from pack.tests.unit.test_sparse_trained import formula
+from pack.weights.loading import SLA, TRAINING
+from pack.weights.wan.training import LIGHTWAN
+from pack.weights.wan.training import SLA as SLA_TRAINING
+from safetensors.torch import save_file
+
+pytestmark = pytest.mark.comfy
+
+NODE = {"mode": "auto", "density": 0.5, "dense_steps": 1, "error_limit": 0.001, "kernel": "auto"}
+STATES = {expert: toy.expert(seed, dtype=torch.bfloat16) for expert, seed in (("high", 1), ("low", 2))}
+NVFP4 = "nvfp4" in comfy.quant_ops.QUANT_ALGOS
+CONVROT = {"per_channel": True, "convrot": True, "convrot_groupsize": 64}
+
+
+def save(state, path):
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    return load_expert(str(path))
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["int8", "dense"])
+def turbo(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("turbo")
+    return [
+        save(turbodiffusion.checkpoint(state, int8=request.param), folder / f"TurboWan2.2_{expert}.safetensors")
+        for expert, state in STATES.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def lightwan(tmp_path_factory):
+    if not NVFP4:
+        pytest.skip("this ComfyUI does not compute with nvfp4; that it is refused is tested in test_quantised_layouts")
+    folder = tmp_path_factory.mktemp("lightwan")
+    return [
+        save(quantised.packed(state, "nvfp4"), folder / f"wan2.2_i2v_{expert}_noise_nvfp4_sparse_comfy.safetensors")
+        for expert, state in STATES.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def positive():
+    return conditioning(1, SHAPE)
+
+
+def sparse(models, **changes):
+    return SparseAttention.execute(*models, **{**NODE, **changes}).args
+
+
+def by_formula(model, density):
+    """Returns an expert whose attention is the formula in float64."""
+    clone, projections = model.clone(), model.get_attachment(SLA) or {}
+
+    def attend(function, q, k, v, *rest, **given):
+        if q.shape != k.shape:
+            return function(q, k, v, *rest, **given)
+        project = projections.get(given["transformer_options"]["block_index"])
+        return torch.stack([formula(*one, density, Blocks(), project) for one in zip(q, k, v, strict=True)]).to(q)
+
+    clone.model_options["transformer_options"] = {OVERRIDE: attend}
+    return clone
+
+
+def test_turbodiffusions_experts_run_as_the_formula_says(turbo, positive):
+    *models, report = sparse(turbo)
+    found, plan = sample(*models, positive)
+    expected, _ = sample(*(by_formula(model, 0.1) for model in turbo), positive)
+    assert difference(found, expected) < 1e-4
+    assert difference(found, sample(*turbo, positive)[0]) > 0.01
+    assert "as the files were trained (SLA), density 0.1, kernel gather. First steps that stay dense: None." in report
+    assert "schedule auto takes the one of the training: rcm." in report
+    assert "sparse attention as trained (SLA): density 0.1" in plan
+    assert "Warning" not in plan
+    assert [row["sparse layers"] for row in session_of(models[0]).rows] == [toy.LAYERS] * 4
+
+
+def test_mode_trained_takes_the_nodes_density(turbo, positive):
+    *models, report = sparse(turbo, mode="trained")
+    expected, _ = sample(*(by_formula(model, 0.5) for model in turbo), positive)
+    assert difference(sample(*models, positive)[0], expected) < 1e-4
+    assert "density 0.5" in report
+
+
+def test_lightwan_runs_without_a_tail_on_its_own_schedule(lightwan, positive):
+    *models, report = sparse(lightwan)
+    found, plan = sample(*models, positive, schedule="auto")
+    expected, _ = sample(*(by_formula(model, 0.1) for model in lightwan), positive, schedule="shifted", shift=7.0)
+    assert difference(found, expected) < 1e-4
+    assert plan.startswith("2 high + 2 low | 1.0000 .9545 | .8750 .7000")  # 1000 750 500 250, shifted by 7
+    assert "as the files were trained (LightWan2.2), density 0.1" in report
+    assert "takes the one of the training: shifted, shift 7. They were trained at 480p" in report
+
+
+def test_a_run_that_differs_from_the_training_says_so(turbo, lightwan, positive):
+    for models, said in ((turbo, "(SLA)"), (lightwan, "(LightWan2.2)")):
+        _, plan = sample(*models, positive, schedule="auto")
+        assert f"were trained for sparse attention {said}, and attention was dense. Put Sparse Attention before" in plan
+        assert "trained with the schedule" not in plan
+    _, plan = sample(*sparse(lightwan)[:2], positive, schedule="rcm")
+    assert "Warning: These files were trained with the schedule shifted, shift 7. Choose the schedule auto." in plan
+
+
+def test_auto_is_rcm_for_others_and_a_recipe_tells_what_it_was(high, low, positive, monkeypatch):
+    told = {}
+    monkeypatch.setattr(receipts, "keep", lambda node_id, prompt, text: told.update({node_id: text}))
+    node = type("Run", (Sampler,), {"hidden": type("Hidden", (), {"unique_id": "2", "prompt": {"2": {}}})})
+    settings = {"steps": 4, "mode": "ode", "cfg": 1.0, "sigma_max": 200.0, "shift": 5.0, "boundary": 0.9}
+    latent = {"samples": torch.zeros(SHAPE)}
+    _, plan = node.execute(high, low, positive, latent, seed=7, schedule="auto", **settings).args
+    assert plan.startswith("2 high + 2 low | .9950 .9338 | .8529 .6090")
+    assert told == {"2": plan}
+    assert Sampler.spelled_out({"schedule": "auto", **settings}) == {}
+    node.execute(high, low, positive, latent, seed=7, schedule="rcm", **settings)
+    assert told == {"2": plan}
+
+
+def test_files_that_were_trained_each_in_its_own_way_run_training_free_with_a_warning(turbo, lightwan, low):
+    for pair, found in (
+        ((turbo[0], low), "high SLA, low none"),
+        ((turbo[0], lightwan[1]), "high SLA, low LightWan2.2"),
+    ):
+        report = sparse(pair)[2]
+        assert f"Warning: These files were trained to be sparse ({found}), and run training-free." in report
+        assert "training-free, density 0.5" in report
+        with pytest.raises(ValueError, match=f"trained to be sparse in one way, .* These were trained so: {found}"):
+            sparse(pair, mode="trained")
+    assert "(high SLA, low SLA), and run training-free" in sparse(turbo, mode="training-free")[2]
+
+
+def test_a_file_is_known_by_its_content_and_lightwan_by_its_name_too(turbo, lightwan, tmp_path, high):
+    assert [model.get_attachment(TRAINING) for model in turbo] == [SLA_TRAINING] * 2
+    assert [model.clone().get_attachment(TRAINING) for model in lightwan] == [LIGHTWAN] * 2
+    assert high.get_attachment(TRAINING) is None
+    other = save(quantised.packed(STATES["high"], "nvfp4"), tmp_path / "wan2.2_high_nvfp4_260412.safetensors")
+    assert other.get_attachment(TRAINING) is None
+    (tmp_path / "LightWan").mkdir()
+    moved = save(quantised.packed(STATES["high"], "nvfp4"), tmp_path / "LightWan" / "high_comfy.safetensors")
+    assert moved.get_attachment(TRAINING) == LIGHTWAN
+    named = save(STATES["high"], tmp_path / "LightWan2.2_high.safetensors")  # a LoRA merged into plain weights, perhaps
+    assert named.get_attachment(TRAINING) is None
+
+
+def test_projections_are_found_beside_comfyuis_scales_too(tmp_path):
+    state = quantised.fp8_scaled(STATES["high"]) | turbodiffusion.projections(STATES["high"])
+    model = save(state, tmp_path / "turbo_high_fp8_scaled.safetensors")
+    assert model.get_attachment(TRAINING) == SLA_TRAINING
+    weight, _ = model.get_attachment(SLA)[1]
+    assert weight.equal(state["blocks.1.self_attn.attn_op.local_attn.proj_l.weight"])
+
+
+def test_half_of_the_projections_are_refused_before_anything_is_loaded(add_file):
+    state = STATES["high"] | quantised.fp8_scaled(STATES["high"]) | turbodiffusion.projections(STATES["high"])
+    del state["blocks.1.self_attn.attn_op.local_attn.proj_l.bias"]
+    with pytest.raises(ValueError, match=r"'half_high_noise.safetensors' is not whole: it lacks blocks.1"):
+        load(high_noise=add_file("diffusion_models", "half_high_noise.safetensors", state))
+
+
+@pytest.mark.parametrize(("form", "settings"), [("nvfp4", {}), ("int8_tensorwise", {}), ("int8_tensorwise", CONVROT)])
+def test_repacks_in_comfyuis_formats_load_and_sample(tmp_path, low, positive, form, settings):
+    """Those of November 2026: nvfp4, int8, and int8 whose weights are turned first (int8_convrot)."""
+    if form not in comfy.quant_ops.QUANT_ALGOS:
+        pytest.skip(f"this ComfyUI has no {form}; that it is refused is tested in test_quantised_layouts")
+    model = save(quantised.packed(STATES["high"], form, **settings), tmp_path / "repack_high_noise.safetensors")
+    weight = model.model.diffusion_model.blocks[1].self_attn.q.weight.data.dequantize().float()
+    assert difference(weight, STATES["high"]["blocks.1.self_attn.q.weight"].float()) < (
+        0.12 if form == "nvfp4" else 0.02
+    )
+    plain = save(STATES["high"], tmp_path / "plain_high_noise.safetensors")
+    assert difference(*(sample(each, low, positive)[0] for each in (model, plain))) < 0.3

@@ -1,0 +1,64 @@
+"""Which experts were trained to attend sparsely, and with which schedule: what a run of them should be.
+
+TurboDiffusion's files show it by the tensors of their linear branch. LightWan2.2's (LightX2V's Wan2.2-NVFP4-Sparse, as
+ComfyUI reads it) have the tensors of any other nvfp4 file, so of these the name tells.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ..formats.header import ModelFile
+from .quantised import layout_of
+from .turbodiffusion import has_projections
+
+
+class Training(NamedTuple):
+    """What an expert was trained with.
+
+    Args:
+        name: Of the method.
+        density: Share of key blocks that each query block keeps.
+        schedule: A name of `samplers.schedules`.
+        shift: Of a shifted schedule; None for another.
+        advice: What else its authors say.
+    """
+
+    name: str
+    density: float
+    schedule: str
+    shift: float | None = None
+    advice: str = ""
+
+    def spoken_schedule(self) -> str:
+        """Returns the schedule as a sentence names it."""
+        return f"{self.schedule}, shift {self.shift:g}" if self.shift else self.schedule
+
+
+SLA = Training("SLA", 0.1, "rcm", advice="Their authors take a density of 0.1, and advise 0.15 for finer pictures.")
+LIGHTWAN = Training(
+    "LightWan2.2",
+    0.1,
+    "shifted",
+    7.0,
+    "They were trained at 480p with a density of 0.1, and their authors advise 0.2 at 720p.",
+)
+_NAMES = re.compile(r"lightwan|nvfp4.*sparse|sparse.*nvfp4")
+
+
+def training_of(file: ModelFile) -> Training | None:
+    """Returns how an expert was trained to be sparse; None where nothing tells that it was."""
+    if has_projections(file.header):
+        return SLA
+    name = re.sub(r"[\W_]", "", "".join(file.path.parts[-2:]).casefold())
+    return LIGHTWAN if _NAMES.search(name) and layout_of(file.header) == "nvfp4" else None
+
+
+def note(file: ModelFile, training: Training) -> str:
+    """Says what a person should know of a file that was trained to be sparse."""
+    return (
+        f"'{file.name}' was trained for sparse attention ({training.name}) and the schedule "
+        f"{training.spoken_schedule()}. Sparse Attention runs it so, and rCM Sampler's schedule auto. Without that "
+        "node attention is dense, which is slower, and the picture may differ a little."
+    )
