@@ -10,6 +10,7 @@ from .nodes import (
     hosted,
     joining,
     loader,
+    long_clip,
     lora,
     panel_routes,
     picture,
@@ -44,6 +45,7 @@ class Wan22TurboExtension(ComfyExtension):
             joining.JoinClips,
             clip_report.ClipReport,
             sparse.SparseAttention,
+            long_clip.LongClip,
         ]
 
 

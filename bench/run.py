@@ -27,7 +27,7 @@ BENCHES = (
     "gpu",
 )
 CHART = "chart"
-MORE = ("fault_matrix", "time_shares", CHART)  # which nobody runs without asking for them
+MORE = ("fault_matrix", "long_clip", "time_shares", CHART)  # which nobody runs without asking for them
 
 
 def main(arguments: list[str]) -> int:

@@ -25,7 +25,7 @@ ATTEMPTS = 3
 PAUSE = 1.0  # seconds before the second attempt; twice as long before the third
 MANY = 1000  # files of one job
 LARGEST = 64_000_000_000  # bytes of a file
-OURS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"}  # nodes that save one MP4 each
+OURS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4", "Wan22Turbo_LongClip"}  # nodes that save one MP4 each
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".apng", ".png", ".jpg", ".jpeg"}
 # What helps where a file is gone from the server.
 NEW = "Somebody deleted or moved it there. Run the prompt again."

@@ -38,7 +38,7 @@ def join(first: torch.Tensor, second: torch.Tensor, match_colours: bool = True) 
     check(first, second)
     channels = max(first.shape[3], second.shape[3])
     end, start = (_colours(with_channels(frame, channels).to(first.device)) for frame in (first[-1], second[0]))
-    gain, offset, seam = _match(start, end, match_colours)
+    gain, offset, seam = match(start, end, match_colours)
     shape = (len(first) + len(second) - 1, *first.shape[1:3], channels)
     frames = torch.empty(shape, dtype=torch.promote_types(first.dtype, second.dtype), device=first.device)
     for index, frame in enumerate(first):  # one by one: a second copy of a long clip would be gigabytes
@@ -67,7 +67,7 @@ def _colours(frame: torch.Tensor) -> torch.Tensor:
     return frame[..., :3]
 
 
-def _match(start: torch.Tensor, end: torch.Tensor, wanted: bool) -> tuple[torch.Tensor, torch.Tensor, Seam]:
+def match(start: torch.Tensor, end: torch.Tensor, wanted: bool) -> tuple[torch.Tensor, torch.Tensor, Seam]:
     """Returns gain and offset for the second clip, and the seam: 1 and 0 where correcting is not wanted or no help."""
     before = distance(end, start)
     if wanted and before < ANOTHER_PICTURE:

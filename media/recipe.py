@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 PREFIX = "Wan22Turbo_"
-PRIVATE = ("prompt", "negative_prompt", "trigger_words", "filename_prefix", "url")  # a person's text, and places
+PRIVATE = (
+    "prompt",
+    "prompts",
+    "negative_prompt",
+    "trigger_words",
+    "filename_prefix",
+    "url",
+)  # a person's text, and places
 MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$", re.IGNORECASE)
 
 Inputs = dict[str, Any]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import comfy.model_management
 import comfy.utils
@@ -154,7 +154,17 @@ def check_sampled(samples: torch.Tensor) -> None:
         )
 
 
-def decode(vae: Any, samples: torch.Tensor, clip: RestartableWriter) -> None:
+class Receiver(Protocol):
+    """Takes the frames of a latent as they are decoded, a few at a time."""
+
+    def add(self, frames: torch.Tensor) -> None:
+        """Takes the next frames, Tensor[F, H, W, C]."""
+
+    def restart(self) -> None:
+        """Forgets all frames so far, because decoding begins again."""
+
+
+def decode(vae: Any, samples: torch.Tensor, clip: Receiver) -> None:
     """Decodes a latent into a clip.
 
     Raises:
@@ -226,15 +236,15 @@ def leave(err: BaseException, target: Target, latent: Path, node_id: str | None)
     A latent is its clip: whoever has it can decode it. ComfyUI still has it from the sampler, for another run.
     """
     if not clips_are_judged():
-        tell_where(err, target.shown(latent), node_id)
+        where = f"The latent is kept: '{target.shown(latent)}' in ComfyUI's output folder. "
+        tell(err, f"{where}Load Latent reads it from the input folder.", node_id)
         return
     latent.unlink(missing_ok=True)
     logger.warning("The latent of an unfinished clip was removed, since no content filter has seen what it shows.")
 
 
-def tell_where(err: BaseException, name: str, node_id: str | None) -> None:
-    """Tells where the latent is: in the log, on the node, and in the error unless ComfyUI must recognise its text."""
-    where = f"The latent is kept: '{name}' in ComfyUI's output folder. Load Latent reads it from the input folder."
+def tell(err: BaseException, where: str, node_id: str | None) -> None:
+    """Tells what is kept: in the log, on the node, and in the error unless ComfyUI must recognise its text."""
     logger.warning(where)
     say(where, node_id)
     stopped = isinstance(err, comfy.model_management.InterruptProcessingException)

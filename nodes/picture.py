@@ -132,18 +132,36 @@ class ImageToVideo(Node):
         size = resolution.Size.of(start_image)
         check_sides(*size)
         frames = resolution.frame_count(seconds)
-        place = (positive, negative or [], vae, size.width, size.height, frames, 1)  # 1: one clip
-        with skip_settled(vae, frames, throw_exception_if_processing_interrupted) as watch:
-            if end_image is None:
-                made = WanImageToVideo.execute(*place, start_image=start_image)
-            else:
-                end_image = of_size(one_rgb(end_image, "The end image"), size)
-                made = WanFirstLastFrameToVideo.execute(*place, start_image=start_image, end_image=end_image)
-        note_pictures(made[0], start_image, end_image)
-        if watch.skipped:
-            logger.info("The VAE had settled on grey: %d of %d frames were not encoded.", watch.skipped, frames)
-        positive, negative = (with_motion(conds, motion) for conds in made.args[:2])
-        return io.NodeOutput(positive, negative or None, made[2], frames)
+        if end_image is not None:
+            end_image = of_size(one_rgb(end_image, "The end image"), size)
+        *prepared, latent = prepare(positive, negative, vae, frames, start_image, end_image)
+        positive, negative = (with_motion(conds, motion) for conds in prepared)
+        note_pictures([*positive, *negative], start_image, end_image)
+        return io.NodeOutput(positive, negative or None, latent, frames)
+
+
+def prepare(
+    positive: Any, negative: Any, vae: Any, frames: int, start: torch.Tensor, end: torch.Tensor | None = None
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Prepares a clip as ComfyUI's own nodes do: both conditionings with the encoded pictures, and the empty latent.
+
+    The negative conditioning is an empty list where there is none.
+
+    Args:
+        frames: Of the clip, 4n + 1.
+        start: Tensor[F, H, W, 3] in [0, 1], the first frames, which are given; sides are multiples of 16.
+        end: Tensor[G, H, W, 3], the last frames, if they are given too.
+    """
+    size = resolution.Size.of(start)
+    place = (positive, negative or [], vae, size.width, size.height, frames, 1)  # 1: one clip
+    with skip_settled(vae, frames, throw_exception_if_processing_interrupted) as watch:
+        if end is None:
+            made = WanImageToVideo.execute(*place, start_image=start)
+        else:
+            made = WanFirstLastFrameToVideo.execute(*place, start_image=start, end_image=end)
+    if watch.skipped:
+        logger.info("The VAE had settled on grey: %d of %d frames were not encoded.", watch.skipped, frames)
+    return made[0], made[1], made[2]
 
 
 def motion_input() -> io.Input:

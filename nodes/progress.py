@@ -34,7 +34,7 @@ class StepProgress:
     def __call__(self, step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
         """Reports a finished step. ComfyUI's bar raises its interrupt from here."""
         done = step + 1
-        self.bar.update_absolute(done, total, self.picture(x0))
+        self.bar.update_absolute(done, total, picture(x0, self.latent_format))
         if done < total:
             left = (time.perf_counter() - self.began) / done * (total - done)
             self.say(f"Step {done + 1} of {total}, {self.experts[done]}-noise expert, about {duration(left)} left")
@@ -50,16 +50,17 @@ class StepProgress:
         self.say(f"{count} step{'s' * (count > 1)} in {duration(time.perf_counter() - self.began)}")
         return samples
 
-    def picture(self, x0: torch.Tensor) -> tuple[str, Any, None] | None:
-        """Returns the preview in the form of ComfyUI's channel, or None where the user wants none."""
-        if args.preview_method == LatentPreviewMethod.NoPreviews:
-            return None
-        factors, bias = self.latent_format.latent_rgb_factors, self.latent_format.latent_rgb_factors_bias
-        return "PNG", preview.Loop(preview.latent_to_rgb(x0, torch.tensor(factors), torch.tensor(bias))), None
-
     def say(self, text: str) -> None:
         """Shows a few words on the node."""
         say(text, self.node_id)
+
+
+def picture(x0: torch.Tensor, latent_format: Any) -> tuple[str, Any, None] | None:
+    """Returns the preview in the form of ComfyUI's channel, or None where the user wants none."""
+    if args.preview_method == LatentPreviewMethod.NoPreviews:
+        return None
+    factors, bias = latent_format.latent_rgb_factors, latent_format.latent_rgb_factors_bias
+    return "PNG", preview.Loop(preview.latent_to_rgb(x0, torch.tensor(factors), torch.tensor(bias))), None
 
 
 def say(text: str, node_id: str | None) -> None:

@@ -1,6 +1,6 @@
 """Sampling nodes: the all-in-one sampler, and its parts for ComfyUI's own advanced sampling."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import comfy.model_management
@@ -17,10 +17,7 @@ from . import receipts, sparse
 from .content import JudgedGuider
 from .door import Node
 from .progress import StepProgress
-
-MODES = {"ode": "euler", "sde": "lcm"}  # the reference's two step rules are ComfyUI samplers
-MAX_SEED = 0xFFFFFFFFFFFFFFFF
-MAX_STEPS = 100
+from .sampling_inputs import MODES, boundary_input, cfg_input, expert_inputs, run_inputs, sigma_max_input
 
 
 class Sampler(Node):
@@ -35,40 +32,7 @@ class Sampler(Node):
             inputs=[
                 *expert_inputs(),
                 io.Latent.Input("latent"),
-                io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True),
-                io.Int.Input(
-                    "steps",
-                    default=schedules.OFFICIAL_STEPS,
-                    min=1,
-                    max=MAX_STEPS,
-                    tooltip="Model evaluations, both experts together. rcm is official for 1 to 4 and takes up to 8.",
-                ),
-                io.Combo.Input(
-                    "schedule",
-                    options=list(schedules.SCHEDULES),
-                    default="rcm",
-                    tooltip="rcm: rCM models and LoRAs. lightning: official 4-step LoRAs. shifted: undistilled models. "
-                    "auto: what sparse models were trained with, rcm for others.",
-                ),
-                io.Combo.Input(
-                    "mode",
-                    options=list(MODES),
-                    default="ode",
-                    tooltip="ode is sharper, and the authors' choice. sde draws fresh noise at each step: more robust.",
-                ),
-                cfg_input(),
-                sigma_max_input(),
-                io.Float.Input(
-                    "shift",
-                    default=5.0,
-                    min=0.01,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    advanced=True,
-                    tooltip="Moves the steps towards high noise. Read by shifted only.",
-                ),
-                boundary_input(),
+                *run_inputs(),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent"),
@@ -115,8 +79,7 @@ class Sampler(Node):
         """Samples a latent, of which "samples" is Tensor[B, 16, T, H, W], in its own shape."""
         training = high.get_attachment(TRAINING)
         auto = schedule == schedules.AUTO
-        if auto and training:
-            schedule, shift = training.schedule, training.shift or shift
+        schedule, shift = chosen(high, schedule, shift)
         sigmas = schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
         guider = make_guider(high, low, positive, negative, cfg, boundary)
         plan = routing.plan(sigmas.tolist(), boundary)
@@ -127,19 +90,9 @@ class Sampler(Node):
         progress = StepProgress(
             routing.experts(sigmas.tolist(), boundary), high.model.latent_format, cls.hidden and cls.hidden.unique_id
         )
-        samples = progress.watch(
-            guider.sample,
-            cast(torch.Tensor, comfy.sample.prepare_noise(latent["samples"], seed, latent.get("batch_index"))),
-            latent["samples"],
-            comfy.samplers.sampler_object(MODES[mode]),
-            sigmas,
-            latent.get("noise_mask"),
-            progress,
-            not comfy.utils.PROGRESS_BAR_ENABLED,
-            seed,
-        )
+        samples = progress.watch(sample, guider, latent, seed, sigmas, mode, progress)
         plan = cls.with_receipt(plan, high, auto)
-        sampled = {**latent, "samples": samples.to(comfy.model_management.intermediate_device())}
+        sampled = {**latent, "samples": samples}
         return io.NodeOutput(sampled, plan, ui=ui.PreviewText(plan))
 
     @classmethod
@@ -156,6 +109,14 @@ class Sampler(Node):
         if told and cls.hidden and cls.hidden.prompt:
             receipts.keep(str(cls.hidden.unique_id), cls.hidden.prompt, "\n".join(told))
         return f"{plan}\n{session.text}" if session else plan
+
+
+def chosen(high: Any, schedule: str, shift: float) -> tuple[str, float]:
+    """Returns a schedule and its shift: those that the model was trained with where the schedule is auto."""
+    training = high.get_attachment(TRAINING)
+    if schedule == schedules.AUTO and training:
+        return training.schedule, training.shift or shift
+    return schedule, shift
 
 
 def about_training(training: Training, schedule: str, shift: float, dense: bool) -> str:
@@ -231,55 +192,26 @@ def rounded(sigmas: torch.Tensor) -> list[float]:
     return [round(sigma, 4) for sigma in sigmas.tolist()]
 
 
-def expert_inputs() -> list[io.Input]:
-    """Returns the sockets that the sampler and the guider begin with."""
-    return [
-        io.Model.Input("high", tooltip="High-noise expert."),
-        io.Model.Input("low", tooltip="Low-noise expert."),
-        io.Conditioning.Input("positive"),
-        io.Conditioning.Input("negative", optional=True, tooltip="Read only when cfg is not 1."),
-    ]
-
-
-def cfg_input() -> io.Input:
-    """Returns the input of the guidance scale."""
-    return io.Float.Input(
-        "cfg",
-        default=1.0,
-        min=0.0,
-        max=100.0,
-        step=0.1,
-        round=0.01,
-        tooltip="1 for distilled models: anything else doubles the time. 3.5 for the undistilled one.",
+def sample(
+    guider: JudgedGuider,
+    latent: Mapping[str, Any],
+    seed: int,
+    sigmas: torch.Tensor,
+    mode: str,
+    callback: Callable[[int, torch.Tensor, torch.Tensor, int], object],
+) -> torch.Tensor:
+    """Samples a LATENT over both experts, and calls back after each step. Returns its "samples"."""
+    samples = guider.sample(
+        cast(torch.Tensor, comfy.sample.prepare_noise(latent["samples"], seed, latent.get("batch_index"))),
+        latent["samples"],
+        comfy.samplers.sampler_object(MODES[mode]),
+        sigmas,
+        latent.get("noise_mask"),
+        callback,
+        not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed,
     )
-
-
-def sigma_max_input() -> io.Input:
-    """Returns the input that says where the rCM schedule begins."""
-    return io.Float.Input(
-        "sigma_max",
-        default=schedules.SIGMA_MAX,
-        min=1.0,
-        max=10000.0,
-        step=1.0,
-        round=0.01,
-        advanced=True,
-        tooltip="First noise level of the rcm schedule. Higher varies less between seeds and may look better.",
-    )
-
-
-def boundary_input() -> io.Input:
-    """Returns the input that says where the experts change places."""
-    return io.Float.Input(
-        "boundary",
-        default=routing.I2V_BOUNDARY,
-        min=0.0,
-        max=1.0,
-        step=0.001,
-        round=0.0001,
-        advanced=True,
-        tooltip="Noise level at which the low-noise expert takes over. Wan 2.2 I2V was trained with 0.9.",
-    )
+    return samples.to(comfy.model_management.intermediate_device())
 
 
 def make_guider(high: Any, low: Any, positive: Any, negative: Any, cfg: float, boundary: float) -> JudgedGuider:

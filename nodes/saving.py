@@ -130,8 +130,11 @@ class Target(NamedTuple):
         words = [word for word in (clip.warning, *remarks) if word]
         for word in words:
             logger.warning(word)
-        saved = ui.SavedResult(clip.path.name, self.subfolder, io.FolderType.output)
-        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), ui=SavedClip(saved, words))
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), ui=SavedClip(self.saved(clip), words))
+
+    def saved(self, clip: Place) -> ui.SavedResult:
+        """Returns where a finished clip is, as the frontend asks for it."""
+        return ui.SavedResult(clip.path.name, self.subfolder, io.FolderType.output)
 
 
 class SavedClip(ui.PreviewVideo):

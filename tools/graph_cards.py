@@ -30,7 +30,7 @@ CARDS = {
     "wan22_first_last_frame_i2v": Card(
         "#1d4ed8", "Picture to picture", "first and last frame, or a loop", ("picture", "to", "picture")
     ),
-    "wan22_long_clip_i2v": Card("#7e22ce", "10 seconds", "two clips joined to one", ("clip", "plus", "clip")),
+    "wan22_long_clip_i2v": Card("#7e22ce", "Half a minute", "a story, a line for each part", ("clip", "plus", "clip")),
     "wan22_undistilled_i2v": Card("#475569", "20 steps", "as trained, to compare with", ("picture", "steps", "clip")),
     "wan22_turbodiffusion_i2v": Card(
         "#0e7490", "TurboDiffusion", "sparse attention, as trained", ("picture", "sparse", "clip")

@@ -79,7 +79,7 @@ class Difference(NamedTuple):
     def verdict(self, better: str) -> str:
         """Says what the interval tells, in a word that the page also takes for its colour."""
         if self.low is None or self.high is None:
-            return "one pair"
+            return "no interval"
         if self.low <= 0 <= self.high:
             return "no difference" if self.low == self.high else "not told apart"
         direction = HIGHER if self.low > 0 else LOWER

@@ -10,7 +10,7 @@ from find_browser import frontend, settle
 from pack.hosted.request import find_offer
 from pack.hosted.spending import dollars
 from pack.tests.browser.conftest import emptied, listen
-from pack.tests.browser.hands import HOSTED, TEXT, reload, shipped, twin
+from pack.tests.browser.hands import HOSTED, JOINING, TEXT, reload, shipped, twin
 from pack.tests.toy import models as toy
 from PIL import Image
 from safetensors.torch import save_file
@@ -43,6 +43,10 @@ TOO_WIDE = """tables => tables.filter(table => table.scrollWidth > table.clientW
     .map(table => [table.scrollWidth, table.clientWidth, table.innerText])"""
 
 WORDS = "orbit 180 around the subject"  # of the LoRA in the shipped graphs
+# Long Clip gets its lines from another node there.
+LINES = """The subject turns its head towards the light and blinks.
+3 s: It looks back into the lens.
+It settles into stillness."""
 PICTURE = "portrait.png"
 OFFER = next(node["inputs"] for node in twin(HOSTED).values() if node["class_type"] == "Wan22Turbo_Hosted")
 PRICE = dollars(find_offer(OFFER["model"])[1].estimate(OFFER["resolution"], OFFER["duration"]))
@@ -277,7 +281,8 @@ def test_picture_of_a_node(studio, node_id):
         assert field.evaluate("field => field.style.color") == "", field.input_value()  # a refusal is red
         assert field.input_value().count("WaveSpeed") == (node_id == "Wan22Turbo_Hosted")  # there is a key for it
         assert field.evaluate("field => field.scrollHeight <= field.clientHeight"), field.input_value()
-    assert studio.evaluate(TRIGGERS, node_id) in (WORDS, None)
+    typed = "" if node_id == "Wan22Turbo_LongClip" else WORDS  # which gets them from Load LoRA
+    assert studio.evaluate(TRIGGERS, node_id) in (typed, None)
     settle(studio)  # until it is drawn
     folder = PICTURES / "nodes"
     folder.mkdir(parents=True, exist_ok=True)
@@ -296,7 +301,7 @@ def test_picture_of_a_node(studio, node_id):
 
 def sketch(node_id):
     """A graph of one node with the values of a shipped graph, linked to nothing but the picture of Load Image."""
-    graphs = map(shipped, ("wan22_lora_i2v", HOSTED, "wan22_hosted_lora_i2v", "wan22_long_clip_i2v"))
+    graphs = map(shipped, ("wan22_lora_i2v", HOSTED, "wan22_hosted_lora_i2v", "wan22_long_clip_i2v", JOINING))
     alike = [(graph, node) for graph in graphs for node in graph["nodes"] if node["type"] == node_id]
     if not alike:
         return None
@@ -304,6 +309,8 @@ def sketch(node_id):
     source = next(each for each in graph["nodes"] if each["type"] == "LoadImage")
     source["widgets_values"][0] = PICTURE
     links = [link for link in graph["links"] if link[1] == source["id"] and link[3] == node["id"]]
+    if node_id == "Wan22Turbo_LongClip":
+        node["widgets_values"][0] = LINES
     for each in (node, source):
         each.pop("title", None)  # the node's own, in the language
         each["mode"] = 0  # not bypassed

@@ -28,6 +28,8 @@ def pairs(name, picture, **more):
             values[setting.name] = wanted[setting.input]
         elif setting.files == "upload":
             values[setting.name] = str(picture)
+        elif setting.input == "prompt" and "\n" in setting.default:
+            values[setting.name] = "\n".join(setting.default.splitlines()[:2])  # of a story, its first two parts
     return values
 
 

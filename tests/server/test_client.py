@@ -34,7 +34,7 @@ def two_outputs(tmp_path):
 def test_a_prompt_runs_to_an_mp4_from_python(server, picture, tmp_path, name):
     (path,) = make(server.address, name, pairs(name, picture), tmp_path)
     frames = frames_of(path)
-    assert len(frames) in (5, 9)  # the long clip is two in one
+    assert len(frames) in (5, 9)  # the long clip has two parts
     assert frames[0].std() > 5
     record = next(iter(reversed(server.get("/history").values())))
     posted = json.dumps(record["prompt"], ensure_ascii=False)
@@ -55,8 +55,8 @@ def test_every_prompt_runs_to_an_mp4_over_the_network(server, picture, tmp_path,
     assert len(frames_of(path)) in (5, 9)
     sizes = {file.stat().st_size for file in (server.base / "output").rglob(path.name)}
     assert path.stat().st_size in sizes
-    assert re.search(r"s {2}[^\n]*Sampler[^\n]* {2}\d+/\d+", running.said)
-    assert re.search(r"Sampler[^\n]*: \d+ high( \+ \d+ low)? \| ", running.said)
+    assert re.search(r"s {2}[^\n]*(Sampler|Long Clip)[^\n]* {2}\d+/\d+", running.said)
+    assert re.search(r"(Sampler|Each part)[^\n]*: \d+ high( \+ \d+ low)? \| ", running.said)
 
 
 def test_of_two_outputs_with_one_invalid_the_other_is_saved_and_the_refusal_explained(server, two_outputs, tmp_path):

@@ -18,15 +18,18 @@ pytestmark = pytest.mark.server
 
 STUDIES = Path(__file__).parents[2] / "studies"
 PROMPTS = sorted((Path(__file__).parents[2] / "workflows" / "api").glob("*.json"))
-DRAFT = {"Wan22Turbo_Resolution": {"tier": "240p"}, "Wan22Turbo_ImageToVideo": {"seconds": 0.25}}
+SHORT = {"seconds": 0.25}
+DRAFT = {"Wan22Turbo_Resolution": {"tier": "240p"}, "Wan22Turbo_ImageToVideo": SHORT, "Wan22Turbo_LongClip": SHORT}
 FRAMES = 5  # of a quarter of a second
 HOSTED_FRAMES = 17  # of the clip that the loopback provider gives
 HOSTED_TITLE = "Hosted Wan 2.2 I2V"  # of the node in the shipped graphs
+LONG = "wan22_long_clip_i2v"
+JOINED = Path(__file__).parents[1] / "data" / "graphs" / "0.1.0" / "api" / f"{LONG}.json"  # two clips, by Join Clips
 CLIPS = {
     "wan22_hosted_i2v": [HOSTED_FRAMES],
     "wan22_hosted_lora_i2v": [HOSTED_FRAMES],
     "wan22_local_and_hosted_i2v": [FRAMES, HOSTED_FRAMES],
-    "wan22_long_clip_i2v": [2 * FRAMES - 1],
+    LONG: [2 * FRAMES - 1],
 }
 PLANS = {
     "wan22_lightning_i2v": "2 high + 2 low | 1.0000 .9375 | .8333 .6250",
@@ -59,10 +62,16 @@ def draft(path):
     prompt = json.loads(path.read_text(encoding="utf-8"))
     for node in prompt.values():
         node["inputs"].update(DRAFT.get(node["class_type"], {}))
+        if path.stem == LONG and path != JOINED and "prompt" in node["inputs"]:
+            lines = node["inputs"]["prompt"].splitlines()
+            assert len(lines) == 6
+            node["inputs"]["prompt"] = "\n".join(lines[:2])
     return prompt
 
 
-@pytest.fixture(scope="module", params=PROMPTS, ids=lambda path: path.stem)
+@pytest.fixture(
+    scope="module", params=[*PROMPTS, JOINED], ids=lambda path: "long_clip_joined" if path == JOINED else path.stem
+)
 def finished(request, comfyui):
     prompt = draft(request.param)
     return request.param.stem, prompt, run(comfyui, prompt)
@@ -99,9 +108,15 @@ def test_its_story_is_told_by_its_reports(finished, running):
         assert "not applied" not in report
     if name == "wan22_lora_i2v":
         assert [ORBIT[0] in report for report in texts(finished, "Wan22Turbo_Lora")] == [False, True]
-    if name == "wan22_long_clip_i2v":
-        (report,) = texts(finished, "Wan22Turbo_JoinClips")
+    for report in texts(finished, "Wan22Turbo_JoinClips"):
         assert report.startswith("5 + 5 frames -> 9: the frame that both hold is in it once.")
+    for report in texts(finished, "Wan22Turbo_LongClip"):
+        assert report.startswith("2 parts, 9 frames, 0.56 seconds; continued by last frame, anchored colours.")
+        assert "Each part: 2 high + 2 low | " in report
+        assert "Seam 1, frame 6: speed " in report
+    if name == LONG:
+        classes = ("Wan22Turbo_JoinClips", "Wan22Turbo_LongClip")
+        assert len([report for each in classes for report in texts(finished, each)]) == 1
     if name == "wan22_hosted_lora_i2v":
         (job,) = [job for provider in running.providers for job in provider.jobs.values() if job.inputs.get("loras")
                   or job.inputs.get("high_noise_loras")]  # fmt: skip

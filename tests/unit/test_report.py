@@ -134,7 +134,7 @@ def test_latency_is_interpolated_as_statistics_does_it(study):
         ([1.0, 1.1, 0.9], 1 - QUANTILE[2] * 0.1 / math.sqrt(3), 1 + QUANTILE[2] * 0.1 / math.sqrt(3), "better"),
         ([-1.0, -1.1, -0.9], -1 - QUANTILE[2] * 0.1 / math.sqrt(3), -1 + QUANTILE[2] * 0.1 / math.sqrt(3), "worse"),
         ([0.0, 0.0], 0, 0, "no difference"),
-        ([5.0], None, None, "one pair"),
+        ([5.0], None, None, "no interval"),
     ],
 )
 def test_a_difference_is_better_only_if_its_interval_leaves_out_0(pairs, low, high, verdict):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from pack.tests.browser.hands import (
     HOSTED,
+    JOINING,
     LOCAL,
     POSTED,
     ROOT,
@@ -138,7 +139,7 @@ def test_choices_in_the_prompt_of_a_bypassed_lora_are_made(tab):
 
 
 # What a person is told where a node is missing from the run: ComfyUI refuses, or what goes on is right, or it is said.
-SAMPLER, FIT, JOIN, LONG = "Wan22Turbo_Sampler", "Wan22Turbo_Resolution", "Wan22Turbo_JoinClips", "wan22_long_clip_i2v"
+SAMPLER, FIT, JOIN = "Wan22Turbo_Sampler", "Wan22Turbo_Resolution", "Wan22Turbo_JoinClips"
 REFUSED = [
     (LOCAL, "Wan22Turbo_Loader"),
     (LOCAL, "Wan22Turbo_ImageToVideo"),
@@ -149,7 +150,7 @@ REFUSED = [
 GOES_ON = [  # graph, node, who reads it, and what that then reads
     (LOCAL, FIT, ("6", "start_image"), ["4", 0]),
     (LOCAL, SAMPLER, ("9", "latent"), ["6", 2]),  # which Decode to MP4 refuses, as nothing has sampled it
-    (LONG, JOIN, ("9", "video"), ["8", 0]),
+    (JOINING, JOIN, ("9", "video"), ["8", 0]),
     ("wan22_hosted_lora_i2v", "Wan22Turbo_HostedLora", ("7", "loras"), None),  # all of them are bypassed
 ]
 SAID = {
@@ -193,7 +194,7 @@ def held_back(tab):
     tab.unroute("**/api/prompt")
 
 
-@pytest.mark.parametrize(("name", "node"), [(LOCAL, SAMPLER), (LOCAL, FIT), (LONG, JOIN)])
+@pytest.mark.parametrize(("name", "node"), [(LOCAL, SAMPLER), (LOCAL, FIT), (JOINING, JOIN)])
 def test_a_bypassed_node_says_what_the_run_is_without_it(tab, name, node):
     load(tab, shipped(name))
     tab.evaluate(BYPASS, node)
