@@ -77,10 +77,11 @@ def tidy(words: Iterable[str]) -> list[str]:
 
 def _printable(word: str) -> str:
     kept = (char for char in word if char.isspace() or char in _JOINERS or unicodedata.category(char) not in _HIDDEN)
-    return unicodedata.normalize("NFC", _with_few_marks(" ".join("".join(kept).split()).strip(_JOINERS)))
+    return unicodedata.normalize("NFC", with_few_marks(" ".join("".join(kept).split()).strip(_JOINERS)))
 
 
-def _with_few_marks(text: str) -> str:
+def with_few_marks(text: str) -> str:
+    """Returns a text without what comes after the first marks of a letter, which would take long to sort."""
     if text.isascii():
         return text
     kept, row = [], 0
@@ -94,7 +95,7 @@ def _with_few_marks(text: str) -> str:
 def folded(text: str) -> str:
     """Returns a text in the one form that all spellings of it share: letter case, white space, accents."""
     # Unicode's canonical caseless match (D145), composed at the end, so that an accent is no character of its own.
-    decomposed = unicodedata.normalize("NFD", _with_few_marks(" ".join(text.split())))
+    decomposed = unicodedata.normalize("NFD", with_few_marks(" ".join(text.split())))
     return unicodedata.normalize("NFC", decomposed.casefold())
 
 

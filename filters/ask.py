@@ -62,7 +62,8 @@ def ask(question: Question, environ: Mapping[str, str], on_wait: Callable[[], No
             if known.of(variable):
                 reason = reason_against(answer_of(variable, known, question, on_wait))
                 if reason is not None:
-                    reason = reason.replace(str(question.clip), "the clip")  # its path is nobody else's business
+                    if question.clip:
+                        reason = reason.replace(str(question.clip), "the clip")  # its path is nobody else's business
                     raise ContentError(
                         f"The content filter of this ComfyUI refuses: {ended(reason)} {question.outcome}"
                     )

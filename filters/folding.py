@@ -8,13 +8,13 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 
-from ..common.text import folded
+from ..common.text import folded, with_few_marks
 from .lookalikes import READINGS
 
 JOIN = "\u00b7"
 SPLIT = f" {JOIN}"  # what ends a part
 
-_WEIGHT = re.compile(r":\s*-?[0-9.]+\s*(?=\))")  # in (word:1.2), an emphasis
+_WEIGHT = re.compile(r":([^:()]*)(?=\))")  # in (word:1.2), an emphasis
 _BROKEN = re.compile(r"(?<=\w)[-\u00ad\u2010\u2011][ \t]*\r?\n\s*(?=\w)")  # a word that goes on in the next line
 # Invisible, and of no use within a word: fillers of Hangul and Khmer, choices of a form, the empty pattern of Braille.
 _INVISIBLE = re.compile(
@@ -56,10 +56,22 @@ def _forms(text: str) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Removes case, width and what is invisible."""
-    text = _WEIGHT.sub("", _BROKEN.sub("-", text))
+    text = _WEIGHT.sub(_without_weight, _BROKEN.sub("-", text))
     text = unicodedata.normalize("NFKC", folded(text)).casefold()
     kept = "".join(char for char in _INVISIBLE.sub("", text) if unicodedata.category(char) not in ("Cf", "Cc", "Cn"))
-    return unicodedata.normalize("NFC", kept)
+    return _composed(kept)
+
+
+def _without_weight(found: re.Match[str]) -> str:
+    try:
+        float(found[1])  # as ComfyUI reads it: 1e0 is a weight, too
+    except ValueError:
+        return found[0]
+    return ""
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", with_few_marks(text))  # what was removed may have parted rows of marks
 
 
 def _letters(text: str, own: str, table: Mapping[int, str]) -> str:
@@ -73,7 +85,7 @@ def _letters(text: str, own: str, table: Mapping[int, str]) -> str:
             on_latin = unicodedata.category(each)[0] == "M" and found and found[-1].isascii()
             if not (on_latin or _ACCENTS.match(each)):
                 found.append(each)
-    return unicodedata.normalize("NFC", "".join(found))  # Hangul, and vowels of other scripts
+    return _composed("".join(found))  # Hangul, and vowels of other scripts
 
 
 def _marked(text: str) -> str:

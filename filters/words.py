@@ -46,6 +46,7 @@ OWN_LETTERS = {
     "tr": "\u00e7\u011f\u0131\u00f6\u015f\u00fc",
     "uk": "\u0439\u0457\u0491",
 }
+_RUN = re.compile(rf"([^{SPLIT}])(?:{JOIN}?\1){{3,}}")  # which counts as three
 BORDER = rf"(?![^{SPLIT}])"
 _BEGIN = rf"(?<![^{SPLIT}])"
 
@@ -124,11 +125,16 @@ def find(text: str, sections: Iterable[Section]) -> str | None:
 
 
 def _matches(form: str, section: Section) -> Iterator[str]:
+    shorter = _RUN.sub(_few, form)  # else a row of n equal letters, each of which may begin a word, takes n x n steps
     for pattern in section.words:
-        yield from (found[0] for found in pattern.finditer(form))
+        yield from (found[0] for found in pattern.finditer(shorter))
     for view in (form.replace(JOIN, " "), form.replace(JOIN, "")):
         for pattern in section.patterns:
             yield from (found[0] for found in pattern.finditer(view))
+
+
+def _few(run: re.Match[str]) -> str:
+    return (JOIN if JOIN in run[0] else "").join(run[1] * 3)
 
 
 def _section(language: str, lines: list[tuple[int, str]]) -> Section:

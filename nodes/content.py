@@ -68,7 +68,7 @@ def watch_texts() -> Callable[[], None]:
     """Lets ComfyUI's text encoders note their texts if a filter is named, and returns how that is undone."""
     kind = comfy.sd.CLIP
     kept = {name: getattr(kind, name) for name in WATCHED}
-    if settings() and not any(hasattr(method, "__wrapped__") for method in kept.values()):
+    if settings() and not any(map(is_ours, kept.values())):
         for name, watched in WATCHED.items():
             setattr(kind, name, watched(kept[name]))
 
@@ -77,6 +77,11 @@ def watch_texts() -> Callable[[], None]:
             setattr(kind, name, method)
 
     return undo
+
+
+def is_ours(method: Any) -> bool:
+    """Returns whether a method notes texts already. Other packs wrap methods, too."""
+    return getattr(method, "__globals__", None) is globals()
 
 
 def _reading(tokenize: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """The operator's filters on the local path: what they see of ComfyUI, and what does not happen when they say no."""
 
 import asyncio
+import functools
 import os
 import sys
 from pathlib import Path
@@ -178,6 +179,14 @@ def test_without_a_filter_nothing_is_noted_and_nothing_changes(clip, forbidden, 
     positive = with_picture(forbidden)
     assert positive[0][1]["concat_latent_image"] not in content._pictures
     assert sample(evaluations, positive) == 1
+
+
+def test_texts_are_noted_where_another_pack_has_wrapped_the_encoder(monkeypatch, operator, clip):
+    tokenize = comfy.sd.CLIP.tokenize
+    monkeypatch.setattr(comfy.sd.CLIP, "tokenize", functools.wraps(tokenize)(lambda *given, **named: tokenize(*given)))
+    operator(WORDS="words.txt")
+    encoded = CLIPTextEncode().encode(clip, "A stone.")[0][0][0]
+    assert content._texts[encoded] == "A stone."
 
 
 def test_a_word_that_a_lora_brings_is_refused_before_a_model_runs(words, forbidden, evaluations):

@@ -66,6 +66,8 @@ WAYS = {
     "signs": "forb!dden!te",
     "repeated letters": "forrrbiddeeenite",
     "an emphasis": "(forbid:1.3)denite",
+    "an emphasis with an exponent": "(forbid:1e0)denite",
+    "an emphasis with a sign": "((forbid:+1.0 )denite:.9)",
     "a sentence without a space": "It is forbiddenite!Now it glows.",
     "genitive": "forbiddenite\u2019s glow",
     "words in two lines": "forbidden\n\nore",
@@ -164,6 +166,19 @@ def test_every_text_of_a_question_is_read(written, tmp_path):
         "the text holds 'forbiddenite', which is on the list of words"
     )
     assert judge(known, Question("prompt", "", "A stone glows.", "blurry", ("glow",))) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["i" * 100_000, "f\u00b7" * 100_000, "f " * 100_000, "\u8fdd" * 100_000,
+     "a" + ("\u0301\u0316" * 14 + "\u200b") * 6_000, "\u0e01" + ("\u0e38\u0e48" * 14 + "\u20dd") * 6_000],
+    ids=["letters", "parts", "words", "unspaced", "marks", "marks of another script"],
+)  # fmt: skip
+def test_a_long_row_of_the_same_takes_no_time_by_its_square(text):
+    """Else this would take an hour, in which Python runs nothing else."""
+    sections = parse("forbiddenite\n*ite\n\u8fdd\u7981\u77f3")
+    assert find(text, sections) is None
+    assert find(f"{text}\nforbiddenite", sections)
 
 
 def test_the_reason_names_the_language_and_what_was_written(sections):

@@ -39,6 +39,9 @@ def yes(question):
 def no(question):
     return "we make no glowing stones"
 
+def none(question):
+    return "None of our stones glow"
+
 def crash(question):
     raise SystemExit("key sk-0123456789abcdef in the text")
 
@@ -119,6 +122,10 @@ def test_a_function_sees_prompt_and_picture_and_says_yes_or_why_not(judges):
         "The content filter of this ComfyUI refuses: we make no glowing stones. "
         "Nothing was sampled. Change the prompt or the picture."
     )
+
+
+def test_a_reason_is_told_in_its_own_words(judges):
+    assert "refuses: None of our stones glow. Nothing" in (refusal(FUNCTION=f"{judges}:none") or "")
 
 
 @pytest.mark.parametrize(
