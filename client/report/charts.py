@@ -40,7 +40,7 @@ def charts(figures: Figures, rows: list[Row]) -> Iterator[Chart]:
     if any(each.p50 is not None for each in figures.summaries):
         caption = "The disc is p50, the diamond p90" + (", each line a clip." if len(rows) <= DOTS else ".")
         yield chart("Latency", caption, latency(figures, rows))
-    if any(each.usd for each in figures.summaries):
+    if any("usd" in each.spreads for each in figures.summaries):  # else it is the same of all clips, or nothing
         yield chart("Cost per clip", "The mean over the clips whose price is known.", cost(figures))
     for measure in figures.measures:
         spec = differences(figures, measure)

@@ -23,19 +23,20 @@ def make(folder: Path, against: str = "") -> Path:
     """Writes the report into a study's folder, and returns its path.
 
     Raises:
-        UsageError: A package is missing, there is no study, or no such variant in it.
+        UsageError: A package is missing or broken, there is no study, or no such variant in it.
         SaveError: It cannot be written.
     """
     try:
         from .page import make as written
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         packages = {"jinja2": "jinja2", "markupsafe": "jinja2", "numpy": "scipy", "scipy": "scipy"}
         packages["vl_convert"] = "vl-convert-python"
-        missing = packages.get((error.name or "").partition(".")[0])
-        if missing is None:
+        name = (error.name or "").partition(".")[0]
+        if name not in packages and isinstance(error, ModuleNotFoundError):
             raise
+        lacks = f"needs the package {packages[name]}" if name in packages else f"cannot load its packages ({name})"
         raise UsageError(
-            f"The report needs the package {missing}. Run: pip install jinja2 scipy vl-convert-python. "
+            f"The report {lacks}. Run: pip install jinja2 scipy vl-convert-python. "
             "Then make it, nothing runs again: python client report FOLDER"
         ) from error
     return written(folder, against)

@@ -152,32 +152,41 @@ def figures(rows: Sequence[Row], baseline: str) -> Figures:
 def key_of(rows: Iterable[Row]) -> Callable[[Row], Hashable]:
     """Returns what jobs of different variants must share to be compared.
 
-    A prompt or seed counts if some variant has several. If each has but one, that is a part of the variant.
+    A prompt or seed counts if some variant has several. If each has but one, that is a part of the variant. So is a
+    file that all jobs of a variant have beside others, and another variant has not, such as its end picture.
     """
-    prompts, seeds = defaultdict(set), defaultdict(set)
+    prompts, seeds, files = defaultdict(set), defaultdict(set), defaultdict(list)
     for row in rows:
         prompts[row.variant].add(row.prompt)
         seeds[row.variant].add(row.seed)
+        files[row.variant].append(set(row.files.values()))
+    everywhere = set.intersection(*(set.union(*found) for found in files.values())) if files else set()
+    fixed = {variant: set.intersection(*found) - everywhere for variant, found in files.items()}
     by_prompt, by_seed = (any(len(each) > 1 for each in found.values()) for found in (prompts, seeds))
 
     def key(row: Row) -> Hashable:
-        pictures = tuple(sorted(row.files.values())) or (row.picture,)
+        own = sorted(row.files.values())
+        pictures = tuple(each for each in own if each not in fixed[row.variant]) or tuple(own) or (row.picture,)
         return pictures, row.prompt if by_prompt else None, row.seed if by_seed else None
 
     return key
 
 
 def measured(rows: Iterable[Row]) -> tuple[list[Measure], dict[str, float]]:
-    """Returns what was measured and differs between clips, ours first; and what is the same of all of them."""
-    found: dict[str, set[float]] = defaultdict(set)
-    for row in rows:
-        for name, value in row.values.items():
-            found[name].add(value)
+    """Returns what was measured and differs between clips, ours first; and what is the same of all of them.
+
+    What is known of some clips only is not the same of all.
+    """
+    found: dict[str, set[float | None]] = defaultdict(set)
+    done = [row.values for row in rows if row.state == "done"]
+    for name in dict.fromkeys(name for values in done for name in values):
+        found[name] = {values.get(name) for values in done}
     names = [*(name for name in KNOWN if name in found), *sorted(found.keys() - KNOWN.keys() - set(FACTS))]
     measures = [KNOWN.get(name, Measure(name, name)) for name in names]
     kept = [each for each in measures if len(found[each.name]) > 1 or each.name == "latency"]
     facts = [KNOWN.get(name, Measure(name, name)) for name in [*FACTS, *names] if name != "latency"]
-    return kept, {each.title: min(found[each.name]) for each in facts if len(found[each.name]) == 1}
+    same = {each.title: found[each.name] for each in facts if len(found[each.name]) == 1}
+    return kept, {title: value for title, values in same.items() for value in values if value is not None}
 
 
 def summary(

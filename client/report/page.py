@@ -177,10 +177,10 @@ def servers(told: Told) -> dict[str, tuple[int, dict[str, str]]]:
     return {name: (made[name], ran.get(name, {})) for name in sorted(made | dict.fromkeys(ran, 0)) if name}
 
 
-def digests(told: Told) -> dict[str, str]:
-    """Returns the sha256 of the study's pictures and of its graphs as they are posted."""
-    found = {row.settings.get(name, name): digest for row in told.rows for name, digest in row.files.items()}
-    return {**json.loads(told.about.get("graphs", "{}")), **{str(name): digest for name, digest in found.items()}}
+def digests(told: Told) -> list[tuple[str, str]]:
+    """Returns the sha256 of the study's graphs as posted, and of its pictures, of which two may share a name."""
+    found = [(str(row.settings.get(name, name)), digest) for row in told.rows for name, digest in row.files.items()]
+    return [*json.loads(told.about.get("graphs", "{}")).items(), *dict.fromkeys(found)]
 
 
 class Cell(NamedTuple):

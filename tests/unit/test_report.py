@@ -10,7 +10,9 @@ import sqlite3
 import statistics
 import sys
 from contextlib import closing
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -171,6 +173,54 @@ def test_two_pictures_of_one_name_are_two(tmp_path):
     assert matched(tmp_path, ("a", pictures[0], "x", 1), ("b", pictures[1], "x", 1)) == [[("a", 1)], [("b", 1)]]
 
 
+def test_an_end_picture_of_one_variant_is_a_part_of_it(tmp_path):
+    for name in ("1.png", "2.png", "end.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    jobs = []
+    for number, (picture, variant) in enumerate(product(("1.png", "2.png"), "ab")):
+        made = job(number, variant, tmp_path / picture, "x", 1)
+        ends = job(9, "b", tmp_path / "end.png", "x", 1).files["picture"]
+        jobs.append(
+            made
+            if variant == "a"
+            else replace(made, files={**made.files, "end_image": ends}, values={**made.values, "end_image": "end.png"})
+        )
+    told = rows.read(write(tmp_path / "out", jobs, {})).rows
+    assert [list(each) for each in figures.figures(told, "a").rows.values()] == [["a", "b"], ["a", "b"]]
+    alone = figures.figures([row for row in told if row.variant == "b"], "b").rows
+    assert [list(each) for each in alone.values()] == [["b"], ["b"]]
+
+
+def test_what_is_known_of_some_clips_only_is_not_the_same_of_all(tmp_path):
+    jobs = [job(number, variant, tmp_path / "1.png", "x", 1) for number, variant in enumerate("ab")]
+    ended = {1: Result(("clips/1.mp4",), 1, 1.0, 5.0, {}, 0.15, {"frames": 17, "black": 0}),
+             2: Result(("clips/2.mp4",), 1, 1.0, 6.0)}  # fmt: skip
+    told = figures.figures(rows.read(write(tmp_path / "out", jobs, ended)).rows, "a")
+    assert told.alike == {}
+    assert [each.name for each in told.measures] == ["latency", "usd", "black"]
+    assert told.summaries[0].spreads["usd"].mean == 0.15
+    assert "usd" not in told.summaries[1].spreads
+
+
+def test_one_price_of_all_clips_is_told_and_not_drawn(tmp_path):
+    jobs = [job(number, variant, tmp_path / "1.png", "x", 1) for number, variant in enumerate("ab")]
+    ended = {number: Result((f"clips/{number}.mp4",), 1, 1.0, 4.0 + number, {}, 0.15) for number in (1, 2)}
+    page = Page(command.make(write(tmp_path / "out", jobs, ended)))
+    assert "The same in every clip: Cost per clip, $ 0.15." in page.text()
+    assert [text for tag, text in page.texts if tag == "h3" and text == "Cost per clip"] == []
+    assert ("h3", "Latency") in page.texts
+
+
+def test_the_sha256_of_two_pictures_of_one_name_are_both_told(tmp_path):
+    pictures = [tmp_path / folder / "1.png" for folder in "ab"]
+    for picture in pictures:
+        picture.parent.mkdir()
+        picture.write_bytes(picture.parent.name.encode())
+    jobs = [job(number, "a", picture, "x", 1) for number, picture in enumerate(pictures)]
+    text = Page(command.make(write(tmp_path / "out", jobs, {}))).text()
+    assert all(each.files["picture"] in text for each in jobs)
+
+
 def test_all_that_a_study_says_is_text(tmp_path):
     one = Job("d" * 64, "n", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1, {HOSTILE: HOSTILE}, {HOSTILE: HOSTILE})
     two = Job("e" * 64, "n", HOSTILE, "other", HOSTILE, HOSTILE, 1, {HOSTILE: HOSTILE}, {HOSTILE: HOSTILE})
@@ -261,6 +311,17 @@ def test_a_missing_package_is_named(study, monkeypatch, module, package):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=f"needs the package {package}"):
+        command.make(study)
+
+
+def test_a_package_that_cannot_be_loaded_is_named(study, monkeypatch, tmp_path):
+    (tmp_path / "vl_convert.py").write_text("from os import nothing_of_this_name", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [
+        name for name in sys.modules if re.fullmatch(r"vl_convert.*|pack\.client\.report\.(page|charts)", name)
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UsageError, match=r"The report cannot load its packages \(os\)\. Run: pip"):
         command.make(study)
 
 
