@@ -46,7 +46,7 @@ class NextName(Place):
         stem: The beginning of each name.
         suffix: The end of each name, with its dot.
         latent: A file of another such series that belongs to this one. It brings its number, and where that is taken
-            by now, it goes along to the next one.
+            by now, it goes along to the next one. If it has none, it gets that of this file.
     """
 
     def __init__(self, folder: Path, stem: str, suffix: str, latent: Path | None = None) -> None:
@@ -56,7 +56,8 @@ class NextName(Place):
     def take(self, file: Path) -> None:
         """Gives a finished file the next free name."""
         folder = self.path.parent
-        number = number_of(self.latent.name, self.stem) if self.latent else next_number(folder, self.stem)
+        number = number_of(self.latent.name, self.stem) if self.latent else 0
+        number = number or next_number(folder, self.stem)
         while True:
             name = f"{self.stem}_{number:05}_"
             with suppress(FileExistsError):

@@ -1,6 +1,7 @@
 """Decode to MP4: from the latent to the file, a few frames at a time."""
 
 import logging
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors.torch import save
 from ..media import vae_stream
 from ..media.finite import NotFiniteError
 from ..media.mp4 import Mp4Writer
-from ..media.publish import LATENT, publish
+from ..media.publish import LATENT, Place, publish
 from ..media.resolution import Size
 from .content import clips_are_judged
 from .metadata import notes
@@ -220,9 +221,13 @@ def latent_notes(level: str, hidden: Any) -> dict[str, str]:
 
 
 def save_latent(target: Target, samples: torch.Tensor, metadata: dict[str, str]) -> Path:
-    """Writes a latent in the form that ComfyUI's Load Latent reads, and returns its path."""
+    """Writes a latent in the form that ComfyUI's Load Latent reads, and returns its path.
+
+    Where a filter has yet to judge its clip, nobody can guess its name, by which ComfyUI would hand it to whoever asks.
+    """
     tensors = {"latent_tensor": samples.cpu().contiguous(), "latent_format_version_0": torch.tensor([])}
-    place = target.next_name(LATENT)
+    hidden = target.folder / f".{uuid.uuid4().hex}{LATENT}"
+    place = Place(hidden) if clips_are_judged() else target.next_name(LATENT)
     with publish(place) as temporary:
         temporary.write_bytes(save(tensors, metadata))
     if place.warning:

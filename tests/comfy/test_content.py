@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.comfy
 from comfy_extras.nodes_custom_sampler import KSamplerSelect, RandomNoise, SamplerCustomAdvanced  # noqa: E402
 from pack.filters.question import ContentError  # noqa: E402
 from pack.nodes import content  # noqa: E402
+from pack.nodes import decode as decoding  # noqa: E402
 from pack.nodes.decode import DecodeMp4  # noqa: E402
 from pack.nodes.hosted import Hosted, HostedLora  # noqa: E402
 from pack.nodes.picture import ImageToVideo  # noqa: E402
@@ -339,6 +341,23 @@ def test_a_latent_that_nobody_has_judged_does_not_stay_either(judges, vae, monke
     with pytest.raises(RuntimeError, match=r"^the VAE fell over$"):
         save(DecodeMp4, sampled(), vae, filename_prefix="content failed/clip")
     assert output("content failed") == []
+
+
+def test_nobody_can_guess_where_a_latent_lies_whose_clip_is_not_judged_yet(judges, vae, monkeypatch):
+    folder, seen, decode = Path(folder_paths.get_output_directory()) / "content hidden", [], decoding.decode
+
+    def look(*arguments):
+        seen.extend(path.name for path in folder.iterdir())
+        return decode(*arguments)
+
+    monkeypatch.setattr(decoding, "decode", look)
+    for _ in range(2):
+        save(DecodeMp4, sampled(), vae, filename_prefix="content hidden/clip", keep_latent=True)
+    named = [f"clip_0000{number}_{suffix}" for number in (1, 2) for suffix in (".latent", ".mp4")]
+    assert sorted(path.name for path in folder.iterdir()) == named
+    hidden = [name for name in seen if name not in named]
+    assert len(set(hidden)) == 2
+    assert all(re.fullmatch(r"\.[0-9a-f]{32}\.latent", name) for name in hidden)
 
 
 def test_a_clip_that_passes_keeps_its_latent_if_that_is_asked_for(judges, vae):
