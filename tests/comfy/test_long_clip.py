@@ -17,9 +17,11 @@ from pack.filters.question import ContentError
 from pack.nodes import long_run, long_save, sampling
 from pack.nodes.hosted import private_folder
 from pack.nodes.long_clip import LongClip
+from pack.nodes.lora import AUTO
 from pack.samplers.guider import TwoExpertGuider
 from pack.tests.toy import models as toy
 from pack.tests.toy.loaded import load_expert
+from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
 
@@ -298,6 +300,26 @@ def test_a_lora_is_known_and_its_prompt_is_not_of_the_model(planned):
     assert not set(digests(planned(graph=through(lora="b.safetensors")))) & set(wanted)
 
 
+def test_a_partner_that_auto_finds_is_known(planned, add_lora):
+    add_lora("ring_high_noise.safetensors", toy.lora(1))
+    graph = with_loras("ring_high_noise.safetensors", AUTO)
+    alone = digests(planned(graph=graph))
+    add_lora("ring_low_noise.safetensors", toy.lora(2))
+    paired = digests(planned(graph=graph))
+    save_file(toy.lora(3), folder_paths.get_full_path_or_raise("loras", "ring_low_noise.safetensors"))
+    assert not set(alone) & set(paired)
+    assert not set(paired) & set(digests(planned(graph=graph)))
+
+
+def test_what_comfyui_asks_a_node_beside_its_inputs_is_known(planned):
+    def asked(answer):
+        return digests(planned(graph={**PROMPT, "1": {**PROMPT["1"], "is_changed": [answer]}}))
+
+    assert asked("one picture") == asked("one picture")
+    assert not set(asked("one picture")) & set(asked("another"))
+    assert not set(asked(float("nan"))) & set(asked(float("nan")))  # it says that nobody can tell
+
+
 def test_all_parts_are_there_and_no_model_is_asked(make, high, low):
     make()
     asked = list(make.words.asked)
@@ -399,6 +421,7 @@ def test_motion_without_the_lora_of_svi_is_said_with_its_remedy(planned, add_lor
         add_lora(name, toy.lora(1))
     assert f"Choose '{SVI[0]}' and '{SVI[1]}' in a Load LoRA before this node" in said()
     assert said(with_loras(*SVI)) == ""
+    assert said(with_loras(SVI[0], AUTO)) == ""
     half = said(with_loras(SVI[0], "none"))
     assert half.startswith("Warning: The low-noise expert comes without the LoRA of SVI")
     assert f"Choose '{SVI[1]}' in" in half
