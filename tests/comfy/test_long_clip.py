@@ -2,6 +2,7 @@
 
 import gc
 import json
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -326,6 +327,35 @@ def test_all_parts_are_there_and_no_model_is_asked(make, high, low):
     output = make(models=(cut(high, 1, RuntimeError("asked")), cut(low, 1, RuntimeError("asked"))))
     assert "All parts were on the disk." in output[1]
     assert make.words.asked == asked
+
+
+def test_a_run_that_ends_early_tells_of_all_parts_that_are_there(make, monkeypatch):
+    make()
+
+    def fail(*_):
+        raise RuntimeError("power")
+
+    monkeypatch.setattr(long_run.Assembly, "add", fail)
+    with pytest.raises(RuntimeError, match="Parts 1 to 3 are kept, of 3"):
+        make()
+
+
+def test_the_frames_of_a_part_are_gone_when_the_next_one_is_sampled(make, monkeypatch):
+    alive, there = weakref.WeakSet(), []
+    begin, sample = long_run.PartFrames.__init__, long_run.LongRun._sample
+
+    def note(frames):
+        begin(frames)
+        alive.add(frames)
+
+    def count(run, place, *rest):
+        there.append(len(alive))
+        return sample(run, place, *rest)
+
+    monkeypatch.setattr(long_run.PartFrames, "__init__", note)
+    monkeypatch.setattr(long_run.LongRun, "_sample", count)
+    make()
+    assert there == [0, 0, 0]
 
 
 def test_a_damaged_part_is_made_again(make, made):
