@@ -100,9 +100,8 @@ class LongRun:
         self.progress.sample(place)
         latent = self._sample(place, assembly, before).cpu()
         vae_stream.check_latent(latent)
-        self.store.save(digest, latent, self.kept)
         self.made.append(place)
-        return latent
+        return self.store.save(digest, latent, self.kept)
 
     def _sample(self, place: int, assembly: Assembly, before: torch.Tensor | None) -> torch.Tensor:
         part, (high, low, _, vae) = self.parts[place], self.models
