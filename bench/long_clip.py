@@ -31,14 +31,14 @@ RESULTS = harness.RESULTS / "long_clip.json"
 UNSEEN = 2_000_000  # seeds of scenes from here on are in no training
 SECONDS = (SMALL.frames - 1) / 16  # of a part
 SETTINGS = {
-    "parts": 1, "seconds": SECONDS, "continue_by": "last frame", "anchor_colours": True, "loop": False, "steps": 4,
+    "parts": 1, "seconds": SECONDS, "continue_by": "last_frame", "anchor_colours": True, "loop": False, "steps": 4,
     "schedule": "rcm", "mode": "ode", "cfg": 1.0, "sigma_max": 200.0, "shift": 5.0, "boundary": 0.9, "fps": 16.0,
     "filename_prefix": "long/clip", "codec": "h264", "crf": 18, "metadata": "none",
 }  # fmt: skip
 WAYS = {
     f"{way}{', own colours' * (not anchored)}": {"continue_by": way, "anchor_colours": anchored, "motion_latents": 1}
     for anchored in (True, False)
-    for way in ("last frame", "motion", "overlap")
+    for way in ("last_frame", "motion", "overlap")
 }
 RATIO = "speed after a seam, times that before"
 SAID = (
@@ -74,7 +74,9 @@ def row_of(clips: list[dict]) -> dict[str, float]:
     ratios = [seam["ratio"] for seam in seams if seam["ratio"] is not None]
     tenths = quantiles(ratios, n=10) if len(ratios) > 1 else ratios * 9
     ends = [clip["over_all"] for clip in clips]
-    blurs = [end["edge_blur_end"] / end["edge_blur_start"] for end in ends if end["edge_blur_end"]]
+    blurs = [
+        end["edge_blur_end"] / end["edge_blur_start"] for end in ends if end["edge_blur_start"] and end["edge_blur_end"]
+    ]
     told = (
         middle(ratios), tenths[0], tenths[-1], middle([seam["direction"] for seam in seams]),
         middle([seam["jump"] for seam in seams]), middle([end["mean_colour"] for end in ends]), middle(blurs),
