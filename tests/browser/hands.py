@@ -48,12 +48,13 @@ def wait_for_text(tab, node, part):
     tab.wait_for_function(f"([type, part]) => ({TEXT})(type).includes(part)", arg=[node, part])
 
 
-def look_at(tab, node):
+def look_at(tab, node, above=0):
+    """Shows a node, so many pixels of which lie above the window's upper edge."""
     tab.evaluate(
-        """type => { const node = app.graph.nodes.find(node => node.type === type);
-        app.canvas.ds.scale = 1; app.canvas.ds.offset = [300 - node.pos[0], 150 - node.pos[1]];
+        """([type, above]) => { const node = app.graph.nodes.find(node => node.type === type);
+        app.canvas.ds.scale = 1; app.canvas.ds.offset = [300 - node.pos[0], 150 - above - node.pos[1]];
         app.canvas.setDirty(true, true); }""",
-        node,
+        [node, above],
     )
     settle(tab)
 

@@ -16,7 +16,7 @@ IN_STEP = f"""() => {{
     const times = ({SHOWN})().filter(video => !video.paused && !video.ended).map(video => video.currentTime);
     return times.length >= 6 && Math.min(...times) > 0.25 && Math.max(...times) - Math.min(...times) < 2 / {FPS};
 }}"""
-STOPPED = f"() => ({SHOWN})().every(video => video.paused && !video.seeking)"
+STOPPED = f"() => ({ALL_THERE})() && ({SHOWN})().every(video => video.paused && !video.seeking)"
 LOADED = "() => document.querySelectorAll('video[src]').length"
 OUTLINED = "() => getComputedStyle(document.activeElement).outlineStyle !== 'none'"
 
