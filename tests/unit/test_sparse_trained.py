@@ -126,7 +126,7 @@ def test_each_expert_and_layer_has_its_own_projection():
 def run_once(training, expert):
     """Returns the attention of both layers to the clip."""
     session, found = Session(Settings(0.3, training=training)), []
-    session.sample(expert, [0.9, 0.0], lambda: found.extend(evaluated(Model(session, expert))))
+    session.sample([0.9, 0.0], lambda: found.extend(evaluated(Model(session, expert))))
     return found
 
 
