@@ -114,6 +114,27 @@ def test_a_run_that_differs_from_the_training_says_so(turbo, lightwan, positive)
     assert "Warning: These files were trained with the schedule shifted, shift 7. Choose the schedule auto." in plan
 
 
+def trained(model, training):
+    clone = model.clone()
+    clone.set_attachments(TRAINING, training)
+    return clone
+
+
+def test_auto_is_for_both_experts_or_refused(high, low, positive):
+    for pair, named in (
+        ((trained(high, LIGHTWAN), low), "shifted, shift 7 for the high-noise one and rcm for the low-noise one"),
+        ((high, trained(low, LIGHTWAN)), "rcm for the high-noise one and shifted, shift 7 for the low-noise one"),
+    ):
+        with pytest.raises(ValueError, match=f"The schedule auto must be one for both experts, and it is {named}"):
+            sample(*pair, positive, schedule="auto")
+    _, plan = sample(high, trained(low, SLA_TRAINING), positive, schedule="auto")
+    assert plan.startswith("2 high + 2 low | .9950 .9338 | .8529 .6090")
+    assert "Warning: The low-noise file was trained for sparse attention (SLA), and attention was dense." in plan
+    _, plan = sample(trained(high, LIGHTWAN), trained(low, SLA_TRAINING), positive, schedule="rcm")
+    assert "Warning: The high-noise file was trained with the schedule shifted, shift 7. Choose" in plan
+    assert "The low-noise file was trained with" not in plan
+
+
 def test_auto_is_rcm_for_others_and_a_recipe_tells_what_it_was(high, low, positive, monkeypatch):
     told = {}
     monkeypatch.setattr(receipts, "keep", lambda node_id, prompt, text: told.update({node_id: text}))

@@ -33,7 +33,7 @@ class Training(NamedTuple):
 
     def spoken_schedule(self) -> str:
         """Returns the schedule as a sentence names it."""
-        return f"{self.schedule}, shift {self.shift:g}" if self.shift else self.schedule
+        return spoken(self.schedule, self.shift)
 
 
 SLA = Training("SLA", 0.1, "rcm", advice="Their authors take a density of 0.1, and advise 0.15 for finer pictures.")
@@ -53,6 +53,24 @@ def training_of(file: ModelFile) -> Training | None:
         return SLA
     name = re.sub(r"[\W_]", "", "".join(file.path.parts[-2:]).casefold())
     return LIGHTWAN if _NAMES.search(name) and layout_of(file.header) == "nvfp4" else None
+
+
+def wanted(training: Training | None) -> tuple[str, float | None]:
+    """Returns the schedule and the shift that an expert should have; rcm where nothing is known of it."""
+    return (training.schedule, training.shift) if training else ("rcm", None)
+
+
+def spoken(schedule: str, shift: float | None) -> str:
+    """Returns a schedule as a sentence names it."""
+    return f"{schedule}, shift {shift:g}" if shift else schedule
+
+
+def by_subject(high: Training | None, low: Training | None) -> dict[str, Training]:
+    """Returns how the experts were trained, by the subject and verb that a sentence about it begins with."""
+    if high and high == low:
+        return {"These files were": high}
+    found = {"The high-noise file was": high, "The low-noise file was": low}
+    return {subject: training for subject, training in found.items() if training}
 
 
 def note(file: ModelFile, training: Training) -> str:
