@@ -166,11 +166,17 @@ def test_a_file_is_known_by_its_content_and_lightwan_by_its_name_too(turbo, ligh
     assert [model.get_attachment(TRAINING) for model in turbo] == [SLA_TRAINING] * 2
     assert [model.clone().get_attachment(TRAINING) for model in lightwan] == [LIGHTWAN] * 2
     assert high.get_attachment(TRAINING) is None
-    other = save(quantised.packed(STATES["high"], "nvfp4"), tmp_path / "wan2.2_high_nvfp4_260412.safetensors")
+    packed = quantised.packed(STATES["high"], "nvfp4")
+    other = save(packed, tmp_path / "wan2.2_high_nvfp4_260412.safetensors")
     assert other.get_attachment(TRAINING) is None
     (tmp_path / "LightWan").mkdir()
-    moved = save(quantised.packed(STATES["high"], "nvfp4"), tmp_path / "LightWan" / "high_comfy.safetensors")
+    moved = save(packed, tmp_path / "LightWan" / "high_comfy.safetensors")
     assert moved.get_attachment(TRAINING) == LIGHTWAN
+    for name in ("nvfp4-high-no-sparse", "nvfp4_high_sparsely"):
+        assert save(packed, tmp_path / f"{name}.safetensors").get_attachment(TRAINING) is None
+    (tmp_path / "sparse attention").mkdir()  # what a person tries out, and no name of LightX2V's
+    tried = save(packed, tmp_path / "sparse attention" / "wan2.2_high_noise_nvfp4.safetensors")
+    assert tried.get_attachment(TRAINING) is None
     named = save(STATES["high"], tmp_path / "LightWan2.2_high.safetensors")  # a LoRA merged into plain weights, perhaps
     assert named.get_attachment(TRAINING) is None
 
@@ -181,6 +187,16 @@ def test_projections_are_found_beside_comfyuis_scales_too(tmp_path):
     assert model.get_attachment(TRAINING) == SLA_TRAINING
     weight, _ = model.get_attachment(SLA)[1]
     assert weight.equal(state["blocks.1.self_attn.attn_op.local_attn.proj_l.weight"])
+
+
+def test_projections_with_scales_of_their_own_are_not_taken_for_plain_numbers(tmp_path, add_file):
+    """A repack may quantise all matrices. Without its scale such a projection would be another one, and no error."""
+    whole = STATES["high"] | turbodiffusion.projections(STATES["high"])
+    model = save(quantised.fp8_scaled(whole), tmp_path / "turbo_high_fp8_scaled.safetensors")
+    assert model.get_attachment(TRAINING) is None
+    assert model.get_attachment(SLA) is None
+    output = load(high_noise=add_file("diffusion_models", "repack_high_noise.safetensors", quantised.fp8_scaled(whole)))
+    assert "(SLA), and stores what belongs to it as numbers with scales, which are not read." in str(output.ui.as_dict())
 
 
 def test_half_of_the_projections_are_refused_before_anything_is_loaded(add_file):
