@@ -196,7 +196,8 @@ def test_projections_with_scales_of_their_own_are_not_taken_for_plain_numbers(tm
     assert model.get_attachment(TRAINING) is None
     assert model.get_attachment(SLA) is None
     output = load(high_noise=add_file("diffusion_models", "repack_high_noise.safetensors", quantised.fp8_scaled(whole)))
-    assert "(SLA), and stores what belongs to it as numbers with scales, which are not read." in str(output.ui.as_dict())
+    said = output.ui.as_dict()["text"][0]
+    assert "(SLA), and stores what belongs to it as numbers with scales, which are not read." in said
 
 
 def test_half_of_the_projections_are_refused_before_anything_is_loaded(add_file):
