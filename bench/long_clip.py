@@ -31,14 +31,14 @@ RESULTS = harness.RESULTS / "long_clip.json"
 UNSEEN = 2_000_000  # seeds of scenes from here on are in no training
 SECONDS = (SMALL.frames - 1) / 16  # of a part
 SETTINGS = {
-    "parts": 1, "seconds": SECONDS, "continue_by": "last frame", "anchor_colours": True, "loop": False, "steps": 4,
+    "parts": 1, "seconds": SECONDS, "continue_by": "last_frame", "anchor_colours": True, "loop": False, "steps": 4,
     "schedule": "rcm", "mode": "ode", "cfg": 1.0, "sigma_max": 200.0, "shift": 5.0, "boundary": 0.9, "fps": 16.0,
     "filename_prefix": "long/clip", "codec": "h264", "crf": 18, "metadata": "none",
 }  # fmt: skip
 WAYS = {
     f"{way}{', own colours' * (not anchored)}": {"continue_by": way, "anchor_colours": anchored, "motion_latents": 1}
     for anchored in (True, False)
-    for way in ("last frame", "motion", "overlap")
+    for way in ("last_frame", "motion", "overlap")
 }
 RATIO = "speed after a seam, times that before"
 SAID = (

@@ -80,27 +80,27 @@ def outcomes(studio: Studio, way: Way) -> float:
 
 
 def save(name: str, row: dict[str, float]) -> None:
-    """Prints a row, and puts it into the results and the page."""
+    """Prints a row, and puts it into the results, a chart for each number, and into the page's table."""
     print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in row.items()), flush=True)
-    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    rows[name] = {key: None if math.isnan(value) else value for key, value in row.items()}
-    rows = {key: rows[key] for key in (VAE_ALONE, *WAYS) if key in rows}
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for key, value in row.items():
+        known.setdefault(key, {}).pop(name, None)
+        if not math.isnan(value):
+            known[key][name] = value
+    rows = {key: {way: told[way] for way in (VAE_ALONE, *WAYS) if way in told} for key, told in known.items()}
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     PAGE.write_text(before + BEGIN + table(rows) + END + rest.partition(END)[2], encoding="utf-8")
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
-    """Returns the rows as a Markdown table, shares in percent."""
-    names = list(next(iter(rows.values())))
-    names = [*names, *(name for row in rows.values() for name in row if name not in names)]
-    names = list(dict.fromkeys(names))
-    lines = [
-        "| way | " + " | ".join(name.replace(" share", " %") for name in names) + " |",
-        "|---" * (len(names) + 1) + "|",
+    """Returns the numbers as a Markdown table, a line for each way, shares in percent."""
+    ways = [way for way in (VAE_ALONE, *WAYS) if way in rows["right share"]]
+    head = [name.replace(" share", " %") for name in rows]
+    lines = ["| way | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
+    lines += [
+        f"| {way} | " + " | ".join(shown(name, row.get(way)) for name, row in rows.items()) + " |" for way in ways
     ]
-    for way, row in rows.items():
-        lines.append(f"| {way} | " + " | ".join(shown(name, row.get(name)) for name in names) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -72,7 +72,7 @@ class LongClip(SavingNode):
                     "continue_by",
                     options=list(long_plan.WAYS),
                     default=long_plan.LAST_FRAME,
-                    tooltip="last frame suits all models, motion those with SVI's LoRAs. overlap gives several frames.",
+                    tooltip="last_frame suits all models, motion those with SVI's LoRAs. overlap gives several frames.",
                 ),
                 io.Boolean.Input(
                     "anchor_colours",

@@ -7,7 +7,7 @@ from ..media.assembly import Joint
 from ..media.resolution import FRAME_STEP, frame_count
 from ..samplers import story
 
-LAST_FRAME, MOTION, OVERLAP = "last frame", "motion", "overlap"
+LAST_FRAME, MOTION, OVERLAP = "last_frame", "motion", "overlap"
 WAYS = (LAST_FRAME, MOTION, OVERLAP)
 FORMAT = 1  # of what decides a part; another number makes all of them anew
 

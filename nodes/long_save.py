@@ -142,7 +142,7 @@ def described(run: LongRun, settings: SaveSettings) -> list[str]:
     """Returns how long the clip is, what was made of it now, and how it was sampled."""
     frames = long_plan.length(run.parts)
     rate = float(frame_rate(settings.fps))
-    ways = f"continued by {run.way.continue_by}, {'anchored' if run.way.anchored else 'own'} colours"
+    ways = f"continued by {run.way.continue_by.replace('_', ' ')}, {'anchored' if run.way.anchored else 'own'} colours"
     return [
         f"{len(run.parts)} parts, {frames} frames, {frames / rate:.2f} seconds; {ways}"
         f"{', a loop' if run.way.loop else ''}.",

@@ -16,8 +16,12 @@ from ..values import TRUTHS, read
 
 SEEDS = {"seed", "noise_seed"}
 REPORT = "Wan22Turbo_ClipReport"
-SAVERS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4"}  # whose first output is the clip
-SHOWS = {"Wan22Turbo_ImageToVideo": "start_image", "Wan22Turbo_Hosted": "image"}  # what its first frame is to show
+SAVERS = {"Wan22Turbo_SaveMp4", "Wan22Turbo_DecodeMp4", "Wan22Turbo_LongClip"}  # whose first output is the clip
+SHOWS = {  # what its first frame is to show
+    "Wan22Turbo_ImageToVideo": "start_image",
+    "Wan22Turbo_LongClip": "start_image",
+    "Wan22Turbo_Hosted": "image",
+}
 FPS = 16.0  # of frames without a rate of their own, which a clip has
 LOADS = {"image", "video", "audio", "file"}  # inputs by which ComfyUI's Load nodes take a file of yours
 

@@ -21,7 +21,7 @@ TEXT = """type => app.graph.nodes.find(node => node.type === type)?.widgets
     .find(widget => widget.name === 'wan22_turbo_report')?.value ?? ''"""
 
 
-JOINING = "../tests/data/graphs/0.1.0/wan22_long_clip_i2v"  # of a release; it joins two clips
+JOINING = "../tests/data/graphs/0.1.0-alpha/wan22_long_clip_i2v"  # of a release; it joins two clips
 
 
 def shipped(name=LOCAL):

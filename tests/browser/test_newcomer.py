@@ -165,7 +165,7 @@ def test_a_clone_is_imported_without_a_word(fresh):
 
 
 def test_the_template_browser_shows_every_graph_with_its_thumbnail(templates):
-    assert len(templates) == 9
+    assert len(templates) == 11
     assert templates == dict.fromkeys(NAMES, 800)
 
 

@@ -34,7 +34,7 @@ PROMPT = {
     },
 }
 SETTINGS = {
-    "parts": 3, "seconds": 0.3, "continue_by": "last frame", "anchor_colours": True, "loop": False, "seed": 5,
+    "parts": 3, "seconds": 0.3, "continue_by": "last_frame", "anchor_colours": True, "loop": False, "seed": 5,
     "steps": 2, "schedule": "rcm", "mode": "ode", "cfg": 1.0, "sigma_max": 200.0, "shift": 5.0, "boundary": 0.9,
     "fps": 16.0, "codec": "h264", "crf": 18, "metadata": "none",
 }  # fmt: skip
@@ -196,9 +196,9 @@ def cut(model, number, error):
 @pytest.mark.parametrize(
     ("way", "number", "error", "kept"),
     [
-        ("last frame", 1, RuntimeError("power"), 0),
-        ("last frame", 4, None, 1),
-        ("last frame", 6, torch.cuda.OutOfMemoryError("CUDA out of memory."), 2),
+        ("last_frame", 1, RuntimeError("power"), 0),
+        ("last_frame", 4, None, 1),
+        ("last_frame", 6, torch.cuda.OutOfMemoryError("CUDA out of memory."), 2),
         ("motion", 6, None, 2),
         ("overlap", 4, RuntimeError("power"), 1),
     ],
@@ -404,7 +404,7 @@ def test_motion_without_the_lora_of_svi_is_said_with_its_remedy(planned, add_lor
     half = said(with_loras(SVI[0], "none"))
     assert half.startswith("Warning: The low-noise expert comes without the LoRA of SVI")
     assert f"Choose '{SVI[1]}' in" in half
-    assert said(way="last frame") == ""
+    assert said(way="last_frame") == ""
 
 
 @pytest.mark.parametrize(

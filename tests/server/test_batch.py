@@ -87,7 +87,7 @@ def test_killed_at_random_and_stopped_once_every_clip_is_made_once(server, secon
     assert code in (0, 130), running.said
     running = start(command)
     code, printed = running.end(300)
-    assert (code, printed) == (0, f"{out / FILE}\n"), running.said
+    assert (code, printed) == (0, f"{out / FILE}\n{out / 'report.html'}\n"), running.said
     check(out)
 
 

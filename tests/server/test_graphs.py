@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 import pytest
-from comfy_server import ComfyServer, place_photograph, trained_models
+from comfy_server import ComfyServer, place_photograph, tiny_models, trained_models
 from pack.tests.server.client_process import client, command, frames_of, pairs
 from pack.tests.toy.loopback import KEY, Running
 from pack.tests.toy.models import ORBIT
@@ -24,7 +24,9 @@ FRAMES = 5  # of a quarter of a second
 HOSTED_FRAMES = 17  # of the clip that the loopback provider gives
 HOSTED_TITLE = "Hosted Wan 2.2 I2V"  # of the node in the shipped graphs
 LONG = "wan22_long_clip_i2v"
-JOINED = Path(__file__).parents[1] / "data" / "graphs" / "0.1.0" / "api" / f"{LONG}.json"  # two clips, by Join Clips
+JOINED = (
+    Path(__file__).parents[1] / "data" / "graphs" / "0.1.0-alpha" / "api" / f"{LONG}.json"
+)  # two clips, by Join Clips
 CLIPS = {
     "wan22_hosted_i2v": [HOSTED_FRAMES],
     "wan22_hosted_lora_i2v": [HOSTED_FRAMES],
@@ -50,6 +52,7 @@ def running():
 def comfyui(running, tmp_path_factory):
     """A ComfyUI that has the trained tiny models and reaches the loopback providers."""
     base = tmp_path_factory.mktemp("every graph 小")
+    tiny_models(base / "models")  # for the files that the trained ones do not stand in for
     trained_models(base / "models")
     place_photograph(base / "input", crop=(0, 120, 416, 184))  # narrow: a quarter of 240p's pixels
     variables = {**running.environment(), "WAN22_TURBO_WAVESPEED_STARTS_PER_MINUTE": "0"}  # five more than a minute's
@@ -174,7 +177,7 @@ def test_a_shipped_study_runs_to_its_table(study, jobs, running, comfyui, tmp_pa
     path, before = draft_of(study, tmp_path), {each.name: len(each.charged) for each in running.providers}
     code, out, said = client("batch", str(path), "--server", comfyui.address, "-o", str(tmp_path / "out"))
     assert code == 0, said
-    assert out == f"{tmp_path / 'out' / 'study.sqlite'}\n"
+    assert out == "".join(f"{tmp_path / 'out' / name}\n" for name in ("study.sqlite", "report.html"))
     done = rows(tmp_path / "out")
     assert [row["state"] for row in done] == ["done"] * jobs
     assert len({row["variant"] for row in done}) == jobs

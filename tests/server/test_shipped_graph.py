@@ -118,7 +118,10 @@ def test_a_clip_has_picture_content(clip):
     [
         ({"Wan22Turbo_Sampler": {"steps": 0}}, "rCM takes 1 to 8 steps, got 0."),
         ({"Wan22Turbo_Sampler": {"steps": 99}}, "rCM takes 1 to 8 steps, got 99. For more, use the shifted schedule"),
-        ({"Wan22Turbo_Sampler": {"schedule": "karras"}}, "The schedule must be one of rcm, lightning, shifted, got"),
+        (
+            {"Wan22Turbo_Sampler": {"schedule": "karras"}},
+            "The schedule must be one of rcm, lightning, shifted, auto, got",
+        ),
         ({"Wan22Turbo_Sampler": {"cfg": 101.0}}, "Value 101.0 bigger than max of 100.0"),
         ({"Wan22Turbo_ImageToVideo": {"seconds": 9}}, "Value 9.0 bigger than max of 8.0"),
         (

@@ -82,7 +82,9 @@ def test_a_job_is_its_inputs_whatever_its_files_are_called(planned, folder):
 
 
 def test_seeds_go_to_every_seed_and_pictures_to_the_only_one(planned, folder):
-    joined = ROOT / "tests" / "data" / "graphs" / "0.1.0" / "api" / "wan22_long_clip_i2v.json"  # with two samplers
+    joined = (
+        ROOT / "tests" / "data" / "graphs" / "0.1.0-alpha" / "api" / "wan22_long_clip_i2v.json"
+    )  # with two samplers
     (folder / "two.json").write_text(joined.read_text(encoding="utf-8"), encoding="utf-8")
     (job,) = planned('pictures = ["a.png"]\nseeds = [5]\ngraphs = ["two.json"]')
     assert {name: value for name, value in job.values.items() if name.endswith("seed")} == {

@@ -236,7 +236,15 @@ def test_entries_whose_names_become_the_same_are_all_kept():
 
 
 @pytest.mark.parametrize(
-    "folder", ["workflows", "workflows/api", "subgraphs", "tests/data/graphs/0.1.0", "tests/data/graphs/0.1.0/api"]
+    "folder",
+    [
+        "workflows",
+        "workflows/api",
+        "subgraphs",
+        "tests/data/graphs/0.1.0",
+        "tests/data/graphs/0.1.0/api",
+        "tests/data/graphs/0.1.0-alpha",
+    ],
 )
 def test_what_is_shipped_tells_nothing_private(folder):
     files = list((ROOT / folder).glob("*.json"))

@@ -27,13 +27,17 @@ FPS, LORA, START, SAMPLER = "Wan22Turbo_DecodeMp4", "Wan22Turbo_Lora", "Wan22Tur
 NUMBERS = [
     (LOCAL, FPS, {"fps": (23.976, 24.976)}),
     (LOCAL, LORA, {"strength_high": (1.003, 1.053), "strength_low": (-0.125, -0.075)}),
-    (LOCAL, START, {"seconds": (5.03, 5.28)}),
+    (LOCAL, START, {"seconds": (5.03, 5.28), "motion": (1.17, 1.22)}),
     (LOCAL, SAMPLER, {
         "cfg": (3.55, 3.65), "sigma_max": (80.25, 81.25), "shift": (7.55, 7.65), "boundary": (0.8755, 0.8765),
     }),
     (HOSTED, "Wan22Turbo_SaveMp4", {"fps": (29.97, 30.97)}),
     (HOSTED, "Wan22Turbo_HostedLora", {"scale": (0.333, 0.383)}),
     (None, "Wan22Turbo_ClipReport", {"fps": (23.976, 24.976)}),
+    (None, "Wan22Turbo_LongClip", {
+        "seconds": (5.03, 5.28), "cfg": (3.55, 3.65), "sigma_max": (80.25, 81.25), "shift": (7.55, 7.65),
+        "boundary": (0.8755, 0.8765), "fps": (23.976, 24.976), "motion": (1.17, 1.22),
+    }),
     (None, "Wan22Turbo_SparseAttention", {"density": (0.125, 0.135), "error_limit": (0.052, 0.062)}),
     (None, "Wan22Turbo_RcmSigmas", {"sigma_max": (80.25, 81.25)}),
     (None, "Wan22Turbo_ExpertGuider", {"cfg": (3.55, 3.65), "boundary": (0.8755, 0.8765)}),
