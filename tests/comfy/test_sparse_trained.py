@@ -1,5 +1,6 @@
 """Experts that were trained to be sparse: known by their files, and run as they were trained."""
 
+import comfy.model_management
 import comfy.quant_ops
 import pytest
 import torch
@@ -86,6 +87,27 @@ def test_turbodiffusions_experts_run_as_the_formula_says(turbo, positive):
     assert "sparse attention as trained (SLA): density 0.1" in plan
     assert "Warning" not in plan
     assert [row["sparse layers"] for row in session_of(models[0]).rows] == [toy.LAYERS] * 4
+
+
+def with_patch(model):
+    """Returns an expert with a change of one weight, as a LoRA makes it."""
+    clone, name = model.clone(), "diffusion_model.blocks.1.self_attn.v.weight"
+    shape = clone.model.get_parameter(name).shape
+    clone.add_patches({name: (torch.randn(shape, generator=torch.Generator().manual_seed(3)) / 8,)})
+    return clone
+
+
+def test_they_do_so_with_a_lora_with_guidance_and_after_they_were_unloaded(turbo, positive):
+    guided = {"negative": conditioning(2, SHAPE), "cfg": 3.0}  # both prompts in one batch
+    expected, bare = (
+        sample(*(by_formula(model, 0.1) for model in models), positive, **guided)[0]
+        for models in (map(with_patch, turbo), turbo)
+    )
+    assert difference(expected, bare) > 0.01
+    for models in (sparse(map(with_patch, turbo))[:2], list(map(with_patch, sparse(turbo)[:2]))):
+        for _ in range(2):
+            assert difference(sample(*models, positive, **guided)[0], expected) < 1e-4
+            comfy.model_management.unload_all_models()
 
 
 def test_mode_trained_takes_the_nodes_density(turbo, positive):
