@@ -74,7 +74,9 @@ def row_of(clips: list[dict]) -> dict[str, float]:
     ratios = [seam["ratio"] for seam in seams if seam["ratio"] is not None]
     tenths = quantiles(ratios, n=10) if len(ratios) > 1 else ratios * 9
     ends = [clip["over_all"] for clip in clips]
-    blurs = [end["edge_blur_end"] / end["edge_blur_start"] for end in ends if end["edge_blur_end"]]
+    blurs = [
+        end["edge_blur_end"] / end["edge_blur_start"] for end in ends if end["edge_blur_start"] and end["edge_blur_end"]
+    ]
     told = (
         middle(ratios), tenths[0], tenths[-1], middle([seam["direction"] for seam in seams]),
         middle([seam["jump"] for seam in seams]), middle([end["mean_colour"] for end in ends]), middle(blurs),

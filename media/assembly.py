@@ -65,8 +65,9 @@ class Assembly:
         if len(frames) <= joint.shared:
             raise ValueError(f"A part needs frames of its own, got {len(frames)} of which {joint.shared} are shared.")
         begin, end = self._corrections(frames, joint.shared)
+        meets = max(0, joint.shared - 1)  # corrected as its frames before, so that nothing jumps where the clip goes on
         for index, frame in enumerate(frames):
-            place = index / max(1, len(frames) - 1)
+            place = max(0, index - meets) / max(1, len(frames) - 1 - meets)
             gain, offset = (one + place * (other - one) for one, other in zip(begin, end, strict=True))
             shown = corrected(frame, gain, offset) if self.anchored else frame.float()
             if index < joint.shared:

@@ -153,7 +153,7 @@ class DriftMeter:
         self._frames = self._part_frames = 0
         self._ends: deque[np.ndarray] = deque(maxlen=ENDS)  # of this part
         self._start: list[np.ndarray] = []  # of the clip
-        self._lights: deque[np.ndarray] = deque(maxlen=PAIRS + 1)  # the last ones
+        self._lights: deque[np.ndarray] = deque(maxlen=PAIRS + 1)  # the last ones of this part
         self._before: list[np.ndarray] = []  # those before the last seam
         self._after: list[np.ndarray] = []  # those after it, or after the clip's beginning
         self._first: list[np.ndarray] = []
@@ -183,6 +183,7 @@ class DriftMeter:
         """Says that the next frame is the first of a part."""
         self._end_part()
         self._before, self._after = list(self._lights), []
+        self._lights.clear()  # the speed before the next seam is that of its part alone
 
     def numbers(self, loop: bool = False) -> DriftNumbers:
         """Returns the numbers of a clip that has ended.

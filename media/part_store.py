@@ -59,8 +59,11 @@ class PartStore:
             path.touch()
         return latent
 
-    def save(self, digest: str, latent: torch.Tensor, kept: Kept) -> None:
-        """Writes a part.
+    def save(self, digest: str, latent: torch.Tensor, kept: Kept) -> torch.Tensor:
+        """Writes a part, and returns the latent that is on the disk now.
+
+        That is another process's where one was faster: later parts on the disk may have grown from it, and on another
+        card the same inputs give other numbers.
 
         Raises:
             OSError: The disk does not take it; the text says why, and what to do.
@@ -72,8 +75,13 @@ class PartStore:
             self.folder.mkdir(0o700, exist_ok=True)
         except OSError as err:
             raise plain(err, path) from err
-        with suppress(FileExistsError), publish(path) as temporary:  # another process has made the very same
-            temporary.write_bytes(content)
+        try:
+            with publish(path) as temporary:
+                temporary.write_bytes(content)
+        except FileExistsError:
+            found = self.load(digest)
+            return latent if found is None else found
+        return latent
 
     def sizes_of(self, story: str) -> set[str]:
         """Returns the sizes of the parts of a story, whatever its pictures are."""

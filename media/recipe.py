@@ -1,7 +1,7 @@
 """What a clip was made with, told without the graph: settings, names and hashes of files; no prompts and no paths."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 PREFIX = "Wan22Turbo_"
@@ -36,9 +36,23 @@ def recipe(prompt: Mapping[str, Any], hashes: Mapping[str, str], clip: Mapping[s
 
 
 def model_files(prompt: Mapping[str, Any]) -> list[str]:
-    """Returns the names of the model files among a prompt's values, as they stand there, each once."""
-    values = (value for node in prompt.values() for value in node["inputs"].values())
+    """Returns the names of the model files among a prompt's values, as they stand there, each once.
+
+    Some nodes have a value for each LoRA that holds its name among other settings.
+    """
+    values = (value for node in prompt.values() for value in _plain(node["inputs"]))
     return list(dict.fromkeys(value for value in values if _is_model_file(value)))
+
+
+def _plain(value: Any) -> Iterator[Any]:
+    """Yields all values in one that may hold others, however deep a stranger nests them."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting += reversed(list(value.values()) if isinstance(value, dict) else value)
+        else:
+            yield value
 
 
 def bare(name: str) -> str:

@@ -29,25 +29,35 @@ class Way(NamedTuple):
     loop: bool
     anchored: bool
 
-    def joint(self, before: int) -> Joint:
-        """Returns how a part meets the one before, which has so many frames."""
+    def joints(self, frames: Sequence[int]) -> list[Joint]:
+        """Returns how each part meets the one before, from the frames of all parts."""
+        joints = [Joint()]
+        for before in frames[:-1]:
+            last = joints[-1]
+            joints.append(self._joint(before, before - last.skipped - last.shared))
+        return joints
+
+    def _joint(self, before: int, own: int) -> Joint:
+        """Returns how a part meets the one before, of so many frames, and so many of its own."""
         if self.continue_by == MOTION:
             count = min(self.motion_latents, (before - 1) // FRAME_STEP)
             return Joint(1, FRAME_STEP * count)
-        if self.continue_by == OVERLAP:
-            return Joint(0, min(self.overlap_frames, before), True)
+        if self.continue_by == OVERLAP:  # those that the part before has faded in are in the file by then
+            return Joint(0, min(self.overlap_frames, own - (own - 1) % FRAME_STEP), True)
         return Joint(0, 1)
 
-    @property
-    def returning(self) -> int:
-        """How many frames of its beginning a loop ends with, which are not shown twice."""
-        return (self.overlap_frames if self.continue_by == OVERLAP else 1) if self.loop else 0
+    def returning(self, first: int) -> int:
+        """Returns how many frames of its beginning a loop ends with, which are not shown twice.
 
-    def facts(self) -> list[Any]:
+        Args:
+            first: Frames of its first part.
+        """
+        return (min(self.overlap_frames, first) if self.continue_by == OVERLAP else 1) if self.loop else 0
+
+    def facts(self, joint: Joint) -> list[Any]:
         """Returns what of it decides a part that continues another."""
-        if self.continue_by == MOTION:
-            return [MOTION, self.motion_latents]
-        return [self.continue_by, self.overlap_frames if self.continue_by == OVERLAP else 1, self.anchored]
+        # The latents that motion takes over have no corrected colours.
+        return [self.continue_by, joint.shared, self.anchored and self.continue_by != MOTION]
 
 
 class Part(NamedTuple):
@@ -76,8 +86,8 @@ def plan(lines: Sequence[story.Line], way: Way, seed: int, clip: dict[str, Any])
     if way.loop:
         story.check_loop(len(lines))
     frames = [frame_count(line.seconds) for line in lines]
-    joints = [Joint(), *(way.joint(before) for before in frames[:-1])]
-    drops = [0] * (len(lines) - 1) + [way.returning]
+    joints = way.joints(frames)
+    drops = [0] * (len(lines) - 1) + [way.returning(frames[0])]
     for place, (count, joint, dropped) in enumerate(zip(frames, joints, drops, strict=True), 1):
         taken = joint.skipped + joint.shared + dropped
         if count <= taken:
@@ -87,8 +97,10 @@ def plan(lines: Sequence[story.Line], way: Way, seed: int, clip: dict[str, Any])
             )
     seeds = [story.part_seed(seed, place) for place in range(len(lines))]
     decisive = [
-        [line.text, count, number, way.facts() if place else [], dropped]
-        for place, (line, count, number, dropped) in enumerate(zip(lines, frames, seeds, drops, strict=True))
+        [line.text, count, number, way.facts(joint) if place else [], dropped]
+        for place, (line, count, number, joint, dropped) in enumerate(
+            zip(lines, frames, seeds, joints, drops, strict=True)
+        )
     ]
     found = story.digests({**clip, "format": FORMAT}, decisive)
     texts = [line.text for line in lines]

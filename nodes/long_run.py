@@ -1,6 +1,7 @@
 """A long clip in the making: part after part is found on the disk or sampled, decoded, and given on."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import comfy.model_management
@@ -8,7 +9,7 @@ import torch
 from comfy.latent_formats import Wan21
 
 from ..media import vae_stream
-from ..media.assembly import Assembly
+from ..media.assembly import Assembly, Joint
 from ..media.part_store import Kept, PartStore
 from ..media.resolution import FRAME_STEP
 from ..samplers import continuation
@@ -74,7 +75,6 @@ class LongRun:
         self.models, self.how, self.start, self.parts, self.way = models, how, start, parts, way
         self.store, self.kept, self.progress = store, kept, progress
         self.made: list[int] = []  # parts that were sampled, counted from 0
-        self.whole = 0  # parts whose latents are on the disk
         self._encoded: dict[str, Any] = {}  # by text
 
     def run(self, assembly: Assembly) -> None:
@@ -82,13 +82,15 @@ class LongRun:
         before = None
         for place, part in enumerate(self.parts):
             before = self._latent(place, assembly, before)
-            self.whole = place + 1
             self.progress.decode(place)
-            frames = PartFrames()
-            decode.decode(self.models.vae, before, frames)
-            assembly.add(frames.frames, part.joint)
+            self._decode(before, part.joint, assembly)
             self.progress.finish_part()
         assembly.finish(self.parts[-1].dropped)
+
+    def _decode(self, latent: torch.Tensor, joint: Joint, assembly: Assembly) -> None:
+        frames = PartFrames()  # gone when the next part is sampled
+        decode.decode(self.models.vae, latent, frames)
+        assembly.add(frames.frames, joint)
 
     def _latent(self, place: int, assembly: Assembly, before: torch.Tensor | None) -> torch.Tensor:
         digest = self.parts[place].digest
@@ -98,9 +100,8 @@ class LongRun:
         self.progress.sample(place)
         latent = self._sample(place, assembly, before).cpu()
         vae_stream.check_latent(latent)
-        self.store.save(digest, latent, self.kept)
         self.made.append(place)
-        return latent
+        return self.store.save(digest, latent, self.kept)
 
     def _sample(self, place: int, assembly: Assembly, before: torch.Tensor | None) -> torch.Tensor:
         part, (high, low, _, vae) = self.parts[place], self.models
@@ -132,9 +133,10 @@ class LongRun:
 
     def what_is_kept(self) -> str:
         """Returns what a person whose run ended early must know."""
-        if not self.whole:
+        whole = len(list(takewhile(self.store.has, (part.digest for part in self.parts))))
+        if not whole:
             return "No part was finished, so none is kept."
-        parts = "Part 1 is" if self.whole == 1 else f"Parts 1 to {self.whole} are"
+        parts = "Part 1 is" if whole == 1 else f"Parts 1 to {whole} are"
         return f"{parts} kept, of {len(self.parts)}: the same inputs go on from there."
 
     def what_was_made(self) -> str:

@@ -113,7 +113,7 @@ def assembly_for(run: LongRun, writer: Mp4Writer, meter: DriftMeter) -> Assembly
         meter.add(pixels)
 
     faded = [part.joint.shared for part in run.parts if part.joint.faded]
-    return Assembly(show, meter.seam, run.way.anchored, max([1, run.way.returning, *faded]))
+    return Assembly(show, meter.seam, run.way.anchored, max([1, run.parts[-1].dropped, *faded]))
 
 
 def output(target: Target, clip: Place, report: str, numbers: DriftNumbers) -> io.NodeOutput:

@@ -65,13 +65,14 @@ def spelled_out(prompt: Prompt) -> dict[str, dict[str, Any]]:
     with what a sampler has told of its run.
     """
     return {
-        node_id: {**node, "inputs": {**inputs, **_meaning(node["class_type"], inputs), **_receipt(node_id, prompt)}}
+        node_id: {**node, "inputs": {**inputs, **meaning(node["class_type"], inputs), **_receipt(node_id, prompt)}}
         for node_id, node in prompt.items()
         for inputs in [node.get("inputs", {})]  # ComfyUI takes a node without any where no output needs it
     }
 
 
-def _meaning(class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def meaning(class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what some settings of a node of this pack stand for; nothing for other nodes."""
     try:
         node, typed = NODES[class_type], {name: value for name, value in inputs.items() if not isinstance(value, list)}
         # Where no output needs a node, ComfyUI has not checked it: a billion steps would be listed here.

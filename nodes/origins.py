@@ -14,7 +14,7 @@ import folder_paths
 
 from ..media.recipe import model_files
 from ..weights import names
-from .metadata import Prompt, hashes_of
+from .metadata import Prompt, hashes_of, meaning
 
 # Inputs of nodes on the way that say nothing of the model that comes out.
 OTHERS = {"Wan22Turbo_Lora": {"prompt", "trigger_words", "trigger_position"}}
@@ -72,10 +72,11 @@ def _before(prompt: Prompt, node_id: str, sockets: Sequence[str]) -> dict[str, d
         if at in found or at not in prompt:
             continue
         kind = str(prompt[at].get("class_type"))
-        inputs = {
-            name: value for name, value in prompt[at].get("inputs", {}).items() if name not in OTHERS.get(kind, ())
-        }
-        found[at] = {"class_type": kind, "inputs": inputs}
+        told = prompt[at].get("inputs", {})
+        told = {**told, **meaning(kind, told)}  # a partner that "auto" finds is not named by the settings
+        inputs = {name: value for name, value in told.items() if name not in OTHERS.get(kind, ())}
+        # ComfyUI asks some nodes for what their inputs do not tell, such as the content of a picture's file.
+        found[at] = {"class_type": kind, "inputs": inputs, "is_changed": prompt[at].get("is_changed")}
         waiting += [value[0] for value in inputs.values() if is_link(value)]
     return found
 
@@ -89,12 +90,16 @@ def _digest(node_id: str, nodes: Mapping[str, dict[str, Any]], known: dict[str, 
         name: [_digest(value[0], nodes, known), value[1]] if is_link(value) else value
         for name, value in nodes[node_id]["inputs"].items()
     }
-    known[node_id] = _hash([nodes[node_id]["class_type"], inputs])
+    known[node_id] = _hash([nodes[node_id]["class_type"], inputs, nodes[node_id]["is_changed"]])
     return known[node_id]
 
 
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()
+    try:
+        text = json.dumps(value, sort_keys=True, default=repr, allow_nan=False)
+    except ValueError:  # NaN, by which a node says that nobody can tell what it makes next
+        text = uuid.uuid4().hex
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_link(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,11 +18,13 @@ from pack.filters.question import ContentError
 from pack.nodes import long_run, long_save, sampling
 from pack.nodes.hosted import private_folder
 from pack.nodes.long_clip import LongClip
+from pack.nodes.lora import AUTO
 from pack.samplers.guider import TwoExpertGuider
 from pack.tests.toy import models as toy
 from pack.tests.toy.loaded import load_expert
 from pack.weights.loading import TRAINING
 from pack.weights.wan.training import LIGHTWAN
+from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
 
@@ -300,12 +303,61 @@ def test_a_lora_is_known_and_its_prompt_is_not_of_the_model(planned):
     assert not set(digests(planned(graph=through(lora="b.safetensors")))) & set(wanted)
 
 
+def test_a_partner_that_auto_finds_is_known(planned, add_lora):
+    add_lora("ring_high_noise.safetensors", toy.lora(1))
+    graph = with_loras("ring_high_noise.safetensors", AUTO)
+    alone = digests(planned(graph=graph))
+    add_lora("ring_low_noise.safetensors", toy.lora(2))
+    paired = digests(planned(graph=graph))
+    save_file(toy.lora(3), folder_paths.get_full_path_or_raise("loras", "ring_low_noise.safetensors"))
+    assert not set(alone) & set(paired)
+    assert not set(paired) & set(digests(planned(graph=graph)))
+
+
+def test_what_comfyui_asks_a_node_beside_its_inputs_is_known(planned):
+    def asked(answer):
+        return digests(planned(graph={**PROMPT, "1": {**PROMPT["1"], "is_changed": [answer]}}))
+
+    assert asked("one picture") == asked("one picture")
+    assert not set(asked("one picture")) & set(asked("another"))
+    assert not set(asked(float("nan"))) & set(asked(float("nan")))  # it says that nobody can tell
+
+
 def test_all_parts_are_there_and_no_model_is_asked(make, high, low):
     make()
     asked = list(make.words.asked)
     output = make(models=(cut(high, 1, RuntimeError("asked")), cut(low, 1, RuntimeError("asked"))))
     assert "All parts were on the disk." in output[1]
     assert make.words.asked == asked
+
+
+def test_a_run_that_ends_early_tells_of_all_parts_that_are_there(make, monkeypatch):
+    make()
+
+    def fail(*_):
+        raise RuntimeError("power")
+
+    monkeypatch.setattr(long_run.Assembly, "add", fail)
+    with pytest.raises(RuntimeError, match="Parts 1 to 3 are kept, of 3"):
+        make()
+
+
+def test_the_frames_of_a_part_are_gone_when_the_next_one_is_sampled(make, monkeypatch):
+    alive, there = weakref.WeakSet(), []
+    begin, sample = long_run.PartFrames.__init__, long_run.LongRun._sample
+
+    def note(frames):
+        begin(frames)
+        alive.add(frames)
+
+    def count(run, place, *rest):
+        there.append(len(alive))
+        return sample(run, place, *rest)
+
+    monkeypatch.setattr(long_run.PartFrames, "__init__", note)
+    monkeypatch.setattr(long_run.LongRun, "_sample", count)
+    make()
+    assert there == [0, 0, 0]
 
 
 def test_a_damaged_part_is_made_again(make, made):
@@ -355,14 +407,24 @@ def test_motion_gives_anchor_and_last_latents_and_overlap_the_last_frames(make, 
         ({"loop": True}, 13 + 12 + 11),
         ({"continue_by": "overlap", "loop": True}, 13 + 8 + 3),
         ({"continue_by": "motion", "motion_latents": 1, "loop": True}, 13 + 8 + 7),
+        ({"continue_by": "overlap", "overlap_frames": 9}, 13 + 4 + 12),  # the second part has 4 of its own to fade
+        (  # the loop arrives at all of its first part, and no more
+            {
+                "continue_by": "overlap",
+                "overlap_frames": 9,
+                "loop": True,
+                "prompts": "0.3 s: It turns.\n1 s: It jumps.",
+            },
+            5 + 7,
+        ),
     ],
     ids=str,
 )
 def test_each_frame_is_in_the_clip_once(make, changes, frames):
     output = make(seconds=0.8, steps=1, **changes)
     assert len(frames_of(output)) == frames
-    assert f"3 parts, {frames} frames" in output[1]
-    assert json.loads(output[3])["loop"]["frame"] == 1
+    assert f"parts, {frames} frames" in output[1]
+    assert bool(json.loads(output[3])["loop"]) == bool(changes.get("loop"))
 
 
 def test_sound_is_as_long_as_the_clip_and_settings_are_in_the_recipe(make):
@@ -401,6 +463,7 @@ def test_motion_without_the_lora_of_svi_is_said_with_its_remedy(planned, add_lor
         add_lora(name, toy.lora(1))
     assert f"Choose '{SVI[0]}' and '{SVI[1]}' in a Load LoRA before this node" in said()
     assert said(with_loras(*SVI)) == ""
+    assert said(with_loras(SVI[0], AUTO)) == ""
     half = said(with_loras(SVI[0], "none"))
     assert half.startswith("Warning: The low-noise expert comes without the LoRA of SVI")
     assert f"Choose '{SVI[1]}' in" in half

@@ -106,6 +106,19 @@ def test_nothing_jumps_where_colours_are_corrected():
     assert max(steps) < 1.0
 
 
+def test_nothing_jumps_behind_frames_that_two_parts_share():
+    steps = torch.linspace(0, 0.045, 33)
+    shown, seams, _ = assembled(
+        [
+            ([scene(step) for step in steps], Joint()),
+            ([scene(), *[scene(0.022 + step) for step in steps]], Joint(skipped=1, shared=17)),
+        ],
+        anchored=True,
+    )
+    one, other = shown[seams[0] - 1], shown[seams[0]]
+    assert 255 * float((one - other).abs().mean()) < 1.0
+
+
 def test_contrast_that_grows_is_brought_back():
     shown = []
     assembly = Assembly(shown.append, lambda: None, True)

@@ -57,6 +57,12 @@ def test_another_speed_after_the_seam_is_its_ratio(after, ratio):
     assert (seam.direction is None) == (after == 0)
 
 
+def test_the_speed_of_a_short_part_is_its_own_and_not_of_the_seam_before_it():
+    seam = measured([walk(10, 2), walk(60, 2, 3), walk(66, 2)]).seams[1]
+    assert seam.speed_before == pytest.approx(2 * PER_SECOND, rel=0.15)
+    assert seam.ratio == pytest.approx(1, abs=0.15)
+
+
 def test_a_walk_that_turns_back_has_the_other_direction():
     (seam,) = measured([walk(10, 2), walk(24, -2)]).seams
     assert seam.direction < -0.97

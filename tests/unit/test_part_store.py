@@ -28,6 +28,12 @@ def test_a_part_comes_back_as_it_was(store):
     assert [path.name for path in store.folder.iterdir()] == ["a.safetensors"]
 
 
+def test_of_two_processes_that_make_a_part_the_first_ones_counts_for_both(store):
+    assert torch.equal(store.save("a", LATENT, KEPT), LATENT)
+    assert torch.equal(store.save("a", LATENT + 1, KEPT), LATENT)
+    assert torch.equal(store.load("a"), LATENT)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 100, b"\x02\0\0\0\0\0\0\0{}"])
 def test_a_damaged_part_is_none(store, content):
     store.save("a", LATENT, KEPT)

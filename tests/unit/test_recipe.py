@@ -39,6 +39,12 @@ def test_recipe_keeps_prompts_and_places_to_itself():
     assert nodes_of(prompt) == {"1 Wan22Turbo_Lora": {"lora_high": "none"}, "2 Wan22Turbo_SaveMp4": {"crf": 18}}
 
 
+def test_model_files_are_found_among_other_settings_of_a_value():
+    inputs = {"lora_1": {"on": True, "lora": "a.safetensors", "more": [{"lora": "b.safetensors"}]}, "c": "c.gguf"}
+    prompt = {"1": {"class_type": "Power Lora Loader", "inputs": {**inputs, "model": ["2", 0]}}}
+    assert model_files(prompt) == ["a.safetensors", "b.safetensors", "c.gguf"]
+
+
 @pytest.mark.parametrize("name", ["mine\\private\\a.safetensors", "mine/private/a.safetensors", "a.safetensors"])
 def test_recipe_names_files_without_their_folders(name):
     inputs = {"high_noise": name, "low_noise": "mine/b.safetensors", "high": ["1", 0]}
