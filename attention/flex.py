@@ -53,7 +53,7 @@ def attend(
         torch.zeros_like(counts), torch.zeros_like(chosen), counts, chosen, BLOCK_SIZE=BLOCK, mask_mod=is_kept
     )
     keys, values = (x[:, :, : behind + tail * BLOCK] for x in (k, v))
-    return flex_attention(q, keys, values, score_mod=score, block_mask=mask)
+    return flex_attention(q, keys, values, score_mod=score, block_mask=mask, kernel_options=tiles(q, BLOCK))
 
 
 def over_blocks(
@@ -80,7 +80,21 @@ def attend_blocks(
 
     counts, order = kept.sum(-1, dtype=torch.int32), kept.int().argsort(dim=-1, descending=True, stable=True).int()
     mask = BlockMask.from_kv_blocks(counts, order, BLOCK_SIZE=(blocks.queries, blocks.keys), mask_mod=is_kept)
-    return flex_attention(queries, keys, values, block_mask=mask)[:, :, :length]
+    options = tiles(q, blocks.queries)
+    return flex_attention(queries, keys, values, block_mask=mask, kernel_options=options)[:, :, :length]
+
+
+def tiles(q: torch.Tensor, queries: int) -> dict[str, int]:
+    """Returns the queries and keys that a GPU computes at a time, which must divide those of a block.
+
+    torch's own choice, which its compiler refuses where it does not divide them, is 128 queries on most cards.
+
+    Args:
+        q: Of whose type the rows are; those of float32 take twice the room, and fewer fit into a card's shared memory.
+        queries: Of a block.
+    """
+    halves = q.element_size() == 2
+    return {"BLOCK_M": min(queries, 128 if halves else 64), "BLOCK_N": 64 if halves else 16}
 
 
 @lru_cache(maxsize=1)

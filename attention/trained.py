@@ -59,11 +59,15 @@ def choose_blocks(q: torch.Tensor, k: torch.Tensor, density: float, blocks: Bloc
 
 
 def linear_branch(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Returns phi(q) (phi(k)^T v) / (1e-5 + phi(q) . sum phi(k)) over all keys; phi is a softmax over the channels."""
+    """Returns phi(q) (phi(k)^T v) / (1e-5 + phi(q) . sum phi(k)) over all keys; phi is a softmax over the channels.
+
+    The sum over the keys is divided before it is multiplied by v: phi(k)^T v of a long clip does not fit into fp16.
+    """
     queries, keys = (x.softmax(-1, dtype=torch.float32) for x in (q, k))
-    total = keys.sum(2, keepdim=True).transpose(-1, -2)
-    summed = keys.to(v.dtype).transpose(-1, -2) @ v
-    return ((queries.to(v.dtype) @ summed) / (EPSILON + queries @ total)).to(v.dtype)
+    total = keys.sum(2, keepdim=True)
+    means = (keys / total.clamp(min=torch.finfo(total.dtype).tiny)).to(v.dtype).transpose(-1, -2) @ v
+    shares = queries * total
+    return (shares / (EPSILON + shares.sum(-1, keepdim=True))).to(v.dtype) @ means
 
 
 def attend(

@@ -213,7 +213,9 @@ class LongClip(SavingNode):
         start = picture.one_rgb(start_image, "The start image")
         picture.check_sides(*Size.of(start))
         way = long_plan.Way(continue_by, motion_latents, overlap_frames, loop, anchor_colours)
-        schedule, shift = sampling.chosen(high, schedule, shift)
+        auto = schedule == schedules.AUTO
+        schedule, shift = sampling.chosen(high, low, schedule, shift)
+        remark = "\n".join(filter(None, [remark, *sampling.about_training(high, low, schedule, shift)]))
         sigmas = schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
         how = Sampling(sigmas, mode, cfg, boundary, negative_prompt, motion)
         lines = story.parse(prompts, parts, seconds, resolution.MAX_SECONDS)
@@ -222,6 +224,8 @@ class LongClip(SavingNode):
         planned = long_plan.plan(lines, way, seed, facts)
         digest = long_save.story_of(facts, lines, seed)
         run = long_save.make_run(cls.hidden, Models(high, low, clip, vae), how, start, planned, way, digest)
+        if auto:  # the settings do not tell what the models decided
+            long_save.keep(cls.hidden, run)
         return long_save.save(cls.hidden, run, settings, remark)
 
 

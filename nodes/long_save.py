@@ -147,13 +147,24 @@ def described(run: LongRun, settings: SaveSettings) -> list[str]:
         f"{len(run.parts)} parts, {frames} frames, {frames / rate:.2f} seconds; {ways}"
         f"{', a loop' if run.way.loop else ''}.",
         run.what_was_made(),
-        f"Each part: {routing.plan(run.how.sigmas.tolist(), run.how.boundary)}",
+        planned(run),
     ]
+
+
+def planned(run: LongRun) -> str:
+    """Returns which expert runs which step of each part."""
+    return f"Each part: {routing.plan(run.how.sigmas.tolist(), run.how.boundary)}"
 
 
 def receipt(hidden: Any, run: LongRun) -> str:
     """Returns what Sparse Attention tells of the last part, and keeps it for a recipe."""
     text = run.receipt()
-    if text and hidden.prompt:
-        receipts.keep(str(hidden.unique_id), hidden.prompt, text)
+    if text:
+        keep(hidden, run, text)
     return text
+
+
+def keep(hidden: Any, run: LongRun, *text: str) -> None:
+    """Keeps the plan, and what else there is to tell, for the recipe of a saved clip."""
+    if hidden.prompt:
+        receipts.keep(str(hidden.unique_id), hidden.prompt, "\n".join([planned(run), *text]))

@@ -12,7 +12,7 @@ from comfy_api.latest import io, ui
 
 from ..samplers import routing, schedules
 from ..weights.loading import TRAINING
-from ..weights.wan.training import Training
+from ..weights.wan import training
 from . import receipts, sparse
 from .content import JudgedGuider
 from .door import Node
@@ -77,16 +77,14 @@ class Sampler(Node):
         negative: Any = None,
     ) -> io.NodeOutput:
         """Samples a latent, of which "samples" is Tensor[B, 16, T, H, W], in its own shape."""
-        training = high.get_attachment(TRAINING)
         auto = schedule == schedules.AUTO
-        schedule, shift = chosen(high, schedule, shift)
+        schedule, shift = chosen(high, low, schedule, shift)
         sigmas = schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
         guider = make_guider(high, low, positive, negative, cfg, boundary)
         plan = routing.plan(sigmas.tolist(), boundary)
         if high.is_clone(low):
             plan += " | one model in both slots"
-        if training:
-            plan += about_training(training, schedule, shift, sparse.session_of(high) is None)
+        plan = "\n".join([plan, *about_training(high, low, schedule, shift)])
         progress = StepProgress(
             routing.experts(sigmas.tolist(), boundary), high.model.latent_format, cls.hidden and cls.hidden.unique_id
         )
@@ -111,28 +109,40 @@ class Sampler(Node):
         return f"{plan}\n{session.text}" if session else plan
 
 
-def chosen(high: Any, schedule: str, shift: float) -> tuple[str, float]:
-    """Returns a schedule and its shift: those that the model was trained with where the schedule is auto."""
-    training = high.get_attachment(TRAINING)
-    if schedule == schedules.AUTO and training:
-        return training.schedule, training.shift or shift
-    return schedule, shift
+def chosen(high: Any, low: Any, schedule: str, shift: float) -> tuple[str, float]:
+    """Returns a schedule and its shift: those that the experts were trained with where the schedule is auto.
+
+    Raises:
+        ValueError: The schedule is auto, and the experts were trained with two.
+    """
+    if schedule != schedules.AUTO:
+        return schedule, shift
+    wanted = [training.wanted(model.get_attachment(TRAINING)) for model in (high, low)]
+    if wanted[0] != wanted[1]:
+        named = [training.spoken(*each) for each in wanted]
+        raise ValueError(
+            f"The schedule auto must be one for both experts, and it is {named[0]} for the high-noise one and "
+            f"{named[1]} for the low-noise one. Choose a schedule, or two files that were trained alike."
+        )
+    schedule, own = wanted[0]
+    return schedule, own or shift
 
 
-def about_training(training: Training, schedule: str, shift: float, dense: bool) -> str:
+def about_training(high: Any, low: Any, schedule: str, shift: float) -> list[str]:
     """Returns the lines of a plan that say how a run differs from what its files were trained with."""
-    lines = []
-    if (schedule, shift) != (training.schedule, training.shift or shift):
-        lines.append(
-            f"Warning: These files were trained with the schedule {training.spoken_schedule()}. "
-            "Choose the schedule auto."
-        )
-    if dense:
-        lines.append(
-            f"Warning: These files were trained for sparse attention ({training.name}), and attention was dense. "
+    trained = [model.get_attachment(TRAINING) for model in (high, low)]
+    lines = [
+        f"Warning: {subject} trained with the schedule {found.spoken_schedule()}. Choose the schedule auto."
+        for subject, found in training.by_subject(*trained).items()
+        if (schedule, shift) != (found.schedule, found.shift or shift)
+    ]
+    if sparse.session_of(high) is None:
+        lines += [
+            f"Warning: {subject} trained for sparse attention ({found.name}), and attention was dense. "
             "Put Sparse Attention before this node."
-        )
-    return "".join(f"\n{line}" for line in lines)
+            for subject, found in training.by_subject(*trained).items()
+        ]
+    return lines
 
 
 class RcmSigmas(Node):

@@ -37,12 +37,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--models", type=Path, help="a ComfyUI models folder that holds the real files")
     parser.add_argument("--image", type=Path, help="the picture to start from; else a drawn scene")
-    parser.add_argument("--scene", type=int, default=SCENE, help=f"which scene, any number, default {SCENE}")
+    parser.add_argument("--scene", type=int, default=SCENE, help=f"which scene, from 0 on, default {SCENE}")
     parser.add_argument("--prompt", help="what is to happen; else the scene's own caption")
     parser.add_argument("--tier", default="240p", choices=("720p", "480p", "240p"), help="default 240p")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of the clip, default 1")
     parser.add_argument("--serve", action="store_true", help="leave the server running instead")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.scene < 0:
+        parser.error(f"--scene must be 0 or more, got {options.scene}")
+    return options
 
 
 def prepare_base(options: argparse.Namespace) -> tuple[Path, list[str]]:

@@ -87,6 +87,11 @@ def check_expert(file: ModelFile, slot: Expert, named: Expert | None = None) -> 
             turbodiffusion.check_projections(file)
     trained = training.training_of(file)
     notes += [training.note(file, trained)] if trained else []
+    if not trained and turbodiffusion.is_marked(file.header):
+        notes.append(
+            f"'{file.name}' was trained for sparse attention (SLA), and stores what belongs to it as numbers with "
+            "scales, which are not read. It cannot run as it was trained: choose TurboDiffusion's own files for that."
+        )
     if named in (None, slot):
         return notes
     return [

@@ -22,6 +22,8 @@ from pack.nodes.lora import AUTO
 from pack.samplers.guider import TwoExpertGuider
 from pack.tests.toy import models as toy
 from pack.tests.toy.loaded import load_expert
+from pack.weights.loading import TRAINING
+from pack.weights.wan.training import LIGHTWAN
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
@@ -587,3 +589,16 @@ def test_a_full_disk_is_a_sentence_and_parts_are_kept(make, request):
     assert "Parts 1 to 2 are kept, of 3" in str(failure.value)
     assert len(parts_there()) == 2
     assert clips(request.node.name) == ["clip_00001_.mp4"]
+
+
+def test_the_schedule_auto_is_that_of_the_files_and_the_report_and_the_recipe_tell_it(make, high, low):
+    models = [model.clone() for model in (high, low)]
+    for model in models:
+        model.set_attachments(TRAINING, LIGHTWAN)
+    graph = {**PROMPT, "9": {**PROMPT["9"], "inputs": {**PROMPT["9"]["inputs"], "schedule": "auto"}}}
+    output = make("It turns.", parts=1, steps=4, models=models, graph=graph, schedule="auto", metadata="recipe")
+    plan = "Each part: 2 high + 2 low | 1.0000 .9545 | .8750 .7000"
+    assert plan in output[1]
+    assert "Warning: These files were trained for sparse attention (LightWan2.2), and attention was dense." in output[1]
+    with av.open(str(file_of(output))) as file:
+        assert plan in file.metadata["recipe"]

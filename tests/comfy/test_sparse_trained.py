@@ -1,5 +1,7 @@
 """Experts that were trained to be sparse: known by their files, and run as they were trained."""
 
+import comfy.context_windows
+import comfy.model_management
 import comfy.quant_ops
 import pytest
 import torch
@@ -88,6 +90,48 @@ def test_turbodiffusions_experts_run_as_the_formula_says(turbo, positive):
     assert [row["sparse layers"] for row in session_of(models[0]).rows] == [toy.LAYERS] * 4
 
 
+def with_patch(model):
+    """Returns an expert with a change of one weight, as a LoRA makes it."""
+    clone, name = model.clone(), "diffusion_model.blocks.1.self_attn.v.weight"
+    shape = clone.model.get_parameter(name).shape
+    clone.add_patches({name: (torch.randn(shape, generator=torch.Generator().manual_seed(3)) / 8,)})
+    return clone
+
+
+def test_they_do_so_with_a_lora_with_guidance_and_after_they_were_unloaded(turbo, positive):
+    guided = {"negative": conditioning(2, SHAPE), "cfg": 3.0}  # both prompts in one batch
+    expected, bare = (
+        sample(*(by_formula(model, 0.1) for model in models), positive, **guided)[0]
+        for models in (map(with_patch, turbo), turbo)
+    )
+    assert difference(expected, bare) > 0.01
+    for models in (sparse(map(with_patch, turbo))[:2], list(map(with_patch, sparse(turbo)[:2]))):
+        for _ in range(2):
+            assert difference(sample(*models, positive, **guided)[0], expected) < 1e-4
+            comfy.model_management.unload_all_models()
+
+
+def test_each_context_window_is_a_clip_of_its_own(turbo):
+    shape = (1, 16, 9, 14, 18)
+    windows = comfy.context_windows.IndexListContextHandler(
+        context_schedule=comfy.context_windows.get_matching_context_schedule("standard_static"),
+        fuse_method=comfy.context_windows.get_matching_fuse_method("pyramid"),
+        context_length=6, context_overlap=2, dim=2,
+    )  # fmt: skip
+
+    def windowed(models):
+        clones = [model.clone() for model in models]
+        for clone in clones:
+            clone.model_options["context_handler"] = windows
+        return sample(*clones, conditioning(1, shape), shape)[0]
+
+    models = sparse(turbo, mode="trained")[:2]
+    assert difference(windowed(models), windowed(by_formula(model, 0.5) for model in turbo)) < 1e-4
+    found = session_of(models[0]).rows
+    assert len(found) > 4
+    assert {row["sparse layers"] for row in found} == {toy.LAYERS}
+
+
 def test_mode_trained_takes_the_nodes_density(turbo, positive):
     *models, report = sparse(turbo, mode="trained")
     expected, _ = sample(*(by_formula(model, 0.5) for model in turbo), positive)
@@ -112,6 +156,27 @@ def test_a_run_that_differs_from_the_training_says_so(turbo, lightwan, positive)
         assert "trained with the schedule" not in plan
     _, plan = sample(*sparse(lightwan)[:2], positive, schedule="rcm")
     assert "Warning: These files were trained with the schedule shifted, shift 7. Choose the schedule auto." in plan
+
+
+def trained(model, training):
+    clone = model.clone()
+    clone.set_attachments(TRAINING, training)
+    return clone
+
+
+def test_auto_is_for_both_experts_or_refused(high, low, positive):
+    for pair, named in (
+        ((trained(high, LIGHTWAN), low), "shifted, shift 7 for the high-noise one and rcm for the low-noise one"),
+        ((high, trained(low, LIGHTWAN)), "rcm for the high-noise one and shifted, shift 7 for the low-noise one"),
+    ):
+        with pytest.raises(ValueError, match=f"The schedule auto must be one for both experts, and it is {named}"):
+            sample(*pair, positive, schedule="auto")
+    _, plan = sample(high, trained(low, SLA_TRAINING), positive, schedule="auto")
+    assert plan.startswith("2 high + 2 low | .9950 .9338 | .8529 .6090")
+    assert "Warning: The low-noise file was trained for sparse attention (SLA), and attention was dense." in plan
+    _, plan = sample(trained(high, LIGHTWAN), trained(low, SLA_TRAINING), positive, schedule="rcm")
+    assert "Warning: The high-noise file was trained with the schedule shifted, shift 7. Choose" in plan
+    assert "The low-noise file was trained with" not in plan
 
 
 def test_auto_is_rcm_for_others_and_a_recipe_tells_what_it_was(high, low, positive, monkeypatch):
@@ -145,11 +210,17 @@ def test_a_file_is_known_by_its_content_and_lightwan_by_its_name_too(turbo, ligh
     assert [model.get_attachment(TRAINING) for model in turbo] == [SLA_TRAINING] * 2
     assert [model.clone().get_attachment(TRAINING) for model in lightwan] == [LIGHTWAN] * 2
     assert high.get_attachment(TRAINING) is None
-    other = save(quantised.packed(STATES["high"], "nvfp4"), tmp_path / "wan2.2_high_nvfp4_260412.safetensors")
+    packed = quantised.packed(STATES["high"], "nvfp4")
+    other = save(packed, tmp_path / "wan2.2_high_nvfp4_260412.safetensors")
     assert other.get_attachment(TRAINING) is None
     (tmp_path / "LightWan").mkdir()
-    moved = save(quantised.packed(STATES["high"], "nvfp4"), tmp_path / "LightWan" / "high_comfy.safetensors")
+    moved = save(packed, tmp_path / "LightWan" / "high_comfy.safetensors")
     assert moved.get_attachment(TRAINING) == LIGHTWAN
+    for name in ("nvfp4-high-no-sparse", "nvfp4_high_sparsely"):
+        assert save(packed, tmp_path / f"{name}.safetensors").get_attachment(TRAINING) is None
+    (tmp_path / "sparse attention").mkdir()  # what a person tries out, and no name of LightX2V's
+    tried = save(packed, tmp_path / "sparse attention" / "wan2.2_high_noise_nvfp4.safetensors")
+    assert tried.get_attachment(TRAINING) is None
     named = save(STATES["high"], tmp_path / "LightWan2.2_high.safetensors")  # a LoRA merged into plain weights, perhaps
     assert named.get_attachment(TRAINING) is None
 
@@ -160,6 +231,17 @@ def test_projections_are_found_beside_comfyuis_scales_too(tmp_path):
     assert model.get_attachment(TRAINING) == SLA_TRAINING
     weight, _ = model.get_attachment(SLA)[1]
     assert weight.equal(state["blocks.1.self_attn.attn_op.local_attn.proj_l.weight"])
+
+
+def test_projections_with_scales_of_their_own_are_not_taken_for_plain_numbers(tmp_path, add_file):
+    """A repack may quantise all matrices. Without its scale such a projection would be another one, and no error."""
+    whole = STATES["high"] | turbodiffusion.projections(STATES["high"])
+    model = save(quantised.fp8_scaled(whole), tmp_path / "turbo_high_fp8_scaled.safetensors")
+    assert model.get_attachment(TRAINING) is None
+    assert model.get_attachment(SLA) is None
+    output = load(high_noise=add_file("diffusion_models", "repack_high_noise.safetensors", quantised.fp8_scaled(whole)))
+    said = output.ui.as_dict()["text"][0]
+    assert "(SLA), and stores what belongs to it as numbers with scales, which are not read." in said
 
 
 def test_half_of_the_projections_are_refused_before_anything_is_loaded(add_file):

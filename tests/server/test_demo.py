@@ -51,6 +51,12 @@ def test_demo_leaves_a_clip_and_a_contact_sheet_and_says_what_ran(environment, t
         assert picture_of_frames.width > 500
 
 
+def test_a_scene_that_is_none_is_said_before_anything_starts(environment):
+    result = subprocess.run([*DEMO, "--scene", "-1"], env=environment, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.endswith("--scene must be 0 or more, got -1\n")
+
+
 def test_the_demos_film_does_what_its_caption_says(environment, tmp_path):
     result = subprocess.run([*DEMO, "--scene", "0"], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -83,6 +83,17 @@ def test_in_bf16_it_differs_by_its_rounding():
     assert (found.float() - fine).norm() / fine.norm() < 0.01
 
 
+def test_in_fp16_many_tokens_do_not_overflow():
+    """The keys of Wan have channels that outweigh the others, so that phi sums up to a clip's length in one of them."""
+    q, k, v = (x[:, :, 0][:, None].half() for x in layer(8000, heads=1))
+    k[..., 7] += 12
+    v += 10  # times 8000, as 1 times 75 600 tokens
+    found = trained.linear_branch(q, k, v)
+    feature, other = q.double().softmax(-1), k.double().softmax(-1)
+    expected = (feature @ (other.mT @ v.double())) / (1e-5 + feature @ other.sum(2, keepdim=True).mT)
+    assert (found - expected).norm() / expected.norm() < 0.002
+
+
 def test_the_blocks_that_were_trained_are_not_those_of_training_free_attention():
     """So one may not stand for the other: on flat attention they are far apart."""
     q, k, v = layer(1024)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..formats.header import ModelFile
 from .quantised import layout_of
-from .turbodiffusion import has_projections
+from .turbodiffusion import has_projections, is_marked
 
 
 class Training(NamedTuple):
@@ -33,7 +33,7 @@ class Training(NamedTuple):
 
     def spoken_schedule(self) -> str:
         """Returns the schedule as a sentence names it."""
-        return f"{self.schedule}, shift {self.shift:g}" if self.shift else self.schedule
+        return spoken(self.schedule, self.shift)
 
 
 SLA = Training("SLA", 0.1, "rcm", advice="Their authors take a density of 0.1, and advise 0.15 for finer pictures.")
@@ -44,21 +44,47 @@ LIGHTWAN = Training(
     7.0,
     "They were trained at 480p with a density of 0.1, and their authors advise 0.2 at 720p.",
 )
-_NAMES = re.compile(r"lightwan|nvfp4.*sparse|sparse.*nvfp4")
+_NOT = {"no", "non", "not", "dense"}  # words of a name that take back what "sparse" says in it
 
 
 def training_of(file: ModelFile) -> Training | None:
     """Returns how an expert was trained to be sparse; None where nothing tells that it was."""
-    if has_projections(file.header):
-        return SLA
-    name = re.sub(r"[\W_]", "", "".join(file.path.parts[-2:]).casefold())
-    return LIGHTWAN if _NAMES.search(name) and layout_of(file.header) == "nvfp4" else None
+    if is_marked(file.header):
+        return SLA if has_projections(file.header) else None
+    named = any(map(_is_lightwan, (file.path.stem, file.path.parent.name)))
+    return LIGHTWAN if named and layout_of(file.header) == "nvfp4" else None
+
+
+def _is_lightwan(name: str) -> bool:
+    """Returns whether a file or a folder is called so, each by itself: a folder "sparse" says nothing of its files."""
+    words = re.findall(r"[a-z0-9]+", name.casefold())
+    said = {"nvfp4", "sparse"} <= set(words) and not _NOT & set(words)
+    return said or any(word.startswith("lightwan") for word in words)
+
+
+def wanted(training: Training | None) -> tuple[str, float | None]:
+    """Returns the schedule and the shift that an expert should have; rcm where nothing is known of it."""
+    return (training.schedule, training.shift) if training else ("rcm", None)
+
+
+def spoken(schedule: str, shift: float | None) -> str:
+    """Returns a schedule as a sentence names it."""
+    return f"{schedule}, shift {shift:g}" if shift else schedule
+
+
+def by_subject(high: Training | None, low: Training | None) -> dict[str, Training]:
+    """Returns how the experts were trained, by the subject and verb that a sentence about it begins with."""
+    if high and high == low:
+        return {"These files were": high}
+    found = {"The high-noise file was": high, "The low-noise file was": low}
+    return {subject: training for subject, training in found.items() if training}
 
 
 def note(file: ModelFile, training: Training) -> str:
     """Says what a person should know of a file that was trained to be sparse."""
+    told = ", as its name says," if training is LIGHTWAN else ""
     return (
-        f"'{file.name}' was trained for sparse attention ({training.name}) and the schedule "
+        f"'{file.name}' was trained for sparse attention ({training.name}){told} and the schedule "
         f"{training.spoken_schedule()}. Sparse Attention runs it so, and rCM Sampler's schedule auto. Without that "
         "node attention is dense, which is slower, and the picture may differ a little."
     )

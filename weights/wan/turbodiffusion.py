@@ -28,6 +28,7 @@ SlaProjections = dict[int, tuple[torch.Tensor, torch.Tensor]]
 _WRAPPER = "_checkpoint_wrapped_module."
 _SLA = "blocks.{}.self_attn.attn_op.local_attn.proj_l"
 _SLA_MARK = ".attn_op.local_attn.proj_l."
+_READ = (*transformer.FLOATS, "F8_E4M3", "F8_E5M2")  # types of a projection that mean something without a scale
 _SCALES = ("weight_scale", "scale_weight")  # how ComfyUI names the scale of a layer's weight, today and formerly
 
 
@@ -41,14 +42,18 @@ def is_turbodiffusion(header: Header) -> bool:
     if flat or any(name.endswith(".int8_weight") or _WRAPPER in name for name in header.tensors):
         return True
     # Someone may have given it ComfyUI's patch convolution; one with ComfyUI's scales is ComfyUI's to read.
-    return any(_SLA_MARK in name for name in header.tensors) and not any(
-        name.endswith(_SCALES) for name in header.tensors
-    )
+    return is_marked(header) and not any(name.endswith(_SCALES) for name in header.tensors)
+
+
+def is_marked(header: Header) -> bool:
+    """Returns whether an expert has anything of the projections of sparse attention, in whichever layout."""
+    return any(_SLA_MARK in name for name in header.tensors)
 
 
 def has_projections(header: Header) -> bool:
-    """Returns whether an expert has the projections of sparse attention, in whichever layout."""
-    return any(_SLA_MARK in name for name in header.tensors)
+    """Returns whether an expert has those projections, and they are no numbers with scales, which are not read here."""
+    found = [(name.rpartition(".")[2], info.dtype) for name, info in header.tensors.items() if _SLA_MARK in name]
+    return bool(found) and all(part in ("weight", "bias") and dtype in _READ for part, dtype in found)
 
 
 def check_projections(file: ModelFile) -> None:
