@@ -219,7 +219,7 @@ def test_models_named_in_the_graphs_can_be_downloaded_from_where_they_say():
             if node["type"] == "Wan22Turbo_HostedLora":
                 continue  # its address is what the provider downloads
             offered = {model["name"] for model in node["properties"].get("models", [])}
-            named = {value for value in node["widgets_values"] if str(value).endswith(".safetensors")}
+            named = {value for value in node["widgets_values"] if str(value).endswith((".safetensors", ".pth"))}
             if path.stem == "wan22_lightwan_i2v":  # where its experts can be had is not known
                 named = {value for value in named if "nvfp4" not in value}
             assert named == offered, (path.name, node["type"])
