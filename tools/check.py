@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
     names = [name for name in LINTERS if not (quick and name == SLOW)]
     with ThreadPoolExecutor(1) as beside:  # one linter after another
         linters = [beside.submit(lint, name) for name in names]
-        tests = test([*spread(1), *QUICK_TESTS] if quick else spread(1))
+        tests = test([*spread(2), *QUICK_TESTS] if quick else spread(1))
         passed = [linter.result() for linter in linters]
     say("".join(f"{name}: {'passed' if good else 'FAILED'}\n" for name, good in zip(names, passed, strict=True)))
     return 0 if tests and all(passed) else 1
