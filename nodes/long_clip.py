@@ -59,14 +59,8 @@ class LongClip(SavingNode):
                     max=story.MOST,
                     tooltip="How many, if prompts has one line. Else not read.",
                 ),
-                io.Float.Input(
-                    "seconds",
-                    default=5.0,
-                    min=0.25,
-                    max=resolution.MAX_SECONDS,
-                    step=0.25,
-                    round=0.01,
-                    tooltip="What is sampled for a part whose line sets no length, to the nearest 4n+1 frames.",
+                picture.seconds_input(
+                    "What is sampled for a part whose line sets no length, to the nearest 4n+1 frames."
                 ),
                 io.Combo.Input(
                     "continue_by",

@@ -92,15 +92,7 @@ class ImageToVideo(Node):
                     "start_image", tooltip="The first frame, from Fit to 720p: it sets the size of the clip."
                 ),
                 io.Image.Input("end_image", optional=True, tooltip="The last frame, if the clip shall arrive at one."),
-                io.Float.Input(
-                    "seconds",
-                    default=5.0,
-                    min=0.25,
-                    max=resolution.MAX_SECONDS,
-                    step=0.25,
-                    round=0.01,
-                    tooltip="At 16 frames a second, to the nearest 4n+1 frames. Wan 2.2 was trained on 5 seconds.",
-                ),
+                seconds_input("At 16 frames a second, to the nearest 4n+1 frames. Wan 2.2 was trained on 5 seconds."),
                 motion_input(),
             ],
             outputs=[
@@ -162,6 +154,13 @@ def prepare(
     if watch.skipped:
         logger.info("The VAE had settled on grey: %d of %d frames were not encoded.", watch.skipped, frames)
     return made[0], made[1], made[2]
+
+
+def seconds_input(tooltip: str) -> io.Input:
+    """Returns the input that says how long the frames are that are sampled at once."""
+    return io.Float.Input(
+        "seconds", default=5.0, min=0.25, max=resolution.MAX_SECONDS, step=0.25, round=0.01, tooltip=tooltip
+    )
 
 
 def motion_input() -> io.Input:
