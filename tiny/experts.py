@@ -28,7 +28,7 @@ SHIFT = 5.0
 DROPPED = 0.1  # of the captions
 BATCH = {SMALL: 16, FULL: 3}
 FULL_FROM = 3 / 4  # of the course: rotary places do not carry over from one size to the other by themselves
-SCENES = {SMALL: 2048, FULL: 256}  # that are drawn from; the noise is new each time
+SCENES = {SMALL: 4096, FULL: 256}  # that are drawn from; the noise is new each time
 HELD_OUT = 32  # the first ones are for judging
 
 
