@@ -44,7 +44,7 @@ class Kind:
         command = arguments(path, out, [], *self.options(out, *more))
         self.running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
 
-    def end(self, seconds=120):
+    def end(self, seconds=300):
         """Waits for the command, and returns its exit code and what it said."""
         _, said = self.running.communicate(timeout=seconds)
         return self.running.returncode, said
@@ -66,7 +66,7 @@ class Kind:
 
     def wait_for(self, count):
         """Waits until so many jobs were computed."""
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while len(self.made()) < count:
             assert self.running.poll() is None
             assert time.monotonic() < deadline
