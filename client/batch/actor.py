@@ -27,12 +27,13 @@ class Worker:
 
     Args:
         recipe: How it is started there.
+        study: What tells the study from every other one, and its folder from theirs: nodes are shared.
         number: Which of its node it is.
         depth: Jobs that it has at once.
     """
 
-    def __init__(self, recipe: Recipe, number: int, depth: int):
-        self.folder = HERE / str(number)
+    def __init__(self, recipe: Recipe, study: str, number: int, depth: int):
+        self.folder = HERE / study / str(number)
         self.folder.mkdir(parents=True, exist_ok=True)
         store.make(self.folder)
         self.engine = Started(recipe, 1, depth, self.folder, lambda text: None)

@@ -5,8 +5,9 @@ Ray places them, watches them and shows them on its dashboard.
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import errors
 from ..errors import UnreachableError, UsageError
@@ -23,12 +24,21 @@ LOOK = 2.0  # seconds between two looks at a job's stage
 OWN = "wan22_turbo"  # the namespace in Ray
 
 
+class Seat(NamedTuple):
+    """Room for a ComfyUI: the name of the host, which of those on it this is, and Ray's name of the node."""
+
+    host: str
+    number: int
+    node: str
+
+
 class Cluster:
     """ComfyUIs on a Ray cluster.
 
     Args:
         address: Of the cluster; "local" starts one on this machine.
         recipe: How each is started; its folders are those of the nodes.
+        study: What tells the study from every other one.
         depth: Jobs that each has at once.
         cores: That each gets; 0 for one GPU each.
         most: How many there may be; 0 for as many as fit.
@@ -38,7 +48,7 @@ class Cluster:
         UnreachableError: The cluster cannot be reached.
     """
 
-    def __init__(self, address: str, recipe: Recipe, depth: int, cores: int, most: int):
+    def __init__(self, address: str, recipe: Recipe, study: str, depth: int, cores: int, most: int):
         try:
             import ray  # pyright: ignore[reportMissingImports]  # an optional extra
         except ModuleNotFoundError as error:
@@ -48,7 +58,7 @@ class Cluster:
         self.depth = depth
         self.sent: dict[str, Any] = {}
         try:
-            self.actors = self.spread(recipe, cores, most)
+            self.actors = self.spread(recipe, study, cores, most)
         except BaseException:
             ray.shutdown()
             raise
@@ -66,26 +76,16 @@ class Cluster:
         except Exception as error:  # of whatever kind: RuntimeError, ConnectionError, ValueError
             raise UnreachableError(f"The Ray cluster cannot be reached ({error}). Start it, or check --ray.") from error
 
-    def spread(self, recipe: Recipe, cores: int, most: int) -> dict[str, Any]:
-        """Makes an actor for each GPU, or each so many cores, of each node, named by its host and number there."""
-        made: dict[str, Any] = {}
-        hosts: Counter[str] = Counter()
+    def spread(self, recipe: Recipe, study: str, cores: int, most: int) -> dict[str, Any]:
+        """Makes the actors, each on its node, named by its host and number there."""
         worker = self.ray.remote(Worker)
-        nodes = [node for node in self.ray.nodes() if node["Alive"]]
-        for node in sorted(nodes, key=lambda node: (node["NodeManagerHostname"], node["NodeID"])):
-            has = node["Resources"]
-            room = int(has.get("CPU", 0) // cores) if cores else int(has.get("GPU", 0))
-            for _ in range(min(room, most - len(made)) if most else room):
-                host = node["NodeManagerHostname"]
-                hosts[host] += 1
-                there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                made[f"{host} {hosts[host]}"] = worker.options(
-                    num_cpus=cores or 1, num_gpus=0 if cores else 1, max_restarts=-1,
-                    max_concurrency=self.depth + 2, scheduling_strategy=there,
-                ).remote(recipe, hosts[host], self.depth)  # fmt: skip
-        if not made:
-            has = "no node has so many cores" if cores else "no node has a GPU"
-            raise UsageError(f"Nothing in the cluster can run a ComfyUI: {has}. Say how many each gets: --cores 8.")
+        made: dict[str, Any] = {}
+        for seat in seats(self.ray.nodes(), cores, most):
+            there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(seat.node, soft=False)
+            made[f"{seat.host} {seat.number}"] = worker.options(
+                num_cpus=cores or 1, num_gpus=0 if cores else 1, max_restarts=-1,
+                max_concurrency=self.depth + 2, scheduling_strategy=there,
+            ).remote(recipe, study, seat.number, self.depth)  # fmt: skip
         return made
 
     def places(self) -> dict[str, int]:
@@ -148,3 +148,28 @@ class Cluster:
         for actor in self.actors.values():
             self.ray.kill(actor)
         self.ray.shutdown()
+
+
+def seats(nodes: Iterable[Mapping[str, Any]], cores: int, most: int) -> list[Seat]:
+    """Returns where a ComfyUI finds room: on each GPU of each node, or on each so many of its cores.
+
+    Args:
+        nodes: As `ray.nodes()` lists them.
+        cores: That each gets; 0 for one GPU each.
+        most: How many there may be; 0 for as many as fit.
+
+    Raises:
+        UsageError: Nowhere.
+    """
+    found: list[Seat] = []
+    hosts: Counter[str] = Counter()
+    alive = [node for node in nodes if node["Alive"]]
+    for node in sorted(alive, key=lambda node: (node["NodeManagerHostname"], node["NodeID"])):
+        has, host = node["Resources"], node["NodeManagerHostname"]
+        for _ in range(int(has.get("CPU", 0) // cores) if cores else int(has.get("GPU", 0))):
+            hosts[host] += 1
+            found.append(Seat(host, hosts[host], node["NodeID"]))
+    if not found:
+        has = "no node has so many cores" if cores else "no node has a GPU"
+        raise UsageError(f"Nothing in the cluster can run a ComfyUI: {has}. Say how many each gets: --cores 8.")
+    return found[: most or None]

@@ -60,7 +60,7 @@ class Kind:
 
     def made(self):
         """What was computed, each as often as it was."""
-        places = ("own", f"out/{FOLDER}", f"home/.cache/wan22-turbo/machines/*/{FOLDER}")
+        places = ("own", f"out/{FOLDER}", f"home/.cache/wan22-turbo/machines/*/*/{FOLDER}")
         logs = [path for place in places for path in self.folder.glob(f"{place}/*/output/{MADE}")]
         return [line for path in logs for line in path.read_text(encoding="utf-8").splitlines()]
 
