@@ -134,6 +134,20 @@ def test_failed_jobs_are_tried_as_often_as_asked_and_told_apart_from_refused_one
     assert states(out) == {"done": 2, "refused": 2}
 
 
+def test_what_a_node_says_names_files_of_the_server_without_their_folders(two, tmp_path):
+    path, out = write(tmp_path, 4), tmp_path / "out"
+    first, second = two.comfies
+    first.words = second.words = "No such file: '/home/ada lovelace/models/x.gguf' (/home/ada/y.json, C:\\ada\\z.png)."
+    first.faults = Faults(failing=1.0)
+    with pytest.raises(RunError):
+        run(path, out, servers(two.addresses, depth=1))
+    said = {row["server"]: row["error"] or row["texts"] for row in rows(out)}
+    assert said == {
+        first.address: "Sampler failed: No such file: 'x.gguf' (y.json, z.png).",
+        second.address: "Save: No such file: 'x.gguf' (y.json, z.png).",
+    }
+
+
 def test_a_picture_that_is_gone_is_named_without_its_folder(two, tmp_path):
     path, out = write(tmp_path, 6), tmp_path / "out"
     for comfy in two.comfies:
