@@ -1,5 +1,6 @@
 """Runs ComfyUI's main.py in this interpreter: `python tools/launch.py --port 8188`. COMFYUI_DIR says which."""
 
+import gc
 import os
 import runpy
 import sys
@@ -11,6 +12,7 @@ from torch_compat import let_torchvision_import
 
 def main() -> None:
     """Takes this folder off the module path, so that ComfyUI finds its own modules, and hands over."""
+    gc.set_threshold(50_000)  # what is imported stays: to look for garbage in it takes a quarter of the start
     main_py = Path(os.environ["COMFYUI_DIR"]) / "main.py"
     sys.path[0] = str(main_py.parent)
     sys.argv = [str(main_py), *sys.argv[1:], *device_arguments()]
