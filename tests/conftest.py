@@ -18,6 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from comfy_server import ComfyServer
     from pack.tests.toy.loopback import Running
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     In the unit ring those are the files with slow tests, and then those that wait for a provider or a server.
     """
-    rings = ("browser", "server", "comfy", "unit")
+    rings = ("widgets", "browser", "server", "comfy", "unit")
     waiting = ("test_hosted", "test_client", "test_")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
 
@@ -70,6 +72,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return ring, item.path not in slow, waits
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadFileScheduling | None":
+    """Gives the files of the widgets to two processes, half of them each, and every other file to any.
+
+    They share a ComfyUI and two pages, and to open these takes longer than most of the files.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Shared(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            folder, _, name = file.rpartition("/")
+            return f"{folder} {name < 'test_n'}" if folder.endswith("/widgets") else file
+
+    return Shared(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
