@@ -56,11 +56,15 @@ def test(arguments: list[str]) -> bool:
     return passed
 
 
-def spread() -> list[str]:
-    """Returns the options that spread the tests over the cores: whole files, since these share servers and pages."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def spread(cores: int, memory: float) -> list[str]:
+    """Returns the options that spread the tests over the cores: whole files, since these share servers and pages.
+
+    Args:
+        cores: That these tests may use.
+        memory: Of the machine, in bytes.
+    """
+    processes = min(cores + MORE, MOST, int(memory / ROOM))
     # In the order of tests/conftest.py, the longest first: xdist's own begins with the files of the most tests.
-    processes = min(cores + MORE, MOST, int(psutil.virtual_memory().total / ROOM))
     return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"] if min(cores, processes) > 1 else []
 
 
@@ -75,10 +79,11 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments != [QUICK]:
         return 0 if test(arguments) else 1
     quick = bool(arguments)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     names = [name for name in LINTERS if not (quick and name == SLOW)]
     with ThreadPoolExecutor(1) as beside:  # one linter after another
         linters = [beside.submit(lint, name) for name in names]
-        tests = test([*spread(), *(QUICK_TESTS if quick else [])])
+        tests = test([*spread(cores, psutil.virtual_memory().total), *(QUICK_TESTS if quick else [])])
         passed = [linter.result() for linter in linters]
     say("".join(f"{name}: {'passed' if good else 'FAILED'}\n" for name, good in zip(names, passed, strict=True)))
     return 0 if tests and all(passed) else 1
