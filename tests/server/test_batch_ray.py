@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 
-from comfy_server import tiny_models
 from pack.tests.toy.studies import write
 
 from .test_batch import STUDY, check
@@ -70,11 +69,10 @@ def test_a_node_of_a_cluster_that_dies_costs_no_clip(tmp_path):
         nodes.communicate("")
 
 
-def test_on_real_comfyuis_one_of_which_is_killed_every_clip_is_made_once(tmp_path, picture):
-    tiny_models(tmp_path / "models")
+def test_on_real_comfyuis_one_of_which_is_killed_every_clip_is_made_once(toy_models, tmp_path, picture):
     path, out, kind = tmp_path / "study.toml", tmp_path / "out", RayKind(tmp_path)
     path.write_text(STUDY.format(picture=picture.as_posix(), seeds=list(range(JOBS // 2))), encoding="utf-8")
-    options = ["--ray", "local", "--cores", "1", "--start", "2", "--models", str(tmp_path / "models"), "--no-report"]
+    options = ["--ray", "local", "--cores", "1", "--start", "2", "--models", str(toy_models), "--no-report"]
     kind.options = lambda out, *more: options
     kind.environment = {"COMFYUI_PYTHON": sys.executable}
     kind.start(path, out)
