@@ -1,26 +1,32 @@
 """Torch alone: the kept blocks are gathered and given to `scaled_dot_product_attention`. It runs everywhere."""
 
+from collections.abc import Iterator
 from itertools import product
 
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from .order import BLOCK, TokenOrder
-from .routing import Routing
+from .routing import Pattern, Summary, density_of, route
 from .trained import Blocks
 
 GATHERED = 512 * 2**20  # bytes of keys and values at a time on a GPU; a processor gathers a query block for each thread
 
 
-def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, order: TokenOrder, routing: Routing) -> torch.Tensor:
-    """Computes the attention of arranged heads. The result takes the place of q."""
-    if routing.tail:
-        put_tail(k, routing.tail.keys, order)
-        put_tail(v, routing.tail.values, order)
-    for clip, head in product(range(q.shape[0]), range(q.shape[1])):
-        bias = routing.tail.bias[clip, head].to(q.dtype) if routing.tail else None
-        _one_head(q[clip, head], k[clip, head], v[clip, head], order, routing.kept[clip, head], bias)
-    return q
+def run(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, order: TokenOrder, pattern: Pattern, attended: torch.Tensor
+) -> torch.Tensor:
+    """Computes attention head by head. Its arguments are those of `kernels.Run`.
+
+    Rows are taken from where they are, and put where they belong: a copy in the order of the blocks would be 3 more
+    tensors of a head, and what the C library keeps of them would stay for the rest of the model.
+    """
+    routing = route(*(_means(x, order) for x in (q, k, v)), order, pattern)
+    for clip, head in product(range(q.shape[0]), range(q.shape[2])):
+        tail = routing.tail and Summary(*(x[clip, head].to(q.dtype) for x in routing.tail))
+        rows = (x[clip, :, head] for x in (q, k, v, attended))
+        _one_head(*rows, order, routing.kept[clip, head], tail)
+    return density_of(routing.kept, order)
 
 
 def over_blocks(
@@ -44,56 +50,84 @@ def over_blocks(
     return attended
 
 
-def put_tail(x: torch.Tensor, tail: torch.Tensor, order: TokenOrder) -> None:
-    """Puts the keys or values that stand for blocks into the room behind the tokens'."""
-    start = order.blocks * BLOCK
-    x[:, :, start : start + order.blocks] = tail
-
-
 def _one_head(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
+    attended: torch.Tensor,
     order: TokenOrder,
     kept: torch.Tensor,
-    tail: torch.Tensor | None,
+    tail: Summary | None,
 ) -> None:
-    queries, keys, values = q.view(order.blocks, BLOCK, -1), _table(k), _table(v)
-    slots, exact = _slots(kept, order, with_tail=tail is not None)
-    bias = q.new_zeros(len(keys), BLOCK)
-    bias.view(-1)[order.length :] = -torch.inf
-    chunk = _at_once(q, slots.shape[1] * BLOCK)
-    for start in range(0, order.blocks, chunk):
-        taken, part = slots[start : start + chunk].flatten(), queries[start : start + chunk, None]
-        mask = bias.index_select(0, taken).view(len(part), 1, 1, -1)
-        if tail is not None:
-            mask[:, 0, 0, exact : exact + order.blocks] = tail[start : start + chunk]
-        gathered = (table.index_select(0, taken).view(len(part), 1, -1, q.shape[-1]) for table in (keys, values))
-        attended = scaled_dot_product_attention(part, *gathered, attn_mask=mask.expand(-1, -1, BLOCK, -1))
-        queries[start : start + chunk] = attended[:, 0]
+    """Puts the attention of Tensor[L, D] into `attended`."""
+    tokens, hidden = _tokens(order, q.dtype)
+    slots = _slots(kept)
+    exact, pooled = slots.shape[1] * BLOCK, order.blocks if tail else 0
+    for start, count in _chunks(order.blocks, _at_once(q, exact + pooled)):
+        chosen, own = slots[start : start + count], tokens[start : start + count]
+        keys, values = (x.new_empty(count, 1, exact + pooled, x.shape[1]) for x in (k, v))
+        mask = q.new_empty(count, 1, 1, exact + pooled)
+        mask[:, 0, 0, :exact] = hidden[chosen].flatten(1)
+        for x, found in ((k, keys), (v, values)):
+            _take(x, tokens[chosen].flatten(1), found[:, 0, :exact])
+        if tail:
+            keys[:, 0, exact:], values[:, 0, exact:] = tail.keys, tail.values
+            mask[:, 0, 0, exact:] = tail.bias[start : start + count]
+        queries = q.index_select(0, own.flatten()).view(count, 1, BLOCK, -1)
+        found = scaled_dot_product_attention(queries, keys, values, attn_mask=mask.expand(-1, -1, BLOCK, -1))
+        own = order.tokens[start * BLOCK : (start + count) * BLOCK]
+        attended.index_copy_(0, own, found.view(count * BLOCK, -1)[: len(own)])
+
+
+def _chunks(blocks: int, count: int) -> Iterator[tuple[int, int]]:
+    """Yields start and count of query blocks that are computed at a time."""
+    return ((start, min(count, blocks - start)) for start in range(0, blocks, count))
+
+
+def _take(x: torch.Tensor, rows: torch.Tensor, found: torch.Tensor) -> None:
+    """Puts rows [m, n] of Tensor[L, D] into Tensor[m, n, D]; on a processor, of few blocks, without a copy."""
+    if x.device.type != "cpu":
+        found.copy_(x[rows])
+        return
+    for some, place in zip(rows, found, strict=True):
+        torch.index_select(x, 0, some, out=place)
+
+
+def _tokens(order: TokenOrder, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lists the tokens of each block and of one that is empty, [n + 1, 64], and what is added to their scores.
+
+    The last block is filled up with any token, and so is the empty one; to their scores -inf is added.
+    """
+    room = (order.blocks + 1) * BLOCK - order.length
+    tokens, hidden = pad(order.tokens, (0, room)), order.tokens.new_zeros(order.length, dtype=dtype)
+    return tokens.view(-1, BLOCK), pad(hidden, (0, room), value=-torch.inf).view(-1, BLOCK)
+
+
+def _means(x: torch.Tensor, order: TokenOrder) -> torch.Tensor:
+    """Returns the mean of each block of Tensor[B, L, H, D], Tensor[B, H, blocks, D], float32."""
+    found = x.new_empty(x.shape[0], x.shape[2], order.blocks, x.shape[3], dtype=torch.float32)
+    for clip, head in product(range(x.shape[0]), range(x.shape[2])):
+        for start, count in _chunks(order.blocks, 64):
+            rows = x[clip, :, head].index_select(0, order.tokens[start * BLOCK : (start + count) * BLOCK])
+            blocks = pad(rows, (0, 0, 0, -len(rows) % BLOCK)).view(count, BLOCK, -1)
+            torch.sum(blocks, 1, dtype=torch.float32, out=found[clip, head, start : start + count])
+    return found.div_(order.lengths()[:, None])
 
 
 def _at_once(q: torch.Tensor, keys: int) -> int:
     if q.device.type == "cpu":  # the keys of more query blocks would not stay in its cache
         return torch.get_num_threads()
-    return max(1, GATHERED // (2 * keys * q.shape[-1] * q.element_size()))
+    return max(1, GATHERED // (3 * keys * q.shape[-1] * q.element_size()))  # keys, values, and one of them twice
 
 
-def _table(x: torch.Tensor) -> torch.Tensor:
-    return x.view(-1, BLOCK * x.shape[-1])
+def _slots(kept: torch.Tensor) -> torch.Tensor:
+    """Lists the blocks that each query block attends to, equally many: the empty one where it keeps fewer than others.
 
-
-def _slots(kept: torch.Tensor, order: TokenOrder, with_tail: bool) -> tuple[torch.Tensor, int]:
-    """Lists the blocks that each query block attends to, equally many, and says where those of the tail begin.
+    Args:
+        kept: Tensor[n, n], bool.
 
     Returns:
-        Tensor[n, slots] of blocks: kept ones, the empty one where a query block keeps fewer than others, the tail's.
+        Tensor[n, slots] of blocks, of which n is the empty one.
     """
-    most = int(kept.sum(-1).max())
-    is_kept, chosen = kept.int().topk(most)
-    empty = order.blocks + order.room - 1
-    slots = torch.where(is_kept > 0, chosen, empty)
-    if with_tail:
-        tail = torch.arange(order.blocks, empty, device=kept.device).expand(order.blocks, -1)
-        slots = torch.cat([slots, tail], 1)
-    return slots, most * BLOCK
+    is_kept, chosen = kept.int().topk(int(kept.sum(-1).max()))
+    return torch.where(is_kept > 0, chosen, len(kept))

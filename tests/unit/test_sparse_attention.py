@@ -21,7 +21,7 @@ PATTERNS = [Pattern(0.2), Pattern(0.2, tail="block"), Pattern(0.2, tail="none"),
 
 # The kernel of torch as it is without compiling; compiled it is tried below, once.
 FLEX = kernels.FLEX._replace(
-    run=lambda q, k, v, order, routing, _: flex.attend(flex_attention, q, k, v, order, routing)
+    run=kernels.arranged(lambda q, k, v, order, routing, _: flex.attend(flex_attention, q, k, v, order, routing))
 )
 
 CASES = [*((kernels.GATHER, grid) for grid in GRIDS), *((FLEX, grid) for grid in GRIDS[1:4:2])]
@@ -206,7 +206,8 @@ def test_what_a_gpu_computes_at_a_time_divides_the_blocks(dtype):
 
     grid, blocks = (5, 7, 9), [trained.Blocks(), trained.Blocks(64, 128)]
     q, k, v = inputs(grid, dtype=dtype)
-    free = FLEX._replace(run=lambda q, k, v, order, routing, _: flex.attend(recording, q, k, v, order, routing))
+    run = kernels.arranged(lambda q, k, v, order, routing, _: flex.attend(recording, q, k, v, order, routing))
+    free = FLEX._replace(run=run)
     kernels.attend(free, q, k, v, cube_order(grid, CPU), Pattern(0.3))
     for each in blocks:
         trained.attend(lambda *given: flex.attend_blocks(recording, *given), 2, q, k, v, 0.3, each)
@@ -245,6 +246,6 @@ def test_without_comfy_kitchen_the_reason_says_so(monkeypatch):
 
 
 def test_sol_attn_has_no_tail_for_each_row():
-    x = torch.zeros(1, 1, 64, 128)
+    x = torch.zeros(1, 64, 1, 128)
     with pytest.raises(ValueError, match="one tail for each query block, got tail 'row'"):
-        kernels.SOL_ATTN.run(x, x, x, cube_order((1, 8, 8), CPU), None, Pattern(0.5))
+        kernels.attend(kernels.SOL_ATTN, x, x, x, cube_order((1, 8, 8), CPU), Pattern(0.5))
