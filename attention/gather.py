@@ -21,12 +21,23 @@ def run(
     Rows are taken from where they are, and put where they belong: a copy in the order of the blocks would be 3 more
     tensors of a head, and what the C library keeps of them would stay for the rest of the model.
     """
-    routing = route(*(_means(x, order) for x in (q, k, v)), order, pattern)
+    routing = route(*(means(x, order) for x in (q, k, v)), order, pattern)
     for clip, head in product(range(q.shape[0]), range(q.shape[2])):
         tail = routing.tail and Summary(*(x[clip, head].to(q.dtype) for x in routing.tail))
         rows = (x[clip, :, head] for x in (q, k, v, attended))
         _one_head(*rows, order, routing.kept[clip, head], tail)
     return density_of(routing.kept, order)
+
+
+def means(x: torch.Tensor, order: TokenOrder) -> torch.Tensor:
+    """Returns the mean of each block of Tensor[B, L, H, D], Tensor[B, H, blocks, D], float32."""
+    found = x.new_empty(x.shape[0], x.shape[2], order.blocks, x.shape[3], dtype=torch.float32)
+    for clip, head in product(range(x.shape[0]), range(x.shape[2])):
+        for start, count in _chunks(order.blocks, 64):
+            rows = x[clip, :, head].index_select(0, order.tokens[start * BLOCK : (start + count) * BLOCK])
+            blocks = pad(rows, (0, 0, 0, -len(rows) % BLOCK)).view(count, BLOCK, -1)
+            torch.sum(blocks, 1, dtype=torch.float32, out=found[clip, head, start : start + count])
+    return found.div_(order.lengths()[:, None])
 
 
 def over_blocks(
@@ -50,6 +61,12 @@ def over_blocks(
     return attended
 
 
+def _at_once(q: torch.Tensor, keys: int) -> int:
+    if q.device.type == "cpu":  # the keys of more query blocks would not stay in its cache
+        return torch.get_num_threads()
+    return max(1, GATHERED // (3 * keys * q.shape[-1] * q.element_size()))  # keys, values, and one of them twice
+
+
 def _one_head(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -63,20 +80,24 @@ def _one_head(
     tokens, hidden = _tokens(order, q.dtype)
     slots = _slots(kept)
     exact, pooled = slots.shape[1] * BLOCK, order.blocks if tail else 0
-    for start, count in _chunks(order.blocks, _at_once(q, exact + pooled)):
+    most = min(order.blocks, _at_once(q, exact + pooled))
+    # Made once for a head: from chunk to chunk the C library would give them back to the system, and ask for them anew.
+    keys, values = (x.new_empty(most, 1, exact + pooled, x.shape[1]) for x in (k, v))
+    mask = q.new_empty(most, 1, 1, exact + pooled)
+    if tail:
+        keys[:, 0, exact:], values[:, 0, exact:] = tail.keys, tail.values
+    for start, count in _chunks(order.blocks, most):
         chosen, own = slots[start : start + count], tokens[start : start + count]
-        keys, values = (x.new_empty(count, 1, exact + pooled, x.shape[1]) for x in (k, v))
-        mask = q.new_empty(count, 1, 1, exact + pooled)
-        mask[:, 0, 0, :exact] = hidden[chosen].flatten(1)
-        for x, found in ((k, keys), (v, values)):
-            _take(x, tokens[chosen].flatten(1), found[:, 0, :exact])
+        mask[:count, 0, 0, :exact] = hidden[chosen].flatten(1)
         if tail:
-            keys[:, 0, exact:], values[:, 0, exact:] = tail.keys, tail.values
-            mask[:, 0, 0, exact:] = tail.bias[start : start + count]
+            mask[:count, 0, 0, exact:] = tail.bias[start : start + count]
+        for x, found in ((k, keys), (v, values)):
+            _take(x, tokens[chosen].flatten(1), found[:count, 0, :exact])
         queries = q.index_select(0, own.flatten()).view(count, 1, BLOCK, -1)
-        found = scaled_dot_product_attention(queries, keys, values, attn_mask=mask.expand(-1, -1, BLOCK, -1))
+        masked = mask[:count].expand(-1, -1, BLOCK, -1)
+        found = scaled_dot_product_attention(queries, keys[:count], values[:count], attn_mask=masked)
         own = order.tokens[start * BLOCK : (start + count) * BLOCK]
-        attended.index_copy_(0, own, found.view(count * BLOCK, -1)[: len(own)])
+        attended.index_copy_(0, own, found.reshape(count * BLOCK, -1)[: len(own)])
 
 
 def _chunks(blocks: int, count: int) -> Iterator[tuple[int, int]]:
@@ -101,23 +122,6 @@ def _tokens(order: TokenOrder, dtype: torch.dtype) -> tuple[torch.Tensor, torch.
     room = (order.blocks + 1) * BLOCK - order.length
     tokens, hidden = pad(order.tokens, (0, room)), order.tokens.new_zeros(order.length, dtype=dtype)
     return tokens.view(-1, BLOCK), pad(hidden, (0, room), value=-torch.inf).view(-1, BLOCK)
-
-
-def _means(x: torch.Tensor, order: TokenOrder) -> torch.Tensor:
-    """Returns the mean of each block of Tensor[B, L, H, D], Tensor[B, H, blocks, D], float32."""
-    found = x.new_empty(x.shape[0], x.shape[2], order.blocks, x.shape[3], dtype=torch.float32)
-    for clip, head in product(range(x.shape[0]), range(x.shape[2])):
-        for start, count in _chunks(order.blocks, 64):
-            rows = x[clip, :, head].index_select(0, order.tokens[start * BLOCK : (start + count) * BLOCK])
-            blocks = pad(rows, (0, 0, 0, -len(rows) % BLOCK)).view(count, BLOCK, -1)
-            torch.sum(blocks, 1, dtype=torch.float32, out=found[clip, head, start : start + count])
-    return found.div_(order.lengths()[:, None])
-
-
-def _at_once(q: torch.Tensor, keys: int) -> int:
-    if q.device.type == "cpu":  # the keys of more query blocks would not stay in its cache
-        return torch.get_num_threads()
-    return max(1, GATHERED // (3 * keys * q.shape[-1] * q.element_size()))  # keys, values, and one of them twice
 
 
 def _slots(kept: torch.Tensor) -> torch.Tensor:

@@ -48,17 +48,28 @@ class Layer:
         return float(share)
 
     def overheads(self, density):
-        """Returns the seconds of what is no attention: order, routing and probe."""
-        from pack.attention import probe
+        """Returns the seconds of what is no attention: order, routing and probe.
+
+        That of the order is what it takes to gather the rows of keys and values one by one, not block by block.
+        """
+        from pack.attention import gather, probe
+        from pack.attention.order import BLOCK
         from pack.attention.routing import Pattern, route
+        from torch.nn.functional import pad
 
         heads = [[x[:, :, head : head + 1] for x in self.qkv] for head in range(self.qkv[0].shape[2])]
-        room = 0, self.order.room, self.order.room
-        arranged = [[self.order.arrange(*each) for each in zip(head, room, strict=True)] for head in heads]
+
+        def routings():
+            return [route(*(gather.means(x, self.order) for x in head), self.order, Pattern(density)) for head in heads]
+
+        tokens = pad(self.order.tokens, (0, -self.order.length % BLOCK)).view(-1, BLOCK)
+        chosen = [row.nonzero()[:, 0] for routing in routings() for row in routing.kept[0, 0]]
+        rows, keys = [tokens[each].flatten() for each in chosen], self.qkv[1][0, :, 0]
+        blocks = self.order.arrange(self.qkv[1][:, :, :1])[0, 0].view(self.order.blocks, -1)
+        one_by_one = seconds(lambda: [keys.index_select(0, each) for each in rows])
         return {
-            "order": seconds(lambda: [self.order.arrange(*each) for head in heads for each in zip(head, room)])  # noqa: B905
-            + seconds(lambda: [self.order.restore(head[0]) for head in arranged]),
-            "routing": seconds(lambda: [route(*head, self.order, Pattern(density)) for head in arranged]),
+            "order": 2 * (one_by_one - seconds(lambda: [blocks.index_select(0, each) for each in chosen])),
+            "routing": seconds(routings),
             "probe": seconds(lambda: probe.measure(*self.qkv, self.qkv[0], 1)),
         }
 

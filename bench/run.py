@@ -19,6 +19,7 @@ BENCHES = (
     "clip_report",
     "quality",
     "motion",
+    "density",
     "encoding",
     "saving",
     "decoding",

@@ -1,10 +1,12 @@
 """Sparse attention against formulas in float64: the order of tokens, which blocks are kept, and two kernels."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from math import prod
+from types import ModuleType
 
 import pytest
 import torch
@@ -243,6 +245,18 @@ def test_without_comfy_kitchen_the_reason_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "comfy_kitchen", None)  # as Python marks what cannot be imported
     reasons = kernels.choose("auto", CPU, torch.float32)[1]
     assert reasons[0] == "sol_attn needs comfy-kitchen 0.2.33 or newer, which is not installed"
+
+
+def test_a_kitchen_without_a_kernel_for_this_card_is_said(monkeypatch):
+    """As with torch for CUDA 12.8: the function is there, and what it needs of CUDA 13 is not."""
+    kitchen = ModuleType("comfy_kitchen")
+    kitchen.sol_attn_is_available = lambda device: False
+    monkeypatch.setitem(sys.modules, "comfy_kitchen", kitchen)
+    kernel, reasons = kernels.choose("auto", CPU, torch.bfloat16)
+    assert kernel is kernels.GATHER
+    assert re.fullmatch(r"comfy-kitchen \S.* has no sol_attn for this cpu device", reasons[0])
+    with pytest.raises(ValueError, match=r"'sol_attn' must run .* has no sol_attn for this cpu device\. Choose auto"):
+        kernels.choose("sol_attn", CPU, torch.bfloat16)
 
 
 def test_sol_attn_has_no_tail_for_each_row():
