@@ -1,16 +1,16 @@
 """Torch alone: the kept blocks are gathered and given to `scaled_dot_product_attention`. It runs everywhere."""
 
-from collections.abc import Iterator
 from itertools import product
+from math import ceil
 
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from .order import BLOCK, TokenOrder
-from .routing import Pattern, Summary, density_of, route
+from .routing import Pattern, Summary, density_of, route, sink_of
 from .trained import Blocks
 
-GATHERED = 512 * 2**20  # bytes of keys and values at a time on a GPU; a processor gathers a query block for each thread
+GATHERED = 512 * 2**20  # bytes of keys and values at a time on a GPU
 
 
 def run(
@@ -21,11 +21,12 @@ def run(
     Rows are taken from where they are, and put where they belong: a copy in the order of the blocks would be 3 more
     tensors of a head, and what the C library keeps of them would stay for the rest of the model.
     """
-    routing = route(*(means(x, order) for x in (q, k, v)), order, pattern)
+    queries, keys, values = (means(x, order) for x in (q, k, v))
+    routing = route(queries, keys, values, order, pattern)
     for clip, head in product(range(q.shape[0]), range(q.shape[2])):
         tail = routing.tail and Summary(*(x[clip, head].to(q.dtype) for x in routing.tail))
-        rows = (x[clip, :, head] for x in (q, k, v, attended))
-        _one_head(*rows, order, routing.kept[clip, head], tail)
+        one, found = [x[clip, :, head] for x in (q, k, v)], attended[clip, :, head]
+        _one_head(one, found, order, sink_of(order, pattern), routing.kept[clip, head], tail)
     return density_of(routing.kept, order)
 
 
@@ -33,10 +34,12 @@ def means(x: torch.Tensor, order: TokenOrder) -> torch.Tensor:
     """Returns the mean of each block of Tensor[B, L, H, D], Tensor[B, H, blocks, D], float32."""
     found = x.new_empty(x.shape[0], x.shape[2], order.blocks, x.shape[3], dtype=torch.float32)
     for clip, head in product(range(x.shape[0]), range(x.shape[2])):
-        for start, count in _chunks(order.blocks, 64):
-            rows = x[clip, :, head].index_select(0, order.tokens[start * BLOCK : (start + count) * BLOCK])
-            blocks = pad(rows, (0, 0, 0, -len(rows) % BLOCK)).view(count, BLOCK, -1)
-            torch.sum(blocks, 1, dtype=torch.float32, out=found[clip, head, start : start + count])
+        for start in range(0, order.blocks, 32):
+            place = found[clip, head, start : start + 32]
+            rows = x[clip, :, head].index_select(0, order.tokens[start * BLOCK : (start + len(place)) * BLOCK])
+            missing = len(place) * BLOCK - len(rows)
+            rows = pad(rows, (0, 0, 0, missing)) if missing else rows
+            torch.sum(rows.view(len(place), BLOCK, -1), 1, dtype=torch.float32, out=place)
     return found.div_(order.lengths()[:, None])
 
 
@@ -62,47 +65,48 @@ def over_blocks(
 
 
 def _at_once(q: torch.Tensor, keys: int) -> int:
-    if q.device.type == "cpu":  # the keys of more query blocks would not stay in its cache
-        return torch.get_num_threads()
+    if q.device.type == "cpu":  # torch gives half a block of queries to a thread; keys of more would leave its cache
+        return ceil(torch.get_num_threads() / 2)
     return max(1, GATHERED // (3 * keys * q.shape[-1] * q.element_size()))  # keys, values, and one of them twice
 
 
 def _one_head(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
+    qkv: list[torch.Tensor],
     attended: torch.Tensor,
     order: TokenOrder,
+    sink: int,
     kept: torch.Tensor,
     tail: Summary | None,
 ) -> None:
-    """Puts the attention of Tensor[L, D] into `attended`."""
+    """Puts the attention of q, k and v, Tensor[L, D] each, into `attended`."""
+    q, *kv = qkv
     tokens, hidden = _tokens(order, q.dtype)
-    slots = _slots(kept)
-    exact, pooled = slots.shape[1] * BLOCK, order.blocks if tail else 0
-    most = min(order.blocks, _at_once(q, exact + pooled))
+    slots = _slots(kept, sink)
+    # First what all query blocks attend to, the sink and the tail, which is gathered once; then what each has chosen.
+    common, pooled = sink * BLOCK, order.blocks if tail else 0
+    start, keys = common + pooled, common + pooled + slots.shape[1] * BLOCK
+    count = min(order.blocks, _at_once(q, keys))
     # Made once for a head: from chunk to chunk the C library would give them back to the system, and ask for them anew.
-    keys, values = (x.new_empty(most, 1, exact + pooled, x.shape[1]) for x in (k, v))
-    mask = q.new_empty(most, 1, 1, exact + pooled)
-    if tail:
-        keys[:, 0, exact:], values[:, 0, exact:] = tail.keys, tail.values
-    for start, count in _chunks(order.blocks, most):
-        chosen, own = slots[start : start + count], tokens[start : start + count]
-        mask[:count, 0, 0, :exact] = hidden[chosen].flatten(1)
+    mask, gathered = q.new_empty(count, 1, 1, keys), [x.new_empty(count, 1, keys, x.shape[1]) for x in kv]
+    mask[..., :common] = hidden[:sink].flatten()
+    for x, found, pool in zip(kv, gathered, (tail.keys, tail.values) if tail else (None, None), strict=True):
+        found[:, 0, :common] = x.index_select(0, tokens[:sink].flatten())
+        if pool is not None:
+            found[:, 0, common:start] = pool
+    for first in range(0, order.blocks, count):
+        some = slice(0, min(count, order.blocks - first))
+        blocks = slice(first, first + some.stop)
         if tail:
-            mask[:count, 0, 0, exact:] = tail.bias[start : start + count]
-        for x, found in ((k, keys), (v, values)):
-            _take(x, tokens[chosen].flatten(1), found[:count, 0, :exact])
-        queries = q.index_select(0, own.flatten()).view(count, 1, BLOCK, -1)
-        masked = mask[:count].expand(-1, -1, BLOCK, -1)
-        found = scaled_dot_product_attention(queries, keys[:count], values[:count], attn_mask=masked)
-        own = order.tokens[start * BLOCK : (start + count) * BLOCK]
-        attended.index_copy_(0, own, found.reshape(count * BLOCK, -1)[: len(own)])
-
-
-def _chunks(blocks: int, count: int) -> Iterator[tuple[int, int]]:
-    """Yields start and count of query blocks that are computed at a time."""
-    return ((start, min(count, blocks - start)) for start in range(0, blocks, count))
+            mask[some, 0, 0, common:start] = tail.bias[blocks]
+        mask[some, 0, 0, start:] = hidden[slots[blocks]].flatten(1)
+        rows = tokens[slots[blocks]].flatten(1)
+        for x, found in zip(kv, gathered, strict=True):
+            _take(x, rows, found[some, 0, start:])
+        queries = q.index_select(0, tokens[blocks].flatten()).view(some.stop, 1, BLOCK, -1)
+        masked = mask[some].expand(-1, -1, BLOCK, -1)
+        found = scaled_dot_product_attention(queries, *(each[some] for each in gathered), attn_mask=masked)
+        own = order.tokens[first * BLOCK : blocks.stop * BLOCK]
+        attended.index_copy_(0, own, found.reshape(-1, q.shape[1])[: len(own)])
 
 
 def _take(x: torch.Tensor, rows: torch.Tensor, found: torch.Tensor) -> None:
@@ -124,14 +128,17 @@ def _tokens(order: TokenOrder, dtype: torch.dtype) -> tuple[torch.Tensor, torch.
     return tokens.view(-1, BLOCK), pad(hidden, (0, room), value=-torch.inf).view(-1, BLOCK)
 
 
-def _slots(kept: torch.Tensor) -> torch.Tensor:
-    """Lists the blocks that each query block attends to, equally many: the empty one where it keeps fewer than others.
+def _slots(kept: torch.Tensor, sink: int) -> torch.Tensor:
+    """Lists what each query block attends to behind the sink, equally many: the empty block where it has fewer.
 
     Args:
         kept: Tensor[n, n], bool.
+        sink: Leading blocks that all attend to.
 
     Returns:
         Tensor[n, slots] of blocks, of which n is the empty one.
     """
-    is_kept, chosen = kept.int().topk(int(kept.sum(-1).max()))
-    return torch.where(is_kept > 0, chosen, len(kept))
+    others = kept[:, sink:].int()
+    most = int(others.sum(1).max()) if others.shape[1] else 0
+    is_kept, chosen = others.topk(most)
+    return torch.where(is_kept > 0, chosen + sink, len(kept))

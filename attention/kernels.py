@@ -46,7 +46,7 @@ def arranged(run: Arranged) -> Run:
     ) -> torch.Tensor:
         queries = order.arrange(q)
         keys, values = order.arrange(k, order.room), order.arrange(v, order.room)
-        routing = route(*(order.means(x) for x in (queries, keys, values)), order, pattern)
+        routing = route(order.means(queries), order.means(keys), order.means(values), order, pattern)
         attended.copy_(order.restore(run(queries, keys, values, order, routing, pattern)))
         return density_of(routing.kept, order)
 
@@ -129,6 +129,6 @@ def attend(
     attended, densities = torch.empty_like(q), []
     for start in range(0, q.shape[2], kernel.heads):
         some = slice(start, start + kernel.heads)
-        density = kernel.run(*(x[:, :, some] for x in (q, k, v)), order, pattern, attended[:, :, some])
-        densities += [density] * attended[:, :, some].shape[2]
+        queries, keys, values, found = (x[:, :, some] for x in (q, k, v, attended))
+        densities += [kernel.run(queries, keys, values, order, pattern, found)] * found.shape[2]
     return attended, torch.stack(densities).mean()

@@ -23,7 +23,7 @@ from ..nodes.loader import Loader
 from ..nodes.lora import Lora
 from ..nodes.picture import with_motion
 from ..nodes.sampling import Sampler, make_guider
-from ..nodes.sparse import SparseAttention, session_of
+from ..nodes.sparse import KEY, SparseAttention, session_of
 from ..samplers.schedules import rcm_sigmas
 from .files import NAMES, read_vae
 from .latents import Size, conditioning, normal_latent, shown
@@ -198,7 +198,7 @@ def with_sparse_attention(high: Any, low: Any, settings: Settings) -> tuple[Any,
     limit = min(1.0, settings.error_limit)  # the node has none above
     offered = settings.density, settings.dense_steps, limit, settings.kernel
     high, low, _ = SparseAttention.execute(high, low, "training-free", *offered).args
-    session_of(high).settings = settings
+    high.get_attachment(KEY).settings = settings
     return high, low
 
 

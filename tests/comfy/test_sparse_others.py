@@ -17,7 +17,7 @@ pytestmark = pytest.mark.comfy
 UNET = {
     "image_size": 8, "in_channels": 4, "out_channels": 4, "model_channels": 32, "num_res_blocks": [1],
     "channel_mult": [1], "transformer_depth": [0], "transformer_depth_output": [0, 0], "transformer_depth_middle": -1,
-    "num_heads": 1, "use_spatial_transformer": False, "context_dim": 8, "use_temporal_attention": False,
+    "num_heads": 1, "use_spatial_transformer": False, "use_temporal_attention": False,
     "adm_in_channels": None, "use_linear_in_transformer": False,
 }  # fmt: skip
 
