@@ -18,8 +18,8 @@ def run(
 ) -> torch.Tensor:
     """Computes attention head by head. Its arguments are those of `kernels.Run`.
 
-    Rows are taken from where they are, and put where they belong: a copy in the order of the blocks would be 3 more
-    tensors of a head, and what the C library keeps of them would stay for the rest of the model.
+    Only keys and values are copied in the order of the blocks. Queries are taken from where they are, and results put
+    where they belong.
     """
     queries, keys, values = (means(x, order) for x in (q, k, v))
     routing = route(queries, keys, values, order, pattern)
@@ -81,6 +81,7 @@ def _one_head(
     """Puts the attention of q, k and v, Tensor[L, D] each, into `attended`."""
     q, *kv = qkv
     tokens, hidden = _tokens(order, q.dtype)
+    tables = [x.index_select(0, tokens.flatten()).view(len(tokens), -1) for x in kv]
     slots = _slots(kept, sink)
     # First what all query blocks attend to, the sink and the tail, which is gathered once; then what each has chosen.
     common, pooled = sink * BLOCK, order.blocks if tail else 0
@@ -89,8 +90,8 @@ def _one_head(
     # Made once for a head: from chunk to chunk the C library would give them back to the system, and ask for them anew.
     mask, gathered = q.new_empty(count, 1, 1, keys), [x.new_empty(count, 1, keys, x.shape[1]) for x in kv]
     mask[..., :common] = hidden[:sink].flatten()
-    for x, found, pool in zip(kv, gathered, (tail.keys, tail.values) if tail else (None, None), strict=True):
-        found[:, 0, :common] = x.index_select(0, tokens[:sink].flatten())
+    for table, found, pool in zip(tables, gathered, (tail.keys, tail.values) if tail else (None, None), strict=True):
+        found[:, 0, :common] = table[:sink].view(common, q.shape[1])
         if pool is not None:
             found[:, 0, common:start] = pool
     for first in range(0, order.blocks, count):
@@ -99,9 +100,8 @@ def _one_head(
         if tail:
             mask[some, 0, 0, common:start] = tail.bias[blocks]
         mask[some, 0, 0, start:] = hidden[slots[blocks]].flatten(1)
-        rows = tokens[slots[blocks]].flatten(1)
-        for x, found in zip(kv, gathered, strict=True):
-            _take(x, rows, found[some, 0, start:])
+        for table, found in zip(tables, gathered, strict=True):
+            _take(table, slots[blocks], found[some, 0, start:].unflatten(1, (slots.shape[1], BLOCK)).flatten(2))
         queries = q.index_select(0, tokens[blocks].flatten()).view(some.stop, 1, BLOCK, -1)
         masked = mask[some].expand(-1, -1, BLOCK, -1)
         found = scaled_dot_product_attention(queries, *(each[some] for each in gathered), attn_mask=masked)
@@ -109,13 +109,13 @@ def _one_head(
         attended.index_copy_(0, own, found.reshape(-1, q.shape[1])[: len(own)])
 
 
-def _take(x: torch.Tensor, rows: torch.Tensor, found: torch.Tensor) -> None:
-    """Puts rows [m, n] of Tensor[L, D] into Tensor[m, n, D]; on a processor, of few blocks, without a copy."""
-    if x.device.type != "cpu":
-        found.copy_(x[rows])
+def _take(table: torch.Tensor, slots: torch.Tensor, found: torch.Tensor) -> None:
+    """Puts blocks [m, n] of a table into Tensor[m, n, BLOCK x D]; on a processor, where m is small, without a copy."""
+    if table.device.type != "cpu":
+        found.copy_(table[slots])
         return
-    for some, place in zip(rows, found, strict=True):
-        torch.index_select(x, 0, some, out=place)
+    for some, place in zip(slots, found, strict=True):
+        torch.index_select(table, 0, some, out=place)
 
 
 def _tokens(order: TokenOrder, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

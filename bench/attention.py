@@ -48,28 +48,19 @@ class Layer:
         return float(share)
 
     def overheads(self, density):
-        """Returns the seconds of what is no attention: order, routing and probe.
-
-        That of the order is what it takes to gather the rows of keys and values one by one, not block by block.
-        """
+        """Returns the seconds of what is no attention: keys and values in order, routing and probe."""
         from pack.attention import gather, probe
-        from pack.attention.order import BLOCK
         from pack.attention.routing import Pattern, route
-        from torch.nn.functional import pad
 
         heads = [[x[:, :, head : head + 1] for x in self.qkv] for head in range(self.qkv[0].shape[2])]
-
-        def routings():
-            return [route(*(gather.means(x, self.order) for x in head), self.order, Pattern(density)) for head in heads]
-
-        tokens = pad(self.order.tokens, (0, -self.order.length % BLOCK)).view(-1, BLOCK)
-        chosen = [row.nonzero()[:, 0] for routing in routings() for row in routing.kept[0, 0]]
-        rows, keys = [tokens[each].flatten() for each in chosen], self.qkv[1][0, :, 0]
-        blocks = self.order.arrange(self.qkv[1][:, :, :1])[0, 0].view(self.order.blocks, -1)
-        one_by_one = seconds(lambda: [keys.index_select(0, each) for each in rows])
+        pattern = Pattern(density)
         return {
-            "order": 2 * (one_by_one - seconds(lambda: [blocks.index_select(0, each) for each in chosen])),
-            "routing": seconds(routings),
+            "order": seconds(
+                lambda: [x[0, :, 0].index_select(0, self.order.tokens) for head in heads for x in head[1:]]
+            ),
+            "routing": seconds(
+                lambda: [route(*(gather.means(x, self.order) for x in head), self.order, pattern) for head in heads]
+            ),
             "probe": seconds(lambda: probe.measure(*self.qkv, self.qkv[0], 1)),
         }
 
