@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
-from .gather import put_tail
 from .order import BLOCK, TokenOrder
 from .routing import Routing
 from .trained import Blocks
@@ -37,8 +36,8 @@ def attend(
     kept = pad(routing.kept, (0, tail), value=routing.tail is not None)
     bias = torch.full((*routing.kept.shape[:3], tail * BLOCK), -torch.inf, device=q.device)
     if routing.tail:
-        put_tail(k, routing.tail.keys, order)
-        put_tail(v, routing.tail.values, order)
+        k[:, :, behind : behind + order.blocks] = routing.tail.keys
+        v[:, :, behind : behind + order.blocks] = routing.tail.values
         bias[..., : order.blocks] = routing.tail.bias
 
     def score(score: Any, clip: Any, head: Any, query: Any, key: Any) -> Any:

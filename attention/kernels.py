@@ -10,7 +10,10 @@ from .order import TokenOrder
 from .routing import HEAD, Pattern, Routing, Tail, density_of, route
 from .trained import OverBlocks
 
-Run = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, TokenOrder, Routing, Pattern], torch.Tensor]
+# Takes q, k and v, Tensor[B, L, H, 128] in raster order, the order of their blocks, what is exact, and where the result
+# belongs, Tensor[B, L, H, 128]. Returns the density as a scalar tensor.
+Run = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, TokenOrder, Pattern, torch.Tensor], torch.Tensor]
+Arranged = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, TokenOrder, Routing, Pattern], torch.Tensor]
 
 
 class Kernel(NamedTuple):
@@ -19,9 +22,9 @@ class Kernel(NamedTuple):
     Args:
         name: As people choose it, and as the receipt names it.
         why_not: Returns why it is no choice on a device, or None.
-        run: Takes arranged q, k and v, the order, the routing and its pattern.
+        run: Computes it.
         tail: The finest that it computes.
-        heads: As many at a time, which bounds the memory of the arranged copies.
+        heads: As many at a time, which bounds the memory of copies.
         halves: Whether it takes half precision only.
         over_blocks: Takes blocks of any size, as models were trained with; None where it has its own.
     """
@@ -35,10 +38,25 @@ class Kernel(NamedTuple):
     over_blocks: OverBlocks | None = None
 
 
+def arranged(run: Arranged) -> Run:
+    """Returns how a kernel runs that takes arranged heads, with room behind the keys, and gives such back."""
+
+    def on_heads(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, order: TokenOrder, pattern: Pattern, attended: torch.Tensor
+    ) -> torch.Tensor:
+        queries = order.arrange(q)
+        keys, values = order.arrange(k, order.room), order.arrange(v, order.room)
+        routing = route(order.means(queries), order.means(keys), order.means(values), order, pattern)
+        attended.copy_(order.restore(run(queries, keys, values, order, routing, pattern)))
+        return density_of(routing.kept, order)
+
+    return on_heads
+
+
 SOL_ATTN = Kernel(
     "sol_attn",
     kitchen.why_not,
-    lambda q, k, v, order, _, pattern: kitchen.run(q, k, v, order, pattern),
+    arranged(lambda q, k, v, order, _, pattern: kitchen.run(q, k, v, order, pattern)),
     "block",
     8,
     True,
@@ -46,7 +64,7 @@ SOL_ATTN = Kernel(
 FLEX = Kernel(
     "flex",
     flex.why_not,
-    lambda q, k, v, order, routing, _: flex.run(q, k, v, order, routing),
+    arranged(lambda q, k, v, order, routing, _: flex.run(q, k, v, order, routing)),
     "row",
     8,
     over_blocks=flex.over_blocks,
@@ -54,7 +72,7 @@ FLEX = Kernel(
 GATHER = Kernel(
     "gather",
     lambda _: None,
-    lambda q, k, v, order, routing, _: gather.run(q, k, v, order, routing),
+    gather.run,
     "row",
     1,
     over_blocks=gather.over_blocks,
@@ -110,10 +128,7 @@ def attend(
         raise ValueError(f"Heads must have {HEAD} channels, as in every Wan model, got {q.shape[-1]}.")
     attended, densities = torch.empty_like(q), []
     for start in range(0, q.shape[2], kernel.heads):
-        heads = slice(start, start + kernel.heads)
-        queries = order.arrange(q[:, :, heads])
-        keys, values = order.arrange(k[:, :, heads], order.room), order.arrange(v[:, :, heads], order.room)
-        routing = route(queries, keys, values, order, pattern)
-        densities += [density_of(routing.kept, order)] * queries.shape[1]
-        attended[:, :, heads] = order.restore(kernel.run(queries, keys, values, order, routing, pattern))
+        some = slice(start, start + kernel.heads)
+        queries, keys, values, found = (x[:, :, some] for x in (q, k, v, attended))
+        densities += [kernel.run(queries, keys, values, order, pattern, found)] * found.shape[2]
     return attended, torch.stack(densities).mean()

@@ -58,6 +58,11 @@ class TokenOrder(NamedTuple):
             torch.index_select(x[clip, :, head], 0, self.tokens, out=arranged[clip, head, : self.length])
         return arranged
 
+    def means(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the mean of each block of what `arrange` made: Tensor[B, H, blocks, D], float32."""
+        blocks = x[:, :, : self.blocks * BLOCK].unflatten(2, (-1, BLOCK))
+        return blocks.sum(3, dtype=torch.float32) / self.lengths()[:, None]
+
     def restore(self, x: torch.Tensor) -> torch.Tensor:
         """Returns what `arrange` made as it was."""
         return x.transpose(1, 2).index_select(1, self.places)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from .order import BLOCK, TokenOrder
+from .order import TokenOrder
 
 HEAD = 128  # channels of a head in every Wan model
 SCALE = HEAD**-0.5
@@ -36,8 +36,8 @@ class Summary(NamedTuple):
     """What stands for the key blocks that are left out.
 
     Args:
-        keys: Tensor[B, H, n, D], a key for each key block.
-        values: Tensor[B, H, n, D], the mean value of each.
+        keys: Tensor[B, H, n, D], float32, a key for each key block.
+        values: Tensor[B, H, n, D], float32, the mean value of each.
         bias: Tensor[B, H, n, n], float32, added to the scores of `keys`; -inf where the block is kept.
     """
 
@@ -70,46 +70,41 @@ def routed_count(blocks: int, sink: int, density: float) -> int:
     return max(0, min(blocks - sink - 1, max(1, round(density * blocks) - sink)))
 
 
-def route(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, order: TokenOrder, pattern: Pattern) -> Routing:
+def route(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, order: TokenOrder, pattern: Pattern
+) -> Routing:
     """Chooses the key blocks of each head and query block.
 
     Kept are the best by mean query . (mean key - mean of the mean keys), the query block itself with both neighbours,
     and the sink.
 
     Args:
-        q: Tensor[B, H, n x 64, D], arranged, as k and v are.
-        k: Keys; there may be room behind them.
-        v: Values.
+        queries: Tensor[B, H, n, D], float32, the mean of each block, as `keys` and `values` are.
+        keys: Of the keys.
+        values: Of the values.
         order: Of the tokens.
         pattern: How many, and what stands for the rest.
     """
     blocks, sink = order.blocks, sink_of(order, pattern)
-    lengths = order.lengths()
-    queries, keys = _means(q, lengths), _means(k, lengths)
     middle = keys.mean(2, keepdim=True)
     scores = queries @ (keys - middle).transpose(-1, -2)
     kept = _best(scores, sink, routed_count(blocks, sink, pattern.density))
-    place = torch.arange(blocks, device=q.device)
+    place = torch.arange(blocks, device=scores.device)
     kept |= (place[:, None] - place).abs() <= 1
     kept[..., :sink] = True
     if pattern.tail == "none":
         return Routing(kept)
-    # A key that stands for 64 weighs as much as 64 keys.
-    bias = lengths.log().expand_as(scores) if pattern.tail == "row" else scores * SCALE + lengths.log()
+    weight = order.lengths().log()  # a key that stands for 64 weighs as much as 64 keys
+    bias = weight.expand_as(scores) if pattern.tail == "row" else scores * SCALE + weight
     keys = keys if pattern.tail == "row" else middle.expand_as(keys)
     bias = bias.masked_fill(kept, -torch.inf)
-    return Routing(kept, Summary(keys.to(k.dtype), _means(v, lengths).to(v.dtype), bias))
+    return Routing(kept, Summary(keys, values, bias))
 
 
 def density_of(kept: torch.Tensor, order: TokenOrder) -> torch.Tensor:
     """Returns the share of scores that are computed exactly, as a scalar tensor."""
     lengths = order.lengths()
     return torch.einsum("bhij,i,j->", kept.float(), lengths, lengths) / (kept[..., 0, 0].numel() * order.length**2)
-
-
-def _means(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    blocks = x[:, :, : len(lengths) * BLOCK].unflatten(2, (-1, BLOCK))
-    return blocks.sum(3, dtype=torch.float32) / lengths[:, None]
 
 
 def _best(scores: torch.Tensor, sink: int, count: int) -> torch.Tensor:

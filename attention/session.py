@@ -33,6 +33,9 @@ class Settings(NamedTuple):
         kernel: Name of one, or auto.
         training: How the experts were trained to be sparse. Their attention is then meant to differ from dense
             attention, so it has no error, and no step or layer is dense for it.
+        order: Of the tokens of a clip. This and what follows is chosen by nobody but who measures what it is worth.
+        sink: Whether the first latent frame is always kept.
+        tail: Whether something stands for what is left out.
     """
 
     density: float = 0.15
@@ -40,6 +43,9 @@ class Settings(NamedTuple):
     error_limit: float = 0.1
     kernel: str = kernels.AUTO
     training: Training | None = None
+    order: Callable[[Grid, torch.device], TokenOrder] = cube_order
+    sink: bool = True
+    tail: bool = True
 
 
 class Run:
@@ -137,8 +143,8 @@ class Evaluation:
                 kernel.over_blocks, kernel.heads, q, k, v, self.settings.density, training.blocks, projection
             )
             return attended.flatten(2), Call(layer, clock.stop(), density=density)
-        order: TokenOrder = cube_order(self.grid, q.device)
-        pattern = Pattern(self.settings.density, tail=kernel.tail)
+        order = self.settings.order(self.grid, q.device)
+        pattern = Pattern(self.settings.density, self.settings.sink, kernel.tail if self.settings.tail else "none")
         attended, density = kernels.attend(kernel, q, k, v, order, pattern)
         bound = probe.measure(q, k, v, attended, seed=1000 * self.step.number + layer).bound
         return attended.flatten(2), Call(layer, clock.stop(), density=density, bound=bound)

@@ -48,17 +48,19 @@ class Layer:
         return float(share)
 
     def overheads(self, density):
-        """Returns the seconds of what is no attention: order, routing and probe."""
-        from pack.attention import probe
+        """Returns the seconds of what is no attention: keys and values in order, routing and probe."""
+        from pack.attention import gather, probe
         from pack.attention.routing import Pattern, route
 
         heads = [[x[:, :, head : head + 1] for x in self.qkv] for head in range(self.qkv[0].shape[2])]
-        room = 0, self.order.room, self.order.room
-        arranged = [[self.order.arrange(*each) for each in zip(head, room, strict=True)] for head in heads]
+        pattern = Pattern(density)
         return {
-            "order": seconds(lambda: [self.order.arrange(*each) for head in heads for each in zip(head, room)])  # noqa: B905
-            + seconds(lambda: [self.order.restore(head[0]) for head in arranged]),
-            "routing": seconds(lambda: [route(*head, self.order, Pattern(density)) for head in arranged]),
+            "order": seconds(
+                lambda: [x[0, :, 0].index_select(0, self.order.tokens) for head in heads for x in head[1:]]
+            ),
+            "routing": seconds(
+                lambda: [route(*(gather.means(x, self.order) for x in head), self.order, pattern) for head in heads]
+            ),
             "probe": seconds(lambda: probe.measure(*self.qkv, self.qkv[0], 1)),
         }
 

@@ -4,12 +4,15 @@
     gpu.py sparse     sparse attention there, each kernel and dense, one expert in both slots: about six minutes
     gpu.py --tiny     the same code on a tiny shape and the CPU, to see that it runs; also of `sparse`
 
-Without a GPU it says so and ends well.
+Without a GPU it says so and ends well. Each row is saved as it comes, those of the slowest kernel last, so a run that
+is broken off has the others. What fails, for want of memory or in a compiler, is told, and the next is measured; the
+exit code is then 1.
 """
 
 import statistics
 import sys
 import time
+import traceback
 
 import harness
 import sampling
@@ -63,34 +66,40 @@ def measure(peers, cuda):
     return found
 
 
-def rows(experts, sizes, cuda):
-    """Yields a row for each size and attention backend."""
+def tasks(experts, sizes, cuda):
+    """Yields a title and what measures its row, for each size and attention backend."""
     from comfy.ldm.modules.attention import REGISTERED_ATTENTION_FUNCTIONS
 
     for size, (shape, petaflop) in sizes.items():
         for backend in BACKENDS:
-            if backend not in REGISTERED_ATTENTION_FUNCTIONS:
-                continue
-            function = REGISTERED_ATTENTION_FUNCTIONS[backend]
-            peers = sampling.Peers([with_attention(patcher, function) for patcher in experts], shape)
-            found = measure(peers, cuda)
-            (official, _), (ours, memory) = found["official"], found["ours"]
-            floor = sampling.STEPS * petaflop / H200_PFLOPS
-            yield (
-                f"A14B {size}, {backend} attention, 4 steps",
-                {
-                    "seconds": round(ours, 2),
-                    "seconds a step": round(ours / sampling.STEPS, 3),
-                    "ratio to the floor of an H200": round(ours / floor, 3),
-                    "ratio to the official wiring": round(ours / official, 3),
-                    "peak GB": round(memory, 1),
-                    "peak memory ratio": round(memory / found["official"][1], 3) if cuda else 1.0,
-                },
-            )
+            if backend in REGISTERED_ATTENTION_FUNCTIONS:
+                function = REGISTERED_ATTENTION_FUNCTIONS[backend]
+                models = [with_attention(patcher, function) for patcher in experts]
+                yield (
+                    f"A14B {size}, {backend} attention, 4 steps",
+                    lambda models=models, shape=shape, petaflop=petaflop: row(models, shape, petaflop, cuda),
+                )
+
+
+def row(models, shape, petaflop, cuda):
+    """Returns the numbers of one attention backend."""
+    found = measure(sampling.Peers(models, shape), cuda)
+    (official, _), (ours, memory) = found["official"], found["ours"]
+    floor = sampling.STEPS * petaflop / H200_PFLOPS
+    return {
+        "seconds": round(ours, 2),
+        "seconds a step": round(ours / sampling.STEPS, 3),
+        "ratio to the floor of an H200": round(ours / floor, 3),
+        "ratio to the official wiring": round(ours / official, 3),
+        "peak GB": round(memory, 1),
+        "peak memory ratio": round(memory / found["official"][1], 3) if cuda else 1.0,
+    }
 
 
 def sparse_ways(expert):
-    """Yields name and models of each way to attend that this machine has, dense first, and prints why others are none.
+    """Yields name and models of each way to attend that this machine has, and prints why others are none.
+
+    Dense comes first, and the kernels in their order, so that what may take minutes, the gather, comes last.
 
     The projections that make an expert one of SLA are random, as its weights are.
     """
@@ -106,8 +115,9 @@ def sparse_ways(expert):
     trained.set_attachments(SLA, {at: (torch.randn(128, 128) / 128, torch.zeros(128)) for at in range(layers)})
     names = [kernel.name for kernel in kernels.KERNELS]
     ways = [("dense", expert, "training-free", 100, "gather")]
-    ways += [(f"{name}, density 0.15", expert, "training-free", 1, name) for name in names]
-    ways += [(f"{name}, SLA as trained", trained, "auto", 0, name) for name in names]
+    for name in names:
+        ways.append((f"{name}, density 0.15", expert, "training-free", 1, name))
+        ways.append((f"{name}, SLA as trained", trained, "auto", 0, name))
     for title, model, mode, dense_steps, kernel in ways:
         try:
             yield title, SparseAttention.execute(model, model, mode, 0.15, dense_steps, 1.0, kernel).args[:2]
@@ -115,67 +125,93 @@ def sparse_ways(expert):
             print(f"gpu: no {title}: {error}")
 
 
-def sparse_rows(expert, sizes, cuda):
-    """Yields a row for each size and way: seconds of four steps, of a dense and of a sparse one, memory, density."""
-    import torch
-    from pack.nodes.sparse import session_of
-
-    for size, (shape, petaflop) in sizes.items():
-        dense = 0.0
-        for title, models in sparse_ways(expert):
-            peers = sampling.Peers(models, shape)
-            peers.ours()  # compiles flex_attention, and fills the caches
-            torch.cuda.reset_peak_memory_stats() if cuda else None
-            started = time.perf_counter()
-            peers.ours()
-            torch.cuda.synchronize() if cuda else None
-            taken = time.perf_counter() - started
-            dense = dense or taken
-            steps = session_of(models[0]).rows
-            later = [row["seconds"] for row in steps[1:]]
+def sparse_tasks(expert, sizes, cuda):
+    """Yields a title and what measures its row, for each way and size."""
+    dense = {}  # seconds by size
+    for title, models in sparse_ways(expert):
+        for size, (shape, petaflop) in sizes.items():
             yield (
                 f"A14B {size}, sparse attention, {title}",
-                {
-                    "seconds": round(taken, 2),
-                    "seconds of the first step": steps[0]["seconds"],
-                    "seconds of a later step": statistics.median(later),
-                    "times faster": round(dense / taken, 2),
-                    "share of attention in a later step": statistics.median(row["share of time"] for row in steps[1:]),
-                    "density": steps[-1].get("density", 1.0),
-                    "worst error": max((row.get("worst error", 0.0) for row in steps), default=0.0),
-                    "ratio to the floor of an H200, dense": round(taken / (sampling.STEPS * petaflop / H200_PFLOPS), 3),
-                    "ratio to the floor of an H200, a tenth": round(
-                        taken / (sampling.STEPS * TENTH.get(petaflop, petaflop) / H200_PFLOPS), 3
-                    ),
-                    "peak GB": round(torch.cuda.max_memory_allocated() / 1e9, 1) if cuda else 0.0,
-                },
+                lambda models=models, shape=shape, petaflop=petaflop: sparse_row(models, shape, petaflop, dense, cuda),
             )
 
 
+def sparse_row(models, shape, petaflop, dense, cuda):
+    """Returns seconds of four steps, of a dense and of a sparse one, memory and density; keeps those of dense."""
+    import torch
+    from pack.nodes.sparse import session_of
+
+    peers = sampling.Peers(models, shape)
+    peers.ours()  # compiles flex_attention, and fills the caches
+    torch.cuda.reset_peak_memory_stats() if cuda else None
+    started = time.perf_counter()
+    peers.ours()
+    torch.cuda.synchronize() if cuda else None
+    taken = time.perf_counter() - started
+    session = session_of(models[0])
+    first, *later = session.rows
+    if session.settings.dense_steps >= sampling.STEPS:
+        dense[shape] = taken
+    floors = petaflop, TENTH.get(petaflop, petaflop)
+    return {
+        "seconds": round(taken, 2),
+        "seconds of the first step": first["seconds"],
+        "seconds of a later step": statistics.median(step["seconds"] for step in later),
+        **({"times faster": round(dense[shape] / taken, 2)} if shape in dense else {}),
+        "share of attention in a later step": statistics.median(step["share of time"] for step in later),
+        "density": later[-1].get("density", 1.0),
+        "worst error": max(step.get("worst error", 0.0) for step in session.rows),
+        **{
+            f"ratio to the floor of an H200, {name}": round(taken / (sampling.STEPS * floor / H200_PFLOPS), 3)
+            for name, floor in zip(("dense", "a tenth"), floors, strict=True)
+        },
+        "peak GB": round(torch.cuda.max_memory_allocated() / 1e9, 1) if cuda else 0.0,
+    }
+
+
+def measured(found, cuda):
+    """Yields titles and rows; what fails is told, and its title comes with None.
+
+    Args:
+        found: Titles, and what measures their rows.
+        cuda: Whether the memory of a way that failed has to be given back to a GPU.
+    """
+    import torch
+
+    for title, measure_row in found:
+        try:
+            taken = measure_row()
+        except Exception:  # noqa: BLE001  # of a driver, a compiler or a kernel: the next way is measured all the same
+            traceback.print_exc()
+            print(f"gpu: no {title}: it failed, as told above", flush=True)
+            taken = None
+        yield title, taken
+        torch.cuda.empty_cache() if cuda else None
+
+
 def main():
-    """Measures and saves the rows."""
+    """Measures, saves the rows, and returns the exit code."""
     import torch
 
     tiny = "--tiny" in sys.argv[1:]
-    sparse = "sparse" in sys.argv[1:]
     if not tiny and not torch.cuda.is_available():
         print("gpu: skipped, there is no NVIDIA GPU here that torch can use")
-        return
+        return 0
     harness.import_comfyui(cpu=tiny)
     sizes = {"64x64x9": ((1, 16, 3, 8, 8), 1e-6)} if tiny else SIZES
     shape, device = (TINY, "cpu") if tiny else (REAL, "cuda")
-    if sparse:  # each row as it comes: a machine that is lent may go back before the last
+    if "sparse" in sys.argv[1:]:
         (expert,) = load_experts(shape, device, seeds=(1,))
-        found = {}
-        for title, row in sparse_rows(expert, sizes, cuda=not tiny):
-            found[title] = row
-            harness.save({title: row}) if not tiny else None
+        found = sparse_tasks(expert, sizes, cuda=not tiny)
     else:
-        found = dict(rows(load_experts(shape, device), sizes, cuda=not tiny))
-        harness.save(found) if not tiny else None
-    if tiny:
-        print(found)
+        found = tasks(load_experts(shape, device), sizes, cuda=not tiny)
+    failed = False
+    for title, taken in measured(found, cuda=not tiny):
+        failed |= taken is None
+        if taken is not None:  # each as it comes: a machine that is lent may go back before the last
+            print({title: taken}, flush=True) if tiny else harness.save({title: taken})
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,6 +20,7 @@ BENCHES = (
     "quality",
     "styles",
     "motion",
+    "density",
     "encoding",
     "saving",
     "decoding",

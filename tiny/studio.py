@@ -18,10 +18,12 @@ from comfy.samplers import CFGGuider, sampler_object
 from comfy_extras.nodes_custom_sampler import DisableNoise, RandomNoise, SamplerCustomAdvanced, SplitSigmas
 from torch import Tensor
 
+from ..attention.session import Settings
 from ..nodes.loader import Loader
 from ..nodes.lora import Lora
 from ..nodes.picture import with_motion
 from ..nodes.sampling import Sampler, make_guider
+from ..nodes.sparse import KEY, SparseAttention, session_of
 from ..samplers.schedules import rcm_sigmas
 from .files import NAMES, read_vae
 from .latents import Size, conditioning, normal_latent, shown
@@ -52,6 +54,7 @@ class Way:
         picture: Whether the model is given the start picture.
         motion: As that of Image to Video Latent.
         first_cfg: If not 0, the first of the rcm steps runs without LoRAs at this guidance, as docs/motion.md wires it.
+        sparse: Of Sparse Attention, training-free; None is dense.
     """
 
     steps: int = 4
@@ -67,6 +70,7 @@ class Way:
     picture: bool = True
     motion: float = 1.0
     first_cfg: float = 0.0
+    sparse: Settings | None = None
 
 
 TEACHER = Way(steps=20, schedule="shifted", cfg=3.0, loras=())
@@ -78,6 +82,13 @@ class Given(NamedTuple):
     positive: list
     negative: list
     latent: Tensor
+
+
+class Sampled(NamedTuple):
+    """What the sampler makes of a batch: latents [B, 16, T, h, w], and the rows of Sparse Attention's receipt."""
+
+    latents: Tensor
+    receipt: list[dict[str, Any]]
 
 
 class Studio:
@@ -107,17 +118,26 @@ class Studio:
             way: How.
             seed: Of the first batch; the next one has the next.
         """
+        for batch in self.sampled(scenes, way, seed):
+            yield from self.decoded(batch.latents)
+
+    @torch.inference_mode()
+    def sampled(self, scenes: Iterable[Scene], way: Way, seed: int = 1) -> Iterator[Sampled]:
+        """Makes the latents of clips, batch by batch; its arguments are those of `clips`."""
         scenes = list(scenes)
         high, low = bare = (self.low, self.high) if way.swapped else (self.high, self.low)
         for lora_high, lora_low, strength in way.loras:
             one, other = (Path(NAMES[name]).name if name else "none" for name in (lora_high, lora_low))
             high, low, *_ = Lora.execute(high, low, one, other, strength, strength, "", "prepend", "a caption").args
+        if way.sparse:
+            high, low = with_sparse_attention(high, low, way.sparse)
         for start in range(0, len(scenes), BATCH):
             positive, negative, latent = self._given(scenes[start : start + BATCH], way.words, way.picture)
             moving = Given(with_motion(positive, way.motion), with_motion(negative, way.motion), latent)
             first = way.first_cfg and make_guider(*bare, *moving[:2], way.first_cfg, way.boundary)
-            sampled = self._sampled(high, low, first, moving, way, seed + start // BATCH)
-            yield from self.decoded(sampled["samples"])
+            latents = self._sampled(high, low, first, moving, way, seed + start // BATCH)["samples"]
+            session = session_of(high)
+            yield Sampled(latents, session.rows if session else [])
 
     def _sampled(self, high: Any, low: Any, first: Any, given: Given, way: Way, seed: int) -> dict[str, Tensor]:
         """Returns the latents of a batch; `first` is the guider of the first step, where that is another one."""
@@ -174,6 +194,15 @@ class Studio:
 
     def _encoded(self, text: str) -> Tensor:
         return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))[0][0]
+
+
+def with_sparse_attention(high: Any, low: Any, settings: Settings) -> tuple[Any, Any]:
+    """Puts Sparse Attention on both experts, training-free, also with settings that the node does not offer."""
+    limit = min(1.0, settings.error_limit)  # the node has none above
+    offered = settings.density, settings.dense_steps, limit, settings.kernel
+    high, low, _ = SparseAttention.execute(high, low, "training-free", *offered).args
+    high.get_attachment(KEY).settings = settings
+    return high, low
 
 
 def in_two_runs(first: CFGGuider, rest: CFGGuider, sigmas: Tensor, seed: int, latent: dict[str, Tensor]) -> Any:

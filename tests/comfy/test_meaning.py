@@ -3,8 +3,12 @@
 The seeds are fixed and the margins wide: docs/quality.md has the numbers of more scenes and all ways.
 """
 
+import math
+
 import pytest
+import torch
 from comfy_server import TRAINED
+from pack.attention.session import Settings
 from pack.tiny import judge
 from pack.tiny.latents import SMALL
 from pack.tiny.scenes import KINDS
@@ -17,9 +21,13 @@ RIGHT = Way()
 
 
 @pytest.fixture(scope="module")
-def told():
+def studio():
+    return Studio(TRAINED, SMALL)
+
+
+@pytest.fixture(scope="module")
+def told(studio):
     """Returns what the films of a way are like; each way is run once."""
-    studio = Studio(TRAINED, SMALL)
     scenes = studio.scenes(range(SCENES), KINDS)
     kept: dict[Way | None, dict[str, float]] = {}
 
@@ -52,3 +60,26 @@ def test_films_of_four_steps_do_what_captions_say(told):
 )
 def test_a_wrong_way_shows(told, wrong, number, by):
     assert told(wrong)[number] <= told(RIGHT)[number] - by
+
+
+def test_sparse_attention_is_near_dense_and_far_without_the_first_frame(studio):
+    """Also where the experiment asks for more than the node offers: docs/density.md has the numbers."""
+    scenes = studio.scenes(range(2), KINDS)
+
+    def sampled(**settings):
+        sparse = Settings(dense_steps=0, error_limit=math.inf, **settings) if settings else None
+        (batch,) = studio.sampled(scenes, Way(sparse=sparse))
+        return batch
+
+    dense = sampled()
+    assert dense.receipt == []
+
+    def difference(**settings):
+        found = sampled(**settings)
+        assert [row["sparse layers"] for row in found.receipt] == [6] * 4
+        return float((found.latents - dense.latents).norm() / dense.latents.norm())
+
+    exact, near, far = (difference(density=1.0), difference(density=0.05), difference(density=0.05, sink=False))
+    assert exact < 1e-3
+    assert exact < near < far
+    assert torch.isfinite(torch.tensor(far))

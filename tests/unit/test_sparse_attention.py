@@ -1,10 +1,12 @@
 """Sparse attention against formulas in float64: the order of tokens, which blocks are kept, and two kernels."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from math import prod
+from types import ModuleType
 
 import pytest
 import torch
@@ -21,7 +23,7 @@ PATTERNS = [Pattern(0.2), Pattern(0.2, tail="block"), Pattern(0.2, tail="none"),
 
 # The kernel of torch as it is without compiling; compiled it is tried below, once.
 FLEX = kernels.FLEX._replace(
-    run=lambda q, k, v, order, routing, _: flex.attend(flex_attention, q, k, v, order, routing)
+    run=kernels.arranged(lambda q, k, v, order, routing, _: flex.attend(flex_attention, q, k, v, order, routing))
 )
 
 # Half a second each: flex_attention, which is traced in each call unless compiled, and the formula of 1755 tokens.
@@ -210,7 +212,8 @@ def test_what_a_gpu_computes_at_a_time_divides_the_blocks(dtype):
 
     grid, blocks = (5, 7, 9), [trained.Blocks(), trained.Blocks(64, 128)]
     q, k, v = inputs(grid, dtype=dtype)
-    free = FLEX._replace(run=lambda q, k, v, order, routing, _: flex.attend(recording, q, k, v, order, routing))
+    run = kernels.arranged(lambda q, k, v, order, routing, _: flex.attend(recording, q, k, v, order, routing))
+    free = FLEX._replace(run=run)
     kernels.attend(free, q, k, v, cube_order(grid, CPU), Pattern(0.3))
     for each in blocks:
         trained.attend(lambda *given: flex.attend_blocks(recording, *given), 2, q, k, v, 0.3, each)
@@ -248,7 +251,19 @@ def test_without_comfy_kitchen_the_reason_says_so(monkeypatch):
     assert reasons[0] == "sol_attn needs comfy-kitchen 0.2.33 or newer, which is not installed"
 
 
+def test_a_kitchen_without_a_kernel_for_this_card_is_said(monkeypatch):
+    """As with torch for CUDA 12.8: the function is there, and what it needs of CUDA 13 is not."""
+    kitchen = ModuleType("comfy_kitchen")
+    kitchen.sol_attn_is_available = lambda device: False
+    monkeypatch.setitem(sys.modules, "comfy_kitchen", kitchen)
+    kernel, reasons = kernels.choose("auto", CPU, torch.bfloat16)
+    assert kernel is kernels.GATHER
+    assert re.fullmatch(r"comfy-kitchen \S.* has no sol_attn for this cpu device", reasons[0])
+    with pytest.raises(ValueError, match=r"'sol_attn' must run .* has no sol_attn for this cpu device\. Choose auto"):
+        kernels.choose("sol_attn", CPU, torch.bfloat16)
+
+
 def test_sol_attn_has_no_tail_for_each_row():
-    x = torch.zeros(1, 1, 64, 128)
+    x = torch.zeros(1, 64, 1, 128)
     with pytest.raises(ValueError, match="one tail for each query block, got tail 'row'"):
-        kernels.SOL_ATTN.run(x, x, x, cube_order((1, 8, 8), CPU), None, Pattern(0.5))
+        kernels.attend(kernels.SOL_ATTN, x, x, x, cube_order((1, 8, 8), CPU), Pattern(0.5))

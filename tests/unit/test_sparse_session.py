@@ -4,6 +4,7 @@ from math import prod
 
 import pytest
 import torch
+from pack.attention.order import cube_order
 from pack.attention.session import Evaluation, Session, Settings
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -123,6 +124,22 @@ def test_what_cannot_be_sparse_is_dense_and_loud(model, reason, caplog):
     assert session.text.splitlines()[1].startswith("Warning: Sparse attention was asked for, and nothing was sparse.")
     assert told == [session.text]
     assert [record.levelname for record in caplog.records if "nothing was sparse" in record.message] == ["WARNING"]
+
+
+def test_what_is_measured_may_be_in_another_order_and_without_first_frame_and_tail():
+    asked = []
+
+    def raster(grid, device):
+        asked.append(grid)
+        places = torch.arange(prod(grid), device=device)
+        return cube_order(grid, device)._replace(tokens=places, places=places)
+
+    settings = Settings(0.2, 0, error_limit=9.0)
+    changes = [{}, {"order": raster}, {"sink": False}, {"tail": False}]
+    sessions = [Session(settings._replace(**each)) for each in changes]
+    found = {run(session, Model(session)).rows[0]["median error"] for session in sessions}
+    assert len(found) == len(changes)
+    assert asked == [GRID] * 8  # two layers in each of four steps
 
 
 def test_a_run_of_first_steps_alone_is_loud():
