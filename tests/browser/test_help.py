@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from find_browser import frontend, settle
+from pack.hosted.providers import dollars
 from pack.hosted.request import find_offer
-from pack.hosted.spending import dollars
 from pack.tests.browser.conftest import emptied, listen
 from pack.tests.browser.hands import HOSTED, JOINING, TEXT, reload, shipped, twin
 from pack.tests.toy import models as toy

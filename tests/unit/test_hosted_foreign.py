@@ -8,8 +8,8 @@ import pytest
 from pack.common import text as foreign
 from pack.hosted.errors import HostedError, UnclearError
 from pack.hosted.ledger import Ledger, Row
+from pack.hosted.providers import dollars
 from pack.hosted.responses import Reply, read_history, read_price, read_task, read_upload, shown
-from pack.hosted.spending import dollars
 from pack.hosted.transport import _seconds
 from pack.tests.toy.faults import DEEP, DIGITS, HUGE, ODD, inserted, quoting, raw, reworded, says
 from pack.tests.toy.hosted import ATLASCLOUD, QUICK, WAVESPEED, client, outcome, request, rows_of
