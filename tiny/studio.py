@@ -23,10 +23,11 @@ from ..nodes.lora import Lora
 from ..nodes.picture import with_motion
 from ..nodes.sampling import Sampler, make_guider
 from ..samplers.schedules import rcm_sigmas
+from .drawing import draw
 from .files import NAMES, read_vae
 from .latents import Size, conditioning, normal_latent, shown
 from .quick import DEVICE
-from .scenes import FPS, Scene, draw, random_scene
+from .scenes import FPS, Scene, random_scene
 from .vae_training import as_tensor
 
 RCM = ("rcm_high", "rcm_low")

@@ -15,7 +15,7 @@ from pack.client.batch.thumbnails import keep
 from pack.media.clip_report import measure
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
-from pack.tiny import scenes
+from pack.tiny import drawing, scenes
 from PIL import Image
 
 SIZE = Size(160, 96)
@@ -93,7 +93,7 @@ def blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
 def drawn(seed: int, blur: float, jitter: float, chance: np.random.Generator) -> np.ndarray:
     """A drawn scene, with faults of a known size."""
     scene = scenes.random_scene(seed, aspect=SIZE.width / SIZE.height, seconds=FRAMES / FPS)
-    frames = scenes.draw(scene, SIZE.width, SIZE.height, FRAMES, "striped") / 255
+    frames = drawing.draw(scene, SIZE.width, SIZE.height, FRAMES, "striped") / 255
     light = 1 + jitter * chance.standard_normal((FRAMES, 1, 1, 1))
     return (blurred(frames, blur * chance.uniform(0.7, 1.3)) * light).clip(0, 1)
 

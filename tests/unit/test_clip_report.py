@@ -14,7 +14,7 @@ from pack.media.clip_report import MOST_RUNS, ClipMeter, measure
 from pack.media.clip_seams import runs, spikes
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
-from pack.tiny import scenes
+from pack.tiny import drawing, scenes
 
 ROOT = Path(__file__).parents[2]
 FPS = 16
@@ -27,7 +27,7 @@ def known(name="a disc"):
     """A clip without fault, float32[F, H, W, 3]."""
     kind, seed, style = CLIPS[name]
     scene = scenes.random_scene(seed, kind=kind, seconds=FRAMES / FPS)
-    return scenes.draw(scene, 416, 240, FRAMES, style).astype(np.float32) / 255
+    return drawing.draw(scene, 416, 240, FRAMES, style).astype(np.float32) / 255
 
 
 @cache
@@ -144,7 +144,7 @@ VBENCH = {
 def vbench_clip(name):
     """A clip of 17 frames, uint8[17, 144, 256, 3]."""
     scene = scenes.random_scene(31, kind=name.removeprefix("noise on "))
-    clip = scenes.draw(scene, 256, 144, 17, "ringed")
+    clip = drawing.draw(scene, 256, 144, 17, "ringed")
     if not name.startswith("noise"):
         return clip
     noise = np.random.default_rng(1).integers(-20, 21, clip.shape)
@@ -170,7 +170,7 @@ def true_flow(scene, width, height, seconds):
     for thing in scene.things:
         (begin, radius), (end, later) = scene.seen_at(thing, 0), scene.seen_at(thing, seconds)
         u, v = (x - begin.x) / radius, (y - begin.y) / radius
-        inside = scenes.distance(thing.shape, u, v) < 0
+        inside = drawing.distance(thing.shape, u, v) < 0
         flow[inside] = np.stack([end.x + u * later - x, end.y + v * later - y], -1)[inside]
         shapes |= inside
     return flow * height, shapes
@@ -183,7 +183,7 @@ def true_flow(scene, width, height, seconds):
 def test_the_motion_of_a_camera_is_right_within_a_tenth(kind, seed, size):
     scene = scenes.random_scene(seed, kind=kind)
     truth = clip_motion.fastest(true_flow(scene, *size, 1 / 8)[0].astype(np.float32)) * 8 / size[1]
-    assert measure(scenes.draw(scene, *size, 3), FPS).motion == pytest.approx(100 * truth, rel=0.1)
+    assert measure(drawing.draw(scene, *size, 3), FPS).motion == pytest.approx(100 * truth, rel=0.1)
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_the_flow_within_a_shape_is_right_within_a_tenth(seed):
     """
     scene = scenes.random_scene(seed, kind="moves")
     assert max(map(abs, scene.things[0].speed)) < 0.6
-    clip = scenes.draw(scene, 640, 360, 3, "ringed")
+    clip = drawing.draw(scene, 640, 360, 3, "ringed")
     one, other = (cv2.cvtColor(clip[index], cv2.COLOR_RGB2GRAY) for index in (0, 2))
     flow = clip_motion.dis().calc(one, other, None)
     truth, shape = true_flow(scene, 640, 360, 1 / 8)
@@ -221,7 +221,7 @@ def test_frames_are_sampled_for_motion_as_vbench_does(fps, interval, threshold):
 
 def test_the_speed_of_a_clip_does_not_depend_on_its_rate():
     scene = scenes.random_scene(1, kind="pans")
-    clip = scenes.draw(scene, 320, 180, 17)
+    clip = drawing.draw(scene, 320, 180, 17)
     at_16, at_8 = measure(clip, 16), measure(clip[::2], 8)
     assert at_8.motion == pytest.approx(at_16.motion, rel=0.01)
     assert at_8.moving_pairs == at_16.moving_pairs == 8
@@ -265,7 +265,7 @@ def test_a_frame_that_is_held_is_frozen_in_a_file_too(tmp_path, clip, crf):
 
 def test_what_is_small_and_slow_is_not_frozen():
     thing = scenes.Thing("disc", "green", 0.1, scenes.Point(0.8, 0.5), scenes.Point(0.15, 0))
-    clip = scenes.draw(scenes.Scene(3, 16 / 9, (thing,), scenes.Camera(), "", "", False), 416, 240, 17)
+    clip = drawing.draw(scenes.Scene(3, 16 / 9, (thing,), scenes.Camera(), "", "", False), 416, 240, 17)
     assert measure(clip, FPS).frozen == 0
 
 
