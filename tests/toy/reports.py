@@ -22,6 +22,11 @@ SIZE = Size(160, 96)
 FRAMES, FPS = 17, 16
 HOSTILE = "</script><script>document.title='escaped'</script> \"quoted\" & <b>bold</b> 一只猫 {{ 7 * 7 }}"
 TEXT = 'pictures = ["*.png"]\nprompts = ["A cat looks up."]\n'
+QUANTILE = {
+    2: 4.302652729911275,
+    3: 3.182446305284263,
+    4: 2.7764451051977987,
+}  # Student's t, .975
 VARIANTS = {  # blur in pixels, jitter of the light, seconds, dollars
     "rcm steps=2": (1.6, 0.0, 21.0, 0.0),
     "rcm steps=4": (0.6, 0.0, 39.0, 0.0),
