@@ -25,7 +25,6 @@ class ClipReport(Node):
         return io.Schema(
             node_id="Wan22Turbo_ClipReport",
             display_name="Clip Report",
-            category="wan 2.2 turbo",
             description="Measures a clip: motion, flicker, sharpness, drift, seams, black, frozen and broken frames.",
             search_aliases=["vbench", "video quality", "measure video", "flicker", "motion", "drift", "optical flow"],
             inputs=[
@@ -43,10 +42,7 @@ class ClipReport(Node):
                     tooltip="Frames a second of decoded frames. A video keeps its own rate.",
                 ),
             ],
-            outputs=[
-                io.String.Output("report", display_name="report"),
-                io.String.Output("numbers", display_name="numbers"),
-            ],
+            outputs=[io.String.Output("report"), io.String.Output("numbers")],
             is_output_node=True,
         )
 

@@ -39,7 +39,6 @@ class HostedLora(Node):
         return io.Schema(
             node_id="Wan22Turbo_HostedLora",
             display_name="Hosted LoRA",
-            category="wan 2.2 turbo",
             description="A LoRA on the internet for Hosted Wan 2.2 I2V. The provider fetches it, not this machine.",
             search_aliases=["api lora", "lora url", "cloud lora"],
             inputs=[
@@ -69,7 +68,7 @@ class HostedLora(Node):
                 ),
                 Loras.Input("loras", optional=True, tooltip="Of another Hosted LoRA: up to three for each expert."),
             ],
-            outputs=[Loras.Output("loras", display_name="loras")],
+            outputs=[Loras.Output("loras")],
         )
 
     @classmethod
@@ -105,7 +104,6 @@ class Hosted(Node):
         return io.Schema(
             node_id="Wan22Turbo_Hosted",
             display_name="Hosted Wan 2.2 I2V",
-            category="wan 2.2 turbo",
             description="A picture becomes a clip at WaveSpeed, AtlasCloud or 302.AI: no GPU, but a price.",
             search_aliases=["api", "cloud", "wavespeed", "atlascloud", "302.ai", "no gpu", "image to video"],
             inputs=[
@@ -160,10 +158,7 @@ class Hosted(Node):
                     tooltip="stop: a clip that the provider's content filter flags is not saved.",
                 ),
             ],
-            outputs=[
-                io.Video.Output("video", display_name="video"),
-                io.String.Output("report", display_name="report"),
-            ],
+            outputs=[io.Video.Output("video"), io.String.Output("report")],
             hidden=[io.Hidden.unique_id],
         )
 

@@ -25,7 +25,6 @@ class LongClip(SavingNode):
         return io.Schema(
             node_id="Wan22Turbo_LongClip",
             display_name="Long Clip",
-            category="wan 2.2 turbo",
             description="Makes a clip of many parts, a prompt each, as one MP4, and measures how far it drifts.",
             search_aliases=[
                 "long video",
@@ -112,10 +111,10 @@ class LongClip(SavingNode):
                 picture.motion_input(),
             ],
             outputs=[
-                io.Video.Output("video", display_name="video"),
-                io.String.Output("report", display_name="report"),
-                io.Image.Output("chart", display_name="chart"),
-                io.String.Output("numbers", display_name="numbers"),
+                io.Video.Output("video"),
+                io.String.Output("report"),
+                io.Image.Output("chart"),
+                io.String.Output("numbers"),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,

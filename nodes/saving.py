@@ -153,9 +153,8 @@ class SavedClip(ui.PreviewVideo):
 def saving_schema(source: list[io.Input], last: list[io.Input], **words: Any) -> io.Schema:
     """Returns the schema of a node that saves `source`; `last` are its own inputs, `words` its id and texts."""
     return io.Schema(
-        category="wan 2.2 turbo",
         inputs=[*source, *saving_inputs(), *last],
-        outputs=[io.Video.Output("video", display_name="video")],
+        outputs=[io.Video.Output("video")],
         hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
         is_output_node=True,
         **words,
