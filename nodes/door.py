@@ -150,7 +150,11 @@ def _guard_validation(check: Callable[..., bool | str]) -> Callable[..., bool | 
     def guarded(cls: type[Node], *arguments: Any, **given: Any) -> bool | str:
         # What a prompt leaves out, ComfyUI says itself, and asks all the same: then no value is known, as with a link.
         known = {**dict.fromkeys(needed[len(arguments) :]), **given}
-        return " ".join(complaints(cls, _named(names, arguments, known))) or check(cls, *arguments, **known)
+        wrong = " ".join(complaints(cls, _named(names, arguments, known)))
+        try:
+            return wrong or check(cls, *arguments, **known)
+        except (RuntimeError, ValueError) as error:  # what else could not be used says so in its text
+            return str(error)
 
     # ComfyUI reads from the parameters which inputs a node checks itself, and does not look behind a wrapper.
     guarded.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]

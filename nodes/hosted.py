@@ -14,7 +14,7 @@ from comfy_execution.utils import get_executing_context
 from ..common.text import quoted
 from ..hosted import credentials, request
 from ..hosted.client import Client
-from ..hosted.errors import HostedError, PolicyError, RequestError
+from ..hosted.errors import PolicyError, RequestError
 from ..hosted.ledger import Ledger
 from ..hosted.polling import Status
 from ..hosted.providers import DURATIONS, OFFERS, RESOLUTIONS
@@ -80,12 +80,8 @@ class HostedLora(Node):
         loras: object = None,  # the door looks at what is named here
     ) -> bool | str:
         # Checked before the run, since the report of a failed node would show the address with its token.
-        if url is None:
-            return True
-        try:
+        if url is not None:
             request.Lora(url.strip(), 1.0 if scale is None else scale, "both", trigger_words or "").check()
-        except RequestError as error:
-            return str(error)
         return True
 
     @classmethod
@@ -172,12 +168,9 @@ class Hosted(Node):
         prompt: str | None = None,
         negative_prompt: str | None = None,
     ) -> bool | str:
-        try:
-            request.check_settings(model, resolution, duration, seed, prompt, negative_prompt)
-            if model is not None:
-                find_key(model)
-        except HostedError as error:
-            return str(error)
+        request.check_settings(model, resolution, duration, seed, prompt, negative_prompt)
+        if model is not None:
+            find_key(model)
         return True
 
     @classmethod

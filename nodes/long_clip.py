@@ -137,15 +137,11 @@ class LongClip(SavingNode):
     ) -> bool | str:
         # Before anything is loaded. A linked input has no value yet.
         saving = super().validate_inputs(codec=codec, encoder=encoder, filename_prefix=filename_prefix)
-        if saving is not True:
-            return saving
-        try:
+        if saving is True:
             if schedule is not None and steps is not None and sigma_max is not None and shift is not None:
                 schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
             check_story(prompts, parts, seconds, loop)
-        except ValueError as error:
-            return str(error)
-        return True
+        return saving
 
     @classmethod
     def check_lazy_status(cls, **inputs: Any) -> list[str]:

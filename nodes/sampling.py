@@ -40,12 +40,8 @@ class Sampler(Node):
     @classmethod
     def validate_inputs(cls, schedule: str, steps: int, sigma_max: float, shift: float) -> bool | str:
         # Before 28 GB are loaded, not after. Naming these takes their checks over from ComfyUI, to the door.
-        if None in (schedule, steps, sigma_max, shift):  # a linked input has no value yet
-            return True
-        try:
+        if None not in (schedule, steps, sigma_max, shift):  # a linked input has no value yet
             schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
-        except ValueError as error:
-            return str(error)
         return True
 
     @classmethod

@@ -86,13 +86,10 @@ class SavingNode(Node):
         cls, codec: str | None = None, encoder: str | None = "cpu", filename_prefix: str | None = None
     ) -> bool | str:
         # Naming these takes their checks over from ComfyUI. A linked input has no value yet.
-        try:
-            if codec is not None and encoder is not None:
-                codecs.check_available(codec, encoder)
-            if filename_prefix is not None:
-                check_place(filename_prefix)
-        except (RuntimeError, ValueError) as error:
-            return str(error)
+        if codec is not None and encoder is not None:
+            codecs.check_available(codec, encoder)
+        if filename_prefix is not None:
+            check_place(filename_prefix)
         return True
 
     @classmethod
