@@ -8,7 +8,7 @@ import folder_paths
 import numpy as np
 import torch
 from comfy.cli_args import args
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import InputImpl, io
 from comfy_execution.utils import get_executing_context
 
 from ..common.text import quoted
@@ -25,6 +25,7 @@ from ..weights.loras import triggers
 from .content import run_hosted
 from .door import Node
 from .hosted_wait import Teller, attended
+from .progress import Told
 
 KEEP, STOP = "keep", "stop"
 SHORT, LONG = DURATIONS
@@ -208,19 +209,8 @@ class Hosted(Node):
         clip = await attended(work, teller)
         report = clip.report(asked)
         teller.say(report)  # it stays on the node
-        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=Paid(report, clip.usd))
-
-
-class Paid(ui.PreviewText):
-    """The report, and for programs what the clip cost in US dollars, where anybody says."""
-
-    def __init__(self, report: str, usd: float | None) -> None:
-        super().__init__(report)
-        self.usd = usd
-
-    def as_dict(self) -> dict[str, Any]:
-        shown = super().as_dict()
-        return shown if self.usd is None else {**shown, "usd": (self.usd,)}
+        told = Told(report) if clip.usd is None else Told(report, usd=clip.usd)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=told)
 
 
 def checked(loras: Any) -> tuple[request.Lora, ...]:

@@ -162,15 +162,7 @@ def saving_inputs() -> list[io.Input]:
     """Returns the inputs from the sound to the encoder."""
     return [
         io.Audio.Input("audio", optional=True, tooltip="Cut to the length of the clip."),
-        io.Float.Input(
-            "fps",
-            default=float(resolution.FPS),
-            min=float(FPS_RANGE[0]),
-            max=float(FPS_RANGE[1]),
-            step=1.0,
-            round=0.001,
-            tooltip="Wan 2.2 A14B makes 16 frames a second. A video keeps its own rate.",
-        ),
+        fps_input("Wan 2.2 A14B makes 16 frames a second. A video keeps its own rate."),
         io.String.Input("filename_prefix", default=DEFAULT_PREFIX, tooltip="Below ComfyUI's output folder."),
         io.Combo.Input(
             "codec",
@@ -200,6 +192,14 @@ def saving_inputs() -> list[io.Input]:
             tooltip="cpu has the best quality for its size. nvenc encodes on an NVIDIA card that can.",
         ),
     ]
+
+
+def fps_input(tooltip: str) -> io.Input:
+    """Returns the input of a clip's rate."""
+    least, most = map(float, FPS_RANGE)
+    return io.Float.Input(
+        "fps", default=float(resolution.FPS), min=least, max=most, step=1.0, round=0.001, tooltip=tooltip
+    )
 
 
 def check_place(prefix: str) -> str:
