@@ -234,8 +234,8 @@ def warnings(match: Match) -> list[str]:
         where = f"PEFT writes it into {CONFIG}: put that file beside it."
         if match.in_doubt:
             where = (
-                f"The {CONFIG} in its folder may be that of another file there: put the two that belong together into "
-                "a folder of their own."
+                "The adapter_config.json in its folder may be that of another file there: put the two that belong "
+                "together into a folder of their own."
             )
         found.append(f"The alpha of '{name}' is not given, and taken as the rank. {where}")
     if match.matched and match.zeros == match.matched:
