@@ -266,9 +266,8 @@ def test_a_format_that_is_not_that_of_the_weight_is_refused(path, named, weight)
 def test_fp8_whose_scales_are_gone_is_known_by_its_numbers(path, dtype, largest):
     weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
     check(path, BODY | {"a.weight": weight.to(dtype)})
-    made_for_a_scale = (weight / weight.abs().max() * largest).to(dtype)
     with pytest.raises(ValueError, match=f"holds 8-bit numbers as large as {largest}, for example in the layer a,"):
-        check(path, BODY | {"a.weight": made_for_a_scale})
+        check(path, BODY | {"a.weight": (weight / weight.abs().max() * largest).to(dtype)})
 
 
 @pytest.mark.parametrize(
