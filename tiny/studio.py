@@ -142,7 +142,7 @@ class Studio:
 
         Args:
             scenes: To be drawn.
-            style: Of `scenes.STYLES`.
+            style: Of `drawing.STYLES`.
         """
         clips = (as_tensor(draw(scene, *self.size, style)[None]) for scene in scenes)
         return [as_bytes(shown(self.fast, normal_latent(self.fast, clip))[0]) for clip in clips]
