@@ -22,9 +22,10 @@ from comfy_api.latest import io  # noqa: E402
 from pack.nodes.loader import Loader  # noqa: E402
 from pack.nodes.long_clip import LongClip  # noqa: E402
 from pack.nodes.lora import Lora  # noqa: E402
+from pack.tiny.drawing import draw  # noqa: E402
 from pack.tiny.files import NAMES  # noqa: E402
 from pack.tiny.latents import SMALL  # noqa: E402
-from pack.tiny.scenes import Scene, draw, random_scene  # noqa: E402
+from pack.tiny.scenes import Scene, random_scene  # noqa: E402
 
 MODELS = harness.ROOT / "tiny" / "models"
 RESULTS = harness.RESULTS / "long_clip.json"

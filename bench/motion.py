@@ -21,10 +21,11 @@ import numpy as np
 from pack.media.clip_report import ENDS
 from pack.media.clip_seams import colour_drift, light_of
 from pack.media.likeness import likeness
+from pack.tiny.drawing import draw
 from pack.tiny.judge import judge
 from pack.tiny.latents import SMALL
 from pack.tiny.quick import compile_norms
-from pack.tiny.scenes import SPEEDS, Scene, draw
+from pack.tiny.scenes import SPEEDS, Scene
 from pack.tiny.studio import TEACHER, Studio, Way
 
 MODELS = harness.ROOT / "tiny" / "models"

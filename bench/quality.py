@@ -20,7 +20,7 @@ harness.import_comfyui(cpu=not torch.cuda.is_available())
 from pack.tiny import judge
 from pack.tiny.latents import FULL, SMALL
 from pack.tiny.quick import compile_norms
-from pack.tiny.scenes import KINDS, random_scene
+from pack.tiny.scenes import KINDS
 from pack.tiny.studio import RCM, TEACHER, Studio, Way
 
 MODELS = harness.ROOT / "tiny" / "models"
@@ -47,7 +47,6 @@ WAYS = {
     "no start picture": Way(picture=False),
 }
 OUTCOMES = {"left or right": 2, "some size": 2, "one of two": 2, "moves away": judge.SECTORS, "some pan": judge.SECTORS}
-OPEN = [kind for kind in KINDS if random_scene(0, kind=kind).is_open]
 SEEDS = 8  # of one scene, to count its outcomes
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from ..common.redact import mask
 from . import download, polling, submission
 from .errors import BrokenError, DownloadError, FlaggedError, HostedError
-from .ledger import WAKE, Ledger, Row
+from .ledger import FOLDER, WAKE, Ledger, Row
 from .polling import Job, Status
+from .providers import Price, dollars
 from .request import Request
 from .responses import Task
-from .settings import FOLDER, Settings
-from .spending import DAY, Price, dollars
+from .settings import DAY, Settings
 from .transport import Timing, Transport
 
 SURELY_KEPT = 7 * DAY  # seconds for which nobody doubts that the provider has a job

@@ -25,8 +25,8 @@ from pathlib import Path
 
 from ..common.files import atomic_write, read_bounded
 from .errors import AuthError, HostedError
+from .ledger import FOLDER, POSIX, PRIVATE, make_folder
 from .providers import BY_NAME, PROVIDERS, Provider
-from .settings import FOLDER, POSIX, PRIVATE, make_folder
 
 FILE = "keys.json"
 LONGEST = 65_536  # bytes of the file

@@ -24,13 +24,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..common.text import line
-from . import spending
 from .credentials import add_folder, private_folder
 from .errors import HostedError
 from .ledger import Ledger, Row
-from .providers import BY_NAME
-from .settings import DAY_CEILING_VARIABLE, Settings
-from .spending import dollars
+from .providers import BY_NAME, dollars
+from .settings import DAY_CEILING_VARIABLE, Settings, counts, day_of, spent_since
 
 COLUMNS = ("ordered (UTC)", "provider", "model", "state", "price", "job", "can be picked up")
 
@@ -69,7 +67,7 @@ def listed(ledger: Ledger, environ: Mapping[str, str]) -> dict[str, Any]:
         "jobs": jobs,
         "days": days,
         "limit_per_day_usd": Settings(environ).daily_ceiling(),
-        "spent_today_usd": round(spending.spent_since((row for row, _ in rows), spending.day_of(now)), 6),
+        "spent_today_usd": round(spent_since((row for row, _ in rows), day_of(now)), 6),
         "cannot_be_read": [line(f"{entry.name}.json", 120) for entry in entries if entry.row is None],
     }
 
@@ -84,7 +82,7 @@ def _job(row: Row, retired: bool, now: float) -> dict[str, Any]:
         "usd": row.usd,
         "usd_asked": row.asked,
         "usd_charged": row.charged,
-        "counts_usd": spending.counts(row),
+        "counts_usd": counts(row),
         "can_be_picked_up": pick_up(row, retired, now),
         "request": row.digest,
     }

@@ -18,7 +18,9 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import re
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,8 +29,10 @@ from typing import Any, Literal
 
 from ..common import files, text
 from .errors import HostedError
-from .settings import make_folder
 
+FOLDER = "__wan22_turbo"  # ComfyUI serves no user folder whose name begins with two underscores
+POSIX = os.name == "posix"  # Windows has no such modes: there, the profile's folder is its owner's
+PRIVATE = 0o077  # what nobody else may
 State = Literal["claimed", "sent", "done", "failed", "missing"]
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LATEST = 1e11  # seconds since 1970: some three thousand years
@@ -218,3 +222,41 @@ def _marks(value: Any) -> dict[str, str]:
         return {}
     whole = all(isinstance(mark, str) and _DIGEST.fullmatch(mark) and len(name) <= 64 for name, mark in value.items())
     return value if whole else {}
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it that are missing, and closes what of this pack's own was left open.
+
+    Raises:
+        HostedError: It is open to others, and cannot be closed.
+        OSError: It cannot be made.
+    """
+    line = [path, *path.parents]
+    ours = next((index for index, each in enumerate(line) if each.name == FOLDER), 0)
+    for each in reversed(line):
+        try:
+            each.mkdir(0o700)
+        except FileExistsError:
+            if each not in line[: ours + 1]:
+                continue  # ComfyUI's own, or the machine's
+        except OSError:
+            if not each.is_dir():
+                raise
+            continue
+        close(each)
+
+
+def close(folder: Path) -> None:
+    """Takes from everybody but its owner what they may do in a folder; HostedError if it is another user's."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not POSIX or mode == 0o700:
+        return
+    try:
+        os.chmod(folder, 0o700)
+    except OSError:
+        if mode & PRIVATE:
+            raise HostedError(
+                f"A folder of keys and paid jobs must be open to its owner alone, got mode {mode:04o}. Run: "
+                f"chmod 700 {folder.name}, in ComfyUI's folder user{'' if folder.name == FOLDER else f'/{FOLDER}'}, "
+                "as the user who owns it."
+            ) from None

@@ -1,4 +1,5 @@
-"""The providers, an adapter each, and what they have in common: a model's parameters, and WaveSpeed's contract.
+"""The providers, an adapter each, and what they have in common: a model's parameters, its price, and
+WaveSpeed's contract.
 
 An adapter is a subclass that says how a provider differs: its address, paths, models, prices and list of jobs. It makes
 paths and bodies and reads answers; what is sent, waited for and paid is the same for all, and none of its business. A
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from ..common.text import MAX_USD
 from . import responses
 from .errors import AuthError, BalanceError, HostedError, RateLimitedError, RefusedError, UnclearError
 from .responses import Reply
@@ -20,6 +22,7 @@ EACH = (PLAIN, HIGH, LOW)
 RESOLUTIONS = ("480p", "720p", "1080p")
 DURATIONS = (5, 8)  # seconds
 UNRESTRICTED = "unrestricted"
+PRICES_OF = "September 2026"
 PAGE = 20  # jobs of a list that are asked for at a time; with their inputs, they may be large
 _SIZE_FACTOR = {"480p": 1.0, "720p": 2.0, "1080p": 4.0}  # only that of 720p is documented, and only by WaveSpeed
 _BALANCE = re.compile(r"insufficient (balance|credit|fund|quota)|balance|credit|top.?up|quota", re.IGNORECASE)
@@ -50,6 +53,31 @@ class Model:
             return None
         factor = _SIZE_FACTOR[resolution] / _SIZE_FACTOR[self.resolutions[0]]
         return round(self.usd_per_second * duration * factor, 4)
+
+
+def dollars(usd: float) -> str:
+    """Writes an amount, with as many digits as it needs."""
+    return f"${usd:.2f}" if abs(usd * 100 - round(usd * 100)) < 1e-6 else f"${usd:.4f}".rstrip("0")
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars for a clip; None where nobody names them."""
+
+    usd: float | None
+    asked: bool  # of the provider, just before the job
+
+    @classmethod
+    def quoted(cls, usd: float) -> "Price":
+        """Returns what a provider answered; what can be no price is none."""
+        return cls(usd if usd <= MAX_USD else None, asked=True)
+
+    def __str__(self) -> str:
+        if self.usd is None and self.asked:
+            return "price unknown; what the provider names can be none"
+        if self.usd is None:
+            return f"price unknown; no source of {PRICES_OF} names it"
+        return f"{dollars(self.usd)}, as asked" if self.asked else f"about {dollars(self.usd)}, prices of {PRICES_OF}"
 
 
 class Query(NamedTuple):

@@ -9,30 +9,33 @@
     WAN22_TURBO_<PROVIDER>_STARTS_PER_MINUTE    0: as many as you like
 
 <PROVIDER> is WAVESPEED, ATLASCLOUD or API302. They are read at every run and cannot be set from a graph.
-Beside them, the folder of keys and paid jobs, which only its owner can enter, whatever the umask.
+
+A day is one of UTC, so that it is the same for all ComfyUI processes of a user. A job counts for the day on which its
+order left: with what the provider charged, else with its price; not at all if it failed at a provider that charges no
+failed jobs. A row that cannot be read is not counted; `python -m hosted.jobs` names it.
 """
 
 import fnmatch
-import os
-import stat
+import threading
+import time
 import urllib.parse
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..common.address import is_loopback
 from ..common.text import line
-from .errors import HostedError, PolicyError
-from .providers import Model, Provider
+from .errors import PolicyError
+from .ledger import Ledger, Row
+from .providers import BY_NAME, Model, Price, Provider, dollars
 
-FOLDER = "__wan22_turbo"  # ComfyUI serves no user folder whose name begins with two underscores
-POSIX = os.name == "posix"  # Windows has no such modes: there, the profile's folder is its owner's
-PRIVATE = 0o077  # what nobody else may
 PREFIX = "WAN22_TURBO_"
 UNRESTRICTED_VARIABLE = f"{PREFIX}ALLOW_UNRESTRICTED"
 MODELS_VARIABLE = f"{PREFIX}HOSTED_MODELS"
 CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD"
 DAY_CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD_PER_DAY"
+DAY = 86_400  # seconds
+DAY_LOCK = "day"  # held from the look at what is spent until the new row is on disk
 
 
 @dataclass(frozen=True)
@@ -107,39 +110,85 @@ def _variable(provider: Provider, what: str) -> str:
     return f"{PREFIX}{provider.name.upper()}_{what}"
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder and those above it that are missing, and closes what of this pack's own was left open.
+class SpendingLimit:
+    """What each run of a graph has spent, so that twenty nodes together keep the operator's ceiling."""
+
+    KEPT = 256  # runs
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.spent: OrderedDict[str, float] = OrderedDict()
+
+    def spend(self, run_id: str, price: Price, ceiling: float | None) -> None:
+        """Books a job that is about to be submitted.
+
+        Raises:
+            PolicyError: It would cost more than a run may, or nobody can say what it costs.
+        """
+        if ceiling is None:
+            return
+        if price.usd is None:
+            raise PolicyError(
+                f"A run may cost {dollars(ceiling)} here, and nobody names the price of this model. "
+                f"Choose another one. Whoever runs this ComfyUI sets the limit in {CEILING_VARIABLE}."
+            )
+        with self.lock:
+            before = self.spent.get(run_id, 0.0)
+            if before + price.usd > ceiling + 1e-9:
+                spent = f" after {dollars(before)} already spent" if before else ""
+                raise PolicyError(
+                    f"A run may cost {dollars(ceiling)} here, and this clip costs {dollars(price.usd)}{spent}. "
+                    "Choose a shorter or smaller clip, or a cheaper model. "
+                    f"Whoever runs this ComfyUI sets the limit in {CEILING_VARIABLE}."
+                )
+            self.spent[run_id] = before + price.usd
+            while len(self.spent) > self.KEPT:
+                self.spent.popitem(last=False)
+
+    def give_back(self, run_id: str, price: Price) -> None:
+        """Takes back a booking: the job was refused."""
+        with self.lock:
+            if price.usd is not None and run_id in self.spent:
+                self.spent[run_id] -= price.usd
+
+
+def day_of(moment: float) -> int:
+    """Returns when the day of a moment began; both in seconds since 1970."""
+    return int(moment // DAY) * DAY
+
+
+def counts(row: Row) -> float | None:
+    """Returns what a job counts towards its day in US dollars; None where nobody names its price."""
+    provider = BY_NAME.get(row.provider)
+    if row.state == "failed" and provider and not provider.charges_failed_jobs:
+        return 0.0
+    return row.usd if row.charged is None else row.charged
+
+
+def spent_since(rows: Iterable[Row], moment: float) -> float:
+    """Returns the sum of what was ordered since a moment; what has a later date than now is counted, too."""
+    return sum(counts(row) or 0.0 for row in rows if row.posted >= moment)
+
+
+def check_day(ledger: Ledger, row: Row, limit: float) -> None:
+    """Checks that a job may be ordered today. Whoever asks holds `DAY_LOCK`.
 
     Raises:
-        HostedError: It is open to others, and cannot be closed.
-        OSError: It cannot be made.
+        PolicyError: It would cost more than is left of the day's limit, or nobody can say what it costs.
     """
-    line = [path, *path.parents]
-    ours = next((index for index, each in enumerate(line) if each.name == FOLDER), 0)
-    for each in reversed(line):
-        try:
-            each.mkdir(0o700)
-        except FileExistsError:
-            if each not in line[: ours + 1]:
-                continue  # ComfyUI's own, or the machine's
-        except OSError:
-            if not each.is_dir():
-                raise
-            continue
-        close(each)
-
-
-def close(folder: Path) -> None:
-    """Takes from everybody but its owner what they may do in a folder; HostedError if it is another user's."""
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if not POSIX or mode == 0o700:
-        return
-    try:
-        os.chmod(folder, 0o700)
-    except OSError:
-        if mode & PRIVATE:
-            raise HostedError(
-                f"A folder of keys and paid jobs must be open to its owner alone, got mode {mode:04o}. Run: "
-                f"chmod 700 {folder.name}, in ComfyUI's folder user{'' if folder.name == FOLDER else f'/{FOLDER}'}, "
-                "as the user who owns it."
-            ) from None
+    sets = f"Whoever runs this ComfyUI sets the limit in {DAY_CEILING_VARIABLE}."
+    if row.usd is None:
+        raise PolicyError(
+            f"Hosted clips may cost {dollars(limit)} a day here, and nobody names the price of this model. "
+            f"Choose another one. {sets}"
+        )
+    today = day_of(row.posted)
+    written = ledger.entries(today - DAY)  # a day more, for a file server's clock may be behind
+    spent = spent_since((entry.row for entry in written if entry.row), today)
+    if spent + row.usd > limit + 1e-9:
+        minutes = max(1, round((today + DAY - time.time()) / 60))
+        raise PolicyError(
+            f"Hosted clips may cost {dollars(limit)} a day here, {dollars(spent)} of it is spent today, and this clip "
+            f"costs {dollars(row.usd)}. Choose a shorter or smaller clip or a cheaper model, or run again after "
+            f"00:00 UTC, in {minutes // 60} h {minutes % 60} min. {sets}"
+        )

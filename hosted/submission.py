@@ -10,14 +10,13 @@ from concurrent.futures import Future
 from typing import Any
 
 from ..common.redact import mask
-from . import spending
 from .errors import HostedError, LostError, NotSentError, RateLimitedError, UnavailableError, UnclearError, UnnotedError
 from .ledger import WAKE, Ledger, Row, marks_of
 from .polling import Job, find_job
-from .providers import Provider
+from .providers import Price, Provider
 from .request import Picture
 from .responses import Reply
-from .spending import Price, SpendingLimit
+from .settings import DAY_LOCK, SpendingLimit, check_day
 from .transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -164,8 +163,8 @@ async def claim(job: Job, row: Row) -> bool:
     limit = job.settings.daily_ceiling()
     if limit is None:
         return job.ledger.claim(row)
-    async with job.ledger.alone(spending.LOCK, lambda: job.say("waiting for the order of another node")):
-        await asyncio.to_thread(spending.check_day, job.ledger, row, limit)
+    async with job.ledger.alone(DAY_LOCK, lambda: job.say("waiting for the order of another node")):
+        await asyncio.to_thread(check_day, job.ledger, row, limit)
         return job.ledger.claim(row)
 
 

@@ -5,14 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 PREFIX = "Wan22Turbo_"
-PRIVATE = (
-    "prompt",
-    "prompts",
-    "negative_prompt",
-    "trigger_words",
-    "filename_prefix",
-    "url",
-)  # a person's text, and places
+# A person's text, and places.
+PRIVATE = ("prompt", "prompts", "negative_prompt", "trigger_words", "filename_prefix", "url")
 MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$", re.IGNORECASE)
 
 Inputs = dict[str, Any]

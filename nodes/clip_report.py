@@ -7,15 +7,13 @@ from typing import Any, NamedTuple
 import comfy.utils
 import numpy as np
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..media import video_reading
-from ..media.clip_numbers import ClipNumbers
 from ..media.clip_report import measure
-from ..media.mp4 import FPS_RANGE
-from ..media.resolution import FPS
 from .door import Node
-from .saving import step
+from .progress import Told
+from .saving import fps_input, step
 from .video_file import file_of
 
 
@@ -25,7 +23,6 @@ class ClipReport(Node):
         return io.Schema(
             node_id="Wan22Turbo_ClipReport",
             display_name="Clip Report",
-            category="wan 2.2 turbo",
             description="Measures a clip: motion, flicker, sharpness, drift, seams, black, frozen and broken frames.",
             search_aliases=["vbench", "video quality", "measure video", "flicker", "motion", "drift", "optical flow"],
             inputs=[
@@ -33,20 +30,9 @@ class ClipReport(Node):
                 io.Image.Input(
                     "reference", optional=True, tooltip="The picture that the first frame is to show, of any size."
                 ),
-                io.Float.Input(
-                    "fps",
-                    default=float(FPS),
-                    min=float(FPS_RANGE[0]),
-                    max=float(FPS_RANGE[1]),
-                    step=1.0,
-                    round=0.001,
-                    tooltip="Frames a second of decoded frames. A video keeps its own rate.",
-                ),
+                fps_input("Frames a second of decoded frames. A video keeps its own rate."),
             ],
-            outputs=[
-                io.String.Output("report", display_name="report"),
-                io.String.Output("numbers", display_name="numbers"),
-            ],
+            outputs=[io.String.Output("report"), io.String.Output("numbers")],
             is_output_node=True,
         )
 
@@ -64,19 +50,7 @@ class ClipReport(Node):
         clip = clip_of(video, fps)
         numbers = measure(clip.frames, clip.fps, None if reference is None else array_of(reference[0]))
         report = numbers.report()
-        return io.NodeOutput(report, json.dumps(numbers.as_dict()), ui=Told(report, numbers))
-
-
-class Told(ui.PreviewText):
-    """A report in the shape that the frontend shows, and its numbers beside it for who asks ComfyUI's history."""
-
-    def __init__(self, report: str, numbers: ClipNumbers) -> None:
-        super().__init__(report)
-        self.numbers = numbers
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns what the frontend and the API are told."""
-        return {**super().as_dict(), "numbers": (self.numbers.as_dict(),)}
+        return io.NodeOutput(report, json.dumps(numbers.as_dict()), ui=Told(report, numbers=numbers.as_dict()))
 
 
 class Clip(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from comfy_api.latest import io
 from typing_extensions import override
 
+CATEGORY = "wan 2.2 turbo"  # where people find the nodes
 MAX_TEXT = 100_000  # characters of a prompt; the model reads some hundred words of it
 MAX_CHOICE = 4_000  # characters of an option; weights/names.py takes fewer where it must look for a file
 _TENSORS = {"LATENT": "samples", "AUDIO": "waveform"}  # types that are a dict -> what it must hold
@@ -149,7 +150,11 @@ def _guard_validation(check: Callable[..., bool | str]) -> Callable[..., bool | 
     def guarded(cls: type[Node], *arguments: Any, **given: Any) -> bool | str:
         # What a prompt leaves out, ComfyUI says itself, and asks all the same: then no value is known, as with a link.
         known = {**dict.fromkeys(needed[len(arguments) :]), **given}
-        return " ".join(complaints(cls, _named(names, arguments, known))) or check(cls, *arguments, **known)
+        wrong = " ".join(complaints(cls, _named(names, arguments, known)))
+        try:
+            return wrong or check(cls, *arguments, **known)
+        except (RuntimeError, ValueError) as error:  # what else could not be used says so in its text
+            return str(error)
 
     # ComfyUI reads from the parameters which inputs a node checks itself, and does not look behind a wrapper.
     guarded.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
@@ -184,9 +189,12 @@ def _guard_schema(define: Callable[..., io.Schema]) -> Callable[..., io.Schema]:
     @functools.wraps(define)
     def guarded(cls: type[io.ComfyNode]) -> io.Schema:
         schema = define(cls)
+        schema.category = CATEGORY
         for each in schema.inputs:
             if isinstance(each, io.Float.Input) and each.min is not None:
                 each.min = Least(each.min)
+        for each in schema.outputs:
+            each.display_name = each.id  # else people see the type
         return schema
 
     return guarded

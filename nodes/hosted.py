@@ -8,13 +8,13 @@ import folder_paths
 import numpy as np
 import torch
 from comfy.cli_args import args
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import InputImpl, io
 from comfy_execution.utils import get_executing_context
 
 from ..common.text import quoted
 from ..hosted import credentials, request
 from ..hosted.client import Client
-from ..hosted.errors import HostedError, PolicyError, RequestError
+from ..hosted.errors import PolicyError, RequestError
 from ..hosted.ledger import Ledger
 from ..hosted.polling import Status
 from ..hosted.providers import DURATIONS, OFFERS, RESOLUTIONS
@@ -25,6 +25,7 @@ from ..weights.loras import triggers
 from .content import run_hosted
 from .door import Node
 from .hosted_wait import Teller, attended
+from .progress import Told
 
 KEEP, STOP = "keep", "stop"
 SHORT, LONG = DURATIONS
@@ -39,7 +40,6 @@ class HostedLora(Node):
         return io.Schema(
             node_id="Wan22Turbo_HostedLora",
             display_name="Hosted LoRA",
-            category="wan 2.2 turbo",
             description="A LoRA on the internet for Hosted Wan 2.2 I2V. The provider fetches it, not this machine.",
             search_aliases=["api lora", "lora url", "cloud lora"],
             inputs=[
@@ -69,7 +69,7 @@ class HostedLora(Node):
                 ),
                 Loras.Input("loras", optional=True, tooltip="Of another Hosted LoRA: up to three for each expert."),
             ],
-            outputs=[Loras.Output("loras", display_name="loras")],
+            outputs=[Loras.Output("loras")],
         )
 
     @classmethod
@@ -81,12 +81,8 @@ class HostedLora(Node):
         loras: object = None,  # the door looks at what is named here
     ) -> bool | str:
         # Checked before the run, since the report of a failed node would show the address with its token.
-        if url is None:
-            return True
-        try:
+        if url is not None:
             request.Lora(url.strip(), 1.0 if scale is None else scale, "both", trigger_words or "").check()
-        except RequestError as error:
-            return str(error)
         return True
 
     @classmethod
@@ -105,7 +101,6 @@ class Hosted(Node):
         return io.Schema(
             node_id="Wan22Turbo_Hosted",
             display_name="Hosted Wan 2.2 I2V",
-            category="wan 2.2 turbo",
             description="A picture becomes a clip at WaveSpeed, AtlasCloud or 302.AI: no GPU, but a price.",
             search_aliases=["api", "cloud", "wavespeed", "atlascloud", "302.ai", "no gpu", "image to video"],
             inputs=[
@@ -160,10 +155,7 @@ class Hosted(Node):
                     tooltip="stop: a clip that the provider's content filter flags is not saved.",
                 ),
             ],
-            outputs=[
-                io.Video.Output("video", display_name="video"),
-                io.String.Output("report", display_name="report"),
-            ],
+            outputs=[io.Video.Output("video"), io.String.Output("report")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -177,12 +169,9 @@ class Hosted(Node):
         prompt: str | None = None,
         negative_prompt: str | None = None,
     ) -> bool | str:
-        try:
-            request.check_settings(model, resolution, duration, seed, prompt, negative_prompt)
-            if model is not None:
-                find_key(model)
-        except HostedError as error:
-            return str(error)
+        request.check_settings(model, resolution, duration, seed, prompt, negative_prompt)
+        if model is not None:
+            find_key(model)
         return True
 
     @classmethod
@@ -220,19 +209,8 @@ class Hosted(Node):
         clip = await attended(work, teller)
         report = clip.report(asked)
         teller.say(report)  # it stays on the node
-        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=Paid(report, clip.usd))
-
-
-class Paid(ui.PreviewText):
-    """The report, and for programs what the clip cost in US dollars, where anybody says."""
-
-    def __init__(self, report: str, usd: float | None) -> None:
-        super().__init__(report)
-        self.usd = usd
-
-    def as_dict(self) -> dict[str, Any]:
-        shown = super().as_dict()
-        return shown if self.usd is None else {**shown, "usd": (self.usd,)}
+        told = Told(report) if clip.usd is None else Told(report, usd=clip.usd)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(clip.path)), report, ui=told)
 
 
 def checked(loras: Any) -> tuple[request.Lora, ...]:

@@ -13,7 +13,6 @@ class JoinClips(Node):
         return io.Schema(
             node_id="Wan22Turbo_JoinClips",
             display_name="Join Clips",
-            category="wan 2.2 turbo",
             description="Puts a continuation behind its clip, in the clip's colours, without the frame that both hold.",
             search_aliases=["long video", "concatenate video", "extend video", "color match", "combine clips"],
             inputs=[
@@ -25,10 +24,7 @@ class JoinClips(Node):
                     tooltip="Corrects the whole continuation by what makes its first frame match the clip's last.",
                 ),
             ],
-            outputs=[
-                io.Image.Output("frames", display_name="frames"),
-                io.String.Output("report", display_name="report"),
-            ],
+            outputs=[io.Image.Output("frames"), io.String.Output("report")],
         )
 
     @classmethod

@@ -44,7 +44,6 @@ class Loader(Node):
         return io.Schema(
             node_id="Wan22Turbo_Loader",
             display_name="Load Wan 2.2 I2V",
-            category="wan 2.2 turbo",
             description="Loads both experts of Wan 2.2 I2V A14B, its text encoder and its VAE.",
             search_aliases=["wan 2.2", "i2v loader", "high noise", "low noise"],
             inputs=[
@@ -60,12 +59,7 @@ class Loader(Node):
                     tooltip="default keeps the file's own type. fp8 halves the memory of fp16 files.",
                 ),
             ],
-            outputs=[
-                io.Model.Output("high", display_name="high"),
-                io.Model.Output("low", display_name="low"),
-                io.Clip.Output("clip", display_name="clip"),
-                io.Vae.Output("vae", display_name="vae"),
-            ],
+            outputs=[io.Model.Output("high"), io.Model.Output("low"), io.Clip.Output("clip"), io.Vae.Output("vae")],
         )
 
     @classmethod

@@ -25,7 +25,6 @@ class LongClip(SavingNode):
         return io.Schema(
             node_id="Wan22Turbo_LongClip",
             display_name="Long Clip",
-            category="wan 2.2 turbo",
             description="Makes a clip of many parts, a prompt each, as one MP4, and measures how far it drifts.",
             search_aliases=[
                 "long video",
@@ -112,10 +111,10 @@ class LongClip(SavingNode):
                 picture.motion_input(),
             ],
             outputs=[
-                io.Video.Output("video", display_name="video"),
-                io.String.Output("report", display_name="report"),
-                io.Image.Output("chart", display_name="chart"),
-                io.String.Output("numbers", display_name="numbers"),
+                io.Video.Output("video"),
+                io.String.Output("report"),
+                io.Image.Output("chart"),
+                io.String.Output("numbers"),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
@@ -138,15 +137,11 @@ class LongClip(SavingNode):
     ) -> bool | str:
         # Before anything is loaded. A linked input has no value yet.
         saving = super().validate_inputs(codec=codec, encoder=encoder, filename_prefix=filename_prefix)
-        if saving is not True:
-            return saving
-        try:
+        if saving is True:
             if schedule is not None and steps is not None and sigma_max is not None and shift is not None:
                 schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
             check_story(prompts, parts, seconds, loop)
-        except ValueError as error:
-            return str(error)
-        return True
+        return saving
 
     @classmethod
     def check_lazy_status(cls, **inputs: Any) -> list[str]:

@@ -35,7 +35,6 @@ class Lora(Node):
         return io.Schema(
             node_id="Wan22Turbo_Lora",
             display_name="Load LoRA with Trigger Words",
-            category="wan 2.2 turbo",
             description="Applies a LoRA to both experts, adds its trigger words to the prompt, reports what fitted.",
             search_aliases=["lora loader", "lora stack", "trigger words", "high low lora"],
             inputs=[
@@ -71,11 +70,11 @@ class Lora(Node):
                 ),
             ],
             outputs=[
-                io.Model.Output("high", display_name="high"),
-                io.Model.Output("low", display_name="low"),
-                io.String.Output("prompt", display_name="prompt"),
-                io.String.Output("trigger_words", display_name="trigger_words"),
-                io.String.Output("report", display_name="report"),
+                io.Model.Output("high"),
+                io.Model.Output("low"),
+                io.String.Output("prompt"),
+                io.String.Output("trigger_words"),
+                io.String.Output("report"),
             ],
         )
 

@@ -15,6 +15,7 @@ import folder_paths
 from ..media.recipe import model_files
 from ..weights import names
 from .metadata import Prompt, hashes_of, meaning
+from .receipts import is_link
 
 # Inputs of nodes on the way that say nothing of the model that comes out.
 OTHERS = {"Wan22Turbo_Lora": {"prompt", "trigger_words", "trigger_position"}}
@@ -100,8 +101,3 @@ def _hash(value: Any) -> str:
     except ValueError:  # NaN, by which a node says that nobody can tell what it makes next
         text = uuid.uuid4().hex
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def is_link(value: Any) -> bool:
-    """Returns whether an input's value is another node's output."""
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)

@@ -19,7 +19,7 @@ from server import PromptServer
 
 from ..hosted import request
 from ..hosted.errors import HostedError
-from ..hosted.spending import Price
+from ..hosted.providers import Price
 from ..media import resolution
 from ..samplers import routing, schedules
 from ..weights import names

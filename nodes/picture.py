@@ -27,7 +27,6 @@ class Resolution(Node):
         return io.Schema(
             node_id="Wan22Turbo_Resolution",
             display_name="Fit to 720p",
-            category="wan 2.2 turbo",
             description="Brings a picture to a size that Wan 2.2 was made for, and says what it changed.",
             search_aliases=["resize", "720p", "480p", "aspect ratio", "resolution"],
             inputs=[
@@ -52,10 +51,10 @@ class Resolution(Node):
                 ),
             ],
             outputs=[
-                io.Image.Output("image", display_name="image"),
-                io.Int.Output("width", display_name="width"),
-                io.Int.Output("height", display_name="height"),
-                io.String.Output("report", display_name="report"),
+                io.Image.Output("image"),
+                io.Int.Output("width"),
+                io.Int.Output("height"),
+                io.String.Output("report"),
             ],
         )
 
@@ -79,7 +78,6 @@ class ImageToVideo(Node):
         return io.Schema(
             node_id="Wan22Turbo_ImageToVideo",
             display_name="Image to Video Latent",
-            category="wan 2.2 turbo",
             description="Prepares the clip: its length in frames, and the start picture that every frame grows from.",
             search_aliases=["wan image to video", "start image", "first last frame"],
             inputs=[
@@ -96,10 +94,10 @@ class ImageToVideo(Node):
                 motion_input(),
             ],
             outputs=[
-                io.Conditioning.Output("positive", display_name="positive"),
-                io.Conditioning.Output("negative", display_name="negative"),
-                io.Latent.Output("latent", display_name="latent"),
-                io.Int.Output("frames", display_name="frames"),
+                io.Conditioning.Output("positive"),
+                io.Conditioning.Output("negative"),
+                io.Latent.Output("latent"),
+                io.Int.Output("frames"),
             ],
         )
 

@@ -1,4 +1,4 @@
-"""What a person sees while a clip is sampled: one bar, a few words, and the clip in the making."""
+"""What a person sees of a run: one bar, a few words, the clip in the making, and the text that stays on the node."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,25 @@ from typing import Any
 import comfy.utils
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
+from comfy_api.latest import ui
 from comfy_execution.progress import get_progress_state
 from server import PromptServer
 
 from ..filters.question import ContentError
 from ..media import preview
 from ..samplers.routing import Expert
+
+
+class Told(ui.PreviewText):
+    """A text as the frontend shows it, and by its name what programs read beside it in ComfyUI's history."""
+
+    def __init__(self, text: str, **more: Any) -> None:
+        super().__init__(text)
+        self.more = {name: (value,) for name, value in more.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what the frontend and the API are told."""
+        return {**super().as_dict(), **self.more}
 
 
 class StepProgress:

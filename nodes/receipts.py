@@ -40,9 +40,10 @@ def _digest(node_id: str, prompt: Mapping[str, Any]) -> str:
             continue
         inputs = prompt[at].get("inputs", {})
         before[at] = [prompt[at].get("class_type"), inputs]
-        waiting += [value[0] for value in inputs.values() if _is_link(value)]
+        waiting += [value[0] for value in inputs.values() if is_link(value)]
     return hashlib.sha256(json.dumps(before, sort_keys=True, default=repr).encode()).hexdigest()
 
 
-def _is_link(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+def is_link(value: Any) -> bool:
+    """Returns whether an input's value is another node's output."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)

@@ -26,7 +26,6 @@ class Sampler(Node):
         return io.Schema(
             node_id="Wan22Turbo_Sampler",
             display_name="rCM Sampler",
-            category="wan 2.2 turbo",
             description="Samples both experts of Wan 2.2 in one loop, each step on the one that its noise calls for.",
             search_aliases=["wan 2.2 sampler", "moe sampler", "turbo sampler", "lightning", "consistency"],
             inputs=[
@@ -34,22 +33,15 @@ class Sampler(Node):
                 io.Latent.Input("latent"),
                 *run_inputs(),
             ],
-            outputs=[
-                io.Latent.Output("latent", display_name="latent"),
-                io.String.Output("plan", display_name="plan"),
-            ],
+            outputs=[io.Latent.Output("latent"), io.String.Output("plan")],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
     def validate_inputs(cls, schedule: str, steps: int, sigma_max: float, shift: float) -> bool | str:
         # Before 28 GB are loaded, not after. Naming these takes their checks over from ComfyUI, to the door.
-        if None in (schedule, steps, sigma_max, shift):  # a linked input has no value yet
-            return True
-        try:
+        if None not in (schedule, steps, sigma_max, shift):  # a linked input has no value yet
             schedules.schedule_sigmas(schedule, steps, sigma_max, shift)
-        except ValueError as error:
-            return str(error)
         return True
 
     @classmethod
@@ -151,7 +143,6 @@ class RcmSigmas(Node):
         return io.Schema(
             node_id="Wan22Turbo_RcmSigmas",
             display_name="rCM Sigmas",
-            category="wan 2.2 turbo",
             description="The noise schedule of rCM models, for ComfyUI's own samplers.",
             search_aliases=["rcm scheduler", "consistency scheduler"],
             inputs=[
@@ -164,7 +155,7 @@ class RcmSigmas(Node):
                 ),
                 sigma_max_input(),
             ],
-            outputs=[io.Sigmas.Output("sigmas", display_name="sigmas")],
+            outputs=[io.Sigmas.Output("sigmas")],
         )
 
     @classmethod
@@ -183,11 +174,10 @@ class ExpertGuider(Node):
         return io.Schema(
             node_id="Wan22Turbo_ExpertGuider",
             display_name="Two-Expert Guider",
-            category="wan 2.2 turbo",
             description="Runs both experts of Wan 2.2 behind one guider, for SamplerCustomAdvanced.",
             search_aliases=["dual model guider", "moe guider"],
             inputs=[*expert_inputs(), cfg_input(), boundary_input()],
-            outputs=[io.Guider.Output("guider", display_name="guider")],
+            outputs=[io.Guider.Output("guider")],
         )
 
     @classmethod

@@ -86,13 +86,10 @@ class SavingNode(Node):
         cls, codec: str | None = None, encoder: str | None = "cpu", filename_prefix: str | None = None
     ) -> bool | str:
         # Naming these takes their checks over from ComfyUI. A linked input has no value yet.
-        try:
-            if codec is not None and encoder is not None:
-                codecs.check_available(codec, encoder)
-            if filename_prefix is not None:
-                check_place(filename_prefix)
-        except (RuntimeError, ValueError) as error:
-            return str(error)
+        if codec is not None and encoder is not None:
+            codecs.check_available(codec, encoder)
+        if filename_prefix is not None:
+            check_place(filename_prefix)
         return True
 
     @classmethod
@@ -153,9 +150,8 @@ class SavedClip(ui.PreviewVideo):
 def saving_schema(source: list[io.Input], last: list[io.Input], **words: Any) -> io.Schema:
     """Returns the schema of a node that saves `source`; `last` are its own inputs, `words` its id and texts."""
     return io.Schema(
-        category="wan 2.2 turbo",
         inputs=[*source, *saving_inputs(), *last],
-        outputs=[io.Video.Output("video", display_name="video")],
+        outputs=[io.Video.Output("video")],
         hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
         is_output_node=True,
         **words,
@@ -166,15 +162,7 @@ def saving_inputs() -> list[io.Input]:
     """Returns the inputs from the sound to the encoder."""
     return [
         io.Audio.Input("audio", optional=True, tooltip="Cut to the length of the clip."),
-        io.Float.Input(
-            "fps",
-            default=float(resolution.FPS),
-            min=float(FPS_RANGE[0]),
-            max=float(FPS_RANGE[1]),
-            step=1.0,
-            round=0.001,
-            tooltip="Wan 2.2 A14B makes 16 frames a second. A video keeps its own rate.",
-        ),
+        fps_input("Wan 2.2 A14B makes 16 frames a second. A video keeps its own rate."),
         io.String.Input("filename_prefix", default=DEFAULT_PREFIX, tooltip="Below ComfyUI's output folder."),
         io.Combo.Input(
             "codec",
@@ -204,6 +192,14 @@ def saving_inputs() -> list[io.Input]:
             tooltip="cpu has the best quality for its size. nvenc encodes on an NVIDIA card that can.",
         ),
     ]
+
+
+def fps_input(tooltip: str) -> io.Input:
+    """Returns the input of a clip's rate."""
+    least, most = map(float, FPS_RANGE)
+    return io.Float.Input(
+        "fps", default=float(resolution.FPS), min=least, max=most, step=1.0, round=0.001, tooltip=tooltip
+    )
 
 
 def check_place(prefix: str) -> str:

@@ -30,7 +30,6 @@ class SparseAttention(Node):
         return io.Schema(
             node_id="Wan22Turbo_SparseAttention",
             display_name="Sparse Attention",
-            category="wan 2.2 turbo",
             description="Computes the part of self-attention that matters, on both experts, and measures the error.",
             search_aliases=["sparse attention", "sla", "sol-attn", "radial attention", "faster"],
             inputs=[
@@ -76,11 +75,7 @@ class SparseAttention(Node):
                     tooltip="auto takes the best that this machine has. The receipt names it.",
                 ),
             ],
-            outputs=[
-                io.Model.Output("high", display_name="high"),
-                io.Model.Output("low", display_name="low"),
-                io.String.Output("report", display_name="report"),
-            ],
+            outputs=[io.Model.Output("high"), io.Model.Output("low"), io.String.Output("report")],
             hidden=[io.Hidden.unique_id],
         )
 

@@ -35,16 +35,12 @@ class LateExpert(comfy.samplers.CFGGuider):
 
     def forget(self) -> None:
         """Lets go of everything that belongs to one run."""
-        self.loop: Callable[[], torch.Tensor] | None = None
+        self.loop: Callable[[], torch.Tensor] | None = None  # what the next `sample` runs instead of a sampler
         self.arguments: tuple[Any, ...] = ()
         self.joined = False
         self.inner_model: Any = None
         self.loaded_models: list[Any] = []
         self.loop_options: dict[str, Any] = {}
-
-    def enclose(self, loop: Callable[[], torch.Tensor]) -> None:
-        """Makes the next `sample` run this loop instead of a sampler."""
-        self.loop = loop
 
     def outer_sample(
         self,
@@ -195,7 +191,7 @@ class TwoExpertGuider(comfy.samplers.CFGGuider):
         if "high" not in experts(sigmas.tolist(), self.boundary):
             return self.low.sample(noise, latent_image, sampler, sigmas, *rest)
         run_both = super().sample
-        self.low.enclose(lambda: run_both(noise, latent_image, sampler, sigmas, *rest))
+        self.low.loop = lambda: run_both(noise, latent_image, sampler, sigmas, *rest)
         try:
             return self.low.sample(noise, latent_image, sampler, sigmas, *rest)
         finally:

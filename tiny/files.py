@@ -15,9 +15,10 @@ from ..tests.toy.models import HIGH, LORA_HIGH, LORA_LOW, LOW, TEXT_ENCODER, VAE
 from ..weights.formats.model_file import open_model
 from ..weights.loading import load_text_encoder
 from . import lora, text, vae
+from .drawing import draw
 from .experts import new_expert, side
 from .quick import DEVICE, half_precision, lay_out
-from .scenes import draw, random_scene
+from .scenes import random_scene
 from .vae_training import UNSEEN, as_tensor
 
 MEASURED = 128  # clips, for the statistics of the latents

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from .drawing import PAINT, STYLES, distance, draw
 from .reader import Reading, Track, flicker_of, lights_of, read, sharpness_of
-from .scenes import FPS, PAINT, STILL, STYLES, Point, Scene, Thing, distance, draw
+from .scenes import FPS, STILL, Point, Scene, Thing
 
 AIM = math.cos(math.radians(30))  # a direction is right within thirty degrees
 STIRS = 0.25  # of the speed that was asked for: less is standing still

@@ -15,8 +15,9 @@ from comfy.sd import CLIP
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .drawing import draw
 from .quick import DEVICE, half_precision
-from .scenes import FPS, draw, random_scene
+from .scenes import FPS, random_scene
 from .text import STYLE_WORDS, context_of
 from .vae import decode, encode
 from .vae_training import UNSEEN, as_tensor
@@ -85,7 +86,7 @@ class Latents:
         vae: Of the file.
         text: Of the file.
         size: Of the clips.
-        style: A key of `scenes.STYLES`: how the shapes are painted. The first frame that is given is plain in any case,
+        style: A key of `drawing.STYLES`. The first frame that is given is plain in any case,
             and the style's words stand before the caption.
     """
 

@@ -25,10 +25,11 @@ from ..nodes.picture import with_motion
 from ..nodes.sampling import Sampler, make_guider
 from ..nodes.sparse import KEY, SparseAttention, session_of
 from ..samplers.schedules import rcm_sigmas
+from .drawing import draw
 from .files import NAMES, read_vae
 from .latents import Size, conditioning, normal_latent, shown
 from .quick import DEVICE
-from .scenes import FPS, Scene, draw, random_scene
+from .scenes import FPS, Scene, random_scene
 from .vae_training import as_tensor
 
 RCM = ("rcm_high", "rcm_low")
@@ -161,7 +162,7 @@ class Studio:
 
         Args:
             scenes: To be drawn.
-            style: Of `scenes.STYLES`.
+            style: Of `drawing.STYLES`.
         """
         clips = (as_tensor(draw(scene, *self.size, style)[None]) for scene in scenes)
         return [as_bytes(shown(self.fast, normal_latent(self.fast, clip))[0]) for clip in clips]

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from . import vae
 from .course import Course, Row
+from .drawing import Window, draw
 from .optimiser import Learner, swapped_in
 from .quick import DEVICE, half_precision, lay_out
-from .scenes import FPS, Scene, Window, draw, random_scene
+from .scenes import FPS, Scene, random_scene
 
 ASPECT = 16 / 9
 HEIGHTS = (112, 144, 176, 208, 240, 240, 240, 240, 320)  # of the whole pictures

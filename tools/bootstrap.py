@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -30,8 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from pip_run import own_environment, pip
-from setup_cache import SetupError, cache_dir, finished, lock, mark_finished, need_space, remove
+from pip_run import own_environment, pip, runs
+from setup_cache import SetupError, cache_dir, finished, lock, mark_finished, need_space, remove, tag
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ((3, 10), (3, 13))  # oldest that ComfyUI takes, newest that torch 2.13 has wheels for
@@ -240,25 +239,12 @@ def make_venv(target: Path, steps: list[tuple[str, list[str] | Callable[[Path], 
     return python
 
 
-def runs(python: Path) -> bool:
-    """Says whether an interpreter still starts: one that its environment was made from may be gone."""
-    try:
-        return subprocess.run([str(python), "-c", ""], env=own_environment()).returncode == 0
-    except OSError:
-        return False
-
-
 def mend_torchaudio(venv: Path) -> None:
     """Removes torchaudio's CUDA-linked libraries beside a CPU-only torch; it then takes its documented plain path."""
     for package in venv.glob("lib*/**/site-packages/torch/version.py"):
         if re.search(r"^cuda\b[^=]*= None", package.read_text(encoding="utf-8"), re.MULTILINE):
             for library in package.parent.parent.glob("torchaudio/lib/*.so"):
                 library.unlink()
-
-
-def tag() -> str:
-    """Names the interpreter that an environment belongs to."""
-    return f"py{sys.version_info[0]}{sys.version_info[1]}-{sys.platform}-{platform.machine()}"
 
 
 def say(text: str) -> None:

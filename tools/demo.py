@@ -22,7 +22,8 @@ from setup_cache import cache_dir
 sys.path.append(str(ROOT))  # last, so that it hides nothing
 from client import ClientError, make
 from client.progress import Lines
-from tiny.scenes import KINDS, Scene, draw, random_scene
+from tiny.drawing import draw
+from tiny.scenes import KINDS, Scene, random_scene
 
 GRAPH = ROOT / "workflows" / "wan22_turbo_i2v.json"
 OUTPUT = ROOT / "output"

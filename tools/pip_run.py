@@ -90,3 +90,11 @@ def explain_check(output: str) -> str:
     if no_wheel:
         return f"There is no file of {no_wheel[1]} for this Python and system in the version that is written down."
     return ""
+
+
+def runs(python: Path) -> bool:
+    """Says whether an interpreter still starts: one that its environment was made from may be gone."""
+    try:
+        return subprocess.run([str(python), "-c", ""], env=own_environment()).returncode == 0
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sys
 import time
@@ -112,3 +113,8 @@ else:
         except OSError:
             return False
         return True
+
+
+def tag() -> str:
+    """Names the interpreter that an environment belongs to."""
+    return f"py{sys.version_info[0]}{sys.version_info[1]}-{sys.platform}-{platform.machine()}"

@@ -62,3 +62,15 @@ def listen(tab: Page) -> None:
     """Collects a page's errors in its `page_errors`."""
     tab.page_errors = []
     tab.on("pageerror", lambda error: tab.page_errors.append(str(error)))
+
+
+@contextmanager
+def in_language(browser, server, locale):
+    server.set_setting("Comfy.Locale", locale)
+    server.set_setting("Comfy.NodeBadge.NodeSourceBadgeMode", "None")  # it would show the folder's name for the test
+    try:
+        with frontend(browser, server, listen) as tab:
+            tab.locale = locale
+            yield tab
+    finally:
+        server.set_setting("Comfy.Locale", "en")

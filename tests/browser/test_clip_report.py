@@ -7,7 +7,7 @@ from find_browser import settle
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
 from pack.tests.browser.hands import PICTURES, ROOT, look_at, reload, run, wait_for_text
-from pack.tiny import scenes
+from pack.tiny import drawing, scenes
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -47,7 +47,7 @@ def words(locale):
 def clip(server):
     """Puts a video that flickers and has two black frames into the input folder, and its picture."""
     scene = scenes.random_scene(4, kind="moves", seconds=1.6)
-    frames = scenes.draw(scene, 416, 240, 25, "striped") / 255
+    frames = drawing.draw(scene, 416, 240, 25, "striped") / 255
     gains = [0 if index in (9, 10) else 1.06 if index % 2 else 1 for index in range(25)]
     with Mp4Writer(server.base / "input" / CLIP, Size(416, 240)) as file:
         for frame, gain in zip(frames, gains, strict=True):

@@ -99,3 +99,41 @@ def add_file(models: Path):
 def add_lora(add_file):
     """Puts a LoRA file into the models folder for the time of a test."""
     return lambda name, state, metadata=None: add_file("loras", name, state, metadata)
+
+
+@pytest.fixture
+def operator(monkeypatch, tmp_path):
+    """Names filters, as the operator does before the server starts."""
+    from pack.nodes import content
+
+    undo = []
+
+    def name(**variables):
+        for variable, value in variables.items():
+            monkeypatch.setenv(f"WAN22_TURBO_FILTER_{variable}", value)
+        undo.append(content.watch_texts())
+
+    yield name
+    for each in undo:
+        each()
+
+
+@pytest.fixture
+def words(operator, tmp_path):
+    """A list of one word."""
+    (tmp_path / "words.txt").write_text("forbiddenite\n", encoding="utf-8")
+    operator(WORDS=str(tmp_path / "words.txt"))
+
+
+@pytest.fixture
+def judges(operator, tmp_path, monkeypatch):
+    """A function that is asked everything, and answers what a test wants."""
+    from pack.tests.toy.content import JUDGES
+
+    (tmp_path / "content_judges.py").write_text(JUDGES, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "content_judges", raising=False)
+    import content_judges
+
+    operator(FUNCTION="content_judges:judge")
+    return content_judges

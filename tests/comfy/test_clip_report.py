@@ -12,11 +12,11 @@ from comfy_api.latest import InputImpl, Types, io
 from pack.media.clip_report import measure
 from pack.nodes.clip_report import ClipReport
 from pack.nodes.video import SaveMp4
-from pack.tiny import scenes
+from pack.tiny import drawing, scenes
 
 pytestmark = pytest.mark.comfy
 
-CLIP = scenes.draw(scenes.random_scene(4, kind="moves"), 256, 144, 9, "striped")
+CLIP = drawing.draw(scenes.random_scene(4, kind="moves"), 256, 144, 9, "striped")
 FRAMES = torch.from_numpy(CLIP.astype(np.float32) / 255)
 SETTINGS = {"fps": 16.0, "filename_prefix": "reported/clip", "codec": "h264", "crf": 12}
 GRAPH = {"1": {"class_type": "Wan22Turbo_SaveMp4", "inputs": {"crf": 18}}}

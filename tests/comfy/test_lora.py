@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.nodes.lora import Lora
 from pack.tests.toy import models as toy
 from pack.tests.toy.loaded import apply_lora, load_expert
 from pack.tests.toy.lora_node import apply, effect, expected_effect
@@ -78,53 +77,6 @@ def test_a_file_that_is_no_lora_is_named(high, low, add_lora):
 def test_a_pytorch_file_that_holds_more_than_its_tensors_applies(high, tmp_path, extra):
     torch.save({**toy.lora(8), **extra}, tmp_path / "x.pt")
     assert apply_lora(high, str(tmp_path / "x.pt"), 1.0).match.matched == 8
-
-
-def peft_lora():
-    """Returns a LoRA with the names that PEFT writes, which has no alpha in the file, and its effect at strength 1."""
-    state = toy.lora(8)
-    named = {
-        f"base_model.model.{name.removeprefix('diffusion_model.')}".replace("_down.", "_A.").replace(
-            "_up.", "_B."
-        ): value
-        for name, value in state.items()
-        if not name.endswith(".alpha")
-    }
-    return named, expected_effect(state, 1.0)
-
-
-def test_peft_settings_beside_the_file_give_its_alpha(high, low, add_lora, models):
-    state, change = peft_lora()
-    name = add_lora("ink/adapter_model.safetensors", state)
-    config = models / "loras" / "ink" / "adapter_config.json"
-    seen = [Lora.fingerprint_inputs(lora_high=name, lora_low="none")]
-    config.write_text(json.dumps({"peft_type": "LORA", "r": toy.RANK, "lora_alpha": 2 * toy.RANK}), encoding="utf-8")
-    try:
-        patched, *_, report = apply(high, low, lora_high=name, lora_low="none")
-        seen.append(Lora.fingerprint_inputs(lora_high=name, lora_low="none"))
-    finally:
-        config.unlink()
-    assert torch.allclose(effect(patched, high), 2 * change, atol=1e-5)
-    assert "alpha" not in report
-    assert seen[0] != seen[1]
-
-
-@pytest.mark.parametrize("config", [None, "{", '{"r": 64, "lora_alpha": 64}'])
-def test_an_alpha_that_peft_did_not_hand_on_is_said(high, low, add_lora, models, config):
-    state, change = peft_lora()
-    name = add_lora("ink/adapter_model.safetensors", state)
-    beside = models / "loras" / "ink" / "adapter_config.json"
-    if config:
-        beside.write_text(config, encoding="utf-8")
-    try:
-        patched, *_, report = apply(high, low, lora_high=name, lora_low="none")
-    finally:
-        beside.unlink(missing_ok=True)
-    assert torch.allclose(effect(patched, high), change, atol=1e-5)
-    assert report.splitlines()[-1] == (
-        "  Warning: The alpha of 'adapter_model.safetensors' is not given, and taken as the rank. PEFT writes it into "
-        "adapter_config.json: put that file beside it."
-    )
 
 
 def test_a_lora_of_a_smaller_model_is_no_match_though_its_names_are(high, low, add_lora):
@@ -288,17 +240,3 @@ def test_a_lora_of_a_compiled_model_applies(high, low, add_lora):
     patched, *_, report = apply(high, low, lora_high=add_lora("compiled.safetensors", state), lora_low="none")
     assert torch.allclose(effect(patched, high), expected_effect(toy.lora(8), 1.0), atol=1e-5)
     assert "8 of 8 layers (24 keys)" in report
-
-
-def test_settings_beside_two_files_are_for_the_one_they_belong_to(high, low, add_lora, models):
-    state, change = peft_lora()
-    names = [add_lora(f"pair/{stem}.safetensors", state) for stem in ("adapter_model", "other")]
-    config = models / "loras" / "pair" / "adapter_config.json"
-    config.write_text(json.dumps({"peft_type": "LORA", "r": toy.RANK, "lora_alpha": 2 * toy.RANK}), encoding="utf-8")
-    try:
-        for name, times, doubt in zip(names, (2, 1), (False, True), strict=True):
-            patched, *_, report = apply(high, low, lora_high=name, lora_low="none")
-            assert torch.allclose(effect(patched, high), times * change, atol=1e-5)
-            assert ("The adapter_config.json in its folder may be that of another file" in report) == doubt
-    finally:
-        config.unlink()

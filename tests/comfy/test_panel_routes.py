@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from comfy_api.latest import io
-from pack.hosted.spending import PRICES_OF
+from pack.hosted.providers import PRICES_OF
 from pack.nodes import hosted as hosted_node
 from pack.nodes import panel_routes
 from pack.samplers import routing, schedules

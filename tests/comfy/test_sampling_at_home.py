@@ -1,8 +1,5 @@
 """The sampler at home in ComfyUI: what others patch, load, interrupt and look at."""
 
-import io
-import re
-
 import comfy.context_windows
 import comfy.model_management
 import comfy.model_patcher
@@ -10,21 +7,16 @@ import comfy.patcher_extension
 import comfy.utils
 import pytest
 import torch
-from comfy.cli_args import LatentPreviewMethod, args
 from comfy.taesd.taesd import TAESD
 from comfy_api.torch_helpers import set_torch_compile_wrapper
-from pack.nodes.progress import StepProgress, duration
 from pack.nodes.sampling import Sampler
 from pack.samplers import schedules
 from pack.samplers.guider import TwoExpertGuider
 from pack.tests.toy import models as toy
-from PIL import Image
+from pack.tests.toy.sampling import SETTINGS, SHAPE, server_hook
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
-
-SHAPE = (1, 16, 3, 8, 8)
-SETTINGS = {"steps": 4, "schedule": "rcm", "mode": "ode", "cfg": 1.0, "sigma_max": 200.0, "shift": 5.0, "boundary": 0.9}
 CallbacksMP = comfy.patcher_extension.CallbacksMP
 
 
@@ -158,63 +150,6 @@ def test_interrupt_during_step_3_ends_within_that_step_and_the_next_run_is_right
     assert len(comfy.model_management.current_loaded_models) == loaded
     assert low.model.current_patcher is high.model.current_patcher is None
     assert sample(high, low, positive).equal(before)
-
-
-class server_hook:  # noqa: N801
-    """Takes the place of the server behind ComfyUI's progress bars."""
-
-    def __init__(self, hook):
-        self.hook = hook
-
-    def __enter__(self):
-        self.before, comfy.utils.PROGRESS_BAR_HOOK = comfy.utils.PROGRESS_BAR_HOOK, self.hook
-
-    def __exit__(self, *_):
-        comfy.utils.PROGRESS_BAR_HOOK = self.before
-
-
-def test_one_bar_runs_over_both_experts_with_an_animated_preview(high, low, positive, monkeypatch):
-    monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Auto)
-    seen = []
-    with server_hook(lambda value, total, preview, **_: seen.append((value, total, preview))):
-        run(high, low, positive)
-    assert [(value, total) for value, total, _ in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    for _, _, (kind, loop, max_size) in seen:
-        file = io.BytesIO()
-        loop.save(file, format=kind, quality=95, compress_level=1)  # as ComfyUI's server calls it
-        assert max_size is None
-        with Image.open(file) as picture:
-            assert (picture.format, picture.n_frames, picture.size) == ("PNG", 3, (320, 320))
-
-
-def test_no_preview_where_the_user_wants_none(high, low, positive, monkeypatch):
-    monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.NoPreviews)
-    seen = []
-    with server_hook(lambda value, total, preview, **_: seen.append(preview)):
-        run(high, low, positive)
-    assert set(seen) == {None}
-
-
-def test_status_names_step_expert_and_time_left(high):
-    said = []
-
-    class Speaking(StepProgress):
-        def say(self, text):
-            said.append(text)
-
-    progress = Speaking(["high", "low"], high.model.latent_format, None)
-    progress(0, torch.zeros(SHAPE), torch.zeros(SHAPE), 2)
-    progress(1, torch.zeros(SHAPE), torch.zeros(SHAPE), 2)
-    assert said[0] == "Step 1 of 2, high-noise expert"
-    assert re.fullmatch(r"Step 2 of 2, low-noise expert, about \d+ s left", said[1])
-    assert len(said) == 2
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "1 s"), (42.4, "42 s"), (99.6, "1 min 40 s"), (605, "10 min 05 s")]
-)
-def test_durations_are_said_as_people_say_them(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_one_model_in_both_slots_is_said(high, positive):

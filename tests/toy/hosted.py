@@ -33,6 +33,7 @@ QUICK = Timing(
     settle=0.2,
     rate=0.05,
 )
+BRIEF = replace(QUICK, connect=0.2, submit=0.5, settle=0.05)
 WAVESPEED, ATLASCLOUD, API302 = (BY_NAME[name] for name in ("wavespeed", "atlascloud", "api302"))
 OFFER = {
     "wavespeed": "WaveSpeed: wan-2.2/image-to-video",
@@ -109,3 +110,17 @@ def try_fault(fault: Fault, provider: Provider, running: Running, folder: Path) 
 def expected(fault: Fault, provider: Provider) -> tuple[str, str]:
     """Returns what a fault comes to at a provider: in the run where it happens, and in the next one."""
     return (fault.first, fault.again) if provider.lists_jobs or fault.unlisted is None else fault.unlisted
+
+
+def is_plain(text: str) -> bool:
+    return len(text) < 1200 and all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+def check_that_it_is_paid_once(provider: Provider, running: Running, folder: Path) -> None:
+    """Runs the request of a job once more: it is picked up, and neither paid nor posted again."""
+    again = outcome(client(folder, running), request(provider.name))
+    assert again.name == "clip", again.text
+    assert is_plain(again.text)
+    assert len(provider.charged) == provider.posts == 1
+    for path in folder.rglob("*.json"):
+        assert is_plain(path.read_text())

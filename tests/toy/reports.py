@@ -15,13 +15,18 @@ from pack.client.batch.thumbnails import keep
 from pack.media.clip_report import measure
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
-from pack.tiny import scenes
+from pack.tiny import drawing, scenes
 from PIL import Image
 
 SIZE = Size(160, 96)
 FRAMES, FPS = 17, 16
 HOSTILE = "</script><script>document.title='escaped'</script> \"quoted\" & <b>bold</b> 一只猫 {{ 7 * 7 }}"
 TEXT = 'pictures = ["*.png"]\nprompts = ["A cat looks up."]\n'
+QUANTILE = {
+    2: 4.302652729911275,
+    3: 3.182446305284263,
+    4: 2.7764451051977987,
+}  # Student's t, .975
 VARIANTS = {  # blur in pixels, jitter of the light, seconds, dollars
     "rcm steps=2": (1.6, 0.0, 21.0, 0.0),
     "rcm steps=4": (0.6, 0.0, 39.0, 0.0),
@@ -93,7 +98,7 @@ def blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
 def drawn(seed: int, blur: float, jitter: float, chance: np.random.Generator) -> np.ndarray:
     """A drawn scene, with faults of a known size."""
     scene = scenes.random_scene(seed, aspect=SIZE.width / SIZE.height, seconds=FRAMES / FPS)
-    frames = scenes.draw(scene, SIZE.width, SIZE.height, FRAMES, "striped") / 255
+    frames = drawing.draw(scene, SIZE.width, SIZE.height, FRAMES, "striped") / 255
     light = 1 + jitter * chance.standard_normal((FRAMES, 1, 1, 1))
     return (blurred(frames, blur * chance.uniform(0.7, 1.3)) * light).clip(0, 1)
 

@@ -1,5 +1,6 @@
 """One way to call the sampler in tests: small latents, and settings to change one at a time."""
 
+import comfy.utils
 import torch
 from pack.nodes.sampling import Sampler
 
@@ -21,3 +22,16 @@ def empty_latent():
 def sample(high, low, positive, seed=7, **changes):
     settings = {**SETTINGS, **changes}
     return Sampler.execute(high, low, positive, empty_latent(), seed=seed, **settings)[0]["samples"]
+
+
+class server_hook:  # noqa: N801
+    """Takes the place of the server behind ComfyUI's progress bars."""
+
+    def __init__(self, hook):
+        self.hook = hook
+
+    def __enter__(self):
+        self.before, comfy.utils.PROGRESS_BAR_HOOK = comfy.utils.PROGRESS_BAR_HOOK, self.hook
+
+    def __exit__(self, *_):
+        comfy.utils.PROGRESS_BAR_HOOK = self.before

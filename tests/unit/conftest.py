@@ -1,5 +1,7 @@
 """What several files of this ring take: a loopback provider out of several, two ComfyUIs, and the header of a file."""
 
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,6 +48,17 @@ def listed(tmp_path: Path) -> Callable[..., Header]:
 def facts(listed: Callable[..., Header]) -> Callable[..., lora_report.LoraFacts]:
     """Writes such a LoRA, and returns what it tells of itself."""
     return lambda shapes, **metadata: lora_report.facts(listed(shapes, **metadata))
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[str], str]:
+    """Makes a command of the operator's out of some lines of Python."""
+
+    def make(lines: str) -> str:
+        (tmp_path / "judge it.py").write_text(lines, encoding="utf-8")
+        return shlex.join([sys.executable, "-I", "-S", str(tmp_path / "judge it.py")])
+
+    return make
 
 
 @pytest.fixture

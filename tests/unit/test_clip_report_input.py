@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pack.media import clip_numbers
 from pack.media.clip_report import measure
-from pack.tiny import scenes
+from pack.tiny import drawing, scenes
 
 FPS = 16
 
@@ -17,7 +17,7 @@ FPS = 16
 def known():
     """Three frames without fault, float32[3, 240, 416, 3]."""
     scene = scenes.random_scene(4, kind="moves", seconds=33 / FPS)
-    return scenes.draw(scene, 416, 240, 3, "striped").astype(np.float32) / 255
+    return drawing.draw(scene, 416, 240, 3, "striped").astype(np.float32) / 255
 
 
 def odd(kind, frames=5, shape=(64, 64, 3)):

@@ -136,3 +136,13 @@ def check_kept(kept):
     assert ".." not in path.name
     assert fits(kept)
     assert check_prefix(kept, OUTPUT, windows=False) == kept
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["Wan22Turbo_SaveMp4.md", "Wan22Turbo_SaveMp4/zh.md", "Wan22Turbo_DecodeMp4.md", "Wan22Turbo_DecodeMp4/zh.md"],
+)
+def test_the_pages_say_how_long_a_name_may_be(page):
+    most = 255 - ADDED
+    text = (Path(__file__).parents[2] / "web" / "docs" / page).read_text(encoding="utf-8")
+    assert re.search(rf"\b{most}\D+{most // 3}\b", text)  # bytes, and letters of three bytes each

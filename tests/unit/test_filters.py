@@ -1,30 +1,18 @@
 """Asking the operator's filters: a clear yes is a yes, and everything else that may become of one is a no."""
 
-import json
-import os
-import shlex
 import sys
 import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pack.filters import ask as asking
 from pack.filters.ask import ask
-from pack.filters.question import ContentError, NoAnswerError, Question, frames_of, reason_against
+from pack.filters.question import NoAnswerError, Question, frames_of, reason_against
 from pack.filters.settings import Settings
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
+from pack.tests.toy.filters import NO_ANSWER, PICTURE, QUESTION, environment, refusal, wait_for_filters
 
-PICTURE = np.full((16, 24, 3), (200, 30, 30), np.uint8)
-QUESTION = Question(
-    "prompt", "Nothing was sampled. Change the prompt or the picture.", "A stone glows.", "blurry", shown=(PICTURE,)
-)
-NO_ANSWER = (
-    "The content filter of this ComfyUI gave no answer, which counts as a no. Nothing was sampled. "
-    "Whoever runs this ComfyUI finds the cause in its log."
-)
 JUDGES = """
 import threading, time
 import numpy
@@ -81,31 +69,6 @@ def judges(tmp_path, monkeypatch):
     if name in sys.modules:
         sys.modules[name].release.set()
         del sys.modules[name]
-
-
-@pytest.fixture
-def program(tmp_path):
-    """Makes a command of the operator's out of some lines of Python."""
-
-    def make(lines):
-        (tmp_path / "judge it.py").write_text(lines, encoding="utf-8")
-        return shlex.join([sys.executable, "-I", "-S", str(tmp_path / "judge it.py")])
-
-    return make
-
-
-def refusal(question=QUESTION, **variables):
-    """Returns why the filters refuse a question; None if they let it pass."""
-    try:
-        ask(question, environment(**variables))
-    except ContentError as error:
-        return str(error)
-    return None
-
-
-def environment(**variables):
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
-    return {**kept, **{f"WAN22_TURBO_FILTER_{name}": value for name, value in variables.items()}}
 
 
 def test_without_a_variable_nobody_is_asked():
@@ -179,91 +142,6 @@ def test_what_is_asked_after_an_interrupt_waits_for_its_turn(judges):
         ask(QUESTION, environment(FUNCTION=f"{judges}:hang"), interrupt)
     ask(QUESTION, environment(FUNCTION=f"{judges}:hang"), sys.modules[judges].release.set)
     wait_for_filters()
-
-
-def wait_for_filters():
-    for thread in threading.enumerate():
-        if thread.name == "wan22-turbo content filter":
-            thread.join(60)
-            assert not thread.is_alive()
-
-
-@pytest.mark.parametrize(
-    ("lines", "answer"),
-    [
-        ("", None),
-        ("print('true')", None),
-        ("""print('{"allow": true}')""", None),
-        ("""print('{"allow": false, "reason": "too much glow!"}')""", "refuses: too much glow! Nothing was"),
-        ("""print('"too much glow"')""", "refuses: too much glow. Nothing was"),
-        ("print('false')", "refuses: it gives no reason."),
-        ("raise SystemExit(3)", "refuses: it gives no reason."),
-        ("""print('{"allow": true}'); raise SystemExit(3)""", "refuses: it gives no reason."),
-        ("print('yes')", "no answer"),
-        ("print('null')", "no answer"),
-        ("""print('{"allow": "true"}')""", "no answer"),
-        ("""print('{"reason": "glow"}')""", "no answer"),
-        ("""print('[' * 50_000)""", "no answer"),
-        ("import sys; sys.stdout.buffer.write(bytes(range(256)))", "no answer"),
-        ("import os; os.kill(os.getpid(), 9)", "no answer"),
-    ],
-)
-def test_a_command_answers_by_json_or_by_its_exit_status(lines, answer, program):
-    said = refusal(COMMAND=program(lines))
-    assert said is None if answer is None else answer in (said or "")
-
-
-def test_a_command_that_writes_without_end_is_stopped(program, caplog):
-    assert refusal(COMMAND=program("while True: print('x' * 10_000)")) == NO_ANSWER
-    assert "it wrote more than 65536 bytes" in caplog.text
-
-
-def test_a_command_that_hangs_is_ended_with_all_that_it_started(program, tmp_path, caplog):
-    lines = f"""
-import os, time
-child = os.fork()
-if child:
-    with open({str(tmp_path / "children")!r}, "w") as file:
-        file.write(str(child))
-time.sleep(600)
-"""
-    written = tmp_path / "children"
-    for seconds in (1, 4, 16, 64):  # until the program comes to start something, on a busy machine too
-        if not written.exists():
-            assert refusal(COMMAND=program(lines), SECONDS=str(seconds)) == NO_ANSWER
-            assert f"it took longer than {seconds} s" in caplog.text
-            wait_for_filters()
-    child = Path(f"/proc/{written.read_text()}/stat")
-    while child.exists() and child.read_text().rpartition(")")[2].split()[0] not in "ZX":
-        time.sleep(0.01)
-
-
-def test_a_command_that_is_not_there_is_a_no(caplog):
-    assert refusal(COMMAND="/nowhere/judge") == NO_ANSWER
-    assert "the program cannot be started (No such file or directory)" in caplog.text
-    assert refusal(COMMAND="judge 'half a quotation") == NO_ANSWER
-
-
-ECHO = """
-import json, os, sys
-asked = json.load(sys.stdin)
-first = open(asked["pictures"][0], "rb").read(4).hex() if asked["pictures"] else ""
-print(json.dumps(json.dumps({"env": sorted(os.environ), "argv": sys.argv[1:], "asked": asked, "first": first})))
-"""
-
-
-def test_a_command_gets_the_question_on_its_input_and_few_variables(program, monkeypatch, tmp_path):
-    told = {}
-    monkeypatch.setattr("pack.filters.ask.reason_against", lambda answer: told.update(json.loads(answer)))
-    secrets = {"WAVESPEED_API_KEY": "k", "WAN22_TURBO_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s", "JUDGE_KEY": "j"}
-    variables = environment(COMMAND=program(ECHO) + " --strict", ENVIRONMENT="JUDGE_KEY, NOT_SET")
-    ask(QUESTION, {**variables, **secrets})
-    assert set(told["env"]) <= {"PATH", "SYSTEMROOT", "JUDGE_KEY", "LC_CTYPE"}
-    assert "JUDGE_KEY" in told["env"]
-    assert told["argv"] == ["--strict"]
-    assert (told["asked"]["prompt"], told["asked"]["negative_prompt"]) == ("A stone glows.", "blurry")
-    assert told["first"] == b"\x89PNG".hex()
-    assert not Path(told["asked"]["pictures"][0]).exists()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from pack.hosted import request
 from pack.hosted.client import KeyedLock, RateLimiter
 from pack.hosted.errors import PolicyError
-from pack.hosted.spending import Price, SpendingLimit
+from pack.hosted.providers import Price
+from pack.hosted.settings import SpendingLimit
 from pack.tests.toy.hosted import picture
 
 ROOT = Path(__file__).parents[2]

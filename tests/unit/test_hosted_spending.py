@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pack.hosted import jobs, spending
+from pack.hosted import jobs, settings
 from pack.hosted.ledger import Ledger, Row
 from pack.hosted.providers import BY_NAME
 from pack.hosted.request import Lora, Request
@@ -168,15 +168,15 @@ def made(seconds, state="done", **changes):
     ],
 )  # fmt: skip
 def test_what_a_job_counts(row, usd):
-    assert spending.counts(row) == usd
+    assert settings.counts(row) == usd
 
 
 def test_a_day_is_one_of_utc_and_the_future_counts_as_today():
     assert (
-        spending.day_of(NOON) == 20_000 * DAY == spending.day_of(20_000 * DAY) == spending.day_of(20_001 * DAY - 0.001)
+        settings.day_of(NOON) == 20_000 * DAY == settings.day_of(20_000 * DAY) == settings.day_of(20_001 * DAY - 0.001)
     )
     rows = [made(-DAY / 2 - 0.001), made(-DAY / 2), made(0), made(400 * DAY), made(0, usd=None)]
-    assert spending.spent_since(rows, spending.day_of(NOON)) == pytest.approx(0.45)
+    assert settings.spent_since(rows, settings.day_of(NOON)) == pytest.approx(0.45)
 
 
 def test_a_clock_that_was_turned_back_gives_no_second_allowance(wavespeed, running, tmp_path):
@@ -191,7 +191,7 @@ def test_a_row_counts_by_what_it_holds_and_not_by_the_time_of_its_file(wavespeed
     maker = client(tmp_path, running, **{DAILY: "0.20"})
     outcome(maker, request("wavespeed", seed=1))
     (path,) = (tmp_path / "jobs").glob("*.json")
-    os.utime(path, (spending.day_of(time.time()) - 600,) * 2)
+    os.utime(path, (settings.day_of(time.time()) - 600,) * 2)
     assert outcome(maker, request("wavespeed", seed=2)).name == "PolicyError"
 
 

@@ -1,14 +1,10 @@
 """A LoRA's tensors in the one form that ComfyUI's patcher reads."""
 
-from pathlib import Path
-from typing import NamedTuple
-
 import pytest
 import torch
-from pack.weights.formats.header import DamageError, Header, ModelFile
+from pack.tests.toy.conformed import conform
+from pack.weights.formats.header import DamageError
 from pack.weights.lora_keys import Scaling
-from pack.weights.loras import format as lora_format
-from pack.weights.loras.report import Match
 
 LAYER = "blocks.0.self_attn.q"
 SHAPES = {
@@ -18,28 +14,6 @@ SHAPES = {
     "blocks.0.self_attn.norm_q": (8,),  # without a bias
     "blocks.0.packed": None,
 }
-
-
-class Conformed(NamedTuple):
-    """What `conform` returns and notes: passes of tensors and of their own keys, and the keys that change nothing."""
-
-    passes: list
-    origin: list
-    unmatched: list
-    ignored: list
-    other_expert: list
-
-
-def conform(tensors, shapes, scaling=None, expert="high"):
-    match = Match(ModelFile(Path("x.safetensors"), Header({}, {})), expert)
-    passes = lora_format.conform(tensors, shapes, match, scaling)
-    return Conformed(
-        [{name: value for name, (_, value) in parts.items()} for parts in passes],
-        [{name: key for name, (key, _) in parts.items() if key} for parts in passes],
-        match.unmatched,
-        match.ignored,
-        match.other_expert,
-    )
 
 
 def ones(*shape):

@@ -16,7 +16,8 @@ from pack.media.resolution import Size
 from pack.tests.toy.private_things import GRAPH, PROMPT, ROOT, SECRETS, WORDS
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from share_check import check, main, read
+from share_check import check, main
+from share_read import read
 
 
 def write_graph(path):

@@ -13,7 +13,8 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from private import is_fact
 from private_graph import findings
-from share_check import check, check_all, read
+from share_check import check, check_all
+from share_read import read
 
 GAP = "mdat, beside its samples"  # FFmpeg reads some samples of titles itself
 

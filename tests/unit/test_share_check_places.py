@@ -9,16 +9,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from pack.tests.toy import hiding_places
+from pack.tests.toy import hiding_in_clips, hiding_places
 from pack.tests.toy.hiding_places import CANARY, GRAPH, WORDS
 from pack.tests.toy.private_things import ROOT
 from pack.tests.toy.secrets_of_all_kinds import secrets
 from PIL import Image
 from private import clean_text
 from private_graph import clean
-from share_check import ShareError, check, check_all, main, read
+from share_check import check, check_all, main
+from share_read import ShareError, read
 
-CLIPS, PICTURES, GRAPHS = hiding_places.clips(), hiding_places.pictures(), hiding_places.graphs()
+CLIPS, PICTURES, GRAPHS = hiding_in_clips.clips(), hiding_places.pictures(), hiding_places.graphs()
 
 
 def frames(path):
@@ -43,7 +44,7 @@ def test_a_clip_has_its_secret_in_no_copy(tmp_path, place):
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
 def test_a_clip_without_a_secret_is_nothing_private_and_plays_as_before(tmp_path, codec):
-    (tmp_path / "a.mp4").write_bytes(hiding_places.clip(codec))
+    (tmp_path / "a.mp4").write_bytes(hiding_in_clips.clip(codec))
     assert check_all(tmp_path / "a.mp4", True, tmp_path / "shared") == ([], [])
     assert frames(tmp_path / "shared" / "a.mp4") == frames(tmp_path / "a.mp4")
     assert b"x26" not in (tmp_path / "shared" / "a.mp4").read_bytes()  # what encoders write of themselves

@@ -6,8 +6,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from pack.tiny.drawing import STYLES, draw
 from pack.tiny.judge import judge, paint, summary
-from pack.tiny.scenes import KINDS, SHAPES, STYLES, Point, draw, random_scene
+from pack.tiny.scenes import KINDS, SHAPES, Point, random_scene
 
 pytestmark = pytest.mark.slow  # of the tiny models, not of the pack
 

@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from pack.tiny.drawing import STYLES, Window, draw
 from pack.tiny.reader import read
-from pack.tiny.scenes import FPS, KINDS, STYLES, Camera, Point, Scene, Thing, Window, draw, random_scene
+from pack.tiny.scenes import FPS, KINDS, Camera, Point, Scene, Thing, random_scene
 
 pytestmark = pytest.mark.slow  # of the tiny models, not of the pack
 

@@ -171,15 +171,13 @@ def _number(text: str) -> float | None:
 
 def report(matches: Sequence[Match]) -> str:
     """Returns in short lines what became of each LoRA file, high before low."""
-    lines = [line for match in matches for line in _lines(match)]
-    return "\n".join(lines or ["No LoRA is applied."])
+    return "\n".join(line for match in matches for line in _lines(match)) or "No LoRA is applied."
 
 
 def _lines(match: Match) -> list[str]:
     lines = [f"{match.expert}: {match.file.name} at {match.strength:g}{_found(match)}"]
     counts = [f"{match.matched} of {match.total} layers ({match.keys} keys)"] if match.strength else []
-    about = ", ".join(counts + _about(match.facts))
-    if about:
+    if about := ", ".join(counts + _about(match.facts)):
         lines.append(f"  {about}")
     if match.missed:
         count = sum(not _LEFTOVER.search(name) for name in match.unmatched)
@@ -233,7 +231,12 @@ def warnings(match: Match) -> list[str]:
             f"({_listed(match.unread)}). Those layers may act too much or too little."
         )
     if match.assumed:
-        where = _IN_DOUBT if match.in_doubt else f"PEFT writes it into {CONFIG}: put that file beside it."
+        where = f"PEFT writes it into {CONFIG}: put that file beside it."
+        if match.in_doubt:
+            where = (
+                "The adapter_config.json in its folder may be that of another file there: put the two that belong "
+                "together into a folder of their own."
+            )
         found.append(f"The alpha of '{name}' is not given, and taken as the rank. {where}")
     if match.matched and match.zeros == match.matched:
         found.append(
@@ -247,12 +250,6 @@ def warnings(match: Match) -> list[str]:
             f"lora_{other} as well."
         )
     return found + _about_file(match)
-
-
-_IN_DOUBT = (
-    "The adapter_config.json in its folder may be that of another file there: put the two that belong together into a "
-    "folder of their own."
-)
 
 
 def _about_name(match: Match) -> list[str]:

@@ -116,10 +116,8 @@ def merge(prompt: str, words: Iterable[str], position: str) -> str:
     absent = [phrase for phrase in reversed(phrases) if phrase not in held]
     within = finder.find(absent, proper=True)
     added = ", ".join(phrases[phrase] for phrase in absent if phrase not in within)
-    if not added:
-        return prompt
-    if not prompt.strip():
-        return added
+    if not added or not prompt.strip():
+        return added or prompt
     return f"{added}, {prompt}" if position == "prepend" else f"{prompt}{_separator(prompt)}{added}"
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from find_browser import settle
-from pack.hosted.spending import PRICES_OF
+from pack.hosted.providers import PRICES_OF
 from pack.tests.browser.hands import (
     HOSTED,
     LOCAL,

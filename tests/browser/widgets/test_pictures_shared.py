@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import share_check
+import share_read
 import torch
 from find_browser import settle
 from pack.media.preview import Loop
@@ -114,7 +115,7 @@ def test_a_picture_without_a_graph_brings_none(tab, server, tmp_path, make):
     set_value(tab, LORA, "prompt", TEXT)
     _, files = run(tab, server, tmp_path, "SaveImage")
     file = make(files["SaveImage"], tmp_path)
-    assert share_check.read(file) == {}
+    assert share_read.read(file) == {}
     tab.evaluate(HANDLED)
     drop(tab, file)
     tab.wait_for_function("() => window.handled")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import share_check
+import share_read
 from pack.tests.browser.hands import POSTED, load, set_value, shipped
 from pack.tests.browser.widgets.test_graph_files import SERIALIZED
 from pack.tests.browser.widgets.test_runs import RUN
@@ -68,7 +69,7 @@ def test_what_was_put_in_is_found_and_taken_out(tab, server, tmp_path):
         kinds(file, tmp_path / "shared")
         copy = tmp_path / "shared" / file.name
         assert kinds(copy) == [], file.name
-        told = json.dumps(share_check.read(copy))
+        told = json.dumps(share_read.read(copy))
         assert TOKEN not in told
         assert "anna" not in told
         assert "she turns her head" in told  # what was not private stays
