@@ -26,9 +26,10 @@ from pack.attention.order import cube_order
 from pack.attention.routing import routed_count
 from pack.attention.session import Settings
 from pack.tiny import judge
+from pack.tiny.drawing import draw
 from pack.tiny.latents import FULL, normal_latent
 from pack.tiny.quick import DEVICE, compile_norms
-from pack.tiny.scenes import KINDS, draw, random_scene
+from pack.tiny.scenes import KINDS, random_scene
 from pack.tiny.studio import Sampled, Studio, Way
 from pack.tiny.vae_training import as_tensor
 
