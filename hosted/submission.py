@@ -49,8 +49,14 @@ async def start(job: Job, run_id: str) -> Row:
     except UnclearError:
         raise
     except HostedError:
-        _limit.give_back(run_id, price)
+        _limit.settle(run_id, price.usd, 0.0)
         raise
+
+
+def settle(run_id: str, row: Row | None) -> None:
+    """Lets a job that has ended count towards its run's ceiling as it counts towards its day's."""
+    if row is not None:
+        _limit.settle(run_id, row.usd, spending.counts(row))
 
 
 async def upload(job: Job, picture: Picture) -> str:
