@@ -144,6 +144,12 @@ def offers(prompt: Prompt) -> Iterator[Offer]:
             yield str(model), str(resolution), duration if isinstance(duration, int) else 0
 
 
+def cost(job: Job, prices: Mapping[Offer, float]) -> float | None:
+    """Returns what a job costs; None where nobody says."""
+    known = [prices.get(offer) for offer in job.offers]
+    return None if None in known else sum(usd for usd in known if usd is not None)
+
+
 def digest_of_prompt(prompt: Prompt) -> str:
     """Identifies a prompt by all that ComfyUI computes with; titles are for people."""
     computed = {key: [node["class_type"], plain(node["inputs"])] for key, node in prompt.items()}

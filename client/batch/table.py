@@ -32,8 +32,9 @@ COLUMNS = {  # of the jobs, in the order in which people read them
     "settings": "TEXT NOT NULL", "files": "TEXT", "digest": "TEXT NOT NULL UNIQUE",
     "wanted": "INTEGER NOT NULL DEFAULT 1", "tries": "INTEGER NOT NULL DEFAULT 0",
     "lost": "INTEGER NOT NULL DEFAULT 0", "server": "TEXT", "prompt_id": "TEXT", "posted": "REAL",
-    "finished": "REAL", "waited": "REAL", "seconds": "REAL", "stages": "TEXT", "usd": "REAL", "clips": "TEXT",
-    "bytes": "INTEGER", "numbers": "TEXT", "texts": "TEXT", "error": "TEXT",
+    "finished": "REAL", "waited": "REAL", "seconds": "REAL", "stages": "TEXT", "usd": "REAL",
+    "failed_usd": "REAL NOT NULL DEFAULT 0", "clips": "TEXT", "bytes": "INTEGER", "numbers": "TEXT", "texts": "TEXT",
+    "error": "TEXT",
 }  # fmt: skip
 OBJECTS = ("settings", "files", "stages", "numbers")  # columns that hold a JSON object; several of a CSV file
 SCHEMA = f"""
@@ -71,7 +72,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Known:
-    """What the table knows of a job that is not done."""
+    """What the table knows of a job that is not done.
+
+    Args:
+        usd: What it may cost, or have cost, as it was posted last.
+        failed_usd: What earlier tries of it may have cost, whose hosted jobs came to nothing.
+    """
 
     number: int
     digest: str
@@ -81,6 +87,7 @@ class Known:
     tries: int
     lost: int
     usd: float | None = None
+    failed_usd: float = 0.0
 
 
 class Table:
@@ -212,8 +219,8 @@ class Table:
         return dict(map(tuple, self.rows.execute("SELECT state, count(*) FROM jobs WHERE wanted GROUP BY state")))
 
     def spent(self) -> float:
-        """Returns what all jobs cost so far, or may have cost, also those that are no longer wanted."""
-        return self.rows.execute("SELECT total(usd) FROM jobs WHERE usd IS NOT NULL").fetchone()[0]
+        """Returns what all tries of all jobs cost so far, or may have cost, also of those that are no longer wanted."""
+        return self.rows.execute("SELECT total(usd) + total(failed_usd) FROM jobs").fetchone()[0]
 
     def measured(self) -> dict[str, tuple[int, float]]:
         """Returns how many jobs of each variant were timed, and how many seconds one takes."""
