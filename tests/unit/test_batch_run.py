@@ -314,6 +314,21 @@ def test_what_a_job_cost_is_what_the_nodes_that_ran_say(cached, said, usd):
     assert outcome.cost(comfies.PROMPT, {"outputs": {}, "status": status}) == 0.0
 
 
+def test_what_one_of_two_hosted_nodes_does_not_say_is_not_known():
+    """The second one's provider names no price: the first one's alone would be too little."""
+    two = {**comfies.HOSTED, "8": comfies.HOSTED["7"]}
+    cases = ({"text": ["Paid."]}, None), ({"usd": [0.2]}, pytest.approx(0.3)), ({"usd": [float("nan")]}, None)
+    for told, usd in cases:
+        assert outcome.cost(two, {"outputs": {"7": {"usd": [0.1]}, "8": told}, "status": {}}) == usd
+
+
+def test_numbers_of_several_nodes_are_told_apart():
+    told = {"9": {"numbers": [{"motion": 1.5}]}, "12": {"numbers": [{"motion": 2.5, "verdict": "no number"}]}, "13": {}}
+    assert outcome.numbers({"outputs": told}) == {"9.motion": 1.5, "12.motion": 2.5}
+    del told["12"]
+    assert outcome.numbers({"outputs": told}) == {"motion": 1.5}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not say when a file was changed, but by its own word")
 def test_a_picture_in_whose_place_another_of_its_size_and_time_is_copied_is_another(tmp_path):
     path = tmp_path / "a.png"
