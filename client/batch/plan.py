@@ -55,6 +55,11 @@ class Job:
     files: Mapping[str, str] = field(default_factory=dict)
     offers: tuple[Offer, ...] = ()
 
+    @property
+    def kept_seed(self) -> int | str | None:
+        """The seed as SQLite keeps it: ComfyUI's have 64 bits, and of those of SQLite's numbers one is the sign."""
+        return str(self.seed) if self.seed and self.seed >= 1 << 63 else self.seed
+
     def shown(self) -> dict[str, Any]:
         """Returns its values as they may be shown: files by their names, addresses without what may be a token."""
         return {name: Path(value).name if name in self.files else masked(value) for name, value in self.values.items()}

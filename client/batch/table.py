@@ -28,7 +28,7 @@ CLIPS = "clips"
 VERSION = 1
 COLUMNS = {  # of the jobs, in the order in which people read them
     "number": "INTEGER PRIMARY KEY", "state": "TEXT NOT NULL DEFAULT 'open'", "variant": "TEXT NOT NULL",
-    "graph": "TEXT NOT NULL", "picture": "TEXT NOT NULL", "prompt": "TEXT NOT NULL", "seed": "INTEGER",
+    "graph": "TEXT NOT NULL", "picture": "TEXT NOT NULL", "prompt": "TEXT NOT NULL", "seed": "",
     "settings": "TEXT NOT NULL", "files": "TEXT", "digest": "TEXT NOT NULL UNIQUE",
     "wanted": "INTEGER NOT NULL DEFAULT 1", "tries": "INTEGER NOT NULL DEFAULT 0",
     "lost": "INTEGER NOT NULL DEFAULT 0", "server": "TEXT", "prompt_id": "TEXT", "posted": "REAL",
@@ -72,12 +72,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Known:
-    """What the table knows of a job that is not done.
-
-    Args:
-        usd: What it may cost, or have cost, as it was posted last.
-        failed_usd: What earlier tries of it may have cost, whose hosted jobs came to nothing.
-    """
+    """What the table knows of a job that is not done."""
 
     number: int
     digest: str
@@ -86,8 +81,8 @@ class Known:
     prompt_id: str | None
     tries: int
     lost: int
-    usd: float | None = None
-    failed_usd: float = 0.0
+    usd: float | None = None  # as it was posted last
+    failed_usd: float = 0.0  # of earlier tries, whose hosted jobs came to nothing
 
 
 class Table:
@@ -146,7 +141,7 @@ class Table:
     def plan(self, jobs: Iterable[Job], about: Mapping[str, Any]) -> None:
         """Writes down which jobs the study has now. Those that it no longer has stay, unwanted."""
         rows = (
-            (each.digest, each.variant, each.graph, each.picture, each.prompt, each.seed,
+            (each.digest, each.variant, each.graph, each.picture, each.prompt, each.kept_seed,
              json.dumps(each.shown(), ensure_ascii=False), written(each.files))
             for each in jobs
         )  # fmt: skip

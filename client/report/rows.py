@@ -25,7 +25,7 @@ class Row:
     graph: str
     picture: str
     prompt: str
-    seed: int | None
+    seed: int | str | None  # as text where SQLite has no such number
     settings: Mapping[str, Any]
     files: Mapping[str, str]
     digest: str

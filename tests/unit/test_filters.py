@@ -242,7 +242,7 @@ time.sleep(600)
 
 @pytest.fixture
 def daemon(program, tmp_path):
-    """Makes a command that starts a program which holds its output, in a session of its own, and then does something."""
+    """Makes a command that leaves a program behind which holds its output, in a session of its own or not."""
     (written := tmp_path / "daemon").write_text("", encoding="utf-8")
 
     def make(own_session, lines):
@@ -268,7 +268,7 @@ with open({str(written)!r}, "w") as file:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no sessions")
 @pytest.mark.parametrize("own_session", [True, False])
-@pytest.mark.parametrize(("answer", "refused"), [("true", None), ('"too much glow"', "refuses: too much glow. Nothing")])
+@pytest.mark.parametrize(("answer", "refused"), [("true", None), ('"too much"', "refuses: too much. Nothing")])
 def test_a_command_has_answered_when_it_ends_whoever_still_holds_its_output(answer, refused, own_session, daemon):
     said = refusal(COMMAND=daemon(own_session, f"print('{answer}')"), SECONDS="20")
     assert said is None if refused is None else refused in (said or "")
