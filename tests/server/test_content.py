@@ -1,9 +1,10 @@
 """What a program hears over the API of ComfyUI when the operator's filter refuses, hosted and local alike."""
 
 import json
+import shutil
 
 import pytest
-from comfy_server import ComfyServer, place_photograph, tiny_models
+from comfy_server import ComfyServer, place_photograph
 from pack.tests.toy.hosted_prompt import PROMPT_FILE, refused, shipped
 
 pytestmark = pytest.mark.server
@@ -12,9 +13,9 @@ LOCAL = PROMPT_FILE.parent / "wan22_turbo_i2v.json"
 SAYS = "refuses: the text holds 'forbiddenite', which is on the list of words."
 
 
-def test_the_reason_is_told_and_nothing_is_paid_or_sampled(running, tmp_path):
+def test_the_reason_is_told_and_nothing_is_paid_or_sampled(running, toy_models, tmp_path):
     place_photograph(tmp_path / "input", crop=(0, 120, 451, 180))
-    tiny_models(tmp_path / "models")
+    shutil.copytree(toy_models, tmp_path / "models")
     (tmp_path / "words.txt").write_text("forbiddenite\n", encoding="utf-8")
     variables = {**running.environment(), "WAN22_TURBO_FILTER_WORDS": str(tmp_path / "words.txt")}
     with ComfyServer(tmp_path, environment=variables) as server:

@@ -67,10 +67,13 @@ def test_every_job_is_done_once_on_all_servers_none_of_which_has_more_than_its_d
     check_all_done(out, 20)
     assert set(two.made().values()) == {1}
     assert all(comfy.made and comfy.deepest <= 2 for comfy in two.comfies)
+    # On a busy machine a job may be over before the client hears of its stage.
+    stages = [list(json.loads(row["stages"])) for row in rows(out) if row["stages"]]
+    assert stages
+    assert all(each == ["Sampler"] for each in stages)
     row = rows(out)[0]
     assert row["server"] in two.addresses
     assert row["seconds"] > 0
-    assert list(json.loads(row["stages"])) == ["Sampler"]
     assert json.loads(row["numbers"]) == {"sharpness": 1.5}
     assert (row["picture"], row["seed"], row["variant"], row["tries"]) == ("0.png", 0, "own", 0)
     run(path, out, servers(two.addresses))  # again: nothing is left to do
