@@ -2,6 +2,7 @@
 
 ClientError                 the root; `except ClientError` catches all of them
     RunError            1   a node failed, or somebody interrupted the run on the server
+        SpentError          its hosted job came to nothing and may be charged; another try is another job
     UsageError          2   a name, value or file that cannot be used; nothing was sent
     RefusedError        3   the server refused the whole prompt; nothing runs
         NotTakenError       it said so before it took any of it, so nothing can have been paid
@@ -37,6 +38,10 @@ class ClientError(Exception):
 
 class RunError(ClientError):
     """A node failed, or somebody interrupted the run on the server."""
+
+
+class SpentError(RunError):
+    """A provider gave a hosted job up, and may charge it all the same. Another try is another job there."""
 
 
 class UsageError(ClientError):

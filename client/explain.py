@@ -3,12 +3,14 @@
 from typing import Any
 
 from . import shapes
-from .errors import NotTakenError, RunError
+from .errors import NotTakenError, RunError, SpentError
 from .printable import printable
 from .prompts import Prompt, title
 
 MANY = 50  # sentences
 SENTENCE = 2000  # characters of the server's in one of them
+# Errors of a hosted node after which the same inputs start a new job; after all others, they find the job that runs.
+SPENT = frozenset({"JobFailedError", "ModeratedError", "JobGoneError"})
 
 
 def refusal(prompt: Prompt, answer: dict[str, Any]) -> list[str]:
@@ -116,14 +118,16 @@ def check_end(prompt: Prompt, record: dict[str, Any]) -> None:
     """Raises if a finished job's entry in the history tells of a failure.
 
     Raises:
-        RunError: A node failed, or somebody interrupted the run.
+        SpentError: A hosted node failed, since the provider gave its job up.
+        RunError: Another node failed, or somebody interrupted the run.
     """
     status = record.get("status") or {}
     for kind, data in shapes.messages(status):
         node = title(prompt, str(data.get("node_id", "")))
         if kind == "execution_error":
             why = printable(data.get("exception_message") or "The server does not say why.", SENTENCE)
-            raise RunError(f"{node} failed: {why.strip()}")
+            spent = str(data.get("exception_type")).rpartition(".")[2] in SPENT
+            raise (SpentError if spent else RunError)(f"{node} failed: {why.strip()}")
         if kind == "execution_interrupted":
             raise RunError(f"Somebody interrupted the run on the server, at {node}.")
     if status.get("status_str") == "error":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import selectors
 import shlex
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from .settings import COMMAND, ENVIRONMENT, Settings
 
 POSIX = os.name == "posix"
 MOST = 65_536  # bytes of an answer
+LOOK = 0.05  # seconds between two looks whether a program has ended whose output stays open
 # What a program needs to run at all. Keys of providers and tokens are in other variables.
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
@@ -92,7 +94,8 @@ def environment(known: Settings) -> dict[str, str]:
 def run(command: list[str], asked: Any, environ: dict[str, str], seconds: float) -> tuple[int, bytes]:
     """Runs a program to its end, and returns its exit status and the beginning of what it wrote.
 
-    Nothing of it is left running, whatever it started itself.
+    Nothing of it is left running, whatever it started itself, unless that began a session of its own: then it loses the
+    output that it shared.
     """
     try:
         process = subprocess.Popen(
@@ -106,8 +109,7 @@ def run(command: list[str], asked: Any, environ: dict[str, str], seconds: float)
     watch.daemon = True
     watch.start()
     try:
-        assert process.stdout is not None
-        written = process.stdout.read(MOST + 1)
+        written = read(process)
         if len(written) > MOST:
             end(process)
         status = process.wait()
@@ -120,6 +122,26 @@ def run(command: list[str], asked: Any, environ: dict[str, str], seconds: float)
     if late.is_set():
         raise NoAnswerError(f"it took longer than {seconds:g} s")
     return status, written
+
+
+def read(process: "subprocess.Popen[bytes]") -> bytes:
+    """Reads what a program writes until it ends or has written too much. Whatever it started may hold its output on."""
+    assert process.stdout is not None
+    if not POSIX:  # where nobody can wait for a pipe
+        return process.stdout.read(MOST + 1)
+    written = b""
+    with selectors.DefaultSelector() as pipe:
+        pipe.register(process.stdout, selectors.EVENT_READ)
+        while len(written) <= MOST:
+            ended = process.poll() is not None  # asked first: then all that it wrote is in the pipe
+            if pipe.select(0 if ended else LOOK):
+                piece = os.read(process.stdout.fileno(), MOST + 1 - len(written))
+                if not piece:
+                    break
+                written += piece
+            elif ended:
+                break
+    return written
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

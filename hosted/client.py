@@ -186,7 +186,10 @@ async def finish(job: Job, run_id: str) -> tuple[Row, Task, bool]:
     limits = settings.jobs(provider), settings.starts_per_minute(provider)
     async with _limiters[provider.name].place(*limits, lambda: job.say("waiting for a free place")):
         row = await submission.start(job, run_id)
-        return *await polling.poll(job, row), False
+        try:
+            return *await polling.poll(job, row), False
+        finally:
+            submission.settle(run_id, job.status.row)
 
 
 async def find_earlier(job: Job) -> Row | None:

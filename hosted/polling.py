@@ -89,12 +89,12 @@ async def poll(job: Job, row: Row) -> tuple[Row, Task]:
     while True:
         reply = await ask(job, row)
         task = job.provider.read_task(reply.data) if reply else Task()
+        charged = row.charged if task.usd is None else task.usd  # what was said once stays said
         if task.verdict == "done" and task.outputs:
-            flagged = row.flagged if task.flagged is None else task.flagged  # what was said once stays said
-            charged = row.charged if task.usd is None else task.usd
+            flagged = row.flagged if task.flagged is None else task.flagged
             return note_end(job, row, state="done", flagged=flagged, charged=charged), task
         if task.verdict == "bad":
-            raise failure(job, row, task)
+            raise failure(job, note_end(job, row, state="failed", charged=charged), task)
         empty = empty + 1 if task.verdict == "done" else 0
         if reply and not task.status:
             unknown = unknown + 1 if reply.inner_status in (400, 404) else 0
@@ -165,8 +165,7 @@ def too_late(job: Job, row: Row, empty: bool) -> HostedError:
 
 
 def failure(job: Job, row: Row, task: Task) -> HostedError:
-    """Returns the error that the verdict on a job means, and lets the next run start a new one."""
-    note_end(job, row, state="failed")
+    """Returns the error that the verdict on a job means; the next run starts a new one."""
     title = job.provider.title
     words = shown(task.error, job.transport.key) or f"it says {task.status}, and nothing more"
     if task.moderated:

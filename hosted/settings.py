@@ -145,11 +145,11 @@ class SpendingLimit:
             while len(self.spent) > self.KEPT:
                 self.spent.popitem(last=False)
 
-    def give_back(self, run_id: str, price: Price) -> None:
-        """Takes back a booking: the job was refused."""
+    def settle(self, run_id: str, booked: float | None, cost: float | None) -> None:
+        """Puts what a job cost in the place of what was booked for it; 0 for one that was refused."""
         with self.lock:
-            if price.usd is not None and run_id in self.spent:
-                self.spent[run_id] -= price.usd
+            if booked is not None and run_id in self.spent:
+                self.spent[run_id] += (booked if cost is None else cost) - booked
 
 
 def day_of(moment: float) -> int:

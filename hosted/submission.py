@@ -16,7 +16,7 @@ from .polling import Job, find_job
 from .providers import Price, Provider
 from .request import Picture
 from .responses import Reply
-from .settings import DAY_LOCK, SpendingLimit, check_day
+from .settings import DAY_LOCK, SpendingLimit, check_day, counts
 from .transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,14 @@ async def start(job: Job, run_id: str) -> Row:
     except UnclearError:
         raise
     except HostedError:
-        _limit.give_back(run_id, price)
+        _limit.settle(run_id, price.usd, 0.0)
         raise
+
+
+def settle(run_id: str, row: Row | None) -> None:
+    """Lets a job that has ended count towards its run's ceiling as it counts towards its day's."""
+    if row is not None:
+        _limit.settle(run_id, row.usd, counts(row))
 
 
 async def upload(job: Job, picture: Picture) -> str:

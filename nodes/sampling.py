@@ -129,9 +129,14 @@ def about_training(high: Any, low: Any, schedule: str, shift: float) -> list[str
         if (schedule, shift) != (found.schedule, found.shift or shift)
     ]
     if sparse.session_of(high) is None:
+        was = "and attention was dense. Put Sparse Attention before this node."
+        if sparse.is_changed(high) or sparse.is_changed(low):
+            was = (
+                "and another node has changed how the experts attend, so nobody here knows whether that was sparse. "
+                "Sparse Attention, before this node, runs files as they were trained."
+            )
         lines += [
-            f"Warning: {subject} trained for sparse attention ({found.name}), and attention was dense. "
-            "Put Sparse Attention before this node."
+            f"Warning: {subject} trained for sparse attention ({found.name}), {was}"
             for subject, found in training.by_subject(*trained).items()
         ]
     return lines

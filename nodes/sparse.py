@@ -84,7 +84,7 @@ class SparseAttention(Node):
         cls, high: Any, low: Any, mode: str, density: float, dense_steps: int, error_limit: float, kernel: str
     ) -> io.NodeOutput:
         if mode == "off":
-            report = "Attention is dense: mode is off."
+            report = "Mode is off: the experts leave this node as they came, and attend as before."
             return io.NodeOutput(high, low, report, ui=ui.PreviewText(report))
         models: dict[Expert, Any] = {"high": high, "low": low}
         check_models(models, mode)
@@ -106,6 +106,14 @@ def tell(node_id: str | None) -> Callable[[str], None]:
 def session_of(model: Any) -> Session | None:
     """Returns what Sparse Attention has put on a model; None where it has not."""
     return model.get_attachment(KEY)
+
+
+def is_changed(model: Any) -> bool:
+    """Returns whether some node has a hand in how a model attends, so that it may be dense or not."""
+    options = model.model_options.get("transformer_options", {})
+    return bool(
+        OVERRIDE in options or options.get("patches_replace") or any("attn" in key for key in model.object_patches)
+    )
 
 
 def check_models(models: dict[Expert, Any], mode: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 MOST = 24  # parts
 # "5 s: the cat looks up". The colon may be that of Chinese and Japanese keyboards.
 LENGTH = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*(?:s|sec|secs|seconds?|秒)\s*[:\uff1a]\s*", re.IGNORECASE)
+UNSEEN = "\ufeff\u200b\u2060 "  # around a line: a mark of the byte order, spaces of no width
 SHOWN = 40  # characters of a line in a message
 
 
@@ -31,7 +32,8 @@ def parse(prompts: str, parts: int, seconds: float, longest: float) -> list[Line
     Raises:
         ValueError: There is no line, or there are too many, or one sets a length and shows nothing, or no such length.
     """
-    lines = [_line(line, seconds, longest) for line in prompts.splitlines() if line.strip()]
+    written = (line.strip().strip(UNSEEN).strip() for line in prompts.splitlines())
+    lines = [_line(line, seconds, longest) for line in written if line]
     if not lines:
         raise ValueError(
             "A long clip needs a prompt for each part, a line each, and prompts holds none. "

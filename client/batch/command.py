@@ -22,11 +22,11 @@ from ..report.command import make
 from . import export, plan, runner, store, study, thumbnails
 from .board import Bars, Board, Lines, Pace, Quiet, duration
 from .cluster import Cluster
-from .desk import Desk, cost
+from .desk import Desk
 from .engine import Engine, Rules, needs_of
 from .graphs import Graph
 from .machine import Recipe, Started
-from .plan import Job, Offer
+from .plan import Job, Offer, cost
 from .servers import Servers
 from .study import Study
 from .table import FILE, Table

@@ -14,10 +14,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import ClientError, JobLostError, NotTakenError, RefusedError, SaveError, UnreachableError, UsageError
+from ..errors import (
+    ClientError,
+    JobLostError,
+    NotTakenError,
+    RefusedError,
+    SaveError,
+    SpentError,
+    UnreachableError,
+    UsageError,
+)
 from .board import Board
 from .engine import Found, Rules
-from .plan import Job, Offer
+from .plan import Job, Offer, cost
 from .table import SERVER, Known, Result, Table
 from .tables import bare
 
@@ -188,6 +197,9 @@ class Desk:
         """Writes down what went wrong with a job, and opens it again where that may help."""
         if self.closed:  # whatever the table says is true, and the next run asks the place
             return
+        if isinstance(error, SpentError):
+            known = replace(known, usd=None, failed_usd=known.failed_usd + (known.usd or 0.0))
+            self.table.set(known.number, usd=None, failed_usd=known.failed_usd)  # the next try pays anew
         if isinstance(error, SaveError):
             self.error = SaveError(
                 f"{error} Make room, and run the same command again: it fetches this clip and goes on."
@@ -236,9 +248,3 @@ class Desk:
         for path in (str(job.values[name]) for name in job.files):
             text = text.replace(path, Path(path).name)
         return bare(text)
-
-
-def cost(job: Job, prices: Mapping[Offer, float]) -> float | None:
-    """Returns what a job costs; None where nobody says."""
-    known = [prices.get(offer) for offer in job.offers]
-    return None if None in known else sum(usd for usd in known if usd is not None)

@@ -3,6 +3,7 @@
 An engine has places, each a ComfyUI with its own queue. What it raises says what is to be done with the job:
 
     RunError            it failed there
+        SpentError          and what it cost there is lost
     UsageError,
     RefusedError        it is refused, here and elsewhere
     JobLostError        nothing of it is there any more, so it may be sent again

@@ -3,6 +3,7 @@
 Nothing here asks a server. What may be set in a shipped graph its schema says; in a graph of your own, what it holds.
 """
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,5 +130,7 @@ def guessed(setting: Setting, value: Any) -> Any:
         return value
     for kind in (int, float):
         with suppress(ValueError):
-            return kind(value)
-    raise UsageError(f"{setting.name} must be a number, got '{value}'.")
+            number = kind(value)
+            if isinstance(number, int) or math.isfinite(number):
+                return number
+    raise UsageError(f"{setting.name} must be a finite number, got '{value}'.")

@@ -1,5 +1,6 @@
 """What came of a run: its clips, the time of each stage, what it cost, and what the server measured of it."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -91,14 +92,11 @@ def result(server: Server, order: Order, prompt: Prompt, record: Json, watched: 
 def cost(prompt: Prompt, record: Json) -> float | None:
     """Returns what a job cost in US dollars; None where a hosted node that ran does not say."""
     old = cached(record)
-    paid = [
-        finite(usd)
-        for node, results in record["outputs"].items() if node not in old
-        for usd in explain.listed(results.get("usd"))
-    ]  # fmt: skip
-    if paid:
-        return sum(usd for usd in paid if usd is not None)
-    return None if any(node["class_type"] == HOSTED and key not in old for key, node in prompt.items()) else 0.0
+    said = {key: explain.listed(results.get("usd")) for key, results in record["outputs"].items() if key not in old}
+    paid = [finite(usd) for each in said.values() for usd in each]
+    silent = any(node["class_type"] == HOSTED and key not in old and not said.get(key) for key, node in prompt.items())
+    known = [usd for usd in paid if usd is not None]
+    return None if silent or len(known) < len(paid) else math.fsum(known)
 
 
 def cached(record: Json) -> set[str]:
@@ -115,17 +113,22 @@ def seconds(record: Json) -> float | None:
 
 
 def numbers(record: Json) -> dict[str, float]:
-    """Returns what nodes measured of the clip: the numbers in `numbers`, a JSON object as text, of any of them."""
-    found: dict[str, float] = {}
-    for results in record["outputs"].values():
+    """Returns what nodes measured of the clip: the numbers in `numbers`, a JSON object as text, of any of them.
+
+    Where several nodes tell numbers, each name has that of its node before it.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for node, results in record["outputs"].items():
         for said in explain.listed(results.get("numbers")):
             try:
                 each = parsed(said) if isinstance(said, str) else said
             except ShapeError:
                 continue
             if isinstance(each, dict):
-                found |= {str(name): value for name, value in each.items() if finite(value) is not None}
-    return found
+                known = {str(name): value for name, value in each.items() if finite(value) is not None}
+                found[node] = found.get(node, {}) | known
+    before = {node: f"{node}." if len(found) > 1 else "" for node in found}
+    return {before[node] + name: value for node, each in found.items() for name, value in each.items()}
 
 
 def unsaved(error: SaveError) -> ClientError:

@@ -55,6 +55,11 @@ class Job:
     files: Mapping[str, str] = field(default_factory=dict)
     offers: tuple[Offer, ...] = ()
 
+    @property
+    def kept_seed(self) -> int | str | None:
+        """The seed as SQLite keeps it: ComfyUI's have 64 bits, and of those of SQLite's numbers one is the sign."""
+        return str(self.seed) if self.seed and self.seed >= 1 << 63 else self.seed
+
     def shown(self) -> dict[str, Any]:
         """Returns its values as they may be shown: files by their names, addresses without what may be a token."""
         return {name: Path(value).name if name in self.files else masked(value) for name, value in self.values.items()}
@@ -142,6 +147,12 @@ def offers(prompt: Prompt) -> Iterator[Offer]:
         if node["class_type"] == HOSTED:
             model, resolution, duration = (node["inputs"].get(name) for name in OFFER)
             yield str(model), str(resolution), duration if isinstance(duration, int) else 0
+
+
+def cost(job: Job, prices: Mapping[Offer, float]) -> float | None:
+    """Returns what a job costs; None where nobody says."""
+    known = [prices.get(offer) for offer in job.offers]
+    return None if None in known else sum(usd for usd in known if usd is not None)
 
 
 def digest_of_prompt(prompt: Prompt) -> str:

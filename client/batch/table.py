@@ -29,12 +29,13 @@ CLIPS = "clips"
 VERSION = 1
 COLUMNS = {  # of the jobs, in the order in which people read them
     "number": "INTEGER PRIMARY KEY", "state": "TEXT NOT NULL DEFAULT 'open'", "variant": "TEXT NOT NULL",
-    "graph": "TEXT NOT NULL", "picture": "TEXT NOT NULL", "prompt": "TEXT NOT NULL", "seed": "INTEGER",
+    "graph": "TEXT NOT NULL", "picture": "TEXT NOT NULL", "prompt": "TEXT NOT NULL", "seed": "",
     "settings": "TEXT NOT NULL", "files": "TEXT", "digest": "TEXT NOT NULL UNIQUE",
     "wanted": "INTEGER NOT NULL DEFAULT 1", "tries": "INTEGER NOT NULL DEFAULT 0",
     "lost": "INTEGER NOT NULL DEFAULT 0", "server": "TEXT", "prompt_id": "TEXT", "posted": "REAL",
-    "finished": "REAL", "waited": "REAL", "seconds": "REAL", "stages": "TEXT", "usd": "REAL", "clips": "TEXT",
-    "bytes": "INTEGER", "numbers": "TEXT", "texts": "TEXT", "error": "TEXT",
+    "finished": "REAL", "waited": "REAL", "seconds": "REAL", "stages": "TEXT", "usd": "REAL",
+    "failed_usd": "REAL NOT NULL DEFAULT 0", "clips": "TEXT", "bytes": "INTEGER", "numbers": "TEXT", "texts": "TEXT",
+    "error": "TEXT",
 }  # fmt: skip
 OBJECTS = ("settings", "files", "stages", "numbers")  # columns that hold a JSON object; several of a CSV file
 SCHEMA = f"""
@@ -81,7 +82,8 @@ class Known:
     prompt_id: str | None
     tries: int
     lost: int
-    usd: float | None = None
+    usd: float | None = None  # as it was posted last
+    failed_usd: float = 0.0  # of earlier tries, whose hosted jobs came to nothing
 
 
 class Table:
@@ -140,7 +142,7 @@ class Table:
     def plan(self, jobs: Iterable[Job], about: Mapping[str, Any]) -> None:
         """Writes down which jobs the study has now. Those that it no longer has stay, unwanted."""
         rows = (
-            (each.digest, each.variant, each.graph, each.picture, each.prompt, each.seed,
+            (each.digest, each.variant, each.graph, each.picture, each.prompt, each.kept_seed,
              json.dumps(each.shown(), ensure_ascii=False), written(each.files))
             for each in jobs
         )  # fmt: skip
@@ -219,8 +221,8 @@ class Table:
         return dict(map(tuple, self.rows.execute("SELECT state, count(*) FROM jobs WHERE wanted GROUP BY state")))
 
     def spent(self) -> float:
-        """Returns what all jobs cost so far, or may have cost, also those that are no longer wanted."""
-        return self.rows.execute("SELECT total(usd) FROM jobs WHERE usd IS NOT NULL").fetchone()[0]
+        """Returns what all tries of all jobs cost so far, or may have cost, also of those that are no longer wanted."""
+        return self.rows.execute("SELECT total(usd) + total(failed_usd) FROM jobs").fetchone()[0]
 
     def measured(self) -> dict[str, tuple[int, float]]:
         """Returns how many jobs of each variant were timed, and how many seconds one takes."""

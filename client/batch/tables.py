@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ def table(path: Path, graph: str) -> Iterator[Row]:
 def of_csv(file: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the rows of a CSV file under the names in its first line. An empty cell sets nothing."""
     reader = csv.DictReader(file, restkey="")
+    once([name.strip() for name in reader.fieldnames or () if name.strip()], "The first line")
     for line in reader:
         if "" in line:
             raise UsageError(f"Row {reader.line_num} has more cells than the first line has names.")
@@ -74,10 +76,23 @@ def of_json(file: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = json.loads(line, object_pairs_hook=lambda pairs, row=number: paired(pairs, f"Row {row}"))
         except (ValueError, RecursionError) as error:
             raise UsageError(f"Row {number} must be a JSON object, and is not: {reason(error)}.") from error
         yield number, mapping(values, f"row {number}")
+
+
+def paired(pairs: list[tuple[str, Any]], place: str) -> dict[str, Any]:
+    """Returns an object of JSON, whose names are each of their own."""
+    once([name for name, _ in pairs], place)
+    return dict(pairs)
+
+
+def once(names: list[str], place: str) -> None:
+    """Refuses a name that is given twice, for one of its values would be lost."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{place} names '{twice}' twice. Remove one of them.")
 
 
 TABLES = {".csv": of_csv, ".jsonl": of_json}
@@ -110,6 +125,8 @@ def plain(value: Any, name: str) -> Value:
     """Returns a text, a number or a truth."""
     if not isinstance(value, (str, int, float, bool)):
         raise UsageError(f"'{name}' takes texts, numbers, true and false, got '{value}'.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"'{name}' takes numbers that are finite, got '{value}'.")
     return value
 
 

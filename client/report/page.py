@@ -77,6 +77,7 @@ def rendered(told: Told, baseline: str, folder: str) -> Iterator[str]:
         failures=list(failures(told.rows))[:KINDS],
         figures=numbers,
         folder=folder,
+        in_vain=sum(row.in_vain for row in told.rows),
         fps=most_common_rate(told.rows),
         hash=base64.b64encode(hashlib.sha256(parts["js"].encode()).digest()).decode(),
         js=Markup(parts["js"]),

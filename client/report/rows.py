@@ -26,7 +26,7 @@ class Row:
     graph: str
     picture: str
     prompt: str
-    seed: int | None
+    seed: int | str | None  # as text where SQLite has no such number
     settings: Mapping[str, Any]
     files: Mapping[str, str]
     digest: str
@@ -36,6 +36,7 @@ class Row:
     seconds: float | None
     stages: Mapping[str, float]
     usd: float | None
+    failed_usd: float | None
     clips: tuple[str, ...]
     numbers: Mapping[str, float]
     texts: str
@@ -45,6 +46,11 @@ class Row:
     def latency(self) -> float | None:
         """Seconds of the run without Clip Report's, by the server's clock."""
         return None if self.seconds is None else max(0.0, self.seconds - self.stages.get(REPORT, 0.0))
+
+    @property
+    def in_vain(self) -> float:
+        """US dollars that tries may have cost which led to no clip."""
+        return (self.failed_usd or 0.0) + (0.0 if self.state == "done" else self.usd or 0.0)
 
     @property
     def values(self) -> dict[str, float]:

@@ -158,6 +158,39 @@ def test_a_run_that_differs_from_the_training_says_so(turbo, lightwan, positive)
     assert "Warning: These files were trained with the schedule shifted, shift 7. Choose the schedule auto." in plan
 
 
+def passed_on(function, *arguments, **given):
+    return function(*arguments, **given)
+
+
+@pytest.mark.parametrize("way", ["override", "object patch", "block"])
+def test_of_another_nodes_attention_nothing_is_claimed(way, lightwan, positive):
+    changed = [model.clone() for model in lightwan]
+    for model in changed:
+        options = model.model_options.setdefault("transformer_options", {})
+        if way == "override":
+            options["optimized_attention_override"] = passed_on
+        elif way == "block":
+            model.set_model_patch_replace(lambda given, more: more["original_block"](given), "dit", "double_block", 0)
+        else:
+            name = "diffusion_model.blocks.0.self_attn.forward"
+            model.add_object_patch(name, model.get_model_object(name))
+    _, plan = sample(*changed, positive, schedule="auto")
+    assert "attention was dense" not in plan
+    said = "and another node has changed how the experts attend, so nobody here knows whether that was sparse."
+    assert f"Warning: These files were trained for sparse attention (LightWan2.2), {said}" in plan
+    _, plan = sample(lightwan[0], changed[1], positive, schedule="auto")
+    assert said in plan
+    _, plan = sample(*lightwan, positive, schedule="auto")
+    assert "and attention was dense." in plan
+
+
+def test_off_claims_nothing_of_what_another_node_has_set(lightwan, positive):
+    models = sparse(lightwan)[:2]
+    *same, report = sparse(models, mode="off")
+    assert report == "Mode is off: the experts leave this node as they came, and attend as before."
+    assert "sparse attention as trained" in sample(*same, positive, schedule="auto")[1]
+
+
 def trained(model, training):
     clone = model.clone()
     clone.set_attachments(TRAINING, training)

@@ -152,8 +152,8 @@ def test_the_loader_says_what_became_of_it(models, add_file, caplog):
         "while loading, so the model takes as much memory as the file without int8.",
         f"'{name}' has tensors that no Wan model has. They are left out: optimizer.step.",
         f"'{name}' was trained for sparse attention (SLA) and the schedule rcm. Sparse Attention runs it so, and rCM "
-        "Sampler's schedule auto. Without that node attention is dense, which is slower, and the picture may differ a "
-        "little.",
+        "Sampler's schedule auto. Without that node ComfyUI's attention is dense, which is slower, and the picture may "
+        "differ a little.",
     ]
     assert output.ui.as_dict() == {"text": ("\n".join(notes),)}
     assert all(note in caplog.text for note in notes)

@@ -100,6 +100,7 @@ class Faults:
         between: One that somebody in between answers.
         failing: A job whose node fails.
         restarts: A job in whose middle the server starts again, without its queue and history.
+        kind: Of the error with which a node fails.
     """
 
     unheard: float = 0.0
@@ -107,6 +108,7 @@ class Faults:
     between: float = 0.0
     failing: float = 0.0
     restarts: float = 0.0
+    kind: str = "RuntimeError"
 
 
 @dataclass
@@ -229,6 +231,7 @@ class Comfy:
         now = time.time() * 1000
         times = [["execution_start", {"timestamp": now - 1000 * (time.monotonic() - began)}]]
         words = {"timestamp": now, "node_id": "7", "exception_message": self.words or "Out of luck."}
+        words["exception_type"] = self.faults.kind
         times.append(["execution_error" if failed else "execution_success", words])
         outputs: dict[str, Any] = {"9": {"images": [self.file(item)], "animated": [True]}}
         if self.words:

@@ -5,6 +5,7 @@ import threading
 import pytest
 from pack.client.batch import command, outcome
 from pack.client.errors import CeilingError, RefusedError, UnreachableError, UsageError
+from pack.hosted import errors
 from pack.tests.toy import comfies
 from pack.tests.toy.comfies import Faults
 from pack.tests.toy.studies import check_all_done, gone_soon, rows, run, run_again, servers, states, write
@@ -63,10 +64,35 @@ def test_a_job_that_failed_may_be_paid_and_counts_towards_the_ceiling(two, tmp_p
     with pytest.raises(CeilingError, match=r"7 jobs are left"):
         run(path, out, servers(two.addresses))
     assert sum(comfy.posted.total() for comfy in two.comfies) == 3
-    with pytest.raises(CeilingError, match=r"7 jobs are left"):  # another try of what is counted is no more
+    with pytest.raises(CeilingError, match=r"7 jobs are left"):  # whatever failed, the ledger there knows what is paid
         run_again(path, out, two, tries=2)
     assert states(out) == {"failed": 3, "open": 7}
     assert sum(comfy.posted.total() for comfy in two.comfies) == 6
+
+
+@pytest.mark.parametrize("name", ["JobFailedError", "ModeratedError", "JobGoneError"])
+def test_every_try_of_a_job_that_the_provider_gave_up_may_be_paid(name, two, tmp_path):
+    """Such a try is a job of its own there. With a clip at last, its price is that of the clip alone."""
+    path, out = write(tmp_path, 2, f"max_usd = 0.55\n{HOSTED}"), tmp_path / "out"
+    assert getattr(errors, name)  # it is one of the pack's own
+    for comfy in two.comfies:
+        comfy.faults = Faults(failing=1.0, kind=f"/srv/comfyui/custom_nodes/wan22-turbo.hosted.errors.{name}")
+    with pytest.raises(CeilingError, match=r"1 jobs are left .+ \$0\.55, of which \$0\.50 are spent or ordered"):
+        run(path, out, servers(two.addresses), tries=3)
+    assert sum(comfy.posted.total() for comfy in two.comfies) == 5
+    assert sorted((row["state"], row["tries"], row["usd"]) for row in rows(out)) == [
+        ("failed", 3, None),
+        ("open", 2, None),
+    ]
+    assert sum(row["failed_usd"] for row in rows(out)) == pytest.approx(0.5)
+    for comfy in two.comfies:
+        comfy.faults = Faults()
+    with pytest.raises(CeilingError, match=r"2 jobs are left"):  # a later run knows it
+        run_again(path, out, two, tries=4)
+    run_again(write(tmp_path, 2, f"max_usd = 0.7\n{HOSTED}"), out, two, tries=4)
+    check_all_done(out, 2)
+    assert [row["usd"] for row in rows(out)] == [0.1, 0.1]
+    assert sum(row["failed_usd"] for row in rows(out)) == pytest.approx(0.5)
 
 
 def test_a_job_that_nobody_took_costs_nothing_and_may_go_elsewhere_later(two, tmp_path):
@@ -119,3 +145,18 @@ def test_what_may_be_paid_at_a_server_goes_to_no_other(two, tmp_path):
     check_all_done(out, 2)
     assert set(two.made().values()) == {1}
     assert first.posted.total() == 2
+
+
+def test_what_one_of_two_hosted_nodes_does_not_say_is_not_known():
+    """The second one's provider names no price: the first one's alone would be too little."""
+    two = {**comfies.HOSTED, "8": comfies.HOSTED["7"]}
+    cases = ({"text": ["Paid."]}, None), ({"usd": [0.2]}, pytest.approx(0.3)), ({"usd": [float("nan")]}, None)
+    for told, usd in cases:
+        assert outcome.cost(two, {"outputs": {"7": {"usd": [0.1]}, "8": told}, "status": {}}) == usd
+
+
+def test_numbers_of_several_nodes_are_told_apart():
+    told = {"9": {"numbers": [{"motion": 1.5}]}, "12": {"numbers": [{"motion": 2.5, "verdict": "no number"}]}, "13": {}}
+    assert outcome.numbers({"outputs": told}) == {"9.motion": 1.5, "12.motion": 2.5}
+    del told["12"]
+    assert outcome.numbers({"outputs": told}) == {"motion": 1.5}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pack.client import prompts, settings
-from pack.client.batch import graphs, plan, study, tables, thumbnails
+from pack.client.batch import command, graphs, plan, study, tables, thumbnails
 from pack.client.errors import UsageError
 from pack.tests.toy.comfies import PROMPT
 from PIL import Image
@@ -167,6 +167,7 @@ BAD = [
     (TURBO + 'jobs = "x.csv"', r"takes its jobs from 'jobs' or makes them of pictures, and not both"),
     ('jobs = "x.csv"', r"The jobs must be in a file that can be read; .+x\.csv is not: No such file"),
     ('pictures = ["a.png"]', r"The study names no graph"),
+    (TURBO + "[settings]\ncfg = nan", r"'cfg' takes numbers that are finite, got 'nan'"),
     ("pictures = [", r"A study must be a TOML file that can be read; .+ is not: "),
     (
         'graphs = ["wan22_first_last_frame_i2v"]\npictures = ["a.png"]',
@@ -195,12 +196,36 @@ def test_what_cannot_be_is_a_sentence(planned, text, sentence):
             r"^Row 2 of jobs\.csv: The prompt has no input called 'seeed'",
         ),
         ("graph,seed\n", r"The file jobs\.csv holds no job\."),
+        ("graph,seed, seed\nwan22_turbo_i2v,1,2\n", r"The first line names 'seed' twice\."),
+        (
+            "graph,picture,steps\nown.json,a.png,1e400\n",
+            r"^Row 2 of jobs\.csv: steps must be a finite number, got '1e400'",
+        ),
         ("graph,picture\nwan22_turbo_i2v,a.png\nwan22_turbo_i2v,also a.png\n", r"^Row 2 .+ and Row 3 .+ are the same"),
     ],
 )
 def test_what_cannot_be_in_a_table_is_a_sentence(planned, text, sentence):
     with pytest.raises(UsageError, match=sentence):
         planned(text, "jobs.csv")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('{"seed": 1, "seed": 2}', r"^Row 1 names 'seed' twice\."),
+        ('{"steps": Infinity}', r"^'steps of Row 1 of jobs\.jsonl' takes numbers that are finite, got 'inf'"),
+    ],
+)
+def test_what_cannot_be_in_a_line_of_json_is_a_sentence(planned, line, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        planned(line, "jobs.jsonl", "own.json")
+
+
+def test_the_largest_seed_of_comfyui_is_kept_as_it_is(planned, folder):
+    jobs = planned(f'pictures = ["a.png"]\nseeds = [7, {2**64 - 1}]\ngraphs = ["own.json"]\n')
+    with command.opened(folder / "out") as opened:
+        opened.plan(jobs, {})
+        assert [row["seed"] for row in opened.wanted()] == [7, str(2**64 - 1)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")

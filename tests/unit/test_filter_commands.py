@@ -1,12 +1,15 @@
 """A filter that is a program of the operator's: what it is given, how it answers, and how it ends."""
 
+import contextlib
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 from pack.filters.ask import ask
-from pack.tests.toy.filters import NO_ANSWER, QUESTION, environment, refusal, wait_for_filters
+from pack.tests.toy.filters import NO_ANSWER, PICTURE, QUESTION, environment, refusal, wait_for_filters
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,61 @@ time.sleep(600)
     child = Path(f"/proc/{written.read_text()}/stat")
     while child.exists() and child.read_text().rpartition(")")[2].split()[0] not in "ZX":
         time.sleep(0.01)
+
+
+@pytest.fixture
+def daemon(program, tmp_path):
+    """Makes a command that leaves a program behind which holds its output, in a session of its own or not."""
+    (written := tmp_path / "daemon").write_text("", encoding="utf-8")
+
+    def make(own_session, lines):
+        return program(f"""
+import os, signal, sys, time
+child = os.fork()
+if not child:
+    if {own_session}:
+        os.setsid()
+    time.sleep(600)
+while {own_session} and os.getsid(child) == os.getsid(0):
+    time.sleep(0.01)
+with open({str(written)!r}, "w") as file:
+    file.write(str(child))
+{lines}
+""")
+
+    yield make
+    if started := written.read_text(encoding="utf-8"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(started), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no sessions")
+@pytest.mark.parametrize("own_session", [True, False])
+@pytest.mark.parametrize(("answer", "refused"), [("true", None), ('"too much"', "refuses: too much. Nothing")])
+def test_a_command_has_answered_when_it_ends_whoever_still_holds_its_output(answer, refused, own_session, daemon):
+    said = refusal(COMMAND=daemon(own_session, f"print('{answer}')"), SECONDS="20")
+    assert said is None if refused is None else refused in (said or "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no sessions")
+def test_a_command_that_hangs_does_not_keep_the_filter_busy_whatever_outlives_it(daemon, caplog):
+    command = daemon(True, "os.close(1)\ntime.sleep(600)")
+    assert refusal(COMMAND=command, SECONDS="2") == NO_ANSWER
+    assert "it took longer than 2 s" in caplog.text
+    wait_for_filters()
+
+
+def test_a_command_may_do_with_its_pictures_what_it_likes(program):
+    lines = """
+import json, os, sys
+for path in json.load(sys.stdin)["pictures"]:
+    open(path, "wb").close()
+    os.rename(path, path + ".old")
+os.chmod(os.path.dirname(path), 0)
+"""
+    before = PICTURE.copy()
+    assert refusal(COMMAND=program(lines)) is None
+    assert (before == PICTURE).all()
 
 
 def test_a_command_that_is_not_there_is_a_no(caplog):

@@ -14,12 +14,13 @@ from pack.hosted import jobs, settings
 from pack.hosted.ledger import Ledger, Row
 from pack.hosted.providers import BY_NAME
 from pack.hosted.request import Lora, Request
-from pack.tests.toy.faults import job_says, raw, says
+from pack.tests.toy.faults import job_says, polled, raw, says
 from pack.tests.toy.hosted import ATLASCLOUD, QUICK, WAVESPEED, client, outcome, picture, request, rows_of
 from pack.tests.toy.loopback import KEY, SIGNATURE
 
 ROOT = Path(__file__).parents[2]
 DAILY = "WAN22_TURBO_HOSTED_MAX_USD_PER_DAY"
+RUN = "WAN22_TURBO_HOSTED_MAX_USD"
 PRICED = "AtlasCloud: wan-2.2/image-to-video-lora"  # its price is in the table: $0.20
 
 
@@ -110,6 +111,29 @@ def test_a_failed_job_counts_where_it_may_be_charged(offer, seeds, running, tmp_
     assert provider.posts == (4 if seeds == 3 else 2)
 
 
+@pytest.mark.parametrize(("limit", "runs"), [(DAILY, "abc"), (RUN, "aaa")])
+@pytest.mark.parametrize("says", [{"status": "failed"}, {}])
+def test_what_the_provider_charged_counts_in_place_of_the_price_before(says, limit, runs, running, tmp_path):
+    """$0.40 where $0.20 was planned, of a job that failed as of one that did not."""
+    provider = running.named("atlascloud")
+    verdict = job_says(**says, price=0.4) if says else polled(price=0.4)
+    provider.break_next("poll", verdict(provider), forever=True)
+    maker = client(tmp_path, running, **{limit: "0.65"})
+    asked = [request("atlascloud", offer=PRICED, seed=seed) for seed in range(3)]
+    outcomes = [outcome(maker, each, run_id=f"{tmp_path} {run}") for each, run in zip(asked, runs, strict=True)]
+    assert [each.name for each in outcomes] == ["JobFailedError" if says else "clip"] * 2 + ["PolicyError"]
+    assert "$0.80" in outcomes[2].text
+    assert provider.posts == 2
+    assert [row.charged for row in rows_of(maker.ledger)] == [0.4, 0.4]
+
+
+def test_a_failed_job_that_costs_nothing_leaves_the_run_its_ceiling(wavespeed, running, tmp_path):
+    maker = client(tmp_path, running, **{RUN: "0.20"})
+    wavespeed.break_next("poll", job_says(status="failed")(wavespeed))
+    names = [outcome(maker, request("wavespeed", seed=seed), run_id=str(tmp_path)).name for seed in range(3)]
+    assert names == ["JobFailedError", "clip", "PolicyError"]
+
+
 def test_a_deleted_job_in_whose_place_another_is_ordered_still_counts(wavespeed, running, tmp_path):
     maker = client(tmp_path, running, **{DAILY: "0.20"})
     outcome(maker, request("wavespeed", seed=1)).clip.path.unlink()
@@ -142,7 +166,7 @@ def test_a_limit_that_is_no_number_lets_nothing_start(text, wavespeed, running, 
 
 
 def test_both_ceilings_hold(wavespeed, running, tmp_path):
-    maker = client(tmp_path, running, **{DAILY: "0.45", "WAN22_TURBO_HOSTED_MAX_USD": "0.30"})
+    maker = client(tmp_path, running, **{DAILY: "0.45", RUN: "0.30"})
     runs = ["a", "a", "a", "b", "b"]
     outcomes = [outcome(maker, request("wavespeed", seed=s), run_id=f"{tmp_path} {r}") for s, r in enumerate(runs)]
     assert [each.name for each in outcomes] == ["clip", "clip", "PolicyError", "clip", "PolicyError"]

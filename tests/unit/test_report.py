@@ -131,6 +131,18 @@ def test_one_price_of_all_clips_is_told_and_not_drawn(tmp_path):
     assert ("h3", "Latency") in page.texts
 
 
+def test_what_failed_tries_may_have_cost_is_told_beside_the_price_of_the_clips(tmp_path):
+    jobs = [job(number, variant, tmp_path / "1.png", "x", 1) for number, variant in enumerate("ab")]
+    folder = write(tmp_path / "out", jobs, {1: Result(("clips/1.mp4",), 1, 1.0, 5.0, {}, 0.15)})
+    assert "of runs, $0.15. Made" in Page(command.make(folder)).text()
+    with closing(sqlite3.connect(folder / FILE)) as table, table:
+        table.execute("UPDATE jobs SET failed_usd = 0.3 WHERE state = 'done'")
+        table.execute("UPDATE jobs SET state = 'failed', usd = 0.15 WHERE state != 'done'")
+    page = Page(command.make(folder))
+    assert "of runs, $0.15 and up to $0.45 for tries that led to no clip. Made" in page.text()
+    assert "cost, $: 0.15" in page.text()
+
+
 def test_the_sha256_of_two_pictures_of_one_name_are_both_told(tmp_path):
     pictures = [tmp_path / folder / "1.png" for folder in "ab"]
     for picture in pictures:

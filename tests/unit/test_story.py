@@ -21,6 +21,8 @@ LONGEST = 8.0
             "In 5 s: it sits.\n10 sheep: white.",
             [Line("In 5 s: it sits.", 5.0), Line("10 sheep: white.", 5.0)],
         ),
+        # The mark of byte order of a file, and spaces of no width, as web pages have them.
+        ("\ufeff4 s: One.\n\u200b\n \u2060 3 s: Two.\u200b\n", [Line("One.", 4.0), Line("Two.", 3.0)]),
     ],
 )
 def test_a_line_is_a_part_and_may_set_its_length(prompts, lines):
@@ -31,6 +33,7 @@ def test_a_line_is_a_part_and_may_set_its_length(prompts, lines):
     ("prompts", "parts", "sentence"),
     [
         ("", 2, r"needs a prompt for each part, a line each, and prompts holds none\."),
+        ("\ufeff\n \u200b ", 2, r"prompts holds none\."),
         (" \n\t\n", 2, r"prompts holds none\. Say in a sentence"),
         ("The cat.\n" * 200, 2, r"at most 24 parts, got 200\. Give it fewer lines"),
         ("The cat.", 25, r"at most 24 parts, got 25\."),

@@ -86,5 +86,5 @@ def note(file: ModelFile, training: Training) -> str:
     return (
         f"'{file.name}' was trained for sparse attention ({training.name}){told} and the schedule "
         f"{training.spoken_schedule()}. Sparse Attention runs it so, and rCM Sampler's schedule auto. Without that "
-        "node attention is dense, which is slower, and the picture may differ a little."
+        "node ComfyUI's attention is dense, which is slower, and the picture may differ a little."
     )
