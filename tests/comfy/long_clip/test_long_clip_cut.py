@@ -3,7 +3,7 @@
 import comfy.model_management
 import pytest
 import torch
-from pack.nodes import long_run
+from pack.nodes import long_run, origins
 from pack.tests.comfy.long_clip.clips import clips, cut, file_of, frames_of, parts_there, start
 
 pytestmark = pytest.mark.comfy
@@ -98,6 +98,19 @@ def test_a_picture_of_another_size_is_told_of_and_makes_a_clip_of_its_own(make, 
     assert "The parts of this story on the disk are 32x32, and the start image is 64x48 now: all parts" in output[1]
     assert frames_of(output).shape[1:3] == (48, 64)
     assert "The parts of this story" not in make()[1]
+
+
+def test_parts_that_another_version_sampled_are_made_again_and_a_sentence_says_why(make, made, monkeypatch):
+    make(parts=2, prompts="It turns.")
+    made.clear()
+    before = origins.sampled_by()
+    monkeypatch.setattr(origins, "comfyui_version", "9.9")
+    report = make(parts=2, prompts="It turns.")[1]
+    assert len(made) == 2
+    assert f"on the disk were sampled by {before}, and this is {origins.sampled_by()}: all parts" in report
+    made.clear()
+    assert "were sampled by" not in make(parts=2, prompts="It turns.")[1]
+    assert made == []
 
 
 def test_a_full_disk_is_a_sentence_and_parts_are_kept(make, request):

@@ -4,6 +4,8 @@ import json
 
 import folder_paths
 import pytest
+import torch
+from pack.nodes import origins
 from pack.nodes.lora import AUTO
 from pack.tests.comfy.long_clip.clips import PROMPT, STORY, changed, digests, start, with_loras
 from pack.tests.toy import models as toy
@@ -44,6 +46,20 @@ def test_what_comes_in_is_known_by_nodes_and_settings_not_by_their_ids(planned):
     assert digests(planned(graph=moved)) == digests(planned())
     nobody_says = [digests(planned(graph=None)) for _ in range(2)]  # what models these are
     assert not set(nobody_says[0]) & set(nobody_says[1])
+
+
+def test_the_versions_of_what_samples_are_known(planned, monkeypatch, tmp_path):
+    known = [digests(planned())]
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "9.8.7"\n', encoding="utf-8")
+    for owner, name, value in (
+        (origins, "PYPROJECT", tmp_path / "pyproject.toml"),
+        (origins, "comfyui_version", "9.8.8"),
+        (torch, "__version__", "9.8.9"),
+    ):
+        monkeypatch.setattr(owner, name, value)
+        known.append(digests(planned()))
+    assert origins.sampled_by() == "Wan 2.2 Turbo 9.8.7, ComfyUI 9.8.8, torch 9.8.9"
+    assert len({digest for each in known for digest in each}) == 4 * 3
 
 
 def test_a_lora_is_known_and_its_prompt_is_not_of_the_model(planned):
