@@ -79,6 +79,21 @@ def test_motion_gives_anchor_and_last_latents_and_overlap_the_last_frames(make, 
 
 
 @pytest.mark.parametrize(
+    ("way", "encoded"), [("motion", [9, 13]), ("last_frame", [9, 9, 13])], ids=["motion", "last frame"]
+)
+def test_the_anchor_of_motion_is_encoded_once_for_parts_of_one_length(make, wan, monkeypatch, way, encoded):
+    frames, encode = [], wan.encode
+
+    def note(pixels):
+        frames.append(len(pixels))
+        return encode(pixels)
+
+    monkeypatch.setattr(wan, "encode", note)
+    make("0.6 s: It turns.\n0.6 s: It jumps.\n0.8 s: It sits.", continue_by=way, motion_latents=1, steps=1)
+    assert frames == encoded
+
+
+@pytest.mark.parametrize(
     ("changes", "frames"),
     [
         ({"loop": True}, 13 + 12 + 11),
