@@ -18,6 +18,7 @@ BENCHES = (
     "picture_quality",
     "clip_report",
     "quality",
+    "styles",
     "motion",
     "encoding",
     "saving",

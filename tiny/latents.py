@@ -81,7 +81,7 @@ class Latents:
     """Scenes of one size, without end.
 
     Args:
-        folder: Where they are kept, in a folder of its own for each VAE and text encoder.
+        folder: Where they are kept, in a folder of its own for each VAE and manner of drawing.
         vae: Of the file.
         text: Of the file.
         size: Of the clips.
@@ -91,7 +91,7 @@ class Latents:
 
     def __init__(self, folder: Path, vae: WanVAE, text: CLIP, size: Size, style: str = "plain") -> None:
         self.vae, self.text, self.size, self.style = vae, text, size, style
-        self.folder = folder / "x".join(map(str, size)) / style / _fingerprint(vae)
+        self.folder = folder / "x".join(map(str, size)) / style / _fingerprint(vae, style)
         self.kept: dict[int, dict[str, Tensor]] = {}
 
     def batch(self, indices: list[int], without: list[bool]) -> Sample:
@@ -143,8 +143,9 @@ class Latents:
         return torch.nn.functional.pad(context, (0, 0, 0, TOKENS - len(context)))
 
 
-def _fingerprint(vae: WanVAE) -> str:
-    digest = hashlib.sha256()
+def _fingerprint(vae: WanVAE, style: str) -> str:
+    """Returns a name for what is drawn and who encodes it, so that neither can change behind kept files."""
+    digest = hashlib.sha256(draw(random_scene(UNSEEN), 64, 36, 2, style).tobytes())
     for name, value in sorted(vae.state_dict().items()):
         digest.update(name.encode() + value.float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -178,8 +178,8 @@ def draw(
 
 STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "plain": lambda u, v: np.zeros_like(u),
-    "striped": lambda u, v: _soft_square(1.6 * (u + v)),
-    "ringed": lambda u, v: _soft_square(2.2 * np.hypot(u, v)),
+    "striped": lambda u, v: _soft_square(0.65 * (u + v)),  # wide enough for the VAE at the smallest size and shape
+    "ringed": lambda u, v: _soft_square(0.9 * np.hypot(u, v)),
 }
 
 

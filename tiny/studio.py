@@ -152,12 +152,15 @@ class Studio:
         return [as_bytes(clip) for clip in clips]
 
     @torch.inference_mode()
-    def through_vae(self, scenes: list[Scene]) -> list[np.ndarray]:
-        """Returns what the VAE makes of scenes themselves, the most that a model can reach; each uint8[F, H, W, 3]."""
-        return [
-            as_bytes(shown(self.fast, normal_latent(self.fast, as_tensor(draw(scene, *self.size)[None])))[0])
-            for scene in scenes
-        ]
+    def through_vae(self, scenes: list[Scene], style: str = "plain") -> list[np.ndarray]:
+        """Returns what the VAE makes of scenes themselves, the most that a model can reach; each uint8[F, H, W, 3].
+
+        Args:
+            scenes: To be drawn.
+            style: Of `scenes.STYLES`.
+        """
+        clips = (as_tensor(draw(scene, *self.size, style)[None]) for scene in scenes)
+        return [as_bytes(shown(self.fast, normal_latent(self.fast, clip))[0]) for clip in clips]
 
     def scenes(self, seeds: Iterable[int], kinds: Iterable[str]) -> list[Scene]:
         """Returns a scene for each seed, of the kinds in turn. No seed below a million was trained on."""
