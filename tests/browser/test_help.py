@@ -291,7 +291,7 @@ def test_picture_of_a_node(studio, node_id):
     (folder / name).unlink(missing_ok=True)
     if studio.locale == "en" or studio.evaluate(HAS_LETTERS, ["高", "噪"]):
         shot = Image.open(BytesIO(picture_of(studio, box))).convert("RGB")
-        assert shot.height == round(box["height"])
+        assert abs(shot.height - box["height"]) <= 1, "the window cut the node"
         shot.save(folder / name, quality=85, progressive=True, comment=words.encode())
         assert (folder / name).stat().st_size > 2_000
     assert studio.page_errors == []
