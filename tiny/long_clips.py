@@ -41,7 +41,8 @@ def by_node(
 ) -> Numbers:  # fmt: skip
     """Has Long Clip make a clip, with the caption for all of its parts."""
     high, low = studio.experts(way)
-    node = LongClip.PREPARE_CLASS_CLONE({"hidden_inputs": {io.Hidden.unique_id: "1"}})
+    hidden: Any = {"hidden_inputs": {io.Hidden.unique_id: "1"}}  # without a prompt: no part is found again
+    node = LongClip.PREPARE_CLASS_CLONE(hidden)
     with torch.inference_mode():
         made = node.execute(
             high=high, low=low, clip=studio.clip, vae=studio.vae, start_image=first_frame(scene),
