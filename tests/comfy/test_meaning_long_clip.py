@@ -1,9 +1,10 @@
-"""The ring of meaning for seams: what moves goes on where two parts meet, colours stay, and wrong ways show.
+"""The ring of meaning for seams: what moves goes on where two parts meet, and colours stay; a wrong way shows.
 
-The seeds are fixed and the margins wide: `make bench ARGS=long_clip` has the numbers of more clips and all ways.
+The scene and the seed are fixed, and the margins wide: `make bench ARGS=long_clip` has the numbers of more clips and of
+all ways. The wrong way continues by motion with experts that have no LoRA of SVI, so that nothing taught them to.
 """
 
-from statistics import mean, median
+from statistics import median
 
 import pytest
 from comfy_server import TRAINED
@@ -13,37 +14,24 @@ from pack.tiny.studio import Studio, Way
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype")  # half precision beside norms in full: torch's own
 
-PARTS, SEEDS = 3, (0, 1)
-RIGHT, UNANCHORED, WITHOUT_SVI = {}, {"anchored": False}, {"continue_by": "motion"}
+PARTS, UNSEEN = 3, 2_000_000
 
 
 @pytest.fixture(scope="module")
 def told():
-    """Returns the numbers of the clips of a way; each way is run once."""
-    studio = Studio(TRAINED, SMALL)
-    kept = {}
-
-    def of(way):
-        if str(way) not in kept:
-            kept[str(way)] = [by_node(studio, Way(), bouncing(seed, PARTS), seed, PARTS, **way) for seed in SEEDS]
-        return kept[str(way)]
-
-    return of
+    """The numbers of a clip in the right way and in the wrong one."""
+    studio, scene = Studio(TRAINED, SMALL), bouncing(UNSEEN, PARTS)
+    return [by_node(studio, Way(), scene, 0, PARTS, continue_by=way) for way in ("last_frame", "motion")]
 
 
-def seams(clips, name):
-    return [seam[name] for clip in clips for seam in clip["seams"] if seam[name] is not None]
+@pytest.mark.parametrize(("name", "most"), [("jump", 2.0), ("difference", 3.0)])
+def test_what_moves_goes_on_where_parts_meet(told, name, most):
+    right, wrong = (median(seam[name] for seam in clip["seams"]) for clip in told)
+    assert right <= most
+    assert wrong >= 2 * right
 
 
-def drift(clips):
-    return mean(clip["over_all"]["mean_colour"] for clip in clips)
-
-
-def test_what_moves_goes_on_where_parts_meet(told):
-    assert median(seams(told(RIGHT), "direction")) >= 0.5
-    assert median(seams(told(RIGHT), "difference")) <= 0.5 * median(seams(told(WITHOUT_SVI), "difference"))
-
-
-def test_colours_stay_and_drift_without_the_anchor(told):
-    assert drift(told(RIGHT)) <= 1
-    assert drift(told(UNANCHORED)) >= 1.5 * drift(told(RIGHT))
+def test_colours_stay(told):
+    right, wrong = (clip["over_all"]["mean_colour"] for clip in told)
+    assert right <= 4
+    assert wrong >= 2 * right
