@@ -55,16 +55,22 @@ class Follower:
         self.waiting = -2  # how many were said to come before it
         self.connect()
 
-    def follow(self, prompt_id: str, prompt: Prompt) -> dict[str, Any]:
+    def follow(self, prompt_id: str, prompt: Prompt, posted: bool = False) -> dict[str, Any]:
         """Returns the job's entry in the history once it has ended.
+
+        Args:
+            prompt_id: The job.
+            prompt: What it runs.
+            posted: The server has just taken it, so that what its websocket tells is heard before it is asked.
 
         Raises:
             JobLostError: The server no longer knows it.
             TooLongError: It has not ended in time.
             UnreachableError: The server stayed away.
         """
+        ended = posted and self.socket is not None and self.hear(prompt_id, prompt)
         while True:
-            job = self.server.locate(prompt_id)
+            job = self.server.locate(prompt_id, ended)
             if job.state == "done":
                 self.display.end()
                 return job.record
@@ -75,42 +81,45 @@ class Follower:
             self.show_place(job)
             if self.socket is None and time.monotonic() - self.tried > CONNECT_AGAIN:
                 self.connect()
-            self.hear(prompt_id, prompt)
+            ended = self.hear(prompt_id, prompt)
 
     def left(self) -> float:
         """Returns the seconds that the job may still take."""
         return self.began + self.timeout - time.monotonic()
 
-    def hear(self, prompt_id: str, prompt: Prompt) -> None:
+    def hear(self, prompt_id: str, prompt: Prompt) -> bool:
         """Shows what the websocket tells, until it tells of the end, says nothing of this job for a while, or breaks.
+
+        Returns whether it told of the end.
 
         What others are told does not count: some packs tell every websocket something each second, for ever. Nor does
         what is no event of ComfyUI's.
         """
         if self.socket is None:
             time.sleep(min(POLL, max(self.left(), 0.0)))
-            return
-        silence = SILENCE
+            return False
+        silence, ended = SILENCE, False
         last = time.monotonic() + min(ASK_ANYWAY, max(self.left(), 0.0))
         until = time.monotonic() + silence
         while (left := min(until, last) - time.monotonic()) > 0:
             try:
                 message = self.socket.recv(timeout=left)
             except TimeoutError:
-                return
+                break
             except BROKEN:
                 self.disconnect()
                 self.say_without()
-                return
+                break
             kind, data = event(message)
             if data.get("prompt_id") != prompt_id:
                 continue
             if kind == "executing" and data.get("node") is None:
-                return
+                return True
             if kind in LAST_WORDS:
-                silence = POLL / 4  # the history has it in a moment
+                silence, ended = POLL / 4, True  # the history has it in a moment
             until = time.monotonic() + silence
             self.show(kind, data, prompt)
+        return ended
 
     def show(self, kind: str, data: Json, prompt: Prompt) -> None:
         """Shows one message."""

@@ -70,6 +70,7 @@ def replaced(path: Path) -> Iterator[Path]:
         yield part
         part.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise SaveError(f"{path.name} could not be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):  # it has its name, or is no more than a part
+            part.unlink()

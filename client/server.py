@@ -151,11 +151,18 @@ class Server:
             ) from error
         return {"prompt_id": prompt_id}
 
-    def locate(self, prompt_id: str) -> Job:
-        """Asks where a job is. The queue first: a job that ends between the two questions is then in the history."""
-        job = self.alone(prompt_id) if self.crowded else self.among(prompt_id)
-        if job.state != "unknown":
-            return job
+    def locate(self, prompt_id: str, ended: bool = False) -> Job:
+        """Asks where a job is. The queue first: a job that ends between the two questions is then in the history.
+
+        Of one that is said to have ended, the history is asked before, as it is likely there.
+        """
+        job = self.remembered(prompt_id) if ended else Job("unknown")
+        if job.state == "unknown":
+            job = self.alone(prompt_id) if self.crowded else self.among(prompt_id)
+        return self.remembered(prompt_id) if job.state == "unknown" else job
+
+    def remembered(self, prompt_id: str) -> Job:
+        """Looks for a job in the history."""
         return self.get(f"/history/{quote(prompt_id, safe='')}", lambda said: shapes.in_history(said, prompt_id))
 
     def among(self, prompt_id: str) -> Job:

@@ -9,7 +9,8 @@ refused, since nobody can judge it. Before a hosted job is paid, in its node. An
 import asyncio
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import comfy.model_management
 import comfy.sd
 import numpy as np
 import torch
+from comfy_execution.utils import get_executing_context
 from torch.utils.weak import WeakTensorKeyDictionary
 from typing_extensions import override
 
@@ -28,6 +30,7 @@ from ..hosted.polling import Status
 from ..hosted.request import Request, shown_url
 from ..media.publish import NextName
 from ..samplers.guider import PICTURE_HOOKS, TwoExpertGuider
+from .progress import reason, say
 
 PICTURE = "concat_latent_image"  # ComfyUI's name in a conditioning for what the VAE made of the start picture
 # Of a conditioning, what is neither text nor picture although it is no plain value.
@@ -139,7 +142,8 @@ class JudgedGuider(TwoExpertGuider):
     def sample(self, noise: torch.Tensor, latent_image: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
         """Asks the filters, then samples as `TwoExpertGuider` does."""
         if settings():
-            ask_here(self.question(latent_image))
+            with shown_on_the_node():
+                ask_here(self.question(latent_image))
         return super().sample(noise, latent_image, *rest, **named)
 
     def question(self, latent_image: torch.Tensor) -> Question:
@@ -214,6 +218,17 @@ def ask_here(question: Question) -> None:
     ask(question, os.environ, comfy.model_management.throw_exception_if_processing_interrupted)
 
 
+@contextmanager
+def shown_on_the_node() -> Iterator[None]:
+    """Shows why a filter says no on the node that runs, which may be one of ComfyUI's."""
+    try:
+        yield
+    except ContentError as error:
+        context = get_executing_context()
+        say(reason(error), context and context.node_id)
+        raise
+
+
 async def run_hosted(client: Client, asked: Request, status: Status, *rest: Any) -> Clip:
     """Runs a hosted job that the filters let pass, and returns its clip if they let that pass, too.
 
@@ -252,7 +267,8 @@ def question_of(asked: Request) -> Question:
 def ask_about_clip(clip: Path, outcome: str = "No file was saved.") -> None:
     """Asks the filters that look at clips; ContentError if one says no."""
     if clips_are_judged():
-        ask_here(Question("clip", outcome, clip=clip))
+        with shown_on_the_node():
+            ask_here(Question("clip", outcome, clip=clip))
 
 
 def clips_are_judged() -> bool:

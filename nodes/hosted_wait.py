@@ -13,7 +13,7 @@ from ..hosted.client import Clip
 from ..hosted.errors import HostedError
 from ..hosted.polling import Status
 from .progress import duration as spoken
-from .progress import say
+from .progress import reason, say
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Teller:
         goes_on = None if ours else self.status.after_stop(self.asked)
         if goes_on:
             logger.warning(goes_on)
-        self.say(goes_on or f"{self.title}: stopped before the end")
+        self.say(reason(error) or goes_on or f"{self.title}: stopped before the end")
 
     def say(self, text: str) -> None:
         """Shows a few words to whoever runs the graph."""

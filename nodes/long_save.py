@@ -102,7 +102,8 @@ def judge(run: LongRun) -> None:
     if content.settings():
         negative, shown = run.how.negative if run.how.cfg != 1 else "", (content.to_pixels(run.start),)
         for text in dict.fromkeys(part.text for part in run.parts):
-            content.ask_here(Question("prompt", f"Nothing was sampled. {HINT}", text, negative, shown=shown))
+            with content.shown_on_the_node():
+                content.ask_here(Question("prompt", f"Nothing was sampled. {HINT}", text, negative, shown=shown))
 
 
 def assembly_for(run: LongRun, writer: Mp4Writer, meter: DriftMeter) -> Assembly:

@@ -10,6 +10,7 @@ from comfy.cli_args import LatentPreviewMethod, args
 from comfy_execution.progress import get_progress_state
 from server import PromptServer
 
+from ..filters.question import ContentError
 from ..media import preview
 from ..samplers.routing import Expert
 
@@ -43,8 +44,8 @@ class StepProgress:
         """Runs a sampler, and says how it ended in place of the last step."""
         try:
             samples = sample(*arguments)
-        except BaseException:
-            self.say("Stopped before the end")
+        except BaseException as error:
+            self.say(reason(error) or "Stopped before the end")
             raise
         count = len(self.experts)
         self.say(f"{count} step{'s' * (count > 1)} in {duration(time.perf_counter() - self.began)}")
@@ -68,6 +69,11 @@ def say(text: str, node_id: str | None) -> None:
     server = getattr(PromptServer, "instance", None)
     if server is not None and server.client_id is not None and node_id is not None:
         server.send_progress_text(text, node_id, server.client_id)  # to whom the bar goes, and nobody else
+
+
+def reason(error: BaseException) -> str:
+    """Returns why a content filter said no, for the node: the frontend has it behind a button, in a log. Else ""."""
+    return str(error) if isinstance(error, ContentError) else ""
 
 
 def not_begun(node_id: str | None) -> None:

@@ -1,4 +1,4 @@
-"""All checks: the tests in as many processes as there are cores, and beside them lint, format and types. `make test`.
+"""All checks: the tests in a few more processes than there are cores; beside them lint, format and types. `make test`.
 
 make test-quick                            the unit ring but for what is marked slow, lint and format, in 1.5 minutes
 make test ARGS="tests/unit -k rcm"         a part; arguments go to pytest, and the linters are left out
@@ -11,6 +11,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parent.parent
 LINTERS = {
     "lint": ["-m", "ruff", "check", "."],
@@ -21,7 +23,9 @@ TESTS = ["-m", "pytest", "-m", "not gpu", "--durations=5"]
 QUICK = "--quick"
 QUICK_TESTS = ["-m", "not gpu and not slow", "tests/unit"]  # of two `-m`, pytest takes the last
 SLOW = "types"  # reads all of ComfyUI that we use: left out between two thoughts
-MOST = 4  # processes: each has a ComfyUI in it, and some have one more and a browser beside it
+MORE = 3  # processes than cores: half the time of a test is waiting, for a browser, a server, a child or the disk
+MOST = 6  # processes
+ROOM = 3e9  # bytes of memory for each: it has a ComfyUI in it, and up to three and a browser beside it
 
 
 def environment(name: str) -> dict[str, str]:
@@ -52,15 +56,16 @@ def test(arguments: list[str]) -> bool:
     return passed
 
 
-def spread(more: int) -> list[str]:
+def spread(cores: int, memory: float) -> list[str]:
     """Returns the options that spread the tests over the cores: whole files, since these share servers and pages.
 
     Args:
-        more: Processes than cores. Of the time of a test, half is waiting: for a browser, a server, a child.
+        cores: That these tests may use.
+        memory: Of the machine, in bytes.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = min(cores + MORE, MOST, int(memory / ROOM))
     # In the order of tests/conftest.py, the longest first: xdist's own begins with the files of the most tests.
-    return ["-n", str(min(cores + more, MOST)), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 else []
+    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"] if min(cores, processes) > 1 else []
 
 
 def say(text: str) -> None:
@@ -74,10 +79,11 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments != [QUICK]:
         return 0 if test(arguments) else 1
     quick = bool(arguments)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     names = [name for name in LINTERS if not (quick and name == SLOW)]
     with ThreadPoolExecutor(1) as beside:  # one linter after another
         linters = [beside.submit(lint, name) for name in names]
-        tests = test([*spread(2), *QUICK_TESTS] if quick else spread(1))
+        tests = test([*spread(cores, psutil.virtual_memory().total), *(QUICK_TESTS if quick else [])])
         passed = [linter.result() for linter in linters]
     say("".join(f"{name}: {'passed' if good else 'FAILED'}\n" for name, good in zip(names, passed, strict=True)))
     return 0 if tests and all(passed) else 1

@@ -1,123 +1,35 @@
 """ComfyUIs on a Ray cluster: one for each GPU, or for each so many cores, in an actor that Ray starts again if it dies.
 
-Ray places them, watches them and shows them on its dashboard. An actor stays on its node: what its ComfyUI paid, the
-ledger on that node knows.
+Ray places them, watches them and shows them on its dashboard.
 """
 
-import hashlib
 import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import errors
-from ..errors import ClientError, UnreachableError, UsageError
-from ..progress import Display, Silent
+from ..errors import UnreachableError, UsageError
+from ..progress import Display
 from . import store
+from .actor import Worker
 from .engine import Found, Needs, Order
-from .machine import Recipe, Started
+from .machine import Recipe
 from .table import CLIPS, Result
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = "local"
 LOOK = 2.0  # seconds between two looks at a job's stage
-HERE = Path.home() / ".cache" / "wan22-turbo" / "machines"  # on each node
 OWN = "wan22_turbo"  # the namespace in Ray
 
-Said = tuple[str, Any]  # "done" and what came of it, or the kind of an error and its text
 
+class Seat(NamedTuple):
+    """Room for a ComfyUI: the name of the host, which of those on it this is, and Ray's name of the node."""
 
-class Worker:
-    """One ComfyUI, in an actor on its node.
-
-    Args:
-        recipe: How it is started there.
-        number: Which of its node it is.
-        depth: Jobs that it has at once.
-    """
-
-    def __init__(self, recipe: Recipe, number: int, depth: int):
-        self.folder = HERE / str(number)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        store.make(self.folder)
-        self.engine = Started(recipe, 1, depth, self.folder, lambda text: None)
-        (self.place,) = self.engine.places()
-        self.at: dict[str, Stage] = {}
-        self.lock = threading.Lock()
-
-    def open(self, needs: Needs) -> Said:
-        """Starts the ComfyUI where it does not run, and asks it."""
-        return said(lambda: self.engine.open(self.place, needs))
-
-    def run(self, order: Order, files: Mapping[str, bytes]) -> Said:
-        """Runs a job, and returns what came of it with the bytes of its clips, unless these went elsewhere.
-
-        Args:
-            order: With files of whoever ordered it.
-            files: Their bytes, by the paths in the order.
-        """
-        here = {path: self.keep(path, content) for path, content in files.items()}
-        values = {name: here.get(value, value) for name, value in order.job.values.items()}
-        away = "://" in order.target
-        mine = replace(order, job=replace(order.job, values=values), target=order.target if away else str(self.folder))
-        stage = self.at[order.prompt_id] = Stage()
-        try:
-            return said(lambda: self.made(self.engine.run(self.place, mine, stage), away))
-        finally:
-            del self.at[order.prompt_id]
-
-    def stage(self, prompt_id: str) -> tuple[str, int, int]:
-        """Returns the node at work in a job, and its steps."""
-        now = self.at.get(prompt_id)
-        return ("", 0, 0) if now is None else (now.title, now.done, now.total)
-
-    def keep(self, path: str, content: bytes) -> str:
-        """Puts a file of whoever ordered a job onto this node, under its own name, and returns where it is."""
-        folder = self.folder / "pictures" / hashlib.sha256(content).hexdigest()[:16]
-        file = folder / path.replace("\\", "/").rpartition("/")[2]
-        with self.lock:
-            if not file.is_file():
-                folder.mkdir(parents=True, exist_ok=True)
-                part = folder / ".part"
-                part.write_bytes(content)
-                part.replace(file)
-        return str(file)
-
-    def made(self, result: Result, away: bool) -> tuple[Result, dict[str, bytes]]:
-        """Takes a job's clips off this node's disk."""
-        if away:
-            return result, {}
-        paths = {Path(clip).name: self.folder / clip for clip in result.clips}
-        clips = {name: path.read_bytes() for name, path in paths.items()}
-        for path in paths.values():
-            path.unlink()
-        return result, clips
-
-
-class Stage(Silent):
-    """The node at work in a job, for whoever asks."""
-
-    def __init__(self) -> None:
-        self.title, self.done, self.total = "", 0, 0
-
-    def stage(self, title: str) -> None:
-        """Takes note of it."""
-        self.title, self.done, self.total = title, 0, 0
-
-    def step(self, done: int, total: int) -> None:
-        """Takes note of it."""
-        self.done, self.total = done, total
-
-
-def said(do: Callable[[], Any]) -> Said:
-    """Returns what comes of a function, an error too: on its way through Ray that would lose its kind."""
-    try:
-        return "done", do()
-    except ClientError as error:
-        return type(error).__name__, str(error)
+    host: str
+    number: int
+    node: str
 
 
 class Cluster:
@@ -126,6 +38,7 @@ class Cluster:
     Args:
         address: Of the cluster; "local" starts one on this machine.
         recipe: How each is started; its folders are those of the nodes.
+        study: What tells the study from every other one.
         depth: Jobs that each has at once.
         cores: That each gets; 0 for one GPU each.
         most: How many there may be; 0 for as many as fit.
@@ -135,7 +48,7 @@ class Cluster:
         UnreachableError: The cluster cannot be reached.
     """
 
-    def __init__(self, address: str, recipe: Recipe, depth: int, cores: int, most: int):
+    def __init__(self, address: str, recipe: Recipe, study: str, depth: int, cores: int, most: int):
         try:
             import ray  # pyright: ignore[reportMissingImports]  # an optional extra
         except ModuleNotFoundError as error:
@@ -145,7 +58,7 @@ class Cluster:
         self.depth = depth
         self.sent: dict[str, Any] = {}
         try:
-            self.actors = self.spread(recipe, cores, most)
+            self.actors = self.spread(recipe, study, cores, most)
         except BaseException:
             ray.shutdown()
             raise
@@ -163,26 +76,16 @@ class Cluster:
         except Exception as error:  # of whatever kind: RuntimeError, ConnectionError, ValueError
             raise UnreachableError(f"The Ray cluster cannot be reached ({error}). Start it, or check --ray.") from error
 
-    def spread(self, recipe: Recipe, cores: int, most: int) -> dict[str, Any]:
-        """Makes an actor for each GPU, or each so many cores, of each node, named by its host and number there."""
-        made: dict[str, Any] = {}
-        hosts: Counter[str] = Counter()
+    def spread(self, recipe: Recipe, study: str, cores: int, most: int) -> dict[str, Any]:
+        """Makes the actors, each on its node, named by its host and number there."""
         worker = self.ray.remote(Worker)
-        nodes = [node for node in self.ray.nodes() if node["Alive"]]
-        for node in sorted(nodes, key=lambda node: (node["NodeManagerHostname"], node["NodeID"])):
-            has = node["Resources"]
-            room = int(has.get("CPU", 0) // cores) if cores else int(has.get("GPU", 0))
-            for _ in range(min(room, most - len(made)) if most else room):
-                host = node["NodeManagerHostname"]
-                hosts[host] += 1
-                there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                made[f"{host} {hosts[host]}"] = worker.options(
-                    num_cpus=cores or 1, num_gpus=0 if cores else 1, max_restarts=-1,
-                    max_concurrency=self.depth + 2, scheduling_strategy=there,
-                ).remote(recipe, hosts[host], self.depth)  # fmt: skip
-        if not made:
-            has = "no node has so many cores" if cores else "no node has a GPU"
-            raise UsageError(f"Nothing in the cluster can run a ComfyUI: {has}. Say how many each gets: --cores 8.")
+        made: dict[str, Any] = {}
+        for seat in seats(self.ray.nodes(), cores, most):
+            there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(seat.node, soft=False)
+            made[f"{seat.host} {seat.number}"] = worker.options(
+                num_cpus=cores or 1, num_gpus=0 if cores else 1, max_restarts=-1,
+                max_concurrency=self.depth + 2, scheduling_strategy=there,
+            ).remote(recipe, study, seat.number, self.depth)  # fmt: skip
         return made
 
     def places(self) -> dict[str, int]:
@@ -245,3 +148,28 @@ class Cluster:
         for actor in self.actors.values():
             self.ray.kill(actor)
         self.ray.shutdown()
+
+
+def seats(nodes: Iterable[Mapping[str, Any]], cores: int, most: int) -> list[Seat]:
+    """Returns where a ComfyUI finds room: on each GPU of each node, or on each so many of its cores.
+
+    Args:
+        nodes: As `ray.nodes()` lists them.
+        cores: That each gets; 0 for one GPU each.
+        most: How many there may be; 0 for as many as fit.
+
+    Raises:
+        UsageError: Nowhere.
+    """
+    found: list[Seat] = []
+    hosts: Counter[str] = Counter()
+    alive = [node for node in nodes if node["Alive"]]
+    for node in sorted(alive, key=lambda node: (node["NodeManagerHostname"], node["NodeID"])):
+        has, host = node["Resources"], node["NodeManagerHostname"]
+        for _ in range(int(has.get("CPU", 0) // cores) if cores else int(has.get("GPU", 0))):
+            hosts[host] += 1
+            found.append(Seat(host, hosts[host], node["NodeID"]))
+    if not found:
+        has = "no node has so many cores" if cores else "no node has a GPU"
+        raise UsageError(f"Nothing in the cluster can run a ComfyUI: {has}. Say how many each gets: --cores 8.")
+    return found[: most or None]

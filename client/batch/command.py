@@ -6,7 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -94,30 +94,29 @@ def batch(
     said = study.read(study_file, graph)
     said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else study.amount(max_usd))
     folder = output or Path("results") / said.name
+    if dry_run:
+        with closing(Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)) as asked:
+            tell(estimate(said, folder, asked))
+        return
     recipe = Recipe(comfyui, python, models, tuple(comfyui_arg))
     one_depth = (depth or [DEPTH])[0]
-    engine: Engine
-    if ray and not dry_run:
-        engine = Cluster(ray, recipe, one_depth, cores, start)
-    elif start and not dry_run:
-        engine = Started(recipe, start, one_depth, folder, board.say)
-    else:
-        engine = Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)
-    try:
-        if dry_run:
-            tell(estimate(said, folder, engine))
-            return
-        rules = Rules(said.tries, said.max_usd, clips or str(folder), patience, timeout)
-        with opened(folder) as table:
-            try:
-                carry_out(said, table, engine, rules, board, refused)
-            finally:
-                made = [write(table) for asked, write in ((csv, export.to_csv), (parquet, export.to_parquet)) if asked]
-                made += reported(folder, board) if report else []
-            tell("\n".join(map(str, [table.folder / FILE, *made])))
-    finally:
-        board.end()
-        engine.close()
+    rules = Rules(said.tries, said.max_usd, clips or str(folder), patience, timeout)
+    with opened(folder) as table:
+        engine: Engine
+        if ray:
+            engine = Cluster(ray, recipe, table.identity(), one_depth, cores, start)
+        elif start:
+            engine = Started(recipe, start, one_depth, folder, board.say)
+        else:
+            engine = Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)
+        try:
+            carry_out(said, table, engine, rules, board, refused)
+        finally:
+            board.end()
+            engine.close()
+            made = [write(table) for asked, write in ((csv, export.to_csv), (parquet, export.to_parquet)) if asked]
+            made += reported(folder, board) if report else []
+        tell("\n".join(map(str, [table.folder / FILE, *made])))
 
 
 def carry_out(said: Study, table: Table, engine: Engine, rules: Rules, board: Board, refused: bool) -> None:

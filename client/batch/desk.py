@@ -19,6 +19,7 @@ from .board import Board
 from .engine import Found, Rules
 from .plan import Job, Offer
 from .table import SERVER, Known, Result, Table
+from .tables import bare
 
 CENT = 1e-9  # what sums of cents may be off by
 MOST_LOST = 10  # times that a job may get lost before it is taken for the reason
@@ -230,11 +231,11 @@ class Desk:
         self.board.settled(self.jobs[known.digest], state, why, None)
 
     def named(self, known: Known, text: str) -> str:
-        """Returns a text with the names of a job's files in place of their paths, which are nobody's business."""
+        """Returns a text with names in place of paths, the job's and the server's, which are nobody's business."""
         job = self.jobs[known.digest]
         for path in (str(job.values[name]) for name in job.files):
             text = text.replace(path, Path(path).name)
-        return text
+        return bare(text)
 
 
 def cost(job: Job, prices: Mapping[Offer, float]) -> float | None:

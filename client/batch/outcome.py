@@ -16,6 +16,7 @@ from .engine import Order
 from .plan import HOSTED
 from .store import keep
 from .table import Result
+from .tables import bare
 
 
 class Watched:
@@ -83,7 +84,7 @@ def result(server: Server, order: Order, prompt: Prompt, record: Json, watched: 
         stages=dict(watched.seconds),
         usd=cost(prompt, record),
         numbers=numbers(record),
-        texts=tuple(server.address.mask(text) for text in texts(prompt, record)),
+        texts=tuple(bare(server.address.mask(text)) for text in texts(prompt, record)),
     )
 
 

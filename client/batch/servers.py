@@ -95,7 +95,7 @@ class Servers:
             try:
                 if not there:
                     submit(server, ready, order.prompt_id, watched, strict=True, prompt_id=order.prompt_id)
-                record = follower.follow(order.prompt_id, ready)
+                record = follower.follow(order.prompt_id, ready, posted=not there)
             except JobLostError:
                 self.sent.pop(place, None)  # who forgets a job may have lost its pictures as well
                 raise

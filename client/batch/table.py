@@ -12,6 +12,7 @@ import hashlib
 import json
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -158,6 +159,12 @@ class Table:
         with told(self.folder):
             rows = [(key, str(value)) for key, value in about.items()]
             self.rows.executemany("REPLACE INTO study VALUES (?, ?)", rows)
+
+    def identity(self) -> str:
+        """Returns what tells this study from every other one, wherever its folder lies: drawn once, and kept."""
+        with told(self.folder):
+            self.rows.execute("INSERT OR IGNORE INTO study VALUES ('id', ?)", (uuid.uuid4().hex,))
+        return self.rows.execute("SELECT value FROM study WHERE key = 'id'").fetchone()[0]
 
     def thumbnails(self, found: Mapping[str, bytes]) -> None:
         """Keeps small JPEGs of the study's pictures, by the sha256 of these, for its report."""

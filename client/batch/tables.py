@@ -15,8 +15,9 @@ Value = str | int | float | bool
 SECRET = re.compile(r"(https?://[^\s?#\"']+)[?#][^\s\"']*")  # an address, and behind it what may be a token
 USER = re.compile(r"(?<=://)[^/@\s\"']+@")  # who asks, and by which password
 FOLDER = r"(?:[^\\/\s\"'<>|,;]+[\\/]+)"
+QUOTED = r"(?<=[\"'])(?:~[\w.-]*|[A-Za-z]:)?[\\/]+(?:[^\\/\"'<>|\n]+[\\/]+)+"  # with spaces in it
 FOLDERS = re.compile(  # of a whole path: file:///home/ada/, C:\Users\ada\, ~/, /home/ada/
-    rf"file:/+{FOLDER}*|(?<![\w.:/\\*)\]}}-])(?:(?:~[\w.-]*|[A-Za-z]:)[\\/]+{FOLDER}*|[\\/]{FOLDER}+)"
+    rf"{QUOTED}|file:/+{FOLDER}*|(?<![\w.:/\\*)\]}}-])(?:(?:~[\w.-]*|[A-Za-z]:)[\\/]+{FOLDER}*|[\\/]{FOLDER}+)"
 )
 
 
@@ -164,4 +165,9 @@ def shown(whole: str, values: Iterable[Any]) -> str:
             folder = max(value.rfind("/"), value.rfind("\\")) + 1
             for written in (value, value.replace("\\", "\\\\")):  # as TOML spells it
                 whole = whole.replace(written, value[folder:])
-    return FOLDERS.sub("", masked(whole))
+    return bare(whole)
+
+
+def bare(text: str) -> str:
+    """Returns what somebody says, with files without their folders and addresses without what may be a token."""
+    return FOLDERS.sub("", masked(text))

@@ -53,22 +53,21 @@ def make(folder: Path, baseline: str = "") -> Path:
     variants = list(dict.fromkeys(row.variant for row in told.rows))
     if baseline and baseline not in variants:
         raise UsageError(f"The study has no variant '{baseline}'. It has: {', '.join(variants)}.")
-    text = rendered(told, baseline or variants[0], folder.absolute().name)
     path = folder / FILE
-    with replaced(path) as part:
-        part.write_text(text, encoding="utf-8")
+    with replaced(path) as part, part.open("w", encoding="utf-8") as file:
+        file.writelines(rendered(told, baseline or variants[0], folder.absolute().name))
     return path
 
 
-def rendered(told: Told, baseline: str, folder: str) -> str:
-    """Returns the page's text. What the study says is escaped wherever it stands."""
+def rendered(told: Told, baseline: str, folder: str) -> Iterator[str]:
+    """Yields the page's text, piece by piece. What the study says is escaped wherever it stands."""
     numbers = figures(told.rows, baseline)
     parts = {name: (HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number, "signed": signed, "seconds": duration, "quoted": shlex.quote}
-    return environment.from_string(parts["html"]).render(
+    return environment.from_string(parts["html"]).generate(
         about=told.about,
         alike=numbers.alike,
         charts=list(charts(numbers, told.rows)),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from ..batch.table import VERSION
@@ -15,7 +16,7 @@ from ..errors import UsageError
 REPORT = "Clip Report"  # the stage in which a clip is measured, which is no part of making it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A job of a study, as its table has it. See docs/studies.md for the columns."""
 
@@ -101,7 +102,7 @@ def row_of(said: Mapping[str, Any]) -> Row:
     """Reads a row; one of an earlier version lacks some columns."""
     given = {name: said.get(name) for name in Row.__dataclass_fields__}
     for name in ("settings", "files", "stages", "numbers"):
-        given[name] = dict(json.loads(given[name] or "{}"))
-    for name in ("picture", "prompt", "server", "texts", "error"):
-        given[name] = given[name] or ""
+        given[name] = {intern(key): value for key, value in dict(json.loads(given[name] or "{}")).items()}
+    for name in ("state", "variant", "graph", "picture", "prompt", "server", "texts", "error"):
+        given[name] = intern(given[name] or "")  # thousands of rows say the same
     return Row(**{**given, "clips": tuple(json.loads(given["clips"] or "[]"))})

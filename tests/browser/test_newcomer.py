@@ -4,9 +4,10 @@ The fixtures are the stages of the way, each on top of the one before, in one pa
 """
 
 import re
+import shutil
 
 import pytest
-from comfy_server import ComfyServer, place_photograph, tiny_models
+from comfy_server import ComfyServer, place_photograph
 from find_browser import COUNT_REQUESTS, PATIENCE, settle, wait_until_ready
 from pack.tests.browser.conftest import listen
 from pack.tests.browser.hands import (
@@ -240,8 +241,8 @@ def test_where_the_network_tells_sizes_they_are_shown(canvas):
     picture(canvas, "6_sizes")
 
 
-def test_with_the_files_where_it_said_and_r_pressed_it_runs(canvas, fresh):
-    tiny_models(fresh.base / "models")
+def test_with_the_files_where_it_said_and_r_pressed_it_runs(canvas, fresh, toy_models):
+    shutil.copytree(toy_models, fresh.base / "models", dirs_exist_ok=True)
     assert canvas.evaluate(OFFERED) == []
     canvas.keyboard.press("r")
     canvas.wait_for_function(

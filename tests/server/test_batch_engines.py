@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -33,6 +32,7 @@ class Kind:
         self.comfyui = str(folder_of_one(folder / "comfyui"))
         self.home = folder / "home"
         self.home.mkdir()
+        self.environment = {}
         self.running = None
 
     def options(self, out, *more):
@@ -40,11 +40,12 @@ class Kind:
         return ["--comfyui", self.comfyui, *(part for each in more for part in ("--comfyui-arg", each))]
 
     def start(self, path, out, *more):
-        own = {**os.environ, "HOME": str(self.home), "RAY_AUTH_MODE": "disabled", "RAY_DISABLE_IMPORT_WARNING": "1"}
+        ray = {"RAY_AUTH_MODE": "disabled", "RAY_DISABLE_IMPORT_WARNING": "1"}
+        own = {**os.environ, "HOME": str(self.home), **ray, **self.environment}
         command = arguments(path, out, [], *self.options(out, *more))
         self.running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
 
-    def end(self, seconds=120):
+    def end(self, seconds=300):
         """Waits for the command, and returns its exit code and what it said."""
         _, said = self.running.communicate(timeout=seconds)
         return self.running.returncode, said
@@ -60,15 +61,19 @@ class Kind:
 
     def made(self):
         """What was computed, each as often as it was."""
-        places = ("own", f"out/{FOLDER}", f"home/.cache/wan22-turbo/machines/*/{FOLDER}")
+        places = ("own", f"out/{FOLDER}", f"home/.cache/wan22-turbo/machines/*/*/{FOLDER}")
         logs = [path for place in places for path in self.folder.glob(f"{place}/*/output/{MADE}")]
         return [line for path in logs for line in path.read_text(encoding="utf-8").splitlines()]
 
     def wait_for(self, count):
         """Waits until so many jobs were computed."""
-        deadline = time.monotonic() + 90
-        while len(self.made()) < count:
-            assert self.running.poll() is None
+        self.wait_until(lambda: len(self.made()) >= count)
+
+    def wait_until(self, what):
+        """Waits for something that happens while the command runs."""
+        deadline = time.monotonic() + 300
+        while not what():
+            assert self.running.poll() is None, self.running.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
@@ -215,59 +220,3 @@ def test_without_ray_it_is_named(tmp_path):
     path = write(tmp_path, 2)
     code, said = ended(arguments(path, tmp_path / "out", [], "--ray", "local"))
     assert (code, said) == (2, '--ray needs the package ray. Run: pip install "ray>=2.9"\n')
-
-
-@needs_ray
-@kills
-def test_a_worker_of_ray_that_is_killed_is_started_again_and_costs_no_clip(tmp_path):
-    kind, path, out = RayKind(tmp_path), write(tmp_path, JOBS), tmp_path / "out"
-    kind.start(path, out)
-    kind.wait_for(JOBS // 4)
-    os.kill(kind.processes("ray::Worker")[0], signal.SIGKILL)
-    code, said = kind.end()
-    assert code == 0, said
-    done(out)
-
-
-@needs_ray
-def test_a_cluster_without_gpus_is_a_sentence(tmp_path):
-    kind, path = RayKind(tmp_path), write(tmp_path, 2)
-    kind.options = lambda out, *more: ["--ray", "local", "--comfyui", kind.comfyui]
-    code, said = kind.run(path, tmp_path / "out")
-    assert code == 2
-    assert "Nothing in the cluster can run a ComfyUI: no node has a GPU. Say how many each gets: --cores 8." in said
-
-
-NODES = """
-import json, sys
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-second = cluster.add_node(num_cpus=1)
-print(cluster.address, flush=True)
-sys.stdin.readline()
-cluster.remove_node(second, allow_graceful=False)
-print("gone", flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
-
-
-@needs_ray
-def test_a_node_of_a_cluster_that_dies_costs_no_clip(tmp_path):
-    kind, path, out = RayKind(tmp_path), write(tmp_path, JOBS), tmp_path / "out"
-    own = {**os.environ, "HOME": str(kind.home), "RAY_AUTH_MODE": "disabled"}
-    pipe = subprocess.PIPE
-    nodes = subprocess.Popen([sys.executable, "-c", NODES], stdin=pipe, stdout=pipe, text=True, env=own)
-    try:
-        address = nodes.stdout.readline().strip()
-        there = ["--ray", address, "--cores", "1", "--patience", "2", "--comfyui", kind.comfyui]
-        kind.options = lambda out, *more: there
-        kind.start(path, out)
-        kind.wait_for(JOBS // 4)
-        nodes.stdin.write("\n")
-        nodes.stdin.flush()
-        code, said = kind.end()
-        assert code == 0, said
-        done(out)
-    finally:
-        nodes.communicate("")

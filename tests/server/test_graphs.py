@@ -2,11 +2,12 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import av
 import pytest
-from comfy_server import ComfyServer, place_photograph, tiny_models, trained_models
+from comfy_server import ComfyServer, place_photograph, trained_models
 from pack.tests.server.client_process import client, command, frames_of, pairs
 from pack.tests.toy.loopback import KEY, Running
 from pack.tests.toy.models import ORBIT
@@ -49,10 +50,10 @@ def running():
 
 
 @pytest.fixture(scope="module")
-def comfyui(running, tmp_path_factory):
+def comfyui(running, toy_models, tmp_path_factory):
     """A ComfyUI that has the trained tiny models and reaches the loopback providers."""
     base = tmp_path_factory.mktemp("every graph 小")
-    tiny_models(base / "models")  # for the files that the trained ones do not stand in for
+    shutil.copytree(toy_models, base / "models")  # for the files that the trained ones do not stand in for
     trained_models(base / "models")
     place_photograph(base / "input", crop=(0, 120, 416, 184))  # narrow: a quarter of 240p's pixels
     variables = {**running.environment(), "WAN22_TURBO_WAVESPEED_STARTS_PER_MINUTE": "0"}  # five more than a minute's

@@ -134,6 +134,7 @@ class Comfy:
         self.log: Path | None = None
         self.size = 0  # bytes that each clip has beside what tells it from others
         self.down = False  # every connection breaks
+        self.words = ""  # that nodes say, failing or not
         self.drawn = 0.0  # seconds that its jobs took, as they were drawn
         self.runner: web.AppRunner | None = None
         self.new = asyncio.Event()
@@ -227,9 +228,11 @@ class Comfy:
         """Puts a job into the history."""
         now = time.time() * 1000
         times = [["execution_start", {"timestamp": now - 1000 * (time.monotonic() - began)}]]
-        words = {"timestamp": now, "node_id": "7", "exception_message": "Out of luck."}
+        words = {"timestamp": now, "node_id": "7", "exception_message": self.words or "Out of luck."}
         times.append(["execution_error" if failed else "execution_success", words])
         outputs: dict[str, Any] = {"9": {"images": [self.file(item)], "animated": [True]}}
+        if self.words:
+            outputs["9"]["text"] = [self.words]
         outputs["9"]["numbers"] = [{"sharpness": 1.5, "verdict": "no number"}]
         node = item[2]["7"]
         if node["class_type"] == "Wan22Turbo_Hosted":

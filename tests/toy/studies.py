@@ -4,6 +4,7 @@ import io
 import json
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 from pack.client import address
@@ -81,3 +82,22 @@ def check_all_done(folder: Path, jobs: int) -> None:
     assert clips == sorted(clip for row in done for clip in json.loads(row["clips"]))
     assert len(clips) == jobs
     assert {path.name for path in folder.iterdir()} - {"report.html"} == {".study.lock", "clips", FILE}
+
+
+def wait_until(what, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def gone_soon(comfy, jobs=1):
+    wait_until(lambda: comfy.running is not None and comfy.posted.total() >= jobs)
+    comfy.down = True
+
+
+def run_again(path, out, comfies, tries, refused=False):
+    """Runs a study as the command does with --tries."""
+    text = path.read_text(encoding="utf-8")
+    path.write_text(f"tries = {tries}\n{text}", encoding="utf-8")
+    run(path, out, servers(comfies.addresses), refused, tries=tries)

@@ -1,9 +1,12 @@
-"""What several files of this ring take: a loopback provider out of several, and the header of a file."""
+"""What several files of this ring take: a loopback provider out of several, two ComfyUIs, and the header of a file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pack.client import follow, server
+from pack.client.batch import runner
+from pack.tests.toy.comfies import Comfies, Comfy
 from pack.tests.toy.loopback import Provider, Running
 from pack.tests.toy.providers import PROVIDERS
 from pack.tests.toy.shapes import Shapes, write
@@ -43,3 +46,15 @@ def listed(tmp_path: Path) -> Callable[..., Header]:
 def facts(listed: Callable[..., Header]) -> Callable[..., lora_report.LoraFacts]:
     """Writes such a LoRA, and returns what it tells of itself."""
     return lambda shapes, **metadata: lora_report.facts(listed(shapes, **metadata))
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[Comfies]:
+    """Two loopback ComfyUIs. Nothing is waited for longer than it takes on this machine."""
+    monkeypatch.setattr(server, "PAUSES", (0.01,))
+    monkeypatch.setattr(server, "UNSURE_SECONDS", 0.5)
+    monkeypatch.setattr(follow, "SILENCE", 0.2)
+    monkeypatch.setattr(follow, "POLL", 0.05)
+    monkeypatch.setattr(runner, "LOOK_AGAIN", 0.05)
+    with Comfies(Comfy(), Comfy()) as both:
+        yield both

@@ -272,6 +272,7 @@ def test_a_job_knows_the_bytes_of_its_pictures(planned):
         ('# batch /home/ada/x.toml ~/b.toml\nx = "~ada/c.png"', '# batch x.toml b.toml\nx = "c.png"'),
         ('x = "file:///home/ada/clips" # 2 / 3 and/or s3://b/x', 'x = "clips" # 2 / 3 and/or s3://b/x'),
         ('servers = ["https://ada:word@host:1/x?token=1"]', 'servers = ["https://host:1/x?***"]'),
+        ("x = 1 # '/home/ada smith/a b.toml', 'or' and '/' or '/c'", "x = 1 # 'a b.toml', 'or' and '/' or '/c'"),
         ('graphs = ["../own/g.json"] # left/right, 1/2', 'graphs = ["../own/g.json"] # left/right, 1/2'),
     ],
 )

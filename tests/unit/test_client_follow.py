@@ -73,16 +73,16 @@ def last_words(kind):
 
 
 @pytest.mark.parametrize(
-    ("messages", "first"),
+    ("messages", "first", "asked"),
     [
-        ([MONITOR], []),
-        ([OTHER_JOB, PREVIEW], []),
-        ([MONITOR], [last_words("execution_start")]),
-        ([MONITOR], [last_words("execution_success")]),
+        ([MONITOR], [], 2),
+        ([OTHER_JOB, PREVIEW], [], 2),
+        ([MONITOR], [last_words("execution_start")], 2),
+        ([MONITOR], [last_words("execution_success")], 1),  # then the history is asked, not the queue
     ],
     ids=["a monitor", "another job", "after the start", "after the end"],
 )
-def test_what_others_are_told_does_not_keep_a_job_from_its_end(messages, first, monkeypatch):
+def test_what_others_are_told_does_not_keep_a_job_from_its_end(messages, first, asked, monkeypatch):
     monkeypatch.setattr(follow, "SILENCE", 0.3)
     chatty = Chatty(messages, first)
     with serving(chatty) as client:
@@ -90,8 +90,28 @@ def test_what_others_are_told_does_not_keep_a_job_from_its_end(messages, first, 
         assert follower.socket is not None
         assert follower.follow("id-1", PROMPT) == RECORD
         follower.disconnect()
-    assert chatty.asked == 2
+    assert chatty.asked == asked
     assert chatty.told < PATIENCE  # it was still talking
+
+
+class Stages(Silent):
+    """Keeps what was at work."""
+
+    def __init__(self):
+        self.seen = []
+
+    def stage(self, title):
+        self.seen.append(title)
+
+
+def test_what_a_job_told_that_ended_at_once_is_heard_and_its_place_in_the_queue_is_not_asked():
+    told = [{"prompt_id": "id-1", "node": node} for node in ("9", None)]
+    chatty, stages = Chatty([], [json.dumps({"type": "executing", "data": each}) for each in told]), Stages()
+    with serving(chatty) as client:
+        follower = follow.Follower(client, "me", stages)
+        assert follower.follow("id-1", PROMPT, posted=True) == RECORD
+        follower.disconnect()
+    assert (stages.seen, chatty.asked) == (["Save"], 0)
 
 
 def pinged_until_nobody_reads(listener):

@@ -20,6 +20,10 @@ ROOT = Path(__file__).parents[2]
 FPS = 16
 FRAMES = 33
 CLIPS = {"a disc": ("moves", 4, "striped"), "a zoom": ("zooms", 3, "striped"), "a square": ("bounces", 9, "ringed")}
+# One is drawn and measured between two thoughts.
+each_clip = pytest.mark.parametrize(
+    "clip", [name if name == "a disc" else pytest.param(name, marks=pytest.mark.slow) for name in CLIPS]
+)
 
 
 @cache
@@ -102,7 +106,7 @@ TOLERANCE = {
 }
 
 
-@pytest.mark.parametrize("clip", CLIPS)
+@each_clip
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_known_fault_moves_its_own_numbers_and_no_other(clip, fault):
     without = measured(clip)._asdict()
@@ -115,7 +119,7 @@ def test_a_known_fault_moves_its_own_numbers_and_no_other(clip, fault):
     assert moved == MOVES[fault]
 
 
-@pytest.mark.parametrize("clip", CLIPS)
+@each_clip
 def test_a_clip_without_fault_is_told_of_none(clip):
     said = measured(clip).report().splitlines()[-1]
     assert said == "Nothing stands out." or (clip == "a disc" and said.startswith("The clip hardly moves"))
@@ -236,6 +240,7 @@ def test_light_that_flickers_at_random_is_no_row_of_seams(spread):
     assert found.seams == 0
 
 
+@pytest.mark.slow
 def test_seams_are_found_wherever_they_are_and_flashes_twice():
     level = known()
     flash = level * over_time([1.5 if index == 20 else 1 for index in range(FRAMES)])
@@ -252,7 +257,7 @@ def test_a_spike_needs_others_to_stand_out_among():
 
 
 @pytest.mark.parametrize("crf", [12, 18])
-@pytest.mark.parametrize("clip", CLIPS)
+@each_clip
 def test_a_frame_that_is_held_is_frozen_in_a_file_too(tmp_path, clip, crf):
     frames = known(clip)[[0, 1, 2, 3, 3, 3, 3, 4, 5, 6, 7, 8]]
     with Mp4Writer(tmp_path / "clip.mp4", Size(416, 240), FPS, crf=crf) as file:

@@ -38,7 +38,9 @@ def odd(kind, frames=5, shape=(64, 64, 3)):
         (("noise", 5, (1, 1, 3)), "Motion was not measured: frames need sides of 32 pixels, these are 1x1."),
         (("noise", 5, (1, 300, 3)), "these are 300x1."),
         (("noise", 3, (32, 5000, 3)), "Motion: "),
-        (("noise", 3, (1440, 2560, 3)), "Frames: 3, 2560x1440, 16 a second, 0.19 seconds."),
+        pytest.param(
+            ("noise", 3, (1440, 2560, 3)), "Frames: 3, 2560x1440, 16 a second, 0.19 seconds.", marks=pytest.mark.slow
+        ),
         (("noise", 5, (64, 64, 1)), "colour 0.0 of 255."),
         (("noise", 5, (64, 64)), "colour 0.0 of 255."),
         (("noise", 5, (64, 64, 4)), "Motion: "),

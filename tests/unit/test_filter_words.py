@@ -170,10 +170,16 @@ def test_every_text_of_a_question_is_read(written, tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["i" * 100_000, "f\u00b7" * 100_000, "f " * 100_000, "\u8fdd" * 100_000,
-     "a" + ("\u0301\u0316" * 14 + "\u200b") * 6_000, "\u0e01" + ("\u0e38\u0e48" * 14 + "\u20dd") * 6_000],
+    [
+        "i" * 100_000,
+        pytest.param("f\u00b7" * 100_000, marks=pytest.mark.slow),
+        pytest.param("f " * 100_000, marks=pytest.mark.slow),
+        pytest.param("\u8fdd" * 100_000, marks=pytest.mark.slow),
+        "a" + ("\u0301\u0316" * 14 + "\u200b") * 6_000,
+        pytest.param("\u0e01" + ("\u0e38\u0e48" * 14 + "\u20dd") * 6_000, marks=pytest.mark.slow),
+    ],
     ids=["letters", "parts", "words", "unspaced", "marks", "marks of another script"],
-)  # fmt: skip
+)
 def test_a_long_row_of_the_same_takes_no_time_by_its_square(text):
     """Else this would take an hour, in which Python runs nothing else."""
     sections = parse("forbiddenite\n*ite\n\u8fdd\u7981\u77f3")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import check
 import comfy_server
 import pytest
 
@@ -67,3 +68,10 @@ def test_ci_runs_make_test_in_a_folder_of_that_name_and_leaves_nothing(tmp_path,
 def test_the_readme_says_the_same_words():
     words = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.search(rf"\ngit clone \S+/{NAME}\ncd {NAME}\nmake demo\nmake test\n", words)
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "processes"), [(2, 24, 5), (2, 16, 5), (2, 8, 2), (2, 4, 0), (1, 24, 0), (16, 128, 6)]
+)
+def test_as_many_processes_share_the_tests_as_keep_the_cores_busy_and_fit_into_the_memory(cores, gigabytes, processes):
+    assert check.spread(cores, gigabytes * 1e9)[:2] == (["-n", str(processes)] if processes else [])

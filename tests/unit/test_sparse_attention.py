@@ -24,7 +24,11 @@ FLEX = kernels.FLEX._replace(
     run=lambda q, k, v, order, routing, _: flex.attend(flex_attention, q, k, v, order, routing)
 )
 
-CASES = [*((kernels.GATHER, grid) for grid in GRIDS), *((FLEX, grid) for grid in GRIDS[1:4:2])]
+# Half a second each: flex_attention, which is traced in each call unless compiled, and the formula of 1755 tokens.
+CASES = [
+    *(pytest.param(kernels.GATHER, grid, marks=[pytest.mark.slow] * (prod(grid) > 1000)) for grid in GRIDS),
+    *(pytest.param(FLEX, grid, marks=pytest.mark.slow) for grid in GRIDS[1:4:2]),
+]
 
 
 def inputs(grid, batch=1, heads=2, seed=0, dtype=torch.float32):

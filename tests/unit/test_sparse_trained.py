@@ -19,7 +19,10 @@ def eager(*arguments):
 
 
 OVER = {"gather": gather.over_blocks, "flex": eager}
-CASES = [*(("gather", length) for length in LENGTHS), ("flex", LENGTHS[0])]
+CASES = [
+    *(("gather", length) for length in LENGTHS),
+    pytest.param("flex", LENGTHS[0], marks=pytest.mark.slow),  # not compiled, it is traced in each call
+]
 
 
 def layer(length, heads=2, batch=1, dtype=torch.float32):

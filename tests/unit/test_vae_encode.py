@@ -170,6 +170,7 @@ def test_an_encoder_that_does_not_take_chunks_is_left_alone():
         assert watch.skipped == 0
 
 
+@pytest.mark.slow  # imports torch's compiler
 def test_a_compiled_encoder_is_left_alone():
     encoder = Echo(1)
     encoder.compile(backend="eager")

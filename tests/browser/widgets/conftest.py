@@ -1,9 +1,10 @@
 """A ComfyUI whose nodes have something to show, and its frontend in both ways that it draws nodes."""
 
+import shutil
 from contextlib import ExitStack
 
 import pytest
-from comfy_server import ComfyServer, tiny_models
+from comfy_server import ComfyServer
 from find_browser import frontend, settle
 from pack.tests.browser.conftest import launched
 from pack.tests.browser.hands import complaints
@@ -18,10 +19,10 @@ ROTATE = 0x0112  # EXIF: orientation
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server(toy_models, tmp_path_factory):
     """A ComfyUI that may use hosted models, with a key for one of them, a pair of LoRAs and three pictures."""
     base = tmp_path_factory.mktemp("widgets")
-    tiny_models(base / "models")
+    shutil.copytree(toy_models, base / "models")
     metadata = {"modelspec.trigger_phrase": "wtrclr (soft)", "ss_base_model_version": "wan22_14b"}
     for seed, name in enumerate((STYLE, STYLE.replace("high", "low"))):
         save_file(toy.lora(seed, rank=64), base / "models" / "loras" / name, metadata)

@@ -1,0 +1,150 @@
+"""The folder of a study: its table, its clips, a full disk, another batch in it, and what the command says."""
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+
+import pytest
+from pack.client.batch import command, table
+from pack.client.errors import UsageError
+from pack.tests.toy.studies import arguments, check_all_done, rows, run, servers, states, wait_until, write
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None
+
+HOSTED = 'graphs = ["hosted.json"]\n'
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not say when a file was changed, but by its own word")
+def test_a_picture_in_whose_place_another_of_its_size_and_time_is_copied_is_another(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"one")
+    there = path.stat()
+    with command.opened(tmp_path / "out") as opened:
+        first = opened.digest_of(path)
+        path.write_bytes(b"two")
+        while path.stat().st_ctime_ns == there.st_ctime_ns:  # the clock of files is a coarse one
+            os.utime(path)
+        os.utime(path, ns=(there.st_atime_ns, there.st_mtime_ns))
+        assert opened.digest_of(path) != first
+
+
+def with_room_for(size, command):
+    """Runs a command that can write no file of more bytes, as on a disk that is full."""
+    return ended(command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(resource is None, reason="needs a system that limits the size of files")
+def test_a_full_disk_stops_the_study_and_the_same_command_fetches_what_was_made(two, tmp_path):
+    path, out = write(tmp_path, 4), tmp_path / "out"
+    for comfy in two.comfies:
+        comfy.size = 2_000_000
+    stopped = with_room_for(1_000_000, arguments(path, out, two.addresses))
+    assert stopped.returncode == 7
+    assert "The clip could not be written: File too large." in stopped.stderr
+    assert "Make room, and run the same command again: it fetches this clip and goes on." in stopped.stderr
+    assert states(out).get("done", 0) == 0
+    assert list((out / "clips").glob("*.mp4")) == []
+    wait_until(lambda: two.made().total() == sum(comfy.posted.total() for comfy in two.comfies))
+    run(path, out, servers(two.addresses))
+    check_all_done(out, 4)
+    assert set(two.made().values()) == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(resource is None, reason="needs a system that limits the size of files")
+def test_a_table_that_finds_no_room_is_a_sentence(two, tmp_path):
+    path, out = write(tmp_path, 200), tmp_path / "out"
+    stopped = with_room_for(50_000, arguments(path, out, two.addresses))
+    assert stopped.returncode == 7
+    assert re.search(r"The table of the study in out cannot be written \(.+\)\. Make room on that disk", stopped.stderr)
+    assert two.made().total() == 0
+    run(path, out, servers(two.addresses))
+    check_all_done(out, 200)
+
+
+def test_one_process_at_a_time_works_in_a_folder(two, tmp_path):
+    path, out = write(tmp_path, 2), tmp_path / "out"
+    held = table.Table(out)
+    with pytest.raises(UsageError, match=r"Another batch works in out\. Wait for its end, or use another folder\."):
+        run(path, out, servers(two.addresses))
+    held.close()
+    run(path, out, servers(two.addresses))
+
+
+@pytest.mark.parametrize("content", [b"no table at all", None])
+def test_a_file_that_is_no_table_is_left_alone(two, tmp_path, content):
+    path, out = write(tmp_path, 2), tmp_path / "out"
+    out.mkdir()
+    if content is None:
+        with sqlite3.connect(out / table.FILE) as other:
+            other.execute("PRAGMA user_version = 99")
+        other.close()
+        content = (out / table.FILE).read_bytes()
+    else:
+        (out / table.FILE).write_bytes(content)
+    with pytest.raises(UsageError, match=r"is no table of a study|was made by a newer version"):
+        run(path, out, servers(two.addresses))
+    assert (out / table.FILE).read_bytes() == content
+
+
+def ended(arguments, **more):
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=120, **more)
+
+
+@pytest.mark.slow
+def test_the_command_says_what_it_will_do_and_does_it(two, tmp_path):
+    path, out = write(tmp_path, 4, f"max_usd = 3\n{HOSTED}"), tmp_path / "out"
+    dry = ended(arguments(path, out, two.addresses, "--dry-run"))
+    assert (dry.returncode, dry.stderr) == (0, "")
+    assert dry.stdout == (
+        "study: 4 jobs, 0 done, 4 left.\n    4 x hosted: not timed yet\nTime: not known before a job was timed.\n"
+        "Cost: $0.40 for 4 hosted clips. The study's ceiling is $3.00.\n"
+    )
+    assert not out.exists()
+    done = ended(arguments(path, out, two.addresses, "--csv"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{out / 'study.sqlite'}\n{out / 'study.csv'}\n{out / 'report.html'}\n"
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("<video ") == 4
+    assert "ComfyUI: 0.30.0; Python: 3.11.2; PyTorch: 2.13.0; device 0: a card" in page
+    assert page.count('src="data:image/jpeg;base64,') == 4  # the pictures, small
+    assert str(tmp_path) not in page
+    assert "4/4  " in done.stderr
+    lines = (out / "study.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 5
+    assert "settings.seed" in lines[0]
+    again = ended(arguments(path, out, two.addresses, "--dry-run"))
+    assert "4 jobs, 4 done, 0 left." in again.stdout
+    assert two.made().total() == 4
+
+
+@pytest.mark.slow
+def test_without_parquets_package_it_is_named(two, tmp_path):
+    done = ended(arguments(write(tmp_path, 2), tmp_path / "out", two.addresses, "--parquet"))
+    has = ended([arguments(tmp_path, tmp_path, [])[0], "-c", "import pyarrow"]).returncode == 0
+    assert (done.returncode, (tmp_path / "out" / "study.parquet").exists()) == ((0, True) if has else (2, False))
+    assert has or "--parquet needs the package pyarrow. Run: pip install pyarrow" in done.stderr
+
+
+def test_clips_go_to_any_address_instead(two, tmp_path):
+    path, out, away = write(tmp_path, 4), tmp_path / "out", tmp_path / "away 小"
+    run(path, out, servers(two.addresses), target=away.as_uri().replace("%20", " "))
+    assert states(out) == {"done": 4}
+    clips = [json.loads(row["clips"])[0] for row in rows(out)]
+    assert all(clip.startswith("file://") for clip in clips)
+    assert len(list(away.iterdir() if away.is_dir() else [])) + len(list(tmp_path.glob("away %*/*"))) == 4
+    assert list((out / "clips").iterdir()) == []
+
+
+def test_an_address_that_nobody_speaks_to_is_a_sentence(two, tmp_path):
+    path, out = write(tmp_path, 2), tmp_path / "out"
+    with pytest.raises(UsageError, match=r"^Clips cannot be sent to nosuch://\.\.\.: ") as error:
+        run(path, out, servers(two.addresses), target="nosuch://user:secret@host/folder")
+    assert "secret" not in str(error.value)
+    assert sum(comfy.posted.total() for comfy in two.comfies) == 0

@@ -1,0 +1,121 @@
+"""Hosted jobs of a study on loopback servers: each is paid once, and all together no more than the ceiling."""
+
+import threading
+
+import pytest
+from pack.client.batch import command, outcome
+from pack.client.errors import CeilingError, RefusedError, UnreachableError, UsageError
+from pack.tests.toy import comfies
+from pack.tests.toy.comfies import Faults
+from pack.tests.toy.studies import check_all_done, gone_soon, rows, run, run_again, servers, states, write
+
+HOSTED = 'graphs = ["hosted.json"]\n'
+
+
+def test_hosted_jobs_are_paid_once_and_counted(two, tmp_path):
+    path, out = write(tmp_path, 6, HOSTED), tmp_path / "out"
+    for comfy in two.comfies:
+        comfy.faults = Faults(unanswered=0.1)
+    run(path, out, servers(two.addresses))
+    check_all_done(out, 6)
+    assert set(two.made().values()) == {1}
+    assert [row["usd"] for row in rows(out)] == [0.1] * 6
+
+
+def test_a_ceiling_is_kept_also_by_many_at_once_and_over_several_runs(two, tmp_path):
+    path, out = write(tmp_path, 10, f"max_usd = 0.35\n{HOSTED}"), tmp_path / "out"
+    sentence = r"7 jobs are left .+ \$0\.35, of which \$0\.30 are spent or ordered\. Raise max_usd"
+    with pytest.raises(CeilingError, match=sentence):
+        run(path, out, servers(two.addresses, depth=4))
+    assert two.made().total() == 3
+    with pytest.raises(CeilingError):
+        run(path, out, servers(two.addresses))
+    assert two.made().total() == 3
+    run(write(tmp_path, 10, f"max_usd = 1\n{HOSTED}"), out, servers(two.addresses))
+    check_all_done(out, 10)
+    assert set(two.made().values()) == {1}
+
+
+def test_what_may_be_paid_at_a_server_that_is_away_counts_towards_the_ceiling(two, tmp_path):
+    path, out = write(tmp_path, 10, f"max_usd = 0.35\n{HOSTED}"), tmp_path / "out"
+    first, second = two.comfies
+    first.hold = True
+    thread = threading.Thread(target=gone_soon, args=(first, 2))
+    thread.start()
+    with pytest.raises(UnreachableError):
+        run(path, out, servers([first.address], patience=0.2), patience=0.2)
+    thread.join()
+    assert first.posted.total() == 2
+    with pytest.raises(CeilingError, match=r"of which \$0\.30 are spent or ordered"):
+        run(path, out, servers(two.addresses, patience=0.2), patience=0.2)
+    assert second.made.total() == 1
+    first.down = first.hold = False
+    with pytest.raises(CeilingError, match=r"7 jobs are left"):
+        run(path, out, servers(two.addresses))
+    assert two.made().total() == 3
+    assert [row["usd"] for row in rows(out) if row["state"] == "done"] == [0.1] * 3
+
+
+def test_a_job_that_failed_may_be_paid_and_counts_towards_the_ceiling(two, tmp_path):
+    path, out = write(tmp_path, 10, f"max_usd = 0.35\n{HOSTED}"), tmp_path / "out"
+    for comfy in two.comfies:
+        comfy.faults = Faults(failing=1.0)
+    with pytest.raises(CeilingError, match=r"7 jobs are left"):
+        run(path, out, servers(two.addresses))
+    assert sum(comfy.posted.total() for comfy in two.comfies) == 3
+    with pytest.raises(CeilingError, match=r"7 jobs are left"):  # another try of what is counted is no more
+        run_again(path, out, two, tries=2)
+    assert states(out) == {"failed": 3, "open": 7}
+    assert sum(comfy.posted.total() for comfy in two.comfies) == 6
+
+
+def test_a_job_that_nobody_took_costs_nothing_and_may_go_elsewhere_later(two, tmp_path):
+    path, out = write(tmp_path, 4, f"max_usd = 0.2\n{HOSTED}"), tmp_path / "out"
+    whole = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    with pytest.raises(RefusedError, match=r"2 jobs were refused"):
+        run(path, out, servers([two.addresses[0]], depth=1))
+    assert [(row["state"], row["usd"], row["server"]) for row in rows(out)][:2] == [("refused", None, None)] * 2
+    assert states(out) == {"refused": 2, "done": 2}
+    (tmp_path / "0.png").write_bytes(whole)
+    run(write(tmp_path, 4, f"max_usd = 1\n{HOSTED}"), out, servers([two.addresses[1]]), refused=True)
+    assert two.comfies[1].made.total() == 2
+
+
+@pytest.mark.parametrize(("cached", "said", "usd"), [([], [0.1], 0.1), (["7"], [0.1], 0.0), ([], [], None)])
+def test_what_a_job_cost_is_what_the_nodes_that_ran_say(cached, said, usd):
+    status = {"messages": [["execution_cached", {"nodes": cached}]]}
+    assert outcome.cost(comfies.HOSTED, {"outputs": {"7": {"usd": said}}, "status": status}) == usd
+    assert outcome.cost(comfies.PROMPT, {"outputs": {}, "status": status}) == 0.0
+
+
+def test_a_ceiling_that_is_no_number_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"'max_usd' must be a sum of US dollars, got 'nan'"):
+        command.batch(write(tmp_path, 2), max_usd=float("nan"))
+
+
+def test_what_nobody_names_a_price_for_is_refused_where_there_is_a_ceiling(two, tmp_path):
+    path, out = write(tmp_path, 2, f'max_usd = 5\n{HOSTED}[settings]\nmodel = "Toy: unpriced"\n'), tmp_path / "out"
+    with pytest.raises(RefusedError, match=r"2 jobs were refused"):
+        run(path, out, servers(two.addresses))
+    assert two.made().total() == 0
+    assert rows(out)[0]["error"] == "Nobody names the price of this clip, and the study has a ceiling."
+
+
+def test_what_may_be_paid_at_a_server_goes_to_no_other(two, tmp_path):
+    path, out = write(tmp_path, 2, HOSTED), tmp_path / "out"
+    first, second = two.comfies
+    first.hold = True
+    threads = [threading.Thread(target=gone_soon, args=(first,))]
+    threads[0].start()
+    with pytest.raises(UnreachableError, match=r"2 jobs are left"):
+        run(path, out, servers([first.address], patience=0.2), patience=0.2)
+    threads[0].join()
+    with pytest.raises(UnreachableError, match=rf"2 jobs were ordered at {first.address}, which is not named now"):
+        run(path, out, servers([second.address]))
+    assert second.posted.total() == 0
+    first.down = first.hold = False
+    run(path, out, servers([second.address, first.address]))
+    check_all_done(out, 2)
+    assert set(two.made().values()) == {1}
+    assert first.posted.total() == 2
