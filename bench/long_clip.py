@@ -3,13 +3,16 @@
 long_clip.py [WAY ...]              those ways alone, of `WAYS`; all of them if none is named
 long_clip.py --seeds 40 --parts 8   how many clips of a way, and of how many parts of a second each
 
-One shape bounces in a scene that no model was trained on. The clips are made by Long Clip itself, and the numbers are
-those of its report. The rows go into bench/results/long_clip.json.
+One shape bounces in a scene that no model was trained on. The clips are made by Long Clip itself, in other ways beside
+it, and all numbers are those of its report. The VAE works in half precision, as in the benches `quality` and `motion`.
+The rows go into bench/results/long_clip.json.
 """
 
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -18,28 +21,32 @@ import torch
 
 harness.import_comfyui(cpu=not torch.cuda.is_available())
 import folder_paths  # noqa: E402
-from comfy_api.latest import io  # noqa: E402
-from pack.nodes.loader import Loader  # noqa: E402
-from pack.nodes.long_clip import LongClip  # noqa: E402
-from pack.nodes.lora import Lora  # noqa: E402
-from pack.tiny.drawing import draw  # noqa: E402
-from pack.tiny.files import NAMES  # noqa: E402
 from pack.tiny.latents import SMALL  # noqa: E402
-from pack.tiny.scenes import Scene, random_scene  # noqa: E402
+from pack.tiny.long_clips import Numbers, bouncing, by_node, in_one_piece, wired  # noqa: E402
+from pack.tiny.quick import compile_norms  # noqa: E402
+from pack.tiny.scenes import Scene  # noqa: E402
+from pack.tiny.studio import TEACHER, Studio, Way  # noqa: E402
 
 MODELS = harness.ROOT / "tiny" / "models"
 RESULTS = harness.RESULTS / "long_clip.json"
 UNSEEN = 2_000_000  # seeds of scenes from here on are in no training
-SECONDS = (SMALL.frames - 1) / 16  # of a part
-SETTINGS = {
-    "parts": 1, "seconds": SECONDS, "continue_by": "last_frame", "anchor_colours": True, "loop": False, "steps": 4,
-    "schedule": "rcm", "mode": "ode", "cfg": 1.0, "sigma_max": 200.0, "shift": 5.0, "boundary": 0.9, "fps": 16.0,
-    "filename_prefix": "long/clip", "codec": "h264", "crf": 18, "metadata": "none",
-}  # fmt: skip
-WAYS = {
-    f"{way}{', own colours' * (not anchored)}": {"continue_by": way, "anchor_colours": anchored, "motion_latents": 1}
-    for anchored in (True, False)
-    for way in ("last_frame", "motion", "overlap")
+LENGTHS = (2, 4)  # parts, of clips in one piece
+Make = Callable[[Studio, Way, Scene, int, int], Numbers]  # of a scene, a seed and a number of parts
+
+
+def of_length(length: int) -> Make:
+    """Returns what makes clips in one piece, of so many parts whatever the others have."""
+    return lambda studio, way, scene, seed, _parts: in_one_piece(studio, way, scene, seed, length)
+
+
+WAYS: dict[str, Make] = {
+    **{
+        f"{way}{', own colours' * (not anchored)}": partial(by_node, continue_by=way, anchored=anchored)
+        for anchored in (True, False)
+        for way in ("last_frame", "motion", "overlap")
+    },
+    "wired by hand, with Join Clips": wired,
+    **{f"in one piece of {length} parts": of_length(length) for length in LENGTHS},
 }
 RATIO = "speed after a seam, times that before"
 SAID = (
@@ -48,28 +55,7 @@ SAID = (
 )  # fmt: skip
 
 
-def models_of(folder: Path, undistilled: bool) -> dict:
-    """Returns the node's sockets, from a folder as `make tiny` writes it."""
-    for name in sorted({name.split("/")[0] for name in NAMES.values()}):
-        folder_paths.add_model_folder_path(name, str(folder / name), is_default=True)
-    high, low, text, vae = (Path(NAMES[name]).name for name in ("expert_high", "expert_low", "text", "vae"))
-    high, low, clip, vae = Loader.execute(high, low, text, vae, "default").args
-    if not undistilled:
-        loras = (Path(NAMES[name]).name for name in ("rcm_high", "rcm_low"))
-        high, low, *_ = Lora.execute(high, low, *loras, 1.0, 1.0, "", "off", "a caption").args
-    return {"high": high, "low": low, "clip": clip, "vae": vae}
-
-
-def numbers_of(models: dict, scene: Scene, seed: int, **changes: object) -> dict:
-    """Makes a clip, and returns Long Clip's numbers."""
-    picture = torch.from_numpy(draw(scene, SMALL.width, SMALL.height, 1)).float() / 255
-    node = LongClip.PREPARE_CLASS_CLONE({"hidden_inputs": {io.Hidden.unique_id: "1"}})
-    with torch.inference_mode():
-        made = node.execute(**models, start_image=picture, prompts=scene.caption, seed=seed, **{**SETTINGS, **changes})
-    return json.loads(made[3])
-
-
-def row_of(clips: list[dict]) -> dict[str, float]:
+def row_of(clips: list[Numbers]) -> dict[str, float]:
     """Returns the numbers of `SAID` for the clips of a way: of seams over all of them, of ends over the clips."""
     seams = [seam for clip in clips for seam in clip["seams"]]
     ratios = [seam["ratio"] for seam in seams if seam["ratio"] is not None]
@@ -96,7 +82,7 @@ def main() -> None:
     """Makes the clips, and saves way after way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="WAY")
-    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=40, help="clips of each way: scenes and noises, from 0 on")
     parser.add_argument("--parts", type=int, default=8)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--undistilled", action="store_true", help="20 steps with guidance, without the few-step LoRAs")
@@ -111,16 +97,13 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> None:
     """Makes the clips of each way, and saves its row."""
-    models = models_of(options.models, options.undistilled)
-    slow = {"schedule": "shifted", "steps": 20, "cfg": 3.0} if options.undistilled else {}
-    scenes = [
-        random_scene(UNSEEN + seed, SMALL.width / SMALL.height, SECONDS * options.parts, "bounces")
-        for seed in range(options.seeds)
-    ]
+    compile_norms()
+    studio = Studio(options.models, SMALL)
+    way = TEACHER if options.undistilled else Way()
+    scenes = [bouncing(UNSEEN + seed, options.parts) for seed in range(options.seeds)]
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for name in options.names or list(WAYS):
-        given = {"parts": options.parts, **slow, **WAYS[name]}
-        row = row_of([numbers_of(models, scene, seed, **given) for seed, scene in enumerate(scenes)])
+        row = row_of([WAYS[name](studio, way, scene, seed, options.parts) for seed, scene in enumerate(scenes)])
         shown = f"{name}{', undistilled' * options.undistilled}"
         print(f"{shown}: " + ", ".join(f"{key} {value:g}" for key, value in row.items()), flush=True)
         known = {key: {**known.get(key, {}), shown: row[key]} for key in SAID}

@@ -40,6 +40,10 @@ WAYS = {
         for steps in (4, 2)
         for motion in (1.0, 1.15, 1.5, 2.0)
     },
+    **{
+        f"rcm, 4 steps, motion {motion:g}, a mean of each channel": Way(motion=motion, by_channel=True)
+        for motion in (1.15, 1.5)
+    },
     **{f"rcm, 4 steps, sigma_max {sigma:g}": Way(sigma_max=sigma) for sigma in (80.0, 1600.0)},
     **{f"rcm, {steps} steps, the first undistilled, cfg 3": Way(steps=steps, first_cfg=3.0) for steps in (4, 2)},
     "4 steps without the few-step LoRAs": Way(loras=()),  # which is wrong

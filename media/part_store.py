@@ -19,14 +19,21 @@ from .publish import plain, publish
 
 SUFFIX = ".safetensors"
 DAYS, ROOM = 14, 4 * 2**30  # bytes; a part of 5 s at 720p has 19 MB
-TENSOR, STORY, SIZE = "latent", "story", "size"  # in a file; the last two are text in its header
+TENSOR = "latent"  # in a file, with `Kept` as text in its header
 
 
 class Kept(NamedTuple):
-    """What a file says of its part without being read whole."""
+    """What a file says of its part without being read whole.
+
+    Args:
+        story: Digest of the clip's lines and settings, whatever its picture is and whoever samples it.
+        size: Of the frames.
+        sampled_by: Names and versions of what sampled it; "" in files from before they were kept.
+    """
 
     story: str
     size: str
+    sampled_by: str = ""
 
 
 class PartStore:
@@ -83,10 +90,10 @@ class PartStore:
             return latent if found is None else found
         return latent
 
-    def sizes_of(self, story: str) -> set[str]:
-        """Returns the sizes of the parts of a story, whatever its pictures are."""
+    def of_story(self, story: str) -> set[Kept]:
+        """Returns what the files of a story's parts say, whatever its pictures are."""
         found = (self._describe(path) for path, _ in self._files())
-        return {kept.size for kept in found if kept and kept.story == story}
+        return {kept for kept in found if kept and kept.story == story}
 
     def clean(self, needed: Iterable[str], days: float = DAYS, room: float = ROOM) -> int:
         """Removes old parts, and returns how many.

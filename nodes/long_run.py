@@ -76,6 +76,7 @@ class LongRun:
         self.store, self.kept, self.progress = store, kept, progress
         self.made: list[int] = []  # parts that were sampled, counted from 0
         self._encoded: dict[str, Any] = {}  # by text
+        self._anchors: dict[int, tuple[dict[str, Any], Any]] = {}  # by frames
 
     def run(self, assembly: Assembly) -> None:
         """Makes all parts, and hands their frames over, one part after another."""
@@ -104,13 +105,14 @@ class LongRun:
         return self.store.save(digest, latent, self.kept)
 
     def _sample(self, place: int, assembly: Assembly, before: torch.Tensor | None) -> torch.Tensor:
-        part, (high, low, _, vae) = self.parts[place], self.models
+        part, (high, low, *_) = self.parts[place], self.models
         positive, negative = self._words(place)
         start = self.start
         if place and self.way.continue_by != MOTION:
             start = assembly.last(1 if self.way.continue_by == LAST_FRAME else part.joint.shared)
         end = assembly.first(part.dropped) if part.dropped else None
-        *both, latent = picture.prepare(positive, negative, vae, part.frames, start, end)
+        pictures, latent = self._pictures(part.frames, start, end)
+        both = [[[words, {**more, **pictures}] for words, more in conds] for conds in (positive, negative or [])]
         if place and self.way.continue_by == MOTION and before is not None:
             count = part.joint.shared // FRAME_STEP
             positive, negative = (continue_by_motion(conds, before, count, self.how.motion) for conds in both)
@@ -119,6 +121,19 @@ class LongRun:
         content.note_pictures([*positive, *negative], *start.split(1), *(() if end is None else end.split(1)))
         guider = sampling.make_guider(high, low, positive, negative or None, self.how.cfg, self.how.boundary)
         return sampling.sample(guider, latent, part.seed, self.how.sigmas, self.how.mode, self.progress)
+
+    def _pictures(self, frames: int, start: torch.Tensor, end: torch.Tensor | None) -> tuple[dict[str, Any], Any]:
+        """Returns what Image to Video Latent adds to words, and its latent.
+
+        By motion each part has the same anchor, which is encoded once for all that are as long.
+        """
+        again = start is self.start and end is None
+        if again and frames in self._anchors:
+            return self._anchors[frames]
+        conds, _, latent = picture.prepare([[None, {}]], None, self.models.vae, frames, start, end)
+        if again:
+            self._anchors = {frames: (conds[0][1], latent)}  # of one length: memory does not grow
+        return conds[0][1], latent
 
     def _words(self, place: int) -> tuple[Any, Any]:
         """Returns the conditioning of a part, positive and negative; all that are still to come are encoded at once."""

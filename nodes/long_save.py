@@ -37,6 +37,7 @@ def facts_of(hidden: Any, start: torch.Tensor, how: Sampling) -> dict[str, Any]:
     """
     return {
         "models": origins.identity(hidden.prompt, hidden.unique_id, MODELS),
+        "sampled_by": origins.sampled_by(),
         "picture": hashlib.sha256(start.cpu().contiguous().numpy().tobytes()).hexdigest(),
         "size": str(Size.of(start)),
         "sigmas": how.sigmas.tolist(),
@@ -46,8 +47,8 @@ def facts_of(hidden: Any, start: torch.Tensor, how: Sampling) -> dict[str, Any]:
 
 
 def story_of(facts: dict[str, Any], lines: Iterable[story.Line], seed: int) -> str:
-    """Returns the digest of a story whatever its picture is, to know its parts of another picture."""
-    others = {name: value for name, value in facts.items() if name not in ("picture", "size")}
+    """Returns the digest of a story whatever its picture is and whoever samples it, to know its parts all the same."""
+    others = {name: value for name, value in facts.items() if name not in ("picture", "size", "sampled_by")}
     return story.digests(others, [[seed, *lines]])[0]
 
 
@@ -61,7 +62,8 @@ def make_run(
     experts = routing.experts(how.sigmas.tolist(), how.boundary)
     missing = [not store.has(part.digest) for part in parts]
     progress = StoryProgress(experts, missing, models.high.model.latent_format, hidden.unique_id)
-    return LongRun(models, how, start, parts, way, store, Kept(story_digest, str(Size.of(start))), progress)
+    kept = Kept(story_digest, str(Size.of(start)), origins.sampled_by())
+    return LongRun(models, how, start, parts, way, store, kept, progress)
 
 
 def save(hidden: Any, run: LongRun, settings: SaveSettings, remark: str) -> io.NodeOutput:
@@ -130,11 +132,26 @@ def notes_before(hidden: Any, run: LongRun) -> list[str]:
     notes = []
     if run.way.continue_by == long_plan.MOTION and len(run.parts) > 1:
         notes = origins.notes_on_svi(hidden.prompt, hidden.unique_id)
-    others = run.store.sizes_of(run.kept.story) - {run.kept.size}
-    if others and not run.store.has(run.parts[0].digest):
+    if not run.store.has(run.parts[0].digest):
+        notes += notes_on_others(run)
+    return notes
+
+
+def notes_on_others(run: LongRun) -> list[str]:
+    """Returns why the parts of this story that are on the disk are not those of this clip."""
+    others = run.store.of_story(run.kept.story)
+    sizes = {kept.size for kept in others} - {run.kept.size}
+    samplers = {kept.sampled_by or "an older version" for kept in others} - {run.kept.sampled_by}
+    notes = []
+    if sizes:
         notes.append(
-            f"The parts of this story on the disk are {' and '.join(sorted(others))}, and the start image is "
+            f"The parts of this story on the disk are {' and '.join(sorted(sizes))}, and the start image is "
             f"{run.kept.size} now: all parts are made again. Give it the picture of before to go on with those."
+        )
+    if samplers:
+        notes.append(
+            f"The parts of this story on the disk were sampled by {' and by '.join(sorted(samplers))}, and this is "
+            f"{run.kept.sampled_by}: all parts are made again, since the same inputs may give other numbers now."
         )
     return notes
 

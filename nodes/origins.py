@@ -6,11 +6,15 @@ is the same after ComfyUI was killed and started again.
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import folder_paths
+import torch
+from comfyui_version import __version__ as comfyui_version
 
 from ..media.recipe import model_files
 from ..weights import names
@@ -19,6 +23,7 @@ from .receipts import is_link
 
 # Inputs of nodes on the way that say nothing of the model that comes out.
 OTHERS = {"Wan22Turbo_Lora": {"prompt", "trigger_words", "trigger_position"}}
+PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 SVI = "SVI_Wan2.2-I2V-A14B_{}_noise_lora_v2.0_pro.safetensors"
 
 
@@ -36,6 +41,12 @@ def identity(prompt: Prompt | None, node_id: str | None, sockets: Sequence[str])
         [name, _digest(inputs[name][0], found, known), inputs[name][1]] for name in sockets if is_link(inputs.get(name))
     ]
     return _hash([links, sorted(hashes_of(found).items())])
+
+
+def sampled_by() -> str:
+    """Returns the names and versions of what samples here: others may give other numbers for the same inputs."""
+    own = re.search(r'^version = "(.+)"$', PYPROJECT.read_text(encoding="utf-8"), re.MULTILINE)
+    return f"Wan 2.2 Turbo {own[1] if own else 'of no version'}, ComfyUI {comfyui_version}, torch {torch.__version__}"
 
 
 def notes_on_svi(prompt: Prompt | None, node_id: str | None) -> list[str]:

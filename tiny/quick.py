@@ -5,6 +5,7 @@ On two cores (AVX-512 with bfloat16), a step of four clips of 9x64x64 at dim 8 f
 """
 
 import shutil
+from typing import Any
 
 import comfy.ldm.wan.vae
 import torch
@@ -34,6 +35,14 @@ def compile_norms() -> None:
         torch._dynamo.config.recompile_limit = 64
         normed = torch.compile(_normed, dynamic=True)
         comfy.ldm.wan.vae.RMS_norm.forward = lambda self, x: normed(x, self.gamma)
+
+
+def quicken(vae: Any) -> None:
+    """Has a VAE that ComfyUI loaded encode and decode in half precision, in a fifth of the time."""
+    model = vae.first_stage_model
+    lay_out(model)
+    for name in ("encode", "decode"):
+        setattr(model, name, half_precision(DEVICE)(getattr(model, name)))
 
 
 def half_precision(device: torch.device) -> torch.autocast:

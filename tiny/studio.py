@@ -19,16 +19,17 @@ from comfy_extras.nodes_custom_sampler import DisableNoise, RandomNoise, Sampler
 from torch import Tensor
 
 from ..attention.session import Settings
+from ..media.motion import livelier
 from ..nodes.loader import Loader
 from ..nodes.lora import Lora
-from ..nodes.picture import with_motion
+from ..nodes.picture import blank_in, with_motion
 from ..nodes.sampling import Sampler, make_guider
 from ..nodes.sparse import KEY, SparseAttention, session_of
 from ..samplers.schedules import rcm_sigmas
 from .drawing import draw
 from .files import NAMES, read_vae
 from .latents import Size, conditioning, normal_latent, shown
-from .quick import DEVICE
+from .quick import DEVICE, quicken
 from .scenes import FPS, Scene, random_scene
 from .vae_training import as_tensor
 
@@ -54,6 +55,7 @@ class Way:
         swapped: Whether the experts stand in each other's slot.
         picture: Whether the model is given the start picture.
         motion: As that of Image to Video Latent.
+        by_channel: Whether it keeps the mean of each channel, and not one mean of all.
         first_cfg: If not 0, the first of the rcm steps runs without LoRAs at this guidance, as docs/motion.md wires it.
         sparse: Of Sparse Attention, training-free; None is dense.
     """
@@ -70,6 +72,7 @@ class Way:
     swapped: bool = False
     picture: bool = True
     motion: float = 1.0
+    by_channel: bool = False
     first_cfg: float = 0.0
     sparse: Settings | None = None
 
@@ -106,9 +109,24 @@ class Studio:
             folder_paths.add_model_folder_path(folder, str(models / folder), is_default=True)
         self.size = size
         high, low, text, vae = (Path(NAMES[name]).name for name in ("expert_high", "expert_low", "text", "vae"))
-        self.high, self.low, self.clip, _ = Loader.execute(high, low, text, vae, "default").args
+        self.high, self.low, self.clip, self.vae = Loader.execute(high, low, text, vae, "default").args
+        quicken(self.vae)
         self.fast = read_vae(models)
         self.given: dict[tuple, Given] = {}
+        self.patched: dict[tuple, tuple[Any, Any]] = {}
+
+    def experts(self, way: Way) -> tuple[Any, Any]:
+        """Returns ComfyUI's MODEL of the high-noise and the low-noise expert, with the LoRAs of a way."""
+        if (way.swapped, way.loras) not in self.patched:
+            high, low = self._bare(way)
+            for lora_high, lora_low, strength in way.loras:
+                one, other = (Path(NAMES[name]).name if name else "none" for name in (lora_high, lora_low))
+                high, low, *_ = Lora.execute(high, low, one, other, strength, strength, "", "prepend", "a caption").args
+            self.patched[way.swapped, way.loras] = high, low
+        return self.patched[way.swapped, way.loras]
+
+    def _bare(self, way: Way) -> tuple[Any, Any]:
+        return (self.low, self.high) if way.swapped else (self.high, self.low)
 
     @torch.inference_mode()
     def clips(self, scenes: Iterable[Scene], way: Way, seed: int = 1) -> Iterator[np.ndarray]:
@@ -126,16 +144,14 @@ class Studio:
     def sampled(self, scenes: Iterable[Scene], way: Way, seed: int = 1) -> Iterator[Sampled]:
         """Makes the latents of clips, batch by batch; its arguments are those of `clips`."""
         scenes = list(scenes)
-        high, low = bare = (self.low, self.high) if way.swapped else (self.high, self.low)
-        for lora_high, lora_low, strength in way.loras:
-            one, other = (Path(NAMES[name]).name if name else "none" for name in (lora_high, lora_low))
-            high, low, *_ = Lora.execute(high, low, one, other, strength, strength, "", "prepend", "a caption").args
+        high, low = self.experts(way)
         if way.sparse:
             high, low = with_sparse_attention(high, low, way.sparse)
         for start in range(0, len(scenes), BATCH):
             positive, negative, latent = self._given(scenes[start : start + BATCH], way.words, way.picture)
-            moving = Given(with_motion(positive, way.motion), with_motion(negative, way.motion), latent)
-            first = way.first_cfg and make_guider(*bare, *moving[:2], way.first_cfg, way.boundary)
+            move = with_motion_by_channel if way.by_channel else with_motion
+            moving = Given(move(positive, way.motion), move(negative, way.motion), latent)
+            first = way.first_cfg and make_guider(*self._bare(way), *moving[:2], way.first_cfg, way.boundary)
             latents = self._sampled(high, low, first, moving, way, seed + start // BATCH)["samples"]
             session = session_of(high)
             yield Sampled(latents, session.rows if session else [])
@@ -204,6 +220,18 @@ def with_sparse_attention(high: Any, low: Any, settings: Settings) -> tuple[Any,
     high, low, _ = SparseAttention.execute(high, low, "training-free", *offered).args
     high.get_attachment(KEY).settings = settings
     return high, low
+
+
+def with_motion_by_channel(conds: list, motion: float) -> list:
+    """Returns what `with_motion` does where each channel is taken for a latent of its own, with a mean of its own."""
+    changed = []
+    for words, more in conds:
+        latent, blank = more["concat_latent_image"], blank_in(more)
+        alone = Wan21().process_in(latent).flatten(0, 1)[:, None].clone()
+        alone[:, :, blank] = livelier(alone[:, :, :1], alone[:, :, blank], motion)
+        moved = Wan21().process_out(alone.view_as(latent))
+        changed.append([words, {**more, "concat_latent_image": moved}])
+    return changed
 
 
 def in_two_runs(first: CFGGuider, rest: CFGGuider, sigmas: Tensor, seed: int, latent: dict[str, Tensor]) -> Any:

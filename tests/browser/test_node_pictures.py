@@ -1,6 +1,7 @@
 """Pictures of nodes for the help pages, in English and Chinese: those that are shipped show the nodes as they are."""
 
 import json
+import math
 from io import BytesIO
 from pathlib import Path
 
@@ -122,20 +123,31 @@ def test_picture_of_a_node(studio, node_id):
         assert field.evaluate("field => field.scrollHeight <= field.clientHeight"), field.input_value()
     typed = "" if node_id == "Wan22Turbo_LongClip" else WORDS  # which gets them from Load LoRA
     assert studio.evaluate(TRIGGERS, node_id) in (typed, None)
-    settle(studio)  # until it is drawn
     folder = PICTURES / "nodes"
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{node_id}.jpg" if studio.locale == "en" else f"{node_id}.{studio.locale}.jpg"
     words = "\n".join(studio.evaluate(SHOWN, node_id))
     (folder / name).unlink(missing_ok=True)
     if studio.locale == "en" or studio.evaluate(HAS_LETTERS, ["高", "噪"]):
-        shot = Image.open(BytesIO(studio.screenshot(clip=box))).convert("RGB")
+        shot = Image.open(BytesIO(picture_of(studio, box))).convert("RGB")
+        assert abs(shot.height - box["height"]) <= 1, "the window cut the node"
         shot.save(folder / name, quality=85, progressive=True, comment=words.encode())
         assert (folder / name).stat().st_size > 2_000
     assert studio.page_errors == []
     with Image.open(ROOT / "web" / "docs" / "images" / name) as shipped_picture:
         told = shipped_picture.info.get("comment", b"").decode()
         assert told == words, f"{name} shows the node as it was. Look at {folder / name}, and ship it in its place."
+
+
+def picture_of(page, box):
+    """Takes a picture of a part of the page, in a window that is high enough: what lies outside of it is cut off."""
+    usual = page.viewport_size
+    page.set_viewport_size({**usual, "height": max(usual["height"], math.ceil(box["y"] + box["height"]))})
+    try:
+        settle(page)  # until it is drawn
+        return page.screenshot(clip=box)
+    finally:
+        page.set_viewport_size(usual)
 
 
 def sketch(node_id):

@@ -1,8 +1,10 @@
 """Saved clips in a real browser: they play, seek, loop, show their colours, and open as a graph."""
 
 import json
+import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from find_browser import ARGUMENTS, PATIENCE, ensure_browser, settle
@@ -10,6 +12,8 @@ from pack.media.codecs import CODECS, Codec, Encoder
 from pack.media.mp4 import Mp4Writer
 from pack.media.recipe import recipe
 from pack.media.resolution import Size
+from pack.tests.browser.hands import twin
+from pack.tests.toy import runs
 
 pytestmark = pytest.mark.browser
 
@@ -32,12 +36,12 @@ PLAY = """() => new Promise((resolve, reject) => {
     video.onended = () => resolve({time: video.currentTime, frames: video.getVideoPlaybackQuality().totalVideoFrames});
     video.play().catch(reject);
 })"""
-LOOP = """() => new Promise((resolve, reject) => {
+LOOP = """wanted => new Promise((resolve, reject) => {
     let last = 0, turns = 0;
     video.loop = true;
     video.playbackRate = 4;
     video.ontimeupdate = () => {
-        if (video.currentTime < last && ++turns === 2) resolve(turns);
+        if (video.currentTime < last && ++turns === wanted) resolve(turns);
         last = video.currentTime;
     };
     video.play().catch(reject);
@@ -46,12 +50,22 @@ SEEK = """time => new Promise(resolve => {
     video.onseeked = () => resolve();
     video.currentTime = time;
 })"""
+# Of points, or of all in one list with their alpha.
 PIXELS = """points => {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
     const context = canvas.getContext('2d');
     context.drawImage(video, 0, 0);
+    if (!points) return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data);
     return points.map(([x, y]) => Array.from(context.getImageData(x, y, 1, 1).data).slice(0, 3));
+}"""
+# Where a file's sound is loudest, and how long it is, in seconds.
+LOUDEST = """async name => {
+    const answer = await fetch('/view?type=output&filename=' + encodeURIComponent(name));
+    const sound = await new OfflineAudioContext(1, 1, 48000).decodeAudioData(await answer.arrayBuffer());
+    const samples = sound.getChannelData(0).map(Math.abs);
+    const loudest = samples.reduce((one, other) => Math.max(one, other));
+    return {time: samples.indexOf(loudest) / 48000, length: sound.duration};
 }"""
 # What the browser tells the page when a file is let go over the canvas.
 DROP = """async name => {
@@ -129,7 +143,48 @@ def test_a_clip_is_sought_to_the_frame(tab, server):
 
 def test_a_clip_loops(tab, server):
     tab.evaluate(OPEN, save(server, "loop.mp4", numbered(SIZES["480p"]), SIZES["480p"]))
-    assert tab.evaluate(LOOP) == 2
+    assert tab.evaluate(LOOP, 2) == 2
+
+
+def click_at(path, seconds, length):
+    """Writes silence with a click of 5 ms in it."""
+    sound = np.zeros(48000 * length, np.int16)
+    sound[int(48000 * seconds) :][:240] = 30000 * np.sign(np.sin(np.arange(240)))
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 48000, 0, "NONE", ""))
+        file.writeframes(sound.tobytes())
+    return path.name
+
+
+def a_minute(server, sound, **changes):
+    """Returns the shipped prompt of the long clip for 24 parts of 2.5 s, of a small picture and with a sound track."""
+    prompt = twin("wan22_long_clip_i2v")
+    size = {"upscale_method": "area", "width": 48, "height": 32, "crop": "center"}
+    prompt["5"] = {"class_type": "ImageScale", "inputs": {"image": ["4", 0], **size}}
+    prompt["9"] = {"class_type": "LoadAudio", "inputs": {"audio": sound}}
+    own = {"prompts": "It turns.", "parts": 24, "seconds": 2.5, "steps": 1, "audio": ["9", 0], "metadata": "none"}
+    prompt["7"]["inputs"] |= own | {"filename_prefix": "minute", **changes}
+    return prompt
+
+
+@pytest.mark.slow
+def test_a_long_clip_of_a_minute_seeks_and_loops_and_its_sound_is_in_time_at_its_end(tab, server):
+    prompt = a_minute(server, click_at(server.base / "input" / "click.wav", 59.5, 61))
+    name = runs.run(server, prompt)["7"]["images"][0]["filename"]
+    with av.open(str(server.base / "output" / name)) as file:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]).astype(float)
+    assert len(frames) == 41 + 23 * 40
+    found = tab.evaluate(OPEN, name)
+    assert found["duration"] == pytest.approx(len(frames) / 16, abs=1e-3)
+    for seconds in (10, 59, 45):
+        tab.evaluate(SEEK, seconds + 0.5 / 16)
+        shown = np.array(tab.evaluate(PIXELS), float).reshape(*frames.shape[1:3], 4)[..., :3]
+        assert np.abs(frames - shown).mean((1, 2, 3)).argmin() == 16 * seconds
+    tab.evaluate(SEEK, 59.0)
+    assert tab.evaluate(LOOP, 1) == 1
+    sound = tab.evaluate(LOUDEST, name)
+    assert sound["time"] == pytest.approx(59.5, abs=1 / 16)
+    assert sound["length"] == pytest.approx(found["duration"], abs=1 / 16)
 
 
 @pytest.mark.parametrize("tier", SIZES)

@@ -21,7 +21,7 @@ SHIPPED = [ROOT / "__init__.py", *(path for room in ROOMS for path in (ROOT / ro
 # Those of the field, and of ComfyUI itself. A new one needs a decision under docs/decisions.
 DEPENDENCIES = {"torch", "safetensors", "numpy", "opencv-python", "av", "aiohttp"}
 IMPORTS = {"torch", "safetensors", "numpy", "cv2", "av", "PIL", "aiohttp", "yarl", "typing_extensions"}
-COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server"}
+COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "comfyui_version", "folder_paths", "server"}
 RUFF = PYPROJECT["tool"]["ruff"]["lint"]
 DOORS = {name.removesuffix("*") for name, rules in RUFF["per-file-ignores"].items() if "TID251" in rules}
 

@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 from pack.media.part_store import Kept, PartStore
+from safetensors.torch import save
 
 LATENT = torch.arange(96, dtype=torch.float32).reshape(1, 16, 3, 1, 2)
 KEPT = Kept("a story", "16x8")
@@ -39,16 +40,17 @@ def test_a_damaged_part_is_none(store, content):
     store.save("a", LATENT, KEPT)
     (store.folder / "a.safetensors").write_bytes(content)
     assert store.load("a") is None
-    assert store.sizes_of("a story") == set()
+    assert store.of_story("a story") == set()
     store.save("a", LATENT, KEPT)
     assert torch.equal(store.load("a"), LATENT)
 
 
-def test_the_sizes_of_a_story_are_known_without_reading_it(store):
+def test_what_the_parts_of_a_story_are_is_known_without_reading_them(store):
     store.save("a", LATENT, KEPT)
-    store.save("b", LATENT, Kept("a story", "32x32"))
+    store.save("b", LATENT, Kept("a story", "32x32", "torch 2"))
     store.save("c", LATENT, Kept("another", "64x64"))
-    assert store.sizes_of("a story") == {"16x8", "32x32"}
+    store.folder.joinpath("d.safetensors").write_bytes(save({"latent": LATENT}, {"story": "a story", "size": "8x8"}))
+    assert store.of_story("a story") == {KEPT, Kept("a story", "32x32", "torch 2"), Kept("a story", "8x8", "")}
 
 
 def aged(store, digest, hours):

@@ -14,7 +14,7 @@ import torch
 from pack.media.mp4 import Mp4Writer
 from pack.media.part_store import PartStore
 from pack.samplers.guider import TwoExpertGuider
-from pack.tests.comfy.test_long_clip import file_of, made, make, parts_there, wan  # noqa: F401  # fixtures
+from pack.tests.comfy.long_clip.clips import file_of, parts_there
 
 pytestmark = [
     pytest.mark.comfy,
@@ -62,7 +62,7 @@ class Events:
         return self.context.__exit__(*error)
 
 
-def killed(make, wan, moment):  # noqa: F811
+def killed(make, wan, moment):
     """Runs in a fork that dies."""
     sys.stdout.flush()
     victim = os.fork()
@@ -77,7 +77,7 @@ def killed(make, wan, moment):  # noqa: F811
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL  # noqa: PT018  # it lived to the moment
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_clip_bit_for_bit(make, made, wan):  # noqa: F811
+def test_a_killed_run_goes_on_and_gives_the_same_clip_bit_for_bit(make, made, wan):
     torch.set_num_threads(1)  # as in the victims
     with Events(wan) as events:
         wanted = file_of(make()).read_bytes()

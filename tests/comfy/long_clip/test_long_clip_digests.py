@@ -1,0 +1,95 @@
+"""Which parts of a long clip are made again after a change."""
+
+import json
+
+import folder_paths
+import pytest
+import torch
+from pack.nodes import origins
+from pack.nodes.lora import AUTO
+from pack.tests.comfy.long_clip.clips import PROMPT, STORY, changed, digests, start, with_loras
+from pack.tests.toy import models as toy
+from safetensors.torch import save_file
+
+pytestmark = pytest.mark.comfy
+
+
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [
+        ({}, 0), ({"crf": 20, "fps": 24.0, "metadata": "recipe"}, 0),
+        ({"prompts": "It turns.\nIt jumps.\nIt sleeps."}, 1), ({"prompts": "It turns.\nIt runs.\nIt sits."}, 2),
+        ({"prompts": "It turns.\nIt jumps."}, 0), ({"prompts": STORY + "\nIt sleeps."}, 1), ({"loop": True}, 1),
+        ({"continue_by": "overlap"}, 2), ({"anchor_colours": False}, 2), ({"seed": 6}, 3), ({"steps": 1}, 3),
+        ({"mode": "sde"}, 3), ({"picture": start(seed=2)}, 3), ({"motion": 1.15}, 3), ({"negative_prompt": "dark"}, 0),
+        ({"trigger_words": "orbit"}, 3), ({"graph": changed("weight_dtype", "fp8_e4m3fn")}, 3),
+        ({"graph": changed("low_noise", "another.safetensors")}, 3),
+    ],
+    ids=lambda value: json.dumps(value, default=lambda _: "...")[:60],
+)  # fmt: skip
+def test_what_is_made_again_is_what_the_change_reaches(planned, changes, again):
+    before = digests(planned(seconds=0.6))
+    assert len(set(digests(planned(seconds=0.6, **changes))) - set(before)) == again
+
+
+def test_a_changed_line_makes_its_part_and_the_later_ones_again(make, made):
+    make()
+    made.clear()
+    make("It turns.\nIt runs.\nIt sits.")
+    assert len(made) == 2
+    assert make.words.asked[3:] == ["It runs.", "It sits."]
+
+
+def test_what_comes_in_is_known_by_nodes_and_settings_not_by_their_ids(planned):
+    moved = {"5": PROMPT["1"], "9": {**PROMPT["9"], "inputs": {
+        name: ["5", place] for name, (_, place) in PROMPT["9"]["inputs"].items()}}}  # fmt: skip
+    assert digests(planned(graph=moved)) == digests(planned())
+    nobody_says = [digests(planned(graph=None)) for _ in range(2)]  # what models these are
+    assert not set(nobody_says[0]) & set(nobody_says[1])
+
+
+def test_the_versions_of_what_samples_are_known(planned, monkeypatch, tmp_path):
+    known = [digests(planned())]
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "9.8.7"\n', encoding="utf-8")
+    for owner, name, value in (
+        (origins, "PYPROJECT", tmp_path / "pyproject.toml"),
+        (origins, "comfyui_version", "9.8.8"),
+        (torch, "__version__", "9.8.9"),
+    ):
+        monkeypatch.setattr(owner, name, value)
+        known.append(digests(planned()))
+    assert origins.sampled_by() == "Wan 2.2 Turbo 9.8.7, ComfyUI 9.8.8, torch 9.8.9"
+    assert len({digest for each in known for digest in each}) == 4 * 3
+
+
+def test_a_lora_is_known_and_its_prompt_is_not_of_the_model(planned):
+    def through(lora="a.safetensors", prompt="one"):
+        inputs = {"high": ["1", 0], "low": ["1", 1], "lora_high": lora, "strength_high": 1.0, "prompt": prompt}
+        own = {**PROMPT["9"]["inputs"], "high": ["2", 0], "low": ["2", 1]}
+        return {
+            **PROMPT, "2": {"class_type": "Wan22Turbo_Lora", "inputs": inputs}, "9": {**PROMPT["9"], "inputs": own},
+        }  # fmt: skip
+
+    wanted = digests(planned(graph=through()))
+    assert digests(planned(graph=through(prompt="two"))) == wanted
+    assert not set(digests(planned(graph=through(lora="b.safetensors")))) & set(wanted)
+
+
+def test_a_partner_that_auto_finds_is_known(planned, add_lora):
+    add_lora("ring_high_noise.safetensors", toy.lora(1))
+    graph = with_loras("ring_high_noise.safetensors", AUTO)
+    alone = digests(planned(graph=graph))
+    add_lora("ring_low_noise.safetensors", toy.lora(2))
+    paired = digests(planned(graph=graph))
+    save_file(toy.lora(3), folder_paths.get_full_path_or_raise("loras", "ring_low_noise.safetensors"))
+    assert not set(alone) & set(paired)
+    assert not set(paired) & set(digests(planned(graph=graph)))
+
+
+def test_what_comfyui_asks_a_node_beside_its_inputs_is_known(planned):
+    def asked(answer):
+        return digests(planned(graph={**PROMPT, "1": {**PROMPT["1"], "is_changed": [answer]}}))
+
+    assert asked("one picture") == asked("one picture")
+    assert not set(asked("one picture")) & set(asked("another"))
+    assert not set(asked(float("nan"))) & set(asked(float("nan")))  # it says that nobody can tell
