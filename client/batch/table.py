@@ -12,7 +12,6 @@ import hashlib
 import json
 import sqlite3
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,11 +30,10 @@ COLUMNS = {  # of the jobs, in the order in which people read them
     "number": "INTEGER PRIMARY KEY", "state": "TEXT NOT NULL DEFAULT 'open'", "variant": "TEXT NOT NULL",
     "graph": "TEXT NOT NULL", "picture": "TEXT NOT NULL", "prompt": "TEXT NOT NULL", "seed": "",
     "settings": "TEXT NOT NULL", "files": "TEXT", "digest": "TEXT NOT NULL UNIQUE",
-    "wanted": "INTEGER NOT NULL DEFAULT 1", "tries": "INTEGER NOT NULL DEFAULT 0",
-    "lost": "INTEGER NOT NULL DEFAULT 0", "server": "TEXT", "prompt_id": "TEXT", "posted": "REAL",
-    "finished": "REAL", "waited": "REAL", "seconds": "REAL", "stages": "TEXT", "usd": "REAL",
-    "failed_usd": "REAL NOT NULL DEFAULT 0", "clips": "TEXT", "bytes": "INTEGER", "numbers": "TEXT", "texts": "TEXT",
-    "error": "TEXT",
+    "wanted": "INTEGER NOT NULL DEFAULT 1", "tries": "INTEGER NOT NULL DEFAULT 0", "lost": "INTEGER NOT NULL DEFAULT 0",
+    "server": "TEXT", "prompt_id": "TEXT", "posted": "REAL", "finished": "REAL", "waited": "REAL", "seconds": "REAL",
+    "stages": "TEXT", "usd": "REAL", "clips": "TEXT", "failed_usd": "REAL NOT NULL DEFAULT 0", "bytes": "INTEGER",
+    "numbers": "TEXT", "texts": "TEXT", "error": "TEXT",
 }  # fmt: skip
 OBJECTS = ("settings", "files", "stages", "numbers")  # columns that hold a JSON object; several of a CSV file
 SCHEMA = f"""
@@ -165,7 +163,7 @@ class Table:
     def identity(self) -> str:
         """Returns what tells this study from every other one, wherever its folder lies: drawn once, and kept."""
         with told(self.folder):
-            self.rows.execute("INSERT OR IGNORE INTO study VALUES ('id', ?)", (uuid.uuid4().hex,))
+            self.rows.execute("INSERT OR IGNORE INTO study VALUES ('id', lower(hex(randomblob(16))))")
         return self.rows.execute("SELECT value FROM study WHERE key = 'id'").fetchone()[0]
 
     def thumbnails(self, found: Mapping[str, bytes]) -> None:

@@ -71,7 +71,10 @@ KINDS: dict[str, Kind] = {
     "queue is of numbers": Kind(6, NO_COMFYUI, {"queue": in_queue([0, 5, 7])}),
     "queue without end": Kind(
         8, "has not ended in 0.5 seconds",
-        {"queue": says(lambda job: {"queue_running": [], "queue_pending": [[0, job.id, PROMPT, {}, []]] * 50})},
+        {
+            "queue": says(lambda job: {"queue_running": [], "queue_pending": [[0, job.id, PROMPT, {}, []]] * 50}),
+            "history": says({}),
+        },
     ),
     "history is a list": Kind(6, NO_COMFYUI, {"history": says([])}),
     "history is of numbers": Kind(6, NO_COMFYUI, {"history": says(lambda job: {job.id: {"prompt": 5, "outputs": []}})}),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from pack.media import clip_motion
 from pack.media.clip_report import measure
+from pack.tests.toy import patterns
 from pack.tiny import drawing, scenes
 
 FPS = 16
@@ -24,7 +25,7 @@ VBENCH = {
 def vbench_clip(name):
     """A clip of 17 frames, uint8[17, 144, 256, 3]."""
     scene = scenes.random_scene(31, kind=name.removeprefix("noise on "))
-    clip = drawing.draw(scene, 256, 144, 17, "ringed")
+    clip = patterns.drawn(scene, 256, 144, 17, "fine rings")
     if not name.startswith("noise"):
         return clip
     noise = np.random.default_rng(1).integers(-20, 21, clip.shape)
@@ -75,7 +76,7 @@ def test_the_flow_within_a_shape_is_right_within_a_tenth(seed):
     """
     scene = scenes.random_scene(seed, kind="moves")
     assert max(map(abs, scene.things[0].speed)) < 0.6
-    clip = drawing.draw(scene, 640, 360, 3, "ringed")
+    clip = patterns.drawn(scene, 640, 360, 3, "fine rings")
     one, other = (cv2.cvtColor(clip[index], cv2.COLOR_RGB2GRAY) for index in (0, 2))
     flow = clip_motion.dis().calc(one, other, None)
     truth, shape = true_flow(scene, 640, 360, 1 / 8)

@@ -14,12 +14,17 @@ from pack.media.clip_report import MOST_RUNS, ClipMeter, measure
 from pack.media.clip_seams import runs, spikes
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
+from pack.tests.toy import patterns
 from pack.tiny import drawing, scenes
 
 ROOT = Path(__file__).parents[2]
 FPS = 16
 FRAMES = 33
-CLIPS = {"a disc": ("moves", 4, "striped"), "a zoom": ("zooms", 3, "striped"), "a square": ("bounces", 9, "ringed")}
+CLIPS = {
+    "a disc": ("moves", 4, "fine stripes"),
+    "a zoom": ("zooms", 3, "fine stripes"),
+    "a square": ("bounces", 9, "fine rings"),
+}
 # One is drawn and measured between two thoughts.
 each_clip = pytest.mark.parametrize(
     "clip", [name if name == "a disc" else pytest.param(name, marks=pytest.mark.slow) for name in CLIPS]
@@ -31,7 +36,7 @@ def known(name="a disc"):
     """A clip without fault, float32[F, H, W, 3]."""
     kind, seed, style = CLIPS[name]
     scene = scenes.random_scene(seed, kind=kind, seconds=FRAMES / FPS)
-    return drawing.draw(scene, 416, 240, FRAMES, style).astype(np.float32) / 255
+    return patterns.drawn(scene, 416, 240, FRAMES, style).astype(np.float32) / 255
 
 
 @cache
