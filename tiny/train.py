@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 # The courses in their order, and the steps of each; `style` has four of them.
-STEPS = {"vae": 4000, "high": 2600, "low": 1400, "rcm_low": 600, "rcm_high": 600, "style": 300}
+STEPS = {"vae": 4000, "high": 5500, "low": 3400, "rcm_low": 600, "rcm_high": 500, "style": 250}
 
 
 def import_comfyui() -> None:
