@@ -75,7 +75,7 @@ def test_a_server_that_starts_again_has_lost_its_jobs_and_they_are_done_all_the_
     path, out = write(tmp_path, 20), tmp_path / "out"
     for number, comfy in enumerate(two.comfies):
         comfy.chance.seed(number)
-        comfy.faults = Faults(restarts=0.2)
+        comfy.faults = Faults(restarts=0.4)
     run(path, out, servers(two.addresses))
     check_all_done(out, 20)
     assert two.made().total() >= 20
