@@ -9,7 +9,8 @@ from .prompts import Prompt, title
 
 MANY = 50  # sentences
 SENTENCE = 2000  # characters of the server's in one of them
-# Errors of a hosted node after which the same inputs start a new job; after all others, they find the job that runs.
+# Errors of a hosted node after which the same inputs start a new job, or may: one that is gone is asked for once more,
+# and counted either way. After all others they find the job that runs.
 SPENT = frozenset({"JobFailedError", "ModeratedError", "JobGoneError"})
 
 

@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def spare_imports() -> None:
-    """Looks for no garbage until most of it has been imported, and never among that, as it stays.
+    """Looks for no garbage until most of it has been imported.
 
     To look again and again took a quarter of the start.
     """
@@ -30,7 +30,6 @@ def spare_imports() -> None:
     def imported(phase: str, info: dict[str, int]) -> None:
         if info["generation"] == 0:  # which nobody asked for
             gc.callbacks.remove(imported)
-            gc.freeze()
             gc.set_threshold(*usual)
 
     gc.callbacks.append(imported)

@@ -13,12 +13,14 @@ from ..errors import UsageError
 from ..settings import close_to
 
 Value = str | int | float | bool
-SECRET = re.compile(r"(https?://[^\s?#\"']+)[?#][^\s\"']*")  # an address, and behind it what may be a token
+ADDRESS = re.compile(r"https?://[^\s\"']+")
+SECRET = re.compile(r"[?#].*")  # behind an address, what may be a token
 USER = re.compile(r"(?<=://)[^/@\s\"']+@")  # who asks, and by which password
 FOLDER = r"(?:[^\\/\s\"'<>|,;]+[\\/]+)"
 QUOTED = r"(?<=[\"'])(?:~[\w.-]*|[A-Za-z]:)?[\\/]+(?:[^\\/\"'<>|\n]+[\\/]+)+"  # with spaces in it
-FOLDERS = re.compile(  # of a whole path: file:///home/ada/, C:\Users\ada\, ~/, /home/ada/
-    rf"{QUOTED}|file:/+{FOLDER}*|(?<![\w.:/\\*)\]}}-])(?:(?:~[\w.-]*|[A-Za-z]:)[\\/]+{FOLDER}*|[\\/]{FOLDER}+)"
+FOLDERS = re.compile(  # of a whole path: file:///home/ada/, C:\Users\ada\, ~/, /home/ada/, \\nas\ada\
+    rf"{QUOTED}|file:/+{FOLDER}*|(?<=:)/(?!/){FOLDER}+"
+    rf"|(?<![\w.:/\\*)\]}}-])(?:(?:~[\w.-]*|[A-Za-z]:)[\\/]+{FOLDER}*|[\\/]+{FOLDER}+)"
 )
 
 
@@ -165,7 +167,9 @@ def reason(error: Exception) -> str:
 
 def masked(value: Any) -> Any:
     """Returns a value without what may be a token in an address."""
-    return SECRET.sub(r"\1?***", USER.sub("", value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return ADDRESS.sub(lambda found: SECRET.sub("?***", found[0]), USER.sub("", value))
 
 
 def shown(whole: str, values: Iterable[Any]) -> str:

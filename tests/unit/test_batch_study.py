@@ -315,3 +315,18 @@ def test_thumbnails_are_small_and_say_nothing_of_the_camera(tmp_path):
     (tmp_path / "b.png").write_bytes(b"no picture")
     assert thumbnails.thumbnail(tmp_path / "b.png") is None
     assert thumbnails.thumbnail(tmp_path / "none.png") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (r"no such file: \\nas\ada\models\x.gguf", "no such file: x.gguf"),
+        ("//nas/ada/models/x.gguf is broken", "x.gguf is broken"),
+        ("error:/home/ada/x.py", "error:x.py"),
+        ("see 's3://bucket/ada/x.mp4'", "see 's3://bucket/ada/x.mp4'"),
+        ("https://ada:word@host/clip?token=1 and https://host/b#c", "https://host/clip?*** and https://host/b?***"),
+        ("http://" * 2857, "http://" * 2857),  # in linear time
+    ],
+)
+def test_what_a_server_says_is_kept_without_its_folders_and_tokens(said, kept):
+    assert tables.bare(said) == kept
