@@ -1,6 +1,6 @@
 """All checks: the tests in a few more processes than there are cores; beside them lint, format and types. `make test`.
 
-make test-quick                            the unit ring but for what is marked slow, lint and format, in 1.5 minutes
+make test-quick                            the unit ring but for what is marked slow, lint and format, in a minute
 make test ARGS="tests/unit -k rcm"         a part; arguments go to pytest, and the linters are left out
 make test ARGS="-n 2 tests/browser"        a part in two processes
 """

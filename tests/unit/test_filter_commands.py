@@ -42,6 +42,7 @@ def test_a_command_that_writes_without_end_is_stopped(program, caplog):
     assert "it wrote more than 65536 bytes" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(program, tmp_path, caplog):
     lines = f"""
 import os, time
@@ -96,6 +97,7 @@ def test_a_command_has_answered_when_it_ends_whoever_still_holds_its_output(answ
     assert said is None if refused is None else refused in (said or "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no sessions")
 def test_a_command_that_hangs_does_not_keep_the_filter_busy_whatever_outlives_it(daemon, caplog):
     command = daemon(True, "os.close(1)\ntime.sleep(600)")

@@ -129,6 +129,7 @@ def test_equal_requests_of_two_graphs_at_once_are_one_job(wavespeed, running, tm
     assert len(wavespeed.jobs) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "peak"), [("", 3), ("8", 8), ("1", 1)])
 def test_jobs_at_a_time_stay_within_the_providers_limit(limit, peak, wavespeed, running, tmp_path):
     wavespeed.seconds = 0.4

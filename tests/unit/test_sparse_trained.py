@@ -113,6 +113,7 @@ def test_a_kernel_with_blocks_of_its_own_is_none_for_it(monkeypatch):
     assert reasons == ["sol_attn has blocks of 64x64, and models were trained with others"]
 
 
+@pytest.mark.slow
 def test_a_run_is_as_trained_in_each_step_and_layer_and_the_receipt_says_so():
     high, low = ({layer: projection() for layer in (0, 1)} for _ in range(2))
     training = Training("SLA", {"high": high, "low": low})
