@@ -186,11 +186,7 @@ def save(name: str, row: dict[str, float]) -> None:
     """Prints a way's numbers, and puts them into the results, a chart for each number, and into the page's table."""
     row = {key: float(f"{row[key]:.3g}" if row[key] < 1 else f"{row[key]:.3f}") for key in row}
     print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in row.items()), flush=True)
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for key, value in row.items():
-        known.setdefault(key, {}).pop(name, None)
-        if not math.isnan(value):
-            known[key][name] = value
+    known = harness.with_row(RESULTS, name, row)
     rows = {key: {way: known[key][way] for way in WAYS if way in known[key]} for key in SAID if key in known}
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)

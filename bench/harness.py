@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import platform
 import resource
@@ -111,3 +112,19 @@ def machine() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name().lower().replace(" ", "-")
     return f"cpu-{platform.machine()}-{os.cpu_count()}-cores"
+
+
+def with_row(path: Path, name: str, row: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Returns the numbers of a results file, by key and row, with those of one row anew; NaN is left out.
+
+    Args:
+        path: Of the file; there may be none yet.
+        name: Of the row.
+        row: Its numbers by key.
+    """
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for key, value in row.items():
+        known.setdefault(key, {}).pop(name, None)
+        if not math.isnan(value):
+            known[key][name] = value
+    return known

@@ -8,7 +8,6 @@ The rows go into bench/results/quality.json, one by one, and into docs/quality.m
 
 import argparse
 import json
-import math
 import statistics
 import time
 from pathlib import Path
@@ -81,11 +80,7 @@ def outcomes(studio: Studio, way: Way) -> float:
 def save(name: str, row: dict[str, float]) -> None:
     """Prints a row, and puts it into the results, a chart for each number, and into the page's table."""
     print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in row.items()), flush=True)
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for key, value in row.items():
-        known.setdefault(key, {}).pop(name, None)
-        if not math.isnan(value):
-            known[key][name] = value
+    known = harness.with_row(RESULTS, name, row)
     rows = {key: {way: told[way] for way in (VAE_ALONE, *WAYS) if way in told} for key, told in known.items()}
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -173,7 +172,6 @@ class Started(Servers):
             own = {"CUDA_VISIBLE_DEVICES": str(number), **found.environment} if count > 1 else found.environment
             each = Recipe(found.comfyui, found.python, found.models, found.arguments, own)
             self.machines[name] = Machine(each, (folder / FOLDER / str(number + 1)).absolute())
-        self.starting = threading.Lock()
 
     def open(self, place: str, needs: Needs) -> Found:
         """Starts a ComfyUI where it does not run, and asks it as one that ran already."""
