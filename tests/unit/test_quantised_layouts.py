@@ -2,7 +2,8 @@
 
 import pytest
 from pack.weights.formats.header import Header, ModelFile, TensorInfo
-from pack.weights.wan.quantised import check_storage, layout_of
+from pack.weights.wan.quantised import check_storage
+from pack.weights.wan.transformer import layout_of
 
 
 def stored_as(**types):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from math import inf, prod
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...common.text import printable, read_json
 from ..formats.header import Header, ModelFile, TensorInfo, explained, open_file
-from .transformer import wan_prefix
+from .transformer import layout_of, wan_prefix
 
 if TYPE_CHECKING:  # whoever reads headers alone goes without torch
     from ..formats.model_file import Read
@@ -84,20 +83,6 @@ def check_storage(file: ModelFile, known: Collection[str]) -> list[Layer]:
     if problem:
         raise ValueError(f"'{file.name}' {problem}")
     return layers
-
-
-def layout_of(header: Header) -> str:
-    """Returns the format of ComfyUI's that types and names of tensors show where no text names one; else nothing."""
-    scale = next((info.dtype for name, info in header.tensors.items() if name.endswith(".weight_scale")), None)
-    if any(name.endswith(".weight_scale_2") for name in header.tensors):
-        return "nvfp4"
-    counts: Counter[str] = Counter()  # biases, norms and scales are often stored finer than most weights
-    for info in header.tensors.values():
-        counts[info.dtype] += prod(info.shape)
-    common = max(counts, key=counts.__getitem__, default="")
-    if common.startswith("F8") and scale in ("U8", "F8_E8M0"):
-        return "mxfp8"
-    return "int8_tensorwise" if common == "I8" and scale else ""
 
 
 def layers_of(header: Header, formats: Mapping[str, str]) -> list[Layer]:

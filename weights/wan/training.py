@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from ..formats.header import ModelFile
-from .quantised import layout_of
+from .transformer import layout_of
 from .turbodiffusion import has_projections, is_marked
 
 

@@ -1,4 +1,4 @@
-"""Which model a file holds, by names and shapes of its tensors, and whether a Wan I2V transformer is whole.
+"""Which model a file holds and how it is stored, by names and shapes of its tensors, and whether an expert is whole.
 
 The marks are the tensor names of Wan-Video/Wan2.1 and Wan2.2 (Apache-2.0) and of thu-ml/TurboDiffusion (Apache-2.0).
 Why ComfyUI's own detection does not tell it: docs/decisions/0028.
@@ -7,8 +7,10 @@ Why ComfyUI's own detection does not tell it: docs/decisions/0028.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from math import prod
 
 from ..formats.header import Header, ModelFile, TensorInfo, listed
 from ..lora_keys import is_lora_key
@@ -226,3 +228,17 @@ def misfits(tensors: Mapping[str, TensorInfo], wanted: Mapping[str, Axes], sizes
         flattened = (*shape[:1], 4 * shape[1]) if name == "patch_embedding.weight" else ()  # a patch is 1 x 2 x 2
         if name in wanted and info.shape not in (shape, flattened):
             yield name
+
+
+def layout_of(header: Header) -> str:
+    """Returns the format of ComfyUI's that types and names of tensors show where no text names one; else nothing."""
+    scale = next((info.dtype for name, info in header.tensors.items() if name.endswith(".weight_scale")), None)
+    if any(name.endswith(".weight_scale_2") for name in header.tensors):
+        return "nvfp4"
+    counts: Counter[str] = Counter()  # biases, norms and scales are often stored finer than most weights
+    for info in header.tensors.values():
+        counts[info.dtype] += prod(info.shape)
+    common = max(counts, key=counts.__getitem__, default="")
+    if common.startswith("F8") and scale in ("U8", "F8_E8M0"):
+        return "mxfp8"
+    return "int8_tensorwise" if common == "I8" and scale else ""
