@@ -18,8 +18,7 @@ from ..wan.transformer import Kind, identify
 MAX_NAME = 100  # characters of a tensor's name that are shown
 MAX_RANK = 100_000  # no layer is as wide
 
-# The factors that have the rank as their first size.
-_DOWN = ("lora_down.weight", "hada_w1_b", "lokr_w1_b", "lokr_w2_b")
+_DOWN = ("lora_down.weight", "hada_w1_b", "lokr_w1_b", "lokr_w2_b")  # the factors whose first size is the rank
 _BLOCKS = rf"(?:^|\.|{FLAT_PREFIX})blocks[._]\d+[._]"
 _WAN_ATTENTION = re.compile(  # each takes the model's width
     _BLOCKS + r"(?:(?:self|cross)_attn[._][qkvo]|attn[12][._]to_(?:[qkv]|out[._]0))$"
