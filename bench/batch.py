@@ -12,19 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from pathlib import Path
 from typing import Any
 
 import harness
-
-pack = types.ModuleType("pack")
-pack.__path__ = [str(harness.ROOT)]
-sys.modules["pack"] = pack
-sys.path.append(str(harness.ROOT / "tools"))
-
-from pack.client.batch.table import Result, Table  # noqa: E402
-from pack.tests.toy.studies import arguments, rows, write  # noqa: E402
+from pack.client.batch.table import Result, Table
+from pack.tests.toy.studies import arguments, rows, write
 
 SIZES = (100, 1000, 5000, 20_000)
 SERVERS = 50

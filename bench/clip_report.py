@@ -8,7 +8,6 @@ is what motion and smoothness need at 16 frames a second; its pictures are grey 
 """
 
 import sys
-import types
 from itertools import pairwise
 from pathlib import Path
 
@@ -71,8 +70,6 @@ def main():
 
 
 if __name__ == "__main__":
-    pack = sys.modules["pack"] = types.ModuleType("pack")  # which needs no ComfyUI here
-    pack.__path__ = [str(harness.ROOT)]
     if sys.argv[1:2] == ["memory"]:
         measure_all(rolled(int(sys.argv[2])))
         print(harness.peak_mb())

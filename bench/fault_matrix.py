@@ -5,24 +5,18 @@ make bench ARGS="fault_matrix [times]"
 
 import sys
 import tempfile
-import types
 from collections import Counter
 from pathlib import Path
 
 import harness
+from pack.tests.toy.faults import FAULTS, Fault
+from pack.tests.toy.hosted import expected, try_fault
+from pack.tests.toy.loopback import Provider, Running
+from pack.tests.toy.providers import PROVIDERS
 
 PAGE = harness.ROOT / "docs" / "hosted.md"
 BEGIN, END = "<!-- fault matrix -->\n", "<!-- end of the fault matrix -->\n"
 TIMES = 5
-
-pack = types.ModuleType("pack")
-pack.__path__ = [str(harness.ROOT)]
-sys.modules["pack"] = pack
-
-from pack.tests.toy.faults import FAULTS, Fault  # noqa: E402
-from pack.tests.toy.hosted import expected, try_fault  # noqa: E402
-from pack.tests.toy.loopback import Provider, Running  # noqa: E402
-from pack.tests.toy.providers import PROVIDERS  # noqa: E402
 
 WORDS = {
     "clip": "goes on, clip",

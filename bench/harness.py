@@ -28,14 +28,12 @@ def need_setup() -> None:
 
 
 need_setup()  # here, so that no bench can forget it
+sys.path.append(str(ROOT / "tools"))  # where `pack` is, too; last, so that it hides nothing
 
 
 def import_comfyui(cpu: bool = True) -> None:
-    """Imports ComfyUI as `main.py` would, and makes the checkout importable as `pack`."""
-    import types
-
+    """Imports ComfyUI as `main.py` would."""
     sys.path[0] = os.environ["COMFYUI_DIR"]
-    sys.path.append(str(ROOT / "tools"))
     from torch_compat import let_torchvision_import
 
     let_torchvision_import()
@@ -46,10 +44,6 @@ def import_comfyui(cpu: bool = True) -> None:
 
     import nodes  # noqa: F401  # isort: skip
     import server  # noqa: F401  # which is in memory wherever a node runs, so it is no cost of ours
-
-    pack = types.ModuleType("pack")
-    pack.__path__ = [str(ROOT)]
-    sys.modules["pack"] = pack
 
 
 class Timing(NamedTuple):

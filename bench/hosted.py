@@ -5,24 +5,16 @@ Real ComfyUI, real HTTP, providers on the loopback address. Twenty nodes of one 
 
 import copy
 import statistics
-import sys
 import tempfile
 import threading
 import time
-import types
 from pathlib import Path
 
 import harness
-
-pack = types.ModuleType("pack")
-pack.__path__ = [str(harness.ROOT)]
-sys.modules["pack"] = pack
-sys.path.append(str(harness.ROOT / "tools"))
-
-from comfy_server import ComfyServer  # noqa: E402
-from pack.tests.toy.hosted_prompt import HOSTED, SAVE, make_base, shipped  # noqa: E402
-from pack.tests.toy.loopback import Running  # noqa: E402
-from pack.tests.toy.providers import WaveSpeed  # noqa: E402
+from comfy_server import ComfyServer
+from pack.tests.toy.hosted_prompt import HOSTED, SAVE, make_base, shipped
+from pack.tests.toy.loopback import Running
+from pack.tests.toy.providers import WaveSpeed
 
 NODES, ROUNDS = 20, 5
 JOB_SECONDS = 4.0

@@ -20,7 +20,6 @@ def measure() -> dict[str, float | list[str]]:
     import nodes
 
     asyncio.run(nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
-    del sys.modules["pack"]
     before, between = set(sys.modules), time.perf_counter()
     place = str(harness.ROOT)
     spec = importlib.util.spec_from_file_location("pack", f"{place}/__init__.py", submodule_search_locations=[place])

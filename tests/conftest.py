@@ -1,14 +1,10 @@
-"""Gives the checkout an importable name, whatever its folder is called.
-
-The root __init__ is not run: it imports ComfyUI, and unit tests must not need it.
-"""
+"""What all rings share: the way to `pack` and the tools, the order of the tests, and servers."""
 
 import gc
 import os
 import shutil
 import signal
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,13 +19,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-pack = types.ModuleType("pack")
-pack.__path__ = [str(ROOT)]
-sys.modules["pack"] = pack
-
 # `python -m pytest` puts the checkout on the path, where its nodes/ would hide ComfyUI's module of that name.
 sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
-sys.path.append(str(ROOT / "tools"))  # last, so that it hides nothing
+sys.path.append(str(ROOT / "tools"))  # where `pack` is, too; last, so that it hides nothing
 
 gc.disable()  # until all tests are collected, below
 

@@ -7,7 +7,6 @@ Each goes on from its last checkpoint in the cache (`--folder`). When its steps 
 import argparse
 import os
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ STEPS = {"vae": 4000, "high": 5500, "low": 3400, "rcm_low": 600, "rcm_high": 500
 
 
 def import_comfyui() -> None:
-    """Imports ComfyUI for the CPU, or the GPU if there is one, and makes the checkout importable as `pack`."""
+    """Imports ComfyUI for the CPU, or the GPU if there is one, and puts `pack` and the tools on the path."""
     sys.path[0] = os.environ["COMFYUI_DIR"]
     sys.path.append(str(ROOT / "tools"))
     from torch_compat import let_torchvision_import  # pyright: ignore[reportMissingImports]
@@ -32,9 +31,6 @@ def import_comfyui() -> None:
     from comfy.cli_args import args
 
     args.cpu = not torch.cuda.is_available()
-    pack = types.ModuleType("pack")
-    pack.__path__ = [str(ROOT)]
-    sys.modules["pack"] = pack
 
 
 class Training:

@@ -5,11 +5,9 @@ The format: ISO/IEC 14496-12 (boxes), 14496-15 (NAL units in samples), Apple's Q
 
 import importlib
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO, NamedTuple
 
 VIDEOS = (".mp4", ".mov", ".m4v")
@@ -94,14 +92,6 @@ def canonical(name: str) -> str:
     return {"libdav1d": "av1", "libaom-av1": "av1", "mp3float": "mp3", "libopus": "opus"}.get(name, name)
 
 
-def of_the_pack(name: str) -> ModuleType:
-    """Returns a module of the pack, whose rooms need a package around them and whose folder may have any name."""
-    pack = ModuleType("pack")
-    pack.__path__ = [str(Path(__file__).resolve().parents[1])]
-    sys.modules.setdefault("pack", pack)
-    return importlib.import_module(f"pack.{name}")
-
-
 def copy(path: Path, target: Path, metadata: Mapping[str, str]) -> None:
     """Writes a clip of the same pictures and sound, not encoded again, with other metadata. Nothing else comes along.
 
@@ -111,7 +101,7 @@ def copy(path: Path, target: Path, metadata: Mapping[str, str]) -> None:
     """
     import av
 
-    mp4, remux, resolution = (of_the_pack(f"media.{name}") for name in ("mp4", "remux", "resolution"))
+    mp4, remux, resolution = (importlib.import_module(f"pack.media.{name}") for name in ("mp4", "remux", "resolution"))
 
     with av.open(str(path)) as file:
         copied = [stream for stream in file.streams if is_copied(stream)]

@@ -11,6 +11,7 @@ graph; pictures and videos need ComfyUI's, which has Pillow and PyAV. `make shar
 """
 
 import argparse
+import importlib
 import io
 import json
 import os
@@ -158,7 +159,7 @@ def kept_of(name: str, shown: str, value: Any, left: list[str]) -> Any:
         return None
     if name == NUMBERS:
         try:
-            return clip_boxes.of_the_pack("media.clip_numbers").checked(value)
+            return importlib.import_module("pack.media.clip_numbers").checked(value)
         except ValueError:
             left.append(shown)
             return None

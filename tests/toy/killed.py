@@ -8,19 +8,15 @@ import os
 import random
 import signal
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-pack = types.ModuleType("pack")
-pack.__path__ = [str(ROOT)]
-sys.modules["pack"] = pack
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
-from pack.media.mp4 import Mp4Writer  # noqa: E402
-from pack.media.publish import NextName, Place  # noqa: E402
-from pack.media.resolution import Size  # noqa: E402
+from pack.media.mp4 import Mp4Writer
+from pack.media.publish import NextName, Place
+from pack.media.resolution import Size
 
 FRAMES = 12
 MOST = 3 * FRAMES  # frames before a victim dies

@@ -4,14 +4,11 @@ Says "ready", waits for a line, and says the name that the file got. It imports 
 """
 
 import sys
-import types
 from pathlib import Path
 
-pack = types.ModuleType("pack")
-pack.__path__ = [str(Path(__file__).resolve().parents[2])]
-sys.modules["pack"] = pack
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
-from pack.media.publish import NextName, publish  # noqa: E402
+from pack.media.publish import NextName, publish
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ import re
 import sys
 import traceback
 import tracemalloc
-import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,9 +69,7 @@ def traced(work: Callable[[], None]) -> None:
 
 def main() -> None:
     """Reads the files."""
-    pack = types.ModuleType("pack")
-    pack.__path__ = [str(ROOT)]
-    sys.modules["pack"] = pack
+    sys.path.append(str(ROOT / "tools"))
     from pack.weights import lora_keys
     from pack.weights.formats.header import ModelFile, explained, is_safetensors, open_file, read_safetensors
     from pack.weights.formats.torch_file import read_torch

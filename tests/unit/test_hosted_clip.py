@@ -196,8 +196,8 @@ def test_a_clip_that_was_exchanged_on_the_disk_is_fetched_again(content, wavespe
 
 
 MEMORY = """
-import resource, sys, types
-pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
+import resource, sys
+sys.path.append(sys.argv[1] + "/tools")
 from pathlib import Path
 from pack.hosted.download import check_clip
 from pack.hosted.errors import DownloadError

@@ -16,10 +16,8 @@ ROOT = Path(__file__).parents[2]
 
 # The very code that the node runs, in a process that can be killed. Where the system forks, all is imported once.
 CHILDREN = """
-import json, os, signal, sys, types
-pack = types.ModuleType("pack")
-pack.__path__ = [sys.argv[1]]
-sys.modules["pack"] = pack
+import json, os, signal, sys
+sys.path.append(sys.argv[1] + "/tools")
 from pathlib import Path
 from pack.hosted.settings import Settings
 from pack.tests.toy.hosted import QUICK, client, outcome, request

@@ -110,8 +110,8 @@ def test_a_lock_goes_although_windows_removes_no_open_file(tmp_path, monkeypatch
 
 
 HOLDER = """
-import asyncio, sys, types
-pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
+import asyncio, sys
+sys.path.append(sys.argv[1] + "/tools")
 from pathlib import Path
 from pack.hosted.ledger import Ledger
 async def hold():

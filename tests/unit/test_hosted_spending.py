@@ -39,10 +39,8 @@ def test_runs_of_a_day_keep_the_ceiling_together(wavespeed, running, tmp_path):
 
 
 CHILD = """
-import sys, types
-pack = types.ModuleType("pack")
-pack.__path__ = [sys.argv[1]]
-sys.modules["pack"] = pack
+import sys
+sys.path.append(sys.argv[1] + "/tools")
 import asyncio
 from pathlib import Path
 from pack.hosted.errors import PolicyError

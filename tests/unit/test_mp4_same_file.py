@@ -21,10 +21,10 @@ FILLED_WITH = ["0", "1", "85", "254"]
 SIZE = 208  # 13 macroblocks: a width at which AVX-512 code, which takes 8 or 16 at a time, comes to a remainder
 
 SCRIPT = """
-import hashlib, sys, types
+import hashlib, sys
 from pathlib import Path
 
-pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
+sys.path.append(sys.argv[1] + "/tools")
 import numpy as np
 from pack.media.mp4 import Mp4Writer
 

@@ -122,10 +122,7 @@ def test_without_opencv_the_room_imports_and_says_what_to_install_when_used(tmp_
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     script = f"""
 import sys
-import types
-sys.path.insert(0, {str(tmp_path)!r})
-pack = sys.modules["pack"] = types.ModuleType("pack")
-pack.__path__ = [{str(ROOT)!r}]
+sys.path = [{str(tmp_path)!r}, *sys.path, {str(ROOT / "tools")!r}]
 import numpy as np
 from pack.media import colour, mp4, resize, resolution
 print(resolution.fit_size(640, 480, "480p"))
