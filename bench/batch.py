@@ -30,7 +30,7 @@ class Emulated:
     """The servers, in a process of their own."""
 
     def __init__(self) -> None:
-        command = [str(harness.ROOT / "tests" / "toy" / "comfies.py"), str(SERVERS), "1", *map(str, SECONDS)]
+        command = [str(harness.ROOT / "tests" / "toy" / "serve_comfies.py"), str(SERVERS), "1", *map(str, SECONDS)]
         self.process = subprocess.Popen(
             [sys.executable, *command, json.dumps(FAULTS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -10,7 +10,8 @@ import subprocess
 import time
 
 import pytest
-from pack.tests.toy.comfies import Comfies, Comfy
+from pack.tests.toy.comfies import Comfies
+from pack.tests.toy.one_comfy import Comfy
 from pack.tests.toy.studies import arguments, check_all_done, states, write
 
 KILLS = int(os.environ.get("WAN22_TURBO_TEST_RACES", "3"))  # 60 by hand: two minutes

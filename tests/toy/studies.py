@@ -13,7 +13,7 @@ from pack.client.batch.board import Quiet
 from pack.client.batch.engine import Rules
 from pack.client.batch.servers import Servers
 from pack.client.batch.table import FILE
-from pack.tests.toy.comfies import HOSTED, PROMPT
+from pack.tests.toy.comfy_prompts import HOSTED, PROMPT
 from PIL import Image
 from rich.console import Console
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pack.client import follow, server
 from pack.client.batch import runner
-from pack.tests.toy.comfies import Comfies, Comfy
+from pack.tests.toy.comfies import Comfies
 from pack.tests.toy.loopback import Provider, Running
+from pack.tests.toy.one_comfy import Comfy
 from pack.tests.toy.providers import PROVIDERS
 from pack.tests.toy.shapes import Shapes, write
 from pack.weights.formats.header import Header

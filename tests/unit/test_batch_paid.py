@@ -6,8 +6,8 @@ import pytest
 from pack.client.batch import command, outcome
 from pack.client.errors import CeilingError, RefusedError, UnreachableError, UsageError
 from pack.hosted import errors
-from pack.tests.toy import comfies
-from pack.tests.toy.comfies import Faults
+from pack.tests.toy import comfy_prompts
+from pack.tests.toy.one_comfy import Faults
 from pack.tests.toy.studies import check_all_done, gone_soon, rows, run, run_again, servers, states, write
 
 HOSTED = 'graphs = ["hosted.json"]\n'
@@ -111,8 +111,8 @@ def test_a_job_that_nobody_took_costs_nothing_and_may_go_elsewhere_later(two, tm
 @pytest.mark.parametrize(("cached", "said", "usd"), [([], [0.1], 0.1), (["7"], [0.1], 0.0), ([], [], None)])
 def test_what_a_job_cost_is_what_the_nodes_that_ran_say(cached, said, usd):
     status = {"messages": [["execution_cached", {"nodes": cached}]]}
-    assert outcome.cost(comfies.HOSTED, {"outputs": {"7": {"usd": said}}, "status": status}) == usd
-    assert outcome.cost(comfies.PROMPT, {"outputs": {}, "status": status}) == 0.0
+    assert outcome.cost(comfy_prompts.HOSTED, {"outputs": {"7": {"usd": said}}, "status": status}) == usd
+    assert outcome.cost(comfy_prompts.PROMPT, {"outputs": {}, "status": status}) == 0.0
 
 
 def test_a_ceiling_that_is_no_number_is_refused(tmp_path):
@@ -149,7 +149,7 @@ def test_what_may_be_paid_at_a_server_goes_to_no_other(two, tmp_path):
 
 def test_what_one_of_two_hosted_nodes_does_not_say_is_not_known():
     """The second one's provider names no price: the first one's alone would be too little."""
-    two = {**comfies.HOSTED, "8": comfies.HOSTED["7"]}
+    two = {**comfy_prompts.HOSTED, "8": comfy_prompts.HOSTED["7"]}
     cases = ({"text": ["Paid."]}, None), ({"usd": [0.2]}, pytest.approx(0.3)), ({"usd": [float("nan")]}, None)
     for told, usd in cases:
         assert outcome.cost(two, {"outputs": {"7": {"usd": [0.1]}, "8": told}, "status": {}}) == usd

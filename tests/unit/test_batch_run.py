@@ -11,7 +11,7 @@ from pack.client.batch.board import Pace, Quiet
 from pack.client.batch.engine import Found, Rules
 from pack.client.batch.table import Result
 from pack.client.errors import RefusedError, RunError, UnreachableError, UsageError
-from pack.tests.toy.comfies import Faults
+from pack.tests.toy.one_comfy import Faults
 from pack.tests.toy.studies import (
     arguments,
     check_all_done,

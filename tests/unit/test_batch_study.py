@@ -9,7 +9,7 @@ import pytest
 from pack.client import prompts, settings
 from pack.client.batch import command, graphs, plan, study
 from pack.client.errors import UsageError
-from pack.tests.toy.comfies import PROMPT
+from pack.tests.toy.comfy_prompts import PROMPT
 
 ROOT = Path(__file__).parents[2]
 
