@@ -1,6 +1,5 @@
 """Experts that were trained to be sparse: known by their files, and run as they were trained."""
 
-import comfy.context_windows
 import comfy.model_management
 import comfy.quant_ops
 import pytest
@@ -9,7 +8,7 @@ from pack.attention.trained import Blocks
 from pack.nodes import receipts
 from pack.nodes.sampling import Sampler
 from pack.nodes.sparse import OVERRIDE, SparseAttention, session_of
-from pack.tests.comfy.test_sparse import SHAPE, difference, sample
+from pack.tests.comfy.test_sparse import SHAPE, difference, sample, windowed
 from pack.tests.toy import models as toy
 from pack.tests.toy import quantised, turbodiffusion
 from pack.tests.toy.loaded import load_expert
@@ -112,19 +111,6 @@ def test_they_do_so_with_a_lora_with_guidance_and_after_they_were_unloaded(turbo
 
 
 def test_each_context_window_is_a_clip_of_its_own(turbo):
-    shape = (1, 16, 9, 14, 18)
-    windows = comfy.context_windows.IndexListContextHandler(
-        context_schedule=comfy.context_windows.get_matching_context_schedule("standard_static"),
-        fuse_method=comfy.context_windows.get_matching_fuse_method("pyramid"),
-        context_length=6, context_overlap=2, dim=2,
-    )  # fmt: skip
-
-    def windowed(models):
-        clones = [model.clone() for model in models]
-        for clone in clones:
-            clone.model_options["context_handler"] = windows
-        return sample(*clones, conditioning(1, shape), shape)[0]
-
     models = sparse(turbo, mode="trained")[:2]
     assert difference(windowed(models), windowed(by_formula(model, 0.5) for model in turbo)) < 1e-4
     found = session_of(models[0]).rows

@@ -1,5 +1,6 @@
 """One way to call the sampler in tests: small latents, and settings to change one at a time."""
 
+import comfy.context_windows
 import comfy.utils
 import torch
 from pack.nodes.sampling import Sampler
@@ -13,6 +14,17 @@ def conditioning(seed, shape=SHAPE):
     generator = torch.Generator().manual_seed(seed)
     words = torch.randn(1, 12, 4096, generator=generator)
     return [[words, {"concat_latent_image": torch.randn(shape, generator=generator)}]]
+
+
+def with_windows(model):
+    """Returns a model that sees six frames of a latent at a time, as ComfyUI's node of context windows makes it."""
+    clone = model.clone()
+    clone.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+        context_schedule=comfy.context_windows.get_matching_context_schedule("standard_static"),
+        fuse_method=comfy.context_windows.get_matching_fuse_method("pyramid"),
+        context_length=6, context_overlap=2, dim=2,
+    )  # fmt: skip
+    return clone
 
 
 def empty_latent():
