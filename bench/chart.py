@@ -86,7 +86,7 @@ def draw(panels: dict[str, Row], caption: str) -> str:
 
 
 def bars(row: Row, whole: bool = False) -> Iterator[Bar]:
-    """Says how each entry of a row is drawn."""
+    """Returns how each entry of a row is drawn."""
     longest = {}
     for stem, parties in _compared(row).items():
         longest |= {f"{stem} {party}": max(parties.values()) for party in parties}

@@ -113,7 +113,7 @@ def formats_read():
 
 
 def changed_by(model, patched, changes):
-    """Says whether a patcher, when it loads its model, changes the weights by what it should."""
+    """Returns whether a patcher, when it loads its model, changes the weights by what it should."""
     import torch
     from comfy.utils import get_attr
 

@@ -107,7 +107,7 @@ def foreign(address: Address, status: int, headers: httpx.Headers) -> ForeignErr
 
 
 def meaning(address: Address, status: int, headers: httpx.Headers) -> ClientError:
-    """Says what an answer of others means for the user."""
+    """Returns the error that tells a user what an answer of others means."""
     if status in MOVED:
         return UnreachableError(elsewhere(address, status, headers.get("Location", "")))
     if status in (401, 403):
@@ -128,7 +128,7 @@ def meaning(address: Address, status: int, headers: httpx.Headers) -> ClientErro
 
 
 def elsewhere(address: Address, status: int, location: str) -> str:
-    """Says where a redirect leads, without what may be secret in it, and what to do."""
+    """Returns where a redirect leads, without what may be secret in it, and what to do."""
     try:
         there = urlsplit(urljoin(address.base + "/", location))
         host, port = there.hostname or "", there.port
@@ -158,7 +158,7 @@ def retry_after(headers: httpx.Headers) -> float:
 
 
 def unreachable(address: Address, error: Exception) -> ClientError:
-    """Says why no connection can be made, or none that lasts."""
+    """Returns the error that tells why no connection can be made, or none that lasts."""
     cause = tls_error(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UnreachableError(

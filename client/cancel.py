@@ -42,7 +42,7 @@ def cancel(server: Server, prompt_id: str, patience: float = CONFIRM_SECONDS) ->
 
 
 def outcome(job: Job, asked: str, prompt_id: str) -> str:
-    """Says what became of a job that the server no longer runs."""
+    """Returns what became of a job that the server no longer runs."""
     if job.state == "unknown":
         return f"Cancelled: job {prompt_id} left the queue unrun." if asked else f"The server has no job {prompt_id}."
     if any(kind == "execution_interrupted" for kind, _ in messages(job.record.get("status") or {})):

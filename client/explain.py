@@ -56,7 +56,10 @@ def objects(value: Any) -> list[dict[str, Any]]:
 
 
 def of_node(node_title: str, errors: list[dict[str, Any]]) -> list[str]:
-    """Says the errors of one node. A sentence that comes once for each of several inputs is about none of them."""
+    """Returns the errors of one node as sentences.
+
+    A sentence that comes once for each of several inputs is about none of them.
+    """
     by_sentence: dict[str, list[str]] = {}
     for error in errors:
         name = object_in(error, "extra_info").get("input_name", "")
@@ -68,7 +71,7 @@ def of_node(node_title: str, errors: list[dict[str, Any]]) -> list[str]:
 
 
 def what(error: dict[str, Any]) -> str:
-    """Says one error of one input."""
+    """Returns one error of one input in words."""
     more, details = object_in(error, "extra_info"), printable(error.get("details", ""), SENTENCE)
     given = printable(str(more.get("received_value")), SENTENCE)
     config = [*listed(more.get("input_config")), None, None][:2]
@@ -98,7 +101,7 @@ def choices(kind: Any, limits: dict[str, Any]) -> str:
 
 
 def whole(prompt: Prompt, error: Any) -> str:
-    """Says an error of the prompt as a whole."""
+    """Returns an error of the prompt as a whole as a sentence."""
     if not isinstance(error, dict):
         return printable(error, SENTENCE)
     more = object_in(error, "extra_info")
@@ -108,7 +111,7 @@ def whole(prompt: Prompt, error: Any) -> str:
 
 
 def missing_node(node_title: str, class_type: str) -> str:
-    """Says that the server lacks the class of a node."""
+    """Returns the sentence for a node whose class the server lacks."""
     return (
         f"{node_title}: the server has no node of the class '{class_type}'. "
         "Install the pack that brings it there, or update it, and restart the server."

@@ -32,17 +32,17 @@ def riff(kind: bytes) -> Callable[[bytes], bool]:
 
 
 def is_boxes(start: bytes) -> bool:
-    """Says whether a file begins with a box of MP4 or of its relatives."""
+    """Returns whether a file begins with a box of MP4 or of its relatives."""
     return start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def is_words(start: bytes) -> bool:
-    """Says whether a file begins as text does."""
+    """Returns whether a file begins as text does."""
     return b"\0" not in start or start.startswith((b"\xff\xfe", b"\xfe\xff"))
 
 
 def is_tensors(start: bytes) -> bool:
-    """Says whether a file begins as safetensors do: the length of a JSON object, and the object."""
+    """Returns whether a file begins as safetensors do: the length of a JSON object, and the object."""
     return len(start) > 9 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] < 100_000_000
 
 
@@ -99,7 +99,7 @@ def check_kind(name: str) -> None:
 
 
 def fault(file: BinaryIO, name: str) -> str:
-    """Says what is wrong with a file for its name; "" if nothing. It is read from its beginning."""
+    """Returns what is wrong with a file for its name; "" if nothing. It is read from its beginning."""
     file.seek(0)
     start = file.read(START)
     if not start:
@@ -113,7 +113,7 @@ def fault(file: BinaryIO, name: str) -> str:
 
 
 def box_fault(file: BinaryIO) -> str:
-    """Says what is wrong with the boxes of an MP4; "" if they fill the file and the one that describes it is there."""
+    """Returns what is wrong with the boxes of an MP4; "" if they fill the file and one of them describes it."""
     size, place, kinds = file.seek(0, os.SEEK_END), 0, set()
     for _ in range(BOXES):
         if place == size:

@@ -132,7 +132,7 @@ class Follower:
             self.display.step(int(min(max(done, 0), total)), int(total))
 
     def show_place(self, job: Job) -> None:
-        """Says how many jobs come first, when that has changed."""
+        """Shows how many jobs come first, when that has changed."""
         if job.state == "pending" and job.ahead != self.waiting:
             self.waiting = job.ahead
             places = {-1: "Waiting in the queue.", 0: "Next in the queue."}
@@ -159,7 +159,7 @@ class Follower:
             self.say_without()
 
     def say_without(self) -> None:
-        """Says, once, that there is no websocket."""
+        """Shows once that there is no websocket."""
         if not self.without:
             self.display.say(
                 "The server's websocket is out of reach. Asking it every second instead, without progress."
@@ -179,7 +179,7 @@ class Follower:
         self.socket = None
 
     def lost(self, prompt_id: str) -> JobLostError:
-        """Says that the server does not know the job any more."""
+        """Returns the error for a job that the server does not know any more."""
         return JobLostError(
             f"{self.server.address} no longer has job {prompt_id}, neither in its queue nor in its history: "
             "the server was restarted, or somebody removed the job. Nothing of it runs any more, so it is safe to run "
@@ -187,7 +187,7 @@ class Follower:
         )
 
     def late(self, prompt_id: str) -> TooLongError:
-        """Says that the job takes longer than it may."""
+        """Returns the error for a job that takes longer than it may."""
         return TooLongError(
             f"Job {prompt_id} has not ended in {self.timeout:g} seconds, and goes on at the server. Fetch its clip "
             f"later with: python client fetch {prompt_id}, or stop it with: python client cancel {prompt_id}"

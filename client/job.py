@@ -110,7 +110,7 @@ def submit(
 
 
 def in_words(prompt: Prompt, answer: Mapping[str, Any]) -> str:
-    """Says which outputs the server refused, and why; "" if none."""
+    """Returns which outputs the server refused, and why; "" if none."""
     sentences = explain.refusal(prompt, dict(answer))
     if not sentences:
         return ""
@@ -118,7 +118,7 @@ def in_words(prompt: Prompt, answer: Mapping[str, Any]) -> str:
 
 
 def left_out(server: Server, prompt: Prompt, prompt_id: str) -> str:
-    """Says which outputs of a job the server does not make, where its answer to the prompt got lost; "" if none."""
+    """Returns which outputs of a job the server does not make, where its answer to the prompt got lost; "" if none."""
     made = server.locate(prompt_id).outputs
     if made is None:
         return ""

@@ -74,7 +74,7 @@ def ready(path: Path, picture: bool = True) -> Ready:
 
 
 def is_heic(start: bytes) -> bool:
-    """Says whether a file begins as HEIC or HEIF does, and not as AVIF."""
+    """Returns whether a file begins as HEIC or HEIF does, and not as AVIF."""
     brands = start[8:] if start[4:8] == b"ftyp" else b""
     listed = {brands[place : place + 4] for place in range(0, len(brands), 4)}
     return bool(listed & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1"}) and not listed & {b"avif", b"avis"}
@@ -138,7 +138,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def reason(image: Image.Image, pictures: int, taken: int) -> str:
-    """Says why a picture cannot be sent as it is; "" if it can."""
+    """Returns why a picture cannot be sent as it is; "" if it can."""
     if image.mode in ("I", "F"):
         raise UsageError(
             f"{short(Path(getattr(image, 'filename', '')).name)} has 32 bits a channel, whose black and white nobody "
@@ -172,5 +172,5 @@ def as_png(image: Image.Image) -> bytes:
 
 
 def about_many(name: str, pictures: int) -> str:
-    """Says that a file holds several pictures, if it does."""
+    """Returns a sentence about a file that holds several pictures, if it does."""
     return f"{name} holds {pictures} pictures. All are sent, and a clip starts from the first." if pictures > 1 else ""

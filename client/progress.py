@@ -155,7 +155,7 @@ class Bars:
 
 
 def left_in_words(seconds: float | None) -> str:
-    """Says how long a stage will take; nothing if that is not known."""
+    """Returns how long a stage will take; nothing if that is not known."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)

@@ -55,7 +55,7 @@ def check(prompt: Any, name: str) -> None:
 
 
 def is_node(node: Any) -> bool:
-    """Says whether an entry of a prompt is a node: {class_type: its class, inputs: {name: value}}."""
+    """Returns whether an entry of a prompt is a node: {class_type: its class, inputs: {name: value}}."""
     return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
@@ -71,5 +71,5 @@ def title(prompt: Prompt, node_id: str) -> str:
 
 
 def is_link(value: Any) -> bool:
-    """Says whether an input comes from another node: [node id, slot]."""
+    """Returns whether an input comes from another node: [node id, slot]."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)

@@ -28,7 +28,7 @@ def flush(part: BinaryIO, say: Callable[[str], None]) -> None:
 
 
 def is_one_of(path: Path, files: Sequence[Path]) -> bool:
-    """Says whether a name is that of one of some files, however the disk tells names apart."""
+    """Returns whether a name is that of one of some files, however the disk tells names apart."""
     return path.exists() and any(file.exists() and path.samefile(file) for file in files)
 
 

@@ -155,7 +155,7 @@ def save(server: Server, file: File, target: Path, overwrite: bool, hint: str = 
 
 
 def names(target: Path, file: File) -> bool:
-    """Says whether a target is the name for a file, not a folder: v1.0 is none for an MP4."""
+    """Returns whether a target is the name for a file, not a folder: v1.0 is none for an MP4."""
     return target.suffix.lower() == suffix(plain_name(file["filename"])) != "" and not target.is_dir()
 
 

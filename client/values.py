@@ -51,7 +51,7 @@ def chosen(options: tuple[Any, ...], value: Any) -> Any:
 
 
 def in_range(setting: Setting, value: Any) -> bool:
-    """Says whether a value of the right type is in the range; a choice always is."""
+    """Returns whether a value of the right type is in the range; a choice always is."""
     if setting.options is not None:
         return True
     low = setting.minimum is None or value >= setting.minimum
@@ -59,7 +59,7 @@ def in_range(setting: Setting, value: Any) -> bool:
 
 
 def expected(setting: Setting) -> str:
-    """Says in words what a setting takes."""
+    """Returns in words what a setting takes."""
     if setting.options is not None:
         return "one of " + ", ".join(map(str, setting.options))
     if setting.files:
@@ -75,5 +75,5 @@ def plain(number: float) -> str:
 
 
 def is_absolute(name: str) -> bool:
-    """Says whether a name is a whole path on any system."""
+    """Returns whether a name is a whole path on any system."""
     return PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive != "" or name.startswith(("\\", "~"))

@@ -180,7 +180,7 @@ class DriftMeter:
                 self._first.append(light)
 
     def seam(self) -> None:
-        """Says that the next frame is the first of a part."""
+        """Notes that the next frame is the first of a part."""
         self._end_part()
         self._before, self._after = list(self._lights), []
         self._lights.clear()  # the speed before the next seam is that of its part alone

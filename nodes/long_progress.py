@@ -31,7 +31,7 @@ class StoryProgress:
         self.since = time.perf_counter()
 
     def sample(self, part: int) -> None:
-        """Says that a part, counted from 0, is to be sampled."""
+        """Shows that a part, counted from 0, is sampled now."""
         self.part, self.since = part, time.perf_counter()
         self._say_step(0)
 
@@ -44,7 +44,7 @@ class StoryProgress:
             self._say_step(step + 1)
 
     def decode(self, part: int) -> None:
-        """Says that a part is to be decoded and saved."""
+        """Shows that a part is decoded and saved now."""
         self.part, self.since = part, time.perf_counter()
         say(f"Part {part + 1} of {self.parts}, decoding{self._left()}", self.node_id)
 

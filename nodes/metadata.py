@@ -30,7 +30,7 @@ def notes(level: str, hidden: Any, clip: Mapping[str, Any], numbers: str = "") -
     """Returns text by key for the file.
 
     Args:
-        level: One of `LEVELS`; ComfyUI's `--disable-metadata` is above it.
+        level: One of `LEVELS`; ComfyUI's `--disable-metadata` overrules it.
         hidden: The node's hidden inputs `prompt` and `extra_pnginfo`.
         clip: Facts for the recipe: sizes and settings of the file itself.
         numbers: What Clip Report says of the clip, as JSON; "" if nobody asked it.

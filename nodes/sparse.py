@@ -171,7 +171,7 @@ def _other(sessions: tuple[Session | None, Session | None]) -> Expert:
 
 
 def describe(models: dict[Expert, Any], settings: Settings) -> str:
-    """Says before a run what will be sparse, and what is to be known of these models.
+    """Returns before a run what will be sparse, and what is to be known of these models.
 
     Raises:
         ValueError: The kernel that was chosen is none for this machine.

@@ -24,7 +24,7 @@ def experts(sigmas: Sequence[float], boundary: float = I2V_BOUNDARY) -> list[Exp
 
 
 def plan(sigmas: Sequence[float], boundary: float = I2V_BOUNDARY) -> str:
-    """Says in one line what will run: `2 high + 2 low | .9950 .9338 | .8529 .6090`."""
+    """Returns in one line what will run: `2 high + 2 low | .9950 .9338 | .8529 .6090`."""
     by_expert: dict[Expert, list[float]] = {"high": [], "low": []}
     for sigma, expert in zip(sigmas, experts(sigmas, boundary), strict=False):
         by_expert[expert].append(float(sigma))

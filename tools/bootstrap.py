@@ -71,7 +71,7 @@ def check_python(version: tuple[int, int] = sys.version_info[:2]) -> None:
 
 
 def is_comfyui(folder: Path) -> bool:
-    """Says whether a folder is the top of a ComfyUI tree."""
+    """Returns whether a folder is the top of a ComfyUI tree."""
     return (folder / "main.py").is_file() and (folder / "comfy" / "samplers.py").is_file()
 
 

@@ -208,7 +208,7 @@ def free_port() -> int:
 
 
 def port_is_free(port: int) -> bool:
-    """Says whether nobody listens on a port of the loopback address."""
+    """Returns whether nobody listens on a port of the loopback address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -91,7 +91,7 @@ def ensure_browser() -> str | None:
 
 
 def may_use_apt() -> bool:
-    """Says whether this process may install Debian packages."""
+    """Returns whether this process may install Debian packages."""
     return shutil.which("apt-get") is not None and hasattr(os, "geteuid") and os.geteuid() == 0
 
 

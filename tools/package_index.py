@@ -71,11 +71,11 @@ class Remote(io.RawIOBase):
         self.size = int(http.head(url).raise_for_status().headers["Content-Length"])
 
     def seekable(self) -> bool:
-        """Says that it can be read from anywhere."""
+        """Returns whether it can be read from anywhere, which it can."""
         return True
 
     def readable(self) -> bool:
-        """Says that it can be read."""
+        """Returns whether it can be read, which it can."""
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:

@@ -55,7 +55,7 @@ class Environment:
         }  # fmt: skip
 
     def takes(self, filename: str) -> bool:
-        """Says whether a wheel can be installed there."""
+        """Returns whether a wheel can be installed there."""
         minor = int(self.python.split(".")[1])
         return any(
             runs_on(tag.interpreter, tag.abi, minor) and re.fullmatch(f"any|{SYSTEMS[self.system][3]}", tag.platform)
@@ -67,7 +67,7 @@ ENVIRONMENTS = [Environment(python, system) for python in PYTHONS for system in 
 
 
 def runs_on(interpreter: str, abi: str, minor: int) -> bool:
-    """Says whether code for an interpreter and its interface runs on CPython 3.minor."""
+    """Returns whether code for an interpreter and its interface runs on CPython 3.minor."""
     if interpreter == f"cp3{minor}":
         return abi in (f"cp3{minor}", "abi3", "none")
     if abi == "abi3":
@@ -129,7 +129,7 @@ class Choice:
         return None
 
     def fits(self, name: str, version: Version, environment: Environment) -> bool:
-        """Says whether a version has a wheel for an environment, and takes its Python."""
+        """Returns whether a version has a wheel for an environment, and takes its Python."""
         return any(
             environment.takes(file["filename"])
             and f"{environment.python}.9" in SpecifierSet(file["requires-python"] or "")
@@ -172,7 +172,7 @@ def blocks(chosen: dict[tuple[str, Environment], Version], index: Index, kept: d
 
 
 def usual(filename: str) -> bool:
-    """Says whether a wheel is for one of the environments."""
+    """Returns whether a wheel is for one of the environments."""
     return any(environment.takes(filename) for environment in ENVIRONMENTS)
 
 
@@ -229,7 +229,7 @@ def main(arguments: list[str]) -> None:
 
 
 def agree(name: str, choices: dict[str, Choice]) -> bool:
-    """Says whether all versions of ComfyUI that take a package take the same one."""
+    """Returns whether all versions of ComfyUI that take a package take the same one."""
     for environment in ENVIRONMENTS:
         versions = {choice.chosen.get((name, environment)) for choice in choices.values()} - {None}
         if len(versions) > 1:

@@ -57,7 +57,7 @@ def own_environment() -> dict[str, str]:
 
 
 def explain(output: str, log: Path) -> str:
-    """Says what went wrong from what pip printed."""
+    """Returns what went wrong from what pip printed."""
     if NO_SPACE.search(output):
         return f"The disk is full. Free some, or set WAN22_TURBO_CACHE to a folder on another disk (now {log.parent})."
     if OFFLINE.search(output):
@@ -75,7 +75,7 @@ def explain(output: str, log: Path) -> str:
 
 
 def explain_check(output: str) -> str:
-    """Says which package pip would not take for want of a hash; "" where that was not the reason."""
+    """Returns which package pip would not take for want of a hash; "" where that was not the reason."""
     unknown, unlisted, no_wheel = (pattern.search(output) for pattern in (UNKNOWN_FILE, UNLISTED, NO_WHEEL))
     if unknown:
         return (
@@ -93,7 +93,7 @@ def explain_check(output: str) -> str:
 
 
 def runs(python: Path) -> bool:
-    """Says whether an interpreter still starts: one that its environment was made from may be gone."""
+    """Returns whether an interpreter still starts: one that its environment was made from may be gone."""
     try:
         return subprocess.run([str(python), "-c", ""], env=own_environment()).returncode == 0
     except OSError:

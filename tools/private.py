@@ -69,7 +69,7 @@ _TITLE_WORDS = re.compile(  # that ComfyUI and this pack call nodes by; letters 
 
 
 class Finding(NamedTuple):
-    """Something private: what kind, where in the file, and its text cut short, a key as good as not at all."""
+    """Something private: what kind, where in the file, and its text cut short: of a key nearly nothing is left."""
 
     kind: str
     place: str
@@ -83,7 +83,7 @@ Tell = Callable[[Finding], object]
 
 
 def is_written(text: str, name: str) -> bool:
-    """Says whether somebody wrote a text: by the name it stands under, or as no file, address or option would look."""
+    """Returns whether somebody wrote a text: by the name it stands under, or as no file, address or option looks."""
     text = text.strip()
     named = _WRITTEN_NAMES.search(snake(name)) is not None
     if not re.search(r"[^\W\d_]", text) or (_FILE.fullmatch(text) and not (named and " " in text)):
@@ -92,12 +92,12 @@ def is_written(text: str, name: str) -> bool:
 
 
 def is_fact(name: str) -> bool:
-    """Says whether a name in a file's metadata is that of a fact, which no person wrote: its encoder, its date."""
+    """Returns whether a name in a file's metadata is that of a fact, which no person wrote: its encoder, its date."""
     return _FACT_NAMES.search(snake(name)) is not None
 
 
 def is_own_title(title: str, kind: str) -> bool:
-    """Says whether a title tells no more than the kind of its node and words that nodes are called by.
+    """Returns whether a title tells no more than the kind of its node and words that nodes are called by.
 
     Args:
         title: Of a node or group, as ComfyUI gives it or as somebody wrote it.

@@ -122,7 +122,7 @@ class Cleaner(NamedTuple):
         return shared
 
     def is_option(self, kind: str, name: str, value: Any) -> bool:
-        """Says whether a graph beside the prompt has a value in a list."""
+        """Returns whether a graph beside the prompt has a value in a list."""
         return bool(kind) and isinstance(value, str) and Option(kind, name, value) in self.options
 
     def clean_titles(self, titles: dict[str, Any], place: str, kind: str) -> dict[str, Any]:
@@ -162,14 +162,14 @@ class Cleaner(NamedTuple):
 
 
 def is_json(text: str) -> bool:
-    """Says whether a text is an object or a list in JSON, as a graph or a prompt in a file's metadata."""
+    """Returns whether a text is an object or a list in JSON, as a graph or a prompt in a file's metadata."""
     with suppress(ValueError):
         return isinstance(json.loads(text), dict | list)
     return False
 
 
 def is_written_part(name: str, written: str, place: str) -> bool:
-    """Says whether a person may have written what stands under a name: a node's properties, or what a graph is about.
+    """Returns whether a person may have written what stands under a name: properties of a node, what a graph is about.
 
     Args:
         name: Of the part.
@@ -180,7 +180,7 @@ def is_written_part(name: str, written: str, place: str) -> bool:
 
 
 def is_link(value: Any) -> bool:
-    """Says whether a list is an API prompt's link: a node's id and the number of its output."""
+    """Returns whether a list is an API prompt's link: a node's id and the number of its output."""
     match value:
         case [str(node), int()]:
             return node.replace(":", "").isdigit()  # within a subgraph, as in 57:8
@@ -189,7 +189,7 @@ def is_link(value: Any) -> bool:
 
 
 def is_secret(name: Any) -> bool:
-    """Says whether a value is the name of a key, as in {"name": "api_key", "value": ...}."""
+    """Returns whether a value is the name of a key, as in {"name": "api_key", "value": ...}."""
     return isinstance(name, str) and is_key_name(name)
 
 

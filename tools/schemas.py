@@ -58,7 +58,7 @@ def describe_input(entry: Any) -> Schema:
 
 
 def breaks(old: dict[str, Schema], new: dict[str, Schema]) -> list[str]:
-    """Says in sentences which changes from old to new would break somebody's graph or prompt; none for additions."""
+    """Returns in sentences which changes from old to new would break somebody's graph or prompt; none for additions."""
     reasons = [f"{node_id} is gone: graphs with it open red." for node_id in old if node_id not in new]
     for node_id in old:
         if node_id in new:
@@ -68,7 +68,7 @@ def breaks(old: dict[str, Schema], new: dict[str, Schema]) -> list[str]:
 
 
 def input_breaks(old: Schema, new: Schema) -> list[str]:
-    """Says what is wrong with a node's new inputs."""
+    """Returns what is wrong with a node's new inputs."""
     before, after = old["inputs"], new["inputs"]
     reasons = [f"input {name} is gone or has another name." for name in before if name not in after]
     for name in before:
@@ -88,7 +88,7 @@ def input_breaks(old: Schema, new: Schema) -> list[str]:
 
 
 def changed_input(old: Schema, new: Schema) -> list[str]:
-    """Says what an input no longer takes."""
+    """Returns what an input no longer takes."""
     reasons = []
     refused = set(old["type"].split(",")) - set(new["type"].split(","))
     if refused:
@@ -110,7 +110,7 @@ def changed_input(old: Schema, new: Schema) -> list[str]:
 
 
 def output_breaks(old: Schema, new: Schema) -> list[str]:
-    """Says what is wrong with a node's new outputs, which links name by their place."""
+    """Returns what is wrong with a node's new outputs, which links name by their place."""
     before, after = list(old["outputs"].items()), list(new["outputs"].items())
     if after[: len(before)] == before:
         return []

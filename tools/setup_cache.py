@@ -47,7 +47,7 @@ def mark_finished(folder: Path) -> None:
 
 
 def finished(folder: Path) -> bool:
-    """Says whether a folder was made to its end and has lost nothing since."""
+    """Returns whether a folder was made to its end and has lost nothing since."""
     try:
         expected = int((folder / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -88,7 +88,7 @@ def check_copies(files: Iterable[Path], folder: Path | None) -> None:
 
 
 def is_own(name: str, value: Any) -> bool:
-    """Says whether a person may have written what a file tells under a name: what is neither a graph nor a fact."""
+    """Returns whether a person may have written what a file tells under a name: what is neither a graph nor a fact."""
     return isinstance(value, str) and not is_json(value) and not is_fact(name)
 
 

@@ -118,7 +118,7 @@ class Quiet:
         """Shows nothing."""
 
     def left(self) -> str:
-        """Says how long the rest takes."""
+        """Returns how long the rest takes."""
         seconds = self.pace.seconds(self.places) if self.pace is not None else None
         return "" if seconds is None or self.done >= self.total else f"about {duration(seconds)} left"
 

@@ -163,7 +163,7 @@ def version() -> str:
 
 
 def estimate(said: Study, folder: Path, engine: Engine) -> str:
-    """Says how many jobs a study has, how long they take and what they cost, as far as that is known."""
+    """Returns how many jobs a study has, how long they take and what they cost, as far as that is known."""
     graphs: dict[str, Graph] = {}
     done: set[str] = set()
     measured: dict[str, tuple[int, float]] = {}
@@ -191,7 +191,7 @@ def estimate(said: Study, folder: Path, engine: Engine) -> str:
 
 
 def cost_of(left: list[Job], graphs: Mapping[str, Graph], engine: Engine, limit: float | None) -> str:
-    """Says what jobs cost, by what a server says of the prices."""
+    """Returns what jobs cost, by what a server says of the prices."""
     paid = [job for job in left if job.offers]
     if not paid:
         return "Cost: nothing; no job is hosted."

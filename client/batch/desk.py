@@ -93,7 +93,7 @@ class Desk:
             self.open.append(replace(known, state="open", server=None))
 
     def over(self) -> bool:
-        """Says whether nothing more can be done."""
+        """Returns whether nothing more can be done."""
         if self.error is not None or self.closed:
             return True
         self.release()
@@ -105,7 +105,7 @@ class Desk:
         return not any(place.bound for place in alive) and not (self.open and alive)
 
     def gone(self, place: Place) -> bool:
-        """Says whether a place is given up, for now: it never was there, or is away for too long."""
+        """Returns whether a place is given up, for now: it never was there, or is away for too long."""
         if place.state == "away":
             return place.heard is None or time.monotonic() - place.heard > self.rules.patience
         return place.state == "unfit"

@@ -141,5 +141,5 @@ def needs_of(jobs: Iterable[Job], graphs: Mapping[str, Graph]) -> Needs:
 
 
 def is_text(setting: Any) -> bool:
-    """Says whether any text will do, or a file, so that one value of it tells as much as all."""
+    """Returns whether any text will do, or a file, so that one value of it tells as much as all."""
     return setting.files != "" or (setting.kind == "string" and setting.options is None)

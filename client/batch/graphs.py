@@ -118,7 +118,7 @@ def value_of(setting: Setting, value: Any, folder: Path, own: bool) -> Any:
 
 
 def is_file(setting: Setting, value: Any) -> bool:
-    """Says whether a value is a file of yours; `value_of` made that a whole path."""
+    """Returns whether a value is a file of yours; `value_of` made that a whole path."""
     return setting.files == "upload" and Path(value).is_absolute()
 
 

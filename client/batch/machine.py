@@ -85,7 +85,7 @@ class Machine:
 
     @property
     def alive(self) -> bool:
-        """Says whether it runs."""
+        """Returns whether it runs."""
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> str:
@@ -216,7 +216,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Says whether a ComfyUI speaks there already."""
+    """Returns whether a ComfyUI speaks there already."""
     request = b"GET /queue HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"
     try:
         with socket.create_connection(("127.0.0.1", port), 5.0) as line:

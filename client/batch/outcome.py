@@ -132,7 +132,7 @@ def numbers(record: Json) -> dict[str, float]:
 
 
 def unsaved(error: SaveError) -> ClientError:
-    """Says whose fault it is that a clip is not here: this disk's, the network's, or that of who deleted it there."""
+    """Returns the error that tells why a clip is not here: by this disk, by the network, or deleted by somebody there."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError):

@@ -62,7 +62,7 @@ def work(desk: Desk, engine: Engine, needs: Needs, place: Place, slot: int) -> N
 
 
 def ready(desk: Desk, engine: Engine, needs: Needs, place: Place) -> bool:
-    """Says whether a place can be used. One of its threads asks, the others wait for what it hears."""
+    """Returns whether a place can be used. One of its threads asks, the others wait for what it hears."""
     with place.opening:
         with desk.change:
             if place.state in ("away", "unfit"):
@@ -100,7 +100,7 @@ def one(desk: Desk, engine: Engine, needs: Needs, place: Place, slot: int, known
 
 
 def verdict(desk: Desk) -> ClientError | None:
-    """Says what of a study is not done, and why; None where all is."""
+    """Returns the error that tells what of a study is not done, and why; None where all is."""
     counts = desk.table.counts()
     left, waiting = counts.get("open", 0) + counts.get("posted", 0), sum(desk.elsewhere.values())
     if desk.dear:
@@ -125,7 +125,7 @@ def verdict(desk: Desk) -> ClientError | None:
 
 
 def stopped(desk: Desk) -> CancelledError:
-    """Says what is where, after Ctrl-C."""
+    """Returns the error that tells what is where, after Ctrl-C."""
     counts = desk.table.counts()
     there = counts.get("posted", 0)
     said = f" {there} are at the servers, where they may go on." if there else ""

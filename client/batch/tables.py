@@ -161,7 +161,7 @@ def amount(value: Any) -> float:
 
 
 def reason(error: Exception) -> str:
-    """Says why a file cannot be read, without its path."""
+    """Returns why a file cannot be read, without its path."""
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
 
 

@@ -12,7 +12,7 @@ FILE = "study.sqlite"
 
 @contextmanager
 def told(folder: Path) -> Iterator[None]:
-    """Says in a sentence what is wrong with the file.
+    """Turns what is wrong with the file into an error with a sentence.
 
     Raises:
         UsageError: Another process has it, or it is no such file.

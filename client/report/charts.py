@@ -50,7 +50,7 @@ def charts(figures: Figures, rows: list[Row]) -> Iterator[Chart]:
 
 
 def reading(measure: Measure) -> str:
-    """Says which side of 0 is better."""
+    """Returns which side of 0 is better."""
     return f"{measure.better.capitalize()} is better." if measure.better else "Neither side is better in itself."
 
 

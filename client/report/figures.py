@@ -77,7 +77,7 @@ class Difference(NamedTuple):
     high: float | None
 
     def verdict(self, better: str) -> str:
-        """Says what the interval tells, in a word that the page also takes for its colour."""
+        """Returns what the interval tells, in a word that the page also takes for its colour."""
         if self.low is None or self.high is None:
             return "no interval"
         if self.low <= 0 <= self.high:

@@ -81,7 +81,7 @@ def by_subject(high: Training | None, low: Training | None) -> dict[str, Trainin
 
 
 def note(file: ModelFile, training: Training) -> str:
-    """Says what a person should know of a file that was trained to be sparse."""
+    """Returns what a person should know of a file that was trained to be sparse."""
     told = ", as its name says," if training is LIGHTWAN else ""
     return (
         f"'{file.name}' was trained for sparse attention ({training.name}){told} and the schedule "
