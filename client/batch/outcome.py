@@ -132,7 +132,7 @@ def numbers(record: Json) -> dict[str, float]:
 
 
 def unsaved(error: SaveError) -> ClientError:
-    """Returns the error that tells why a clip is not here: by this disk, by the network, or deleted by somebody there."""
+    """Returns the error that tells why a clip is not here: this disk, the network, or somebody who deleted it there."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError):
