@@ -9,7 +9,6 @@ in `JUDGED` are decoded and judged, too. The rows go into bench/results/density.
 docs/density.md.
 """
 
-import argparse
 import json
 import math
 import statistics
@@ -33,10 +32,8 @@ from pack.tiny.scenes import KINDS, random_scene
 from pack.tiny.studio import Sampled, Studio, Way
 from pack.tiny.vae_training import as_tensor
 
-MODELS = harness.ROOT / "tiny" / "models"
 RESULTS = harness.RESULTS / "density.json"
 PAGE = harness.ROOT / "docs" / "density.md"
-BEGIN, END = "<!-- rows -->\n", "<!-- end of the rows -->\n"
 GRID = (FULL.frames - 1) // 4 + 1, FULL.height // 16, FULL.width // 16  # latent frames, rows and columns of tokens
 DENSE, EXACT = "dense", "density 1, no dense step"
 DENSITIES = (0.5, 0.3, 0.2, 0.15, 0.1, 0.05)
@@ -189,8 +186,7 @@ def save(name: str, row: dict[str, float]) -> None:
     known = harness.with_row(RESULTS, name, row)
     rows = {key: {way: known[key][way] for way in WAYS if way in known[key]} for key in SAID if key in known}
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(before + BEGIN + table(rows) + END + rest.partition(END)[2], encoding="utf-8")
+    harness.write_table(PAGE, table(rows))
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
@@ -203,15 +199,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     """Makes the films, and saves way after way."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--scenes", type=int, default=12)
-    parser.add_argument("--models", type=Path, default=MODELS)
-    options = parser.parse_args()
-    if unknown := set(options.names) - set(WAYS):
-        parser.error(f"There is no way {'; '.join(sorted(unknown))}. The ways are: {'; '.join(WAYS)}.")
-    if options.scenes < 1:
-        parser.error(f"--scenes must be 1 or more, got {options.scenes}. The table of docs/density.md has 12.")
+    options = harness.asked(__doc__, WAYS, 12)
     compile_norms()
     bench = Bench(options.models, options.scenes)
     for name in options.names or WAYS:

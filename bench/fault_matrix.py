@@ -15,7 +15,6 @@ from pack.tests.toy.loopback import Provider, Running
 from pack.tests.toy.providers import PROVIDERS
 
 PAGE = harness.ROOT / "docs" / "hosted.md"
-BEGIN, END = "<!-- fault matrix -->\n", "<!-- end of the fault matrix -->\n"
 TIMES = 5
 
 WORDS = {
@@ -38,9 +37,8 @@ def main(times: int) -> None:
     """Tries, and writes."""
     with Running(*(each() for each in PROVIDERS.values())) as running:
         rows = [row(fault, running, times) for fault in FAULTS]
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     table = "| fault | what the node does | tried | submitted twice | paid, lost |\n|---|---|---|---|---|\n"
-    PAGE.write_text(before + BEGIN + table + "".join(rows) + END + rest.partition(END)[2], encoding="utf-8")
+    harness.write_table(PAGE, table + "".join(rows), "fault matrix")
 
 
 def row(fault: Fault, running: Running, times: int) -> str:

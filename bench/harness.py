@@ -1,5 +1,6 @@
 """What the benches share: ComfyUI in this process, alternating measurements, and one file of results per machine."""
 
+import argparse
 import importlib.util
 import json
 import math
@@ -10,12 +11,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
+MODELS = ROOT / "tiny" / "models"  # the trained ones, which draw the clips of several benches
 
 
 def need_setup() -> None:
@@ -122,3 +124,33 @@ def with_row(path: Path, name: str, row: dict[str, float]) -> dict[str, dict[str
         if not math.isnan(value):
             known[key][name] = value
     return known
+
+
+def asked(text: str | None, ways: Collection[str], scenes: int, **more: Any) -> argparse.Namespace:
+    """Returns what a bench of the trained models is asked for: `names` of ways, how many `scenes`, whose `models`.
+
+    Args:
+        text: The bench's own, for `--help`.
+        ways: All that it can measure.
+        scenes: That the committed numbers have.
+        more: Further options by their names, as argparse takes them.
+    """
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="WAY")
+    parser.add_argument("--scenes", type=int, default=scenes)
+    parser.add_argument("--models", type=Path, default=MODELS)
+    for name, taken in more.items():
+        parser.add_argument(f"--{name}", **taken)
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(ways):
+        parser.error(f"There is no way {'; '.join(sorted(unknown))}. The ways are: {'; '.join(ways)}.")
+    if options.scenes < 1:
+        parser.error(f"--scenes must be 1 or more, got {options.scenes}. The committed numbers have {scenes}.")
+    return options
+
+
+def write_table(page: Path, table: str, mark: str = "rows") -> None:
+    """Puts a table between the marks of a page, in the place of the one that stands there."""
+    begin, end = f"<!-- {mark} -->\n", f"<!-- end of the {mark} -->\n"
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    page.write_text(before + begin + table + end + rest.partition(end)[2], encoding="utf-8")

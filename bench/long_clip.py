@@ -27,7 +27,6 @@ from pack.tiny.quick import compile_norms  # noqa: E402
 from pack.tiny.scenes import Scene  # noqa: E402
 from pack.tiny.studio import TEACHER, Studio, Way  # noqa: E402
 
-MODELS = harness.ROOT / "tiny" / "models"
 RESULTS = harness.RESULTS / "long_clip.json"
 UNSEEN = 2_000_000  # seeds of scenes from here on are in no training
 LENGTHS = (2, 4)  # parts, of clips in one piece
@@ -84,7 +83,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="WAY")
     parser.add_argument("--seeds", type=int, default=40, help="clips of each way: scenes and noises, from 0 on")
     parser.add_argument("--parts", type=int, default=8)
-    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--models", type=Path, default=harness.MODELS)
     parser.add_argument("--undistilled", action="store_true", help="20 steps with guidance, without the few-step LoRAs")
     options = parser.parse_args()
     if unknown := set(options.names) - set(WAYS):

@@ -7,11 +7,9 @@ A shape moves slowly, or quickly, or neither, as its caption says; a reader find
 bench/results/motion.json, one by one, and into docs/motion.md.
 """
 
-import argparse
 import itertools
 import json
 import math
-from pathlib import Path
 
 import harness  # isort: skip  # first, since it says what is missing
 import torch
@@ -28,10 +26,8 @@ from pack.tiny.quick import compile_norms
 from pack.tiny.scenes import SPEEDS, Scene
 from pack.tiny.studio import TEACHER, Studio, Way
 
-MODELS = harness.ROOT / "tiny" / "models"
 RESULTS = harness.RESULTS / "motion.json"
 PAGE = harness.ROOT / "docs" / "motion.md"
-BEGIN, END = "<!-- rows -->\n", "<!-- end of the rows -->\n"
 VAE_ALONE = "the scenes themselves, through the VAE"
 WAYS = {
     "undistilled, 20 steps, cfg 3": TEACHER,
@@ -115,8 +111,7 @@ def save(name: str, row: dict[str, float]) -> None:
     names = [way for way in (VAE_ALONE, *WAYS) if way == name or way in known.get(MADE, {})]
     rows = {key: {way: row[key] if way == name else known[key][way] for way in names} for key in SAID}
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(before + BEGIN + table(rows) + END + rest.partition(END)[2], encoding="utf-8")
+    harness.write_table(PAGE, table(rows))
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
@@ -128,15 +123,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     """Makes the clips, and saves way after way."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--scenes", type=int, default=48)
-    parser.add_argument("--models", type=Path, default=MODELS)
-    options = parser.parse_args()
-    if unknown := set(options.names) - {VAE_ALONE, *WAYS}:
-        parser.error(f"There is no way {', '.join(sorted(unknown))}. The ways are: {'; '.join((VAE_ALONE, *WAYS))}.")
-    if options.scenes < 1:
-        parser.error(f"--scenes must be 1 or more, got {options.scenes}. The table of docs/motion.md has 48.")
+    options = harness.asked(__doc__, (VAE_ALONE, *WAYS), 48)
     compile_norms()
     studio = Studio(options.models, SMALL)
     scenes = scenes_of(studio, options.scenes)

@@ -6,11 +6,9 @@ quality.py --scenes 200      how many unseen scenes for each row; --size full: a
 The rows go into bench/results/quality.json, one by one, and into docs/quality.md.
 """
 
-import argparse
 import json
 import statistics
 import time
-from pathlib import Path
 
 import harness  # isort: skip  # first, since it says what is missing
 import torch
@@ -22,10 +20,8 @@ from pack.tiny.quick import compile_norms
 from pack.tiny.scenes import KINDS
 from pack.tiny.studio import RCM, TEACHER, Studio, Way
 
-MODELS = harness.ROOT / "tiny" / "models"
 RESULTS = harness.RESULTS / "quality.json"
 PAGE = harness.ROOT / "docs" / "quality.md"
-BEGIN, END = "<!-- rows -->\n", "<!-- end of the rows -->\n"
 VAE_ALONE = "the VAE alone"
 WAYS = {
     "the teacher, 20 steps, cfg 3": TEACHER,
@@ -83,8 +79,7 @@ def save(name: str, row: dict[str, float]) -> None:
     known = harness.with_row(RESULTS, name, row)
     rows = {key: {way: told[way] for way in (VAE_ALONE, *WAYS) if way in told} for key, told in known.items()}
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(before + BEGIN + table(rows) + END + rest.partition(END)[2], encoding="utf-8")
+    harness.write_table(PAGE, table(rows))
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
@@ -107,14 +102,7 @@ def shown(name: str, value: float | None) -> str:
 
 def main() -> None:
     """Makes the clips, and saves row after row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--scenes", type=int, default=48)
-    parser.add_argument("--size", choices=("small", "full"), default="small")
-    parser.add_argument("--models", type=Path, default=MODELS)
-    options = parser.parse_args()
-    if unknown := set(options.names) - {VAE_ALONE, *WAYS}:
-        parser.error(f"There is no row {', '.join(sorted(unknown))}. The rows are: {', '.join((VAE_ALONE, *WAYS))}.")
+    options = harness.asked(__doc__, (VAE_ALONE, *WAYS), 48, size={"choices": ("small", "full"), "default": "small"})
     compile_norms()
     torch.manual_seed(0)
     studio = Studio(options.models, FULL if options.size == "full" else SMALL)

@@ -6,10 +6,8 @@ A shape counts as painted if its pattern is half as strong as the VAE alone leav
 into bench/results/styles.json.
 """
 
-import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import harness  # isort: skip  # first, since it says what is missing
 import numpy as np
@@ -23,7 +21,6 @@ from pack.tiny.scenes import Scene
 from pack.tiny.studio import RCM, TEACHER, Studio, Way
 from pack.tiny.text import STYLE_WORDS
 
-MODELS = harness.ROOT / "tiny" / "models"
 RESULTS = harness.RESULTS / "styles.json"
 KINDS = ("moves", "stands still", "changes size")  # which leave nothing open: the judge knows where to look
 FAST = (*RCM, 1.0)
@@ -61,13 +58,7 @@ def paints(scenes: list[Scene], clips: list[np.ndarray]) -> dict[str, np.ndarray
 
 def main() -> None:
     """Makes the clips, and saves way after way."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="WAY")
-    parser.add_argument("--scenes", type=int, default=32)
-    parser.add_argument("--models", type=Path, default=MODELS)
-    options = parser.parse_args()
-    if unknown := set(options.names) - set(WAYS):
-        parser.error(f"There is no way {', '.join(sorted(unknown))}. The ways are: {'; '.join(WAYS)}.")
+    options = harness.asked(__doc__, WAYS, 32)
     compile_norms()
     studio = Studio(options.models, SMALL)
     scenes = studio.scenes(range(options.scenes), KINDS)
