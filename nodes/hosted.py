@@ -188,6 +188,11 @@ class Hosted(Node):
         last_image: torch.Tensor | None = None,
         loras: tuple[request.Lora, ...] = (),
     ) -> io.NodeOutput:
+        """Makes a clip at a provider from the picture `image`, Tensor[1, H, W, C] in [0, 1], as is `last_image`.
+
+        Raises:
+            HostedError: The job was refused, failed or cannot be fetched, each with the reason and what to do.
+        """
         loras = checked(loras)
         words = [word for lora in loras for word in triggers.typed_words(lora.trigger_words)]
         asked = request.Request(
