@@ -7,23 +7,16 @@ import math
 
 import pytest
 import torch
-from comfy_server import TRAINED
 from pack.attention.session import Settings
 from pack.tiny import judge
-from pack.tiny.latents import SMALL
 from pack.tiny.scenes import KINDS
-from pack.tiny.studio import Studio, Way
+from pack.tiny.studio import Way
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype")  # half precision beside norms in full: torch's own
 
 SCENES = 12  # one of each kind
 FEW = 6  # are enough to show that a way is wrong
 RIGHT = Way()
-
-
-@pytest.fixture(scope="module")
-def studio():
-    return Studio(TRAINED, SMALL)
 
 
 @pytest.fixture(scope="module")
