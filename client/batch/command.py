@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,7 @@ Dry = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs, how lon
 Tries = Annotated[int, typer.Option(min=0, help="How often a job is tried whose node fails. 0: as the study says.")]
 MaxUsd = Annotated[float | None, typer.Option(min=0, help="What all jobs may cost together, in US dollars.")]
 Refused = Annotated[bool, typer.Option("--refused", help="Also try again what was refused before.")]
+Missing = Annotated[bool, typer.Option("--missing", help="Also get again the clips that are no longer in the folder.")]
 Clips = Annotated[str, typer.Option(help="Where the clips go, if not into the folder: an address that fsspec takes.")]
 Start = Annotated[int, typer.Option(min=0, help="Start so many ComfyUIs on this machine, and use these.")]
 Ray = Annotated[str, typer.Option(help="Use a Ray cluster by its address, or start one here: local.")]
@@ -81,6 +83,7 @@ def batch(
     tries: Tries = 0,
     max_usd: MaxUsd = None,
     refused: Refused = False,
+    missing: Missing = False,
     clips: Clips = "",
     csv: Csv = False,
     parquet: Parquet = False,
@@ -96,11 +99,12 @@ def batch(
     folder = output or Path("results") / said.name
     if dry_run:
         with closing(Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)) as asked:
-            tell(estimate(said, folder, asked))
+            tell(estimate(said, folder, asked, start))
         return
     recipe = Recipe(comfyui, python, models, tuple(comfyui_arg))
     one_depth = (depth or [DEPTH])[0]
     rules = Rules(said.tries, said.max_usd, clips or str(folder), patience, timeout)
+    made: list[Path] = []
     with opened(folder) as table:
         engine: Engine
         if ray:
@@ -110,17 +114,20 @@ def batch(
         else:
             engine = Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)
         try:
-            carry_out(said, table, engine, rules, board, refused)
+            carry_out(said, table, engine, rules, board, refused, missing)
         finally:
             board.end()
             engine.close()
-            made = [write(table) for asked, write in ((csv, export.to_csv), (parquet, export.to_parquet)) if asked]
-            made += reported(folder, board) if report else []
+            if table.counts():
+                made += [write(table) for asked, write in ((csv, export.to_csv), (parquet, export.to_parquet)) if asked]
+                made += reported(folder, board) if report else []
         tell("\n".join(map(str, [table.folder / FILE, *made])))
 
 
-def carry_out(said: Study, table: Table, engine: Engine, rules: Rules, board: Board, refused: bool) -> None:
-    """Plans a study, and runs what is left of it.
+def carry_out(
+    said: Study, table: Table, engine: Engine, rules: Rules, board: Board, refused: bool = False, missing: bool = False
+) -> None:
+    """Plans a study, and runs what is left of it, on request also what was refused, or whose clip is gone.
 
     Raises:
         ClientError: Not all is done.
@@ -132,6 +139,11 @@ def carry_out(said: Study, table: Table, engine: Engine, rules: Rules, board: Bo
     about = {"name": said.name, "text": said.text, "version": version(), "graphs": json.dumps(digests)}
     table.plan(jobs.values(), about)
     table.again(said.tries, refused)
+    gone = table.gone()
+    if missing:
+        table.fetch(gone)
+    elif gone:
+        board.say(f"{len(gone)} jobs are done whose clips are no longer in the folder. --missing gets these again.")
     store.clean(table.folder)
     desk = Desk(table, engine.places(), jobs, rules, board)
     left = Counter(jobs[known.digest].variant for known in table.left())
@@ -162,8 +174,15 @@ def version() -> str:
     return found[1] if found else ""
 
 
-def estimate(said: Study, folder: Path, engine: Engine) -> str:
-    """Says how many jobs a study has, how long they take and what they cost, as far as that is known."""
+def estimate(said: Study, folder: Path, engine: Engine, start: int = 0) -> str:
+    """Says how many jobs a study has, how long they take and what they cost, as far as that is known.
+
+    Args:
+        said: The study.
+        folder: Of its results, which may hold some already.
+        engine: Is asked for prices.
+        start: How many ComfyUIs are to be started; 0 for those of the engine.
+    """
     graphs: dict[str, Graph] = {}
     done: set[str] = set()
     measured: dict[str, tuple[int, float]] = {}
@@ -172,7 +191,7 @@ def estimate(said: Study, folder: Path, engine: Engine) -> str:
             jobs = list(plan.jobs(said, graphs, table.digest_of))
             done, measured = {row["digest"] for row in table.wanted() if row["state"] == "done"}, table.measured()
     else:
-        jobs = list(plan.jobs(said, graphs, plan.bytes_digest))
+        jobs = list(plan.jobs(said, graphs, cache(plan.bytes_digest)))
     left = [job for job in jobs if job.digest not in done]
     lines = [f"{said.name}: {len(jobs)} jobs, {len(jobs) - len(left)} done, {len(left)} left."]
     by_variant = Counter(job.variant for job in left)
@@ -180,9 +199,9 @@ def estimate(said: Study, folder: Path, engine: Engine) -> str:
         timed = measured.get(variant)
         took = f"{timed[1]:.1f} s each, by {timed[0]} that were timed" if timed else "not timed yet"
         lines.append(f"    {count} x {variant}: {took}")
-    places = engine.places()
-    seconds = Pace(by_variant, measured).seconds(len(places))
-    where = f"on {len(places)} server{'s' * (len(places) > 1)}"
+    count = start or len(engine.places())
+    seconds = Pace(by_variant, measured).seconds(count)
+    where = f"on {count} server{'s' * (count > 1)}"
     lines.append(
         "Time: not known before a job was timed." if seconds is None else f"Time: about {duration(seconds)} {where}."
     )
@@ -229,12 +248,13 @@ def named(servers: list[str], depths: list[int]) -> tuple[list[address.Address],
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Table]:
-    """Opens the table of a study, and closes it whatever happens."""
+    """Opens the table of a study, and closes it whatever happens. A new folder without a job is removed again."""
+    new = not folder.exists()
     table = Table(folder)
     try:
         yield table
     finally:
-        table.close()
+        table.close(remove=new and not table.counts())
 
 
 def board_of(quiet: bool) -> Board:
