@@ -128,7 +128,9 @@ class Desk:
         self.change.notify_all()
 
     def went(self, place: Place, error: ClientError) -> None:
-        """Notes that a place cannot be used."""
+        """Notes that a place cannot be used. At the end nobody need know: one that was starting has been ended."""
+        if self.closed:
+            return
         state = "away" if isinstance(error, UnreachableError) else "unfit"
         if str(place.error) != str(error):
             self.board.say(str(error))
