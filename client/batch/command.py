@@ -93,6 +93,7 @@ def batch(
     quiet: QuietOption = False,
 ) -> None:
     """Run a study: many clips on many ComfyUIs. The same command goes on where it was stopped, however that was."""
+    check_where(server, depth, bool(ray or start))
     board = board_of(quiet)
     said = study.read(study_file, graph)
     said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else study.amount(max_usd))
@@ -122,6 +123,18 @@ def batch(
                 made += [write(table) for asked, write in ((csv, export.to_csv), (parquet, export.to_parquet)) if asked]
                 made += reported(folder, board) if report else []
         tell("\n".join(map(str, [table.folder / FILE, *made])))
+
+
+def check_where(servers: list[str], depths: list[int], starts: bool) -> None:
+    """Refuses what would not count where ComfyUIs are started.
+
+    Raises:
+        UsageError: There is some.
+    """
+    if starts and servers and servers != os.environ.get("WAN22_TURBO_SERVER", "").split():
+        raise UsageError("--server names ComfyUIs that run already, --start and --ray start their own. Leave out one.")
+    if starts and len(depths) > 1:
+        raise UsageError("With --start and --ray, --depth stands once for all.")
 
 
 def carry_out(

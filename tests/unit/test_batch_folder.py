@@ -154,7 +154,8 @@ def test_a_command_that_cannot_begin_leaves_no_folder(two, tmp_path):
     path, out = write(tmp_path, 2), tmp_path / "out"
     nothing = [path.name, "0.png", "1.png", "hosted.json", "own.json"]
     for wrong in ({"server": ["ftp://x"]}, {"server": two.addresses, "depth": [1, 2, 3]}, {"clips": "nosuch://x"},
-                  {"start": 1, "comfyui": str(tmp_path)}, {"server": two.addresses * 2}):  # fmt: skip
+                  {"start": 1, "comfyui": str(tmp_path)}, {"server": two.addresses * 2},
+                  {"server": two.addresses, "start": 1}, {"start": 1, "depth": [1, 2]}):  # fmt: skip
         with pytest.raises(UsageError):
             command.batch(path, output=out, csv=True, **wrong)
         assert sorted(each.name for each in tmp_path.iterdir()) == sorted(nothing), wrong
@@ -197,6 +198,6 @@ async def forgetting(comfy):
 def test_a_dry_run_counts_the_comfyuis_that_would_be_started(two, tmp_path, capsys):
     path, out = write(tmp_path, 4), tmp_path / "out"
     run(path, out, servers(two.addresses))
-    for start, said in ((0, "on 1 server."), (4, "on 4 servers.")):
-        command.batch(write(tmp_path, 8), server=two.addresses[:1], output=out, start=start, dry_run=True)
+    for where, said in (({"server": two.addresses[:1]}, "on 1 server."), ({"start": 4}, "on 4 servers.")):
+        command.batch(write(tmp_path, 8), output=out, dry_run=True, **where)
         assert said in capsys.readouterr().out
