@@ -5,10 +5,8 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -21,13 +19,14 @@ from ..follow import DAY
 from ..printable import printable
 from ..report.command import make
 from . import export, plan, runner, store, study, thumbnails
-from .board import Bars, Board, Lines, Pace, Quiet, duration
+from .board import Bars, Board, Lines, Pace, Quiet
 from .cluster import Cluster
 from .desk import Desk
 from .engine import Engine, Rules, needs_of
+from .estimate import estimate
+from .folder import fetch, gone, opened
 from .graphs import Graph
 from .machine import Recipe, Started
-from .plan import Job, Offer, cost
 from .servers import Servers
 from .study import Study
 from .table import FILE, Table
@@ -152,11 +151,11 @@ def carry_out(
     about = {"name": said.name, "text": said.text, "version": version(), "graphs": json.dumps(digests)}
     table.plan(jobs.values(), about)
     table.again(said.tries, refused)
-    gone = table.gone()
+    lost = gone(table)
     if missing:
-        table.fetch(gone)
-    elif gone:
-        board.say(f"{len(gone)} jobs are done whose clips are no longer in the folder. --missing gets these again.")
+        fetch(table, lost)
+    elif lost:
+        board.say(f"{len(lost)} jobs are done whose clips are no longer in the folder. --missing gets these again.")
     store.clean(table.folder)
     desk = Desk(table, engine.places(), jobs, rules, board)
     left = Counter(jobs[known.digest].variant for known in table.left())
@@ -187,63 +186,6 @@ def version() -> str:
     return found[1] if found else ""
 
 
-def estimate(said: Study, folder: Path, engine: Engine, start: int = 0) -> str:
-    """Says how many jobs a study has, how long they take and what they cost, as far as that is known.
-
-    Args:
-        said: The study.
-        folder: Of its results, which may hold some already.
-        engine: Is asked for prices.
-        start: How many ComfyUIs are to be started; 0 for those of the engine.
-    """
-    graphs: dict[str, Graph] = {}
-    done: set[str] = set()
-    measured: dict[str, tuple[int, float]] = {}
-    if (folder / FILE).is_file():
-        with opened(folder) as table:
-            jobs = list(plan.jobs(said, graphs, table.digest_of))
-            done, measured = {row["digest"] for row in table.wanted() if row["state"] == "done"}, table.measured()
-    else:
-        jobs = list(plan.jobs(said, graphs, cache(plan.bytes_digest)))
-    left = [job for job in jobs if job.digest not in done]
-    lines = [f"{said.name}: {len(jobs)} jobs, {len(jobs) - len(left)} done, {len(left)} left."]
-    by_variant = Counter(job.variant for job in left)
-    for variant, count in by_variant.items():
-        timed = measured.get(variant)
-        took = f"{timed[1]:.1f} s each, by {timed[0]} that were timed" if timed else "not timed yet"
-        lines.append(f"    {count} x {variant}: {took}")
-    count = start or len(engine.places())
-    seconds = Pace(by_variant, measured).seconds(count)
-    where = f"on {count} server{'s' * (count > 1)}"
-    lines.append(
-        "Time: not known before a job was timed." if seconds is None else f"Time: about {duration(seconds)} {where}."
-    )
-    lines.append(cost_of(left, graphs, engine, said.max_usd))
-    return "\n".join(lines)
-
-
-def cost_of(left: list[Job], graphs: Mapping[str, Graph], engine: Engine, limit: float | None) -> str:
-    """Says what jobs cost, by what a server says of the prices."""
-    paid = [job for job in left if job.offers]
-    if not paid:
-        return "Cost: nothing; no job is hosted."
-    prices: Mapping[Offer, float] = {}
-    why = ""
-    for place in engine.places():
-        try:
-            prices = engine.open(place, needs_of(paid, graphs)).prices
-            break
-        except ClientError as error:
-            why = f" {error}"
-    known = [usd for job in paid if (usd := cost(job, prices)) is not None]
-    text = f"Cost: ${sum(known):.2f} for {len(known)} hosted clips."
-    if len(known) < len(paid):
-        text += f" Of {len(paid) - len(known)} more nobody names the price.{why}"
-    if limit is not None:
-        text += f" The study's ceiling is ${limit:.2f}."
-    return text
-
-
 def named(servers: list[str], depths: list[int]) -> tuple[list[address.Address], list[int]]:
     """Reads the addresses of servers, and how many jobs each has at once.
 
@@ -257,17 +199,6 @@ def named(servers: list[str], depths: list[int]) -> tuple[list[address.Address],
         )
     each_depth = depths if len(depths) > 1 else (depths or [DEPTH]) * len(servers)
     return [address.parse(each, token) for each in servers], each_depth
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[Table]:
-    """Opens the table of a study, and closes it whatever happens. A new folder without a job is removed again."""
-    new = not folder.exists()
-    table = Table(folder)
-    try:
-        yield table
-    finally:
-        table.close(remove=new and not table.counts())
 
 
 def board_of(quiet: bool) -> Board:

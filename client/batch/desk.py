@@ -128,11 +128,9 @@ class Desk:
         self.change.notify_all()
 
     def went(self, place: Place, error: ClientError) -> None:
-        """Notes that a place cannot be used. At the end nobody need know: one that was starting has been ended."""
-        if self.closed:
-            return
+        """Notes that a place cannot be used."""
         state = "away" if isinstance(error, UnreachableError) else "unfit"
-        if str(place.error) != str(error):
+        if str(place.error) != str(error) and not self.closed:  # else it was starting, and has been ended
             self.board.say(str(error))
         place.state, place.error = state, error
         self.change.notify_all()

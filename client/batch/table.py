@@ -13,7 +13,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,23 +116,10 @@ class Table:
                 self.rows.execute(f"ALTER TABLE jobs ADD COLUMN {name} {COLUMNS[name]}")
             self.rows.execute(f"PRAGMA user_version={VERSION}")
 
-    def close(self, remove: bool = False) -> None:
-        """Writes all into the one file, and lets others in.
-
-        Args:
-            remove: Also removes the folder, unless there is something else in it.
-        """
+    def close(self) -> None:
+        """Writes all into the one file, and lets others in."""
         self.rows.close()
-        if remove:  # while nobody else can have begun there
-            with suppress(OSError):
-                (self.folder / CLIPS).rmdir()
-                (self.folder / FILE).unlink()
-                (self.folder / LOCK).unlink()
         self.lock.close()
-        if remove:
-            with suppress(OSError):
-                (self.folder / LOCK).unlink(missing_ok=True)  # as Windows removes no file that is open
-                self.folder.rmdir()
 
     def digest_of(self, path: Path) -> str:
         """Returns the digest of a file's bytes, from the table where the file has not changed since."""
@@ -194,17 +181,6 @@ class Table:
             self.rows.execute("UPDATE jobs SET state = 'open' WHERE state = 'failed' AND tries < ?", (tries,))
             if refused:
                 self.rows.execute("UPDATE jobs SET state = 'open' WHERE state = 'refused'")
-
-    def gone(self) -> list[int]:
-        """Lists the jobs that are done, and whose clips are no longer in the folder."""
-        done = self.rows.execute("SELECT number, clips FROM jobs WHERE wanted AND state = 'done'")
-        made = ((number, clip) for number, clips in done for clip in json.loads(clips) if "://" not in clip)
-        return list(dict.fromkeys(number for number, clip in made if not (self.folder / clip).is_file()))
-
-    def fetch(self, numbers: Iterable[int]) -> None:
-        """Writes down that clips are to be fetched again from where they were made, or made again if that is gone."""
-        with self.together():
-            self.rows.executemany("UPDATE jobs SET state = 'posted' WHERE number = ?", ((each,) for each in numbers))
 
     def left(self) -> list[Known]:
         """Lists the jobs that are to be done, in their order."""

@@ -77,6 +77,7 @@ function start(on) {
   set(at());
   now.playing = on;
   play.textContent = on ? 'Stop' : 'Play';
+  for (const video of loaded()) stands.delete(video); // as long as the clock stood, none was stuck
   if (on) requestAnimationFrame(tick);
   else loaded().forEach(hold);
 }
@@ -112,6 +113,7 @@ function unload(video) {
 
 // A player that joins is where the clock is, which would else wait for it.
 function join(video) {
+  stands.delete(video);
   if (!now.playing) hold(video);
   else if (seen.has(video)) video.currentTime = place(video, at());
 }
