@@ -11,20 +11,20 @@ from .trouble import FILE
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Table]:
-    """Opens the table of a study, and closes it whatever happens. A new folder without a job is removed again."""
-    new = not folder.exists()
+    """Opens the table of a study, and closes it whatever happens. What is new is removed again if it has no job."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
     table = Table(folder)
     try:
         yield table
     finally:
         if new and not table.counts():
-            remove(table)
+            remove(table, new)
         else:
             table.close()
 
 
-def remove(table: Table) -> None:
-    """Closes a table, and removes it with its folder, unless there is something else in that."""
+def remove(table: Table, folders: Iterable[Path]) -> None:
+    """Closes a table, and removes it with its folder and those around it, unless there is something else in one."""
     table.rows.close()
     with suppress(OSError):  # while nobody else can have begun there
         (table.folder / CLIPS).rmdir()
@@ -33,7 +33,8 @@ def remove(table: Table) -> None:
     table.close()
     with suppress(OSError):
         (table.folder / LOCK).unlink(missing_ok=True)  # as Windows removes no file that is open
-        table.folder.rmdir()
+        for folder in folders:
+            folder.rmdir()
 
 
 def gone(table: Table) -> list[int]:

@@ -151,7 +151,7 @@ def test_an_address_that_nobody_speaks_to_is_a_sentence(two, tmp_path):
 
 
 def test_a_command_that_cannot_begin_leaves_no_folder(two, tmp_path):
-    path, out = write(tmp_path, 2), tmp_path / "out"
+    path, out = write(tmp_path, 2), tmp_path / "results" / "小 1"
     nothing = [path.name, "0.png", "1.png", "hosted.json", "own.json"]
     for wrong in ({"server": ["ftp://x"]}, {"server": two.addresses, "depth": [1, 2, 3]}, {"clips": "nosuch://x"},
                   {"start": 1, "comfyui": str(tmp_path)}, {"server": two.addresses * 2},
@@ -163,7 +163,7 @@ def test_a_command_that_cannot_begin_leaves_no_folder(two, tmp_path):
     with pytest.raises(UsageError, match=r"nosuch\.json is not"):
         command.batch(path, server=two.addresses, output=out, csv=True)
     assert not out.exists()
-    out.mkdir()  # one that was there stays
+    out.mkdir(parents=True)  # one that was there stays
     with pytest.raises(UsageError):
         command.batch(path, server=two.addresses, output=out)
     assert out.is_dir()
