@@ -7,8 +7,9 @@ import math
 
 import pytest
 import torch
+from comfy_server import TRAINED
 from pack.attention.session import Settings
-from pack.tiny import judge
+from pack.tiny import files, judge, vae_training
 from pack.tiny.scenes import KINDS
 from pack.tiny.studio import Way
 
@@ -36,6 +37,12 @@ def told(studio):
 
 def test_the_vae_alone_keeps_all_that_is_judged(told):
     assert told(None)["right share"] >= 0.9
+
+
+def test_the_vae_keeps_unseen_clips_at_240p_and_tells_the_frames_of_a_latent_frame_apart():
+    told = vae_training.judged(files.read_vae(TRAINED), scenes=2, frames=5)
+    assert told["worst db"] > 30
+    assert told["apart"] == 1
 
 
 def test_films_of_four_steps_do_what_captions_say(told):
