@@ -23,7 +23,7 @@ SIZES = (100, 1000, 5000, 20_000)
 SERVERS = 50
 SECONDS = (1.5, 4.5)  # that a job takes, each as likely
 FAULTS = {"unheard": 0.005, "unanswered": 0.002, "between": 0.005}
-LOOK = 0.05  # seconds between two looks at the servers
+LOOK = 0.2  # seconds between two looks at the servers, which meanwhile serve nobody
 
 
 class Emulated:

@@ -8,7 +8,6 @@ import itertools
 import json
 import random
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,11 @@ async def serve(count: int, seed: int, seconds: tuple[float, float], faults: Fau
         await comfy.start()
     say([comfy.address for comfy in comfies])
     while await asyncio.to_thread(sys.stdin.readline):
-        made = sum((comfy.made for comfy in comfies), Counter())
+        jobs = len(set().union(*(comfy.made for comfy in comfies)))
+        made = sum(comfy.made.total() for comfy in comfies)
         posted = sum(comfy.posted.total() for comfy in comfies)
         drawn = sum(comfy.drawn for comfy in comfies)
-        say({"jobs": len(made), "made": made.total(), "posted": posted, "drawn": drawn})
+        say({"jobs": jobs, "made": made, "posted": posted, "drawn": drawn})
 
 
 def say(value: Any) -> None:
