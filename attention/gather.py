@@ -53,14 +53,14 @@ def over_blocks(
     for clip, head in product(range(q.shape[0]), range(q.shape[1])):
         queries = pad(q[clip, head], (0, 0, 0, -length % blocks.queries)).view(-1, 1, blocks.queries, channels)
         tables = [pad(x[clip, head], (0, 0, 0, -length % blocks.keys)).view(-1, blocks.keys * channels) for x in (k, v)]
-        found = []
         for start in range(0, len(queries), chunk):
             taken, part = chosen[clip, head, start : start + chunk].flatten(), queries[start : start + chunk]
             gathered = (table.index_select(0, taken).view(len(part), 1, -1, channels) for table in tables)
             mask = exists.view(-1, blocks.keys).index_select(0, taken).view(len(part), 1, 1, -1)
             mask = mask.expand(-1, -1, blocks.queries, -1) if length % blocks.keys else None
-            found.append(scaled_dot_product_attention(part, *gathered, attn_mask=mask))
-        attended[clip, head] = torch.cat(found).view(-1, channels)[:length]
+            found = scaled_dot_product_attention(part, *gathered, attn_mask=mask).view(-1, channels)
+            place = attended[clip, head, start * blocks.queries :][: len(found)]
+            place.copy_(found[: len(place)])
     return attended
 
 
@@ -81,7 +81,10 @@ def _one_head(
     """Puts the attention of q, k and v, Tensor[L, D] each, into `attended`."""
     q, *kv = qkv
     tokens, hidden = _tokens(order, q.dtype)
-    tables = [x.index_select(0, tokens.flatten()).view(len(tokens), -1) for x in kv]
+    # One tensor of both: what is above 32 MiB the C library gives back to the system, and smaller ones it would keep.
+    tables = q.new_empty(2, len(tokens), BLOCK * q.shape[1])
+    for x, table in zip(kv, tables, strict=True):
+        torch.index_select(x, 0, tokens.flatten(), out=table.view(-1, q.shape[1]))
     slots = _slots(kept, sink)
     # First what all query blocks attend to, the sink and the tail, which is gathered once; then what each has chosen.
     common, pooled = sink * BLOCK, order.blocks if tail else 0

@@ -103,6 +103,18 @@ def test_with_guidance_and_a_batch_of_two(high, low, positive):
     assert {sparse for _, _, sparse in rows(models[0])} == {toy.LAYERS}
 
 
+def test_a_clip_with_a_first_and_a_last_frame(high, low, positive, dense):
+    given = torch.ones(1, 4, *SHAPE[2:])
+    given[:, :, [0, -1]] = 0
+    both = [[positive[0][0], {**positive[0][1], "concat_mask": given}]]
+    expected, _ = sample(high, low, both)
+    assert difference(expected, dense) > 0.01
+    assert difference(sample(*sparse(high, low, density=1.0, dense_steps=0)[:2], both)[0], expected) < 1e-5
+    *models, _ = sparse(high, low)
+    assert 1e-4 < difference(sample(*models, both)[0], expected) < 0.2
+    assert [sparse for _, _, sparse in rows(models[0])] == [0] + [toy.LAYERS] * 3
+
+
 def test_context_windows_have_an_order_of_their_own(high, low):
     models = sparse(high, low, dense_steps=0)[:2]
     assert windowed(models).isfinite().all()
