@@ -52,8 +52,8 @@ def test_motion_without_the_lora_of_svi_is_said_with_its_remedy(planned, add_lor
         # What a link may bring, and ComfyUI does not look at.
         ({"motion": 0.5}, r"motion must be at least 1, got 0\.5\. Choose a larger number\."),
         ({"prompts": "It turns.", "parts": 0}, r"parts must be at least 1, got 0\."),
-        ({"continue_by": "motion", "seconds": 1.0, "motion_latents": 0}, r"motion_latents must be at least 1, got 0\."),
-        ({"continue_by": "overlap", "seconds": 1.0, "overlap_frames": 0}, r"overlap_frames must be at least 5, got 0\."),
+        ({"continue_by": "motion", "motion_latents": 0}, r"motion_latents must be at least 1, got 0\."),
+        ({"continue_by": "overlap", "overlap_frames": 0}, r"overlap_frames must be at least 5, got 0\."),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
