@@ -98,7 +98,7 @@ def _of_a_number(each: io.Input, value: Any, bounded: bool) -> str | None:
     if not is_number:
         return f"{each.id} must be a number, got {shown(value)}. Give it a number."
     least, most = getattr(each, "min", None), getattr(each, "max", None)
-    if bounded and least is not None and value < float(least):
+    if bounded and least is not None and value < least:
         return f"{each.id} must be at least {least:g}, got {shown(value)}. Choose a larger number."
     if bounded and most is not None and value > most:
         return f"{each.id} must be at most {most:g}, got {shown(value)}. Choose a smaller number."
