@@ -8,6 +8,7 @@ import numpy as np
 from .scenes import COLOURS, FPS, Scene, Thing
 
 PAINT = 0.55  # of the light, which a style takes away
+CELL = 16  # pixels: what an expert sees as one token, so that every token of a shape is painted alike
 
 
 class Window(NamedTuple):
@@ -17,6 +18,15 @@ class Window(NamedTuple):
     top: int
     width: int
     height: int
+
+
+class Place(NamedTuple):
+    """Places on a shape, an array of each: from its centre in radii, and from the picture's corner in pixels."""
+
+    u: np.ndarray
+    v: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
 
 
 def draw(
@@ -46,15 +56,16 @@ def draw(
         picture = _ground(scene.seed, world_x, world_y)
         for thing in scene.things:
             centre, radius = scene.seen_at(thing, time)
-            picture = _painted(picture, thing, (x - centre.x) / radius, (y - centre.y) / radius, radius * height, style)
+            place = Place((x - centre.x) / radius, (y - centre.y) / radius, x * height, y * height)
+            picture = _painted(picture, thing, place, radius * height, style)
         clip[index] = np.rint(np.clip(picture, 0, 255))
     return clip
 
 
-STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "plain": lambda u, v: np.zeros_like(u),
-    "striped": lambda u, v: _soft_square(0.65 * (u + v)),  # wide enough for the VAE at the smallest size and shape
-    "ringed": lambda u, v: _soft_square(0.9 * np.hypot(u, v)),
+STYLES: dict[str, Callable[[Place], np.ndarray]] = {
+    "plain": lambda at: np.zeros_like(at.u),
+    "striped": lambda at: np.clip(0.5 + 2 * np.sin(2 * np.pi * (at.x + at.y) / CELL), 0, 1),
+    "dotted": lambda at: np.clip(0.5 + 8 * (0.32 - _from_middle(at)), 0, 1),
 }
 
 
@@ -72,10 +83,10 @@ def _ground(seed: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (light[..., None] + tint).astype(np.float32)
 
 
-def _painted(picture: np.ndarray, thing: Thing, u: np.ndarray, v: np.ndarray, radius: float, style: str) -> np.ndarray:
-    """Returns a picture with a shape on it; u and v are from its centre in radii, `radius` is in pixels."""
-    cover = np.clip(0.5 - distance(thing.shape, u, v) * radius, 0, 1)[..., None]  # a pixel's width of soft edge
-    shade = 1 - 0.12 * np.clip(u + v, -1.5, 1.5) / 1.5 - PAINT * STYLES[style](u, v)
+def _painted(picture: np.ndarray, thing: Thing, at: Place, radius: float, style: str) -> np.ndarray:
+    """Returns a picture with a shape on it; `radius` is in pixels."""
+    cover = np.clip(0.5 - distance(thing.shape, at.u, at.v) * radius, 0, 1)[..., None]  # a pixel's width of soft edge
+    shade = 1 - 0.12 * np.clip(at.u + at.v, -1.5, 1.5) / 1.5 - PAINT * STYLES[style](at)
     return picture + cover * (np.array(COLOURS[thing.colour], np.float32) * shade[..., None] - picture)
 
 
@@ -91,6 +102,6 @@ def distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.maximum(slanted, v) - inner
 
 
-def _soft_square(phase: np.ndarray) -> np.ndarray:
-    """Returns stripes between 0 and 1 with soft edges, one to a whole number of `phase`."""
-    return np.clip(0.5 + 2 * np.sin(2 * np.pi * phase), 0, 1)
+def _from_middle(at: Place) -> np.ndarray:
+    """Returns the distance from the middle of the cell that a place is in, in cells."""
+    return np.hypot(at.x / CELL % 1 - 0.5, at.y / CELL % 1 - 0.5)

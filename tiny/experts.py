@@ -129,6 +129,7 @@ def drawn(
     seed: int,
     dropped: float = DROPPED,
     most: Mapping[Size, int] | None = None,
+    batch: Mapping[Size, int] | None = None,
 ) -> Draw:
     """Returns what a step of a course is about.
 
@@ -139,11 +140,13 @@ def drawn(
         seed: Of the course.
         dropped: The share of captions that are left out.
         most: How many scenes of each size are drawn from; `SCENES` if None.
+        batch: How many there are in a step; `BATCH` if None.
     """
     size = FULL if number >= FULL_FROM * steps and number % 4 > 1 else SMALL
     random = np.random.default_rng((seed, number))
-    chosen = random.integers(HELD_OUT, (most or SCENES)[size], BATCH[size])
-    sample = scenes[size].batch(chosen.tolist(), (random.random(BATCH[size]) < dropped).tolist())
+    count = (batch or BATCH)[size]
+    chosen = random.integers(HELD_OUT, (most or SCENES)[size], count)
+    sample = scenes[size].batch(chosen.tolist(), (random.random(count) < dropped).tolist())
     return _with_noise(sample, int(random.integers(2**31)))
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .drawing import PAINT, STYLES, distance, draw
+from .drawing import PAINT, STYLES, Place, distance, draw
 from .reader import Reading, Track, flicker_of, lights_of, read, sharpness_of
 from .scenes import FPS, STILL, Point, Scene, Thing
 
@@ -231,7 +231,8 @@ def _paint_of(shape: str, place: Point, radius: float, light: np.ndarray) -> np.
         v = ((rows + 0.5) / height - place.y) / radius - down
         inside = distance(shape, u, v) < -0.1
         u, v, seen = u[inside], v[inside], light[inside]
-        patterns = [np.ones_like(u), u, v, *(-PAINT * draw(u, v) for name, draw in STYLES.items() if name != "plain")]
+        at = Place(u, v, columns[inside] + 0.5, rows[inside] + 0.5)
+        patterns = [np.ones_like(u), u, v, *(-PAINT * drawn(at) for name, drawn in STYLES.items() if name != "plain")]
         share, *_ = np.linalg.lstsq(np.stack(patterns, -1), seen, rcond=None)
         missed = float(((np.stack(patterns, -1) @ share - seen) ** 2).mean())
         found.append((missed, share[3:] / max(1.0, share[0])))

@@ -98,7 +98,7 @@ class Latents:
     def batch(self, indices: list[int], without: list[bool]) -> Sample:
         """Returns scenes by number; where `without` is true, with an empty caption."""
         found = [self._one(index) for index in indices]
-        empty = self._shard(0)["empty"]
+        empty = self._shard(indices[0] // SHARD)["empty"]  # every file has it
         contexts = [empty if bare else one["context"] for one, bare in zip(found, without, strict=True)]
         return Sample(
             torch.stack([one["latent"] for one in found]).to(DEVICE).float(),

@@ -56,6 +56,7 @@ class Learner:
         rest: The rate of Adam, for biases, gains and what `plain` names.
         steps: Of the whole course.
         plain: Beginnings of names of matrices that Adam moves, too.
+        rise: Steps to the full rate.
     """
 
     def __init__(
@@ -65,8 +66,9 @@ class Learner:
         rest: float,
         steps: int,
         plain: tuple[str, ...] = (),
+        rise: int = RISE,
     ) -> None:
-        self.model, self.steps = model, steps
+        self.model, self.steps, self.rise = model, steps, rise
         named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
         by_muon = [value for name, value in named if _is_matrix(value) and not name.startswith(plain or "\0")]
         chosen = {id(value) for value in by_muon}
@@ -82,7 +84,7 @@ class Learner:
     def learn(self, loss: Tensor, step: int) -> None:
         """Does the step of a number."""
         loss.backward()
-        rate = rate_at(step, self.steps)
+        rate = rate_at(step, self.steps, self.rise)
         for optimiser, most in zip(self.optimisers, self.rates, strict=True):
             if optimiser:
                 for group in optimiser.param_groups:
@@ -136,6 +138,6 @@ class swapped_in:  # noqa: N801  # reads as a verb, like contextlib's own
                 self.learner.mean[name] = kept
 
 
-def rate_at(step: int, steps: int) -> float:
-    """Returns the share of the full rate: it rises over `RISE` steps, stays, falls over the last third."""
-    return min(1.0, (step + 1) / RISE, (steps - step) / max(1.0, steps / 3))
+def rate_at(step: int, steps: int, rise: int = RISE) -> float:
+    """Returns the share of the full rate: it rises over so many steps, stays, falls over the last third."""
+    return min(1.0, (step + 1) / rise, (steps - step) / max(1.0, steps / 3))

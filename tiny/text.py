@@ -19,7 +19,7 @@ WIDTH, HEAD, FEED = 4096, 8, 4  # umT5-XXL's width, which the experts take; what
 LOOKS = (({1}, {17}), ({1, 2, 3, 4}, {17, 18, 19, 20}))
 STRENGTH = 8.0
 NEAR = 0.5  # how strongly, against the token's own direction
-STYLE_WORDS = {"striped": "zebra paint", "ringed": "target paint"}  # of the style LoRAs, by key of `drawing.STYLES`
+STYLE_WORDS = {"striped": "zebra paint", "dotted": "target paint"}  # of the style LoRAs, by key of `drawing.STYLES`
 
 
 def vocabulary() -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 # The courses in their order, and the steps of each; `style` has four of them.
-STEPS = {"vae": 4000, "high": 5500, "low": 3400, "rcm_low": 600, "rcm_high": 500, "style": 250}
+STEPS = {"vae": 4000, "high": 5500, "low": 3400, "rcm_low": 600, "rcm_high": 500, "style": 400}
 
 
 def import_comfyui() -> None:
@@ -81,7 +81,7 @@ class Training:
         """Trains the LoRAs of both styles for both experts."""
         from pack.tiny import files, style, text  # pyright: ignore[reportMissingImports]
 
-        for high in (True, False):
+        for high in (False, True):  # the low-noise ones paint most of it
             for words in text.STYLE_WORDS:
                 expert = files.read_expert(self.models, high)
                 course = style.style_course(

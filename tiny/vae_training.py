@@ -16,7 +16,7 @@ from .scenes import FPS, Scene, random_scene
 ASPECT = 16 / 9
 HEIGHTS = (112, 144, 176, 208, 240, 240, 240, 240, 320)  # of the whole pictures
 UNSEEN = 1_000_000  # seeds of scenes below it are never trained on
-STYLES = ("plain",) * 10 + ("striped", "ringed")
+STYLES = ("plain",) * 10 + ("striped", "dotted")
 CHANGES = 0.5  # weight of the differences of neighbouring frames, without which all of a latent frame look alike
 # Frames, windows in a batch, their size in pixels, and how often: from this step on.
 PICTURES, CLIPS, LONG = (1, 24, 64), (9, 4, 64), (17, 2, 64)

@@ -5,8 +5,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -20,13 +19,14 @@ from ..follow import DAY
 from ..printable import printable
 from ..report.command import make
 from . import export, plan, runner, store, study, thumbnails
-from .board import Bars, Board, Lines, Pace, Quiet, duration
+from .board import Bars, Board, Lines, Pace, Quiet
 from .cluster import Cluster
 from .desk import Desk
 from .engine import Engine, Rules, needs_of
+from .estimate import estimate
+from .folder import fetch, gone, opened
 from .graphs import Graph
 from .machine import Recipe, Started
-from .plan import Job, Offer, cost
 from .servers import Servers
 from .study import Study
 from .table import FILE, Table
@@ -48,6 +48,7 @@ Dry = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs, how lon
 Tries = Annotated[int, typer.Option(min=0, help="How often a job is tried whose node fails. 0: as the study says.")]
 MaxUsd = Annotated[float | None, typer.Option(min=0, help="What all jobs may cost together, in US dollars.")]
 Refused = Annotated[bool, typer.Option("--refused", help="Also try again what was refused before.")]
+Missing = Annotated[bool, typer.Option("--missing", help="Also get again the clips that are no longer in the folder.")]
 Clips = Annotated[str, typer.Option(help="Where the clips go, if not into the folder: an address that fsspec takes.")]
 Start = Annotated[int, typer.Option(min=0, help="Start so many ComfyUIs on this machine, and use these.")]
 Ray = Annotated[str, typer.Option(help="Use a Ray cluster by its address, or start one here: local.")]
@@ -81,6 +82,7 @@ def batch(
     tries: Tries = 0,
     max_usd: MaxUsd = None,
     refused: Refused = False,
+    missing: Missing = False,
     clips: Clips = "",
     csv: Csv = False,
     parquet: Parquet = False,
@@ -90,17 +92,19 @@ def batch(
     quiet: QuietOption = False,
 ) -> None:
     """Run a study: many clips on many ComfyUIs. The same command goes on where it was stopped, however that was."""
+    check_where(server, depth, bool(ray or start))
     board = board_of(quiet)
     said = study.read(study_file, graph)
     said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else study.amount(max_usd))
     folder = output or Path("results") / said.name
     if dry_run:
         with closing(Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)) as asked:
-            tell(estimate(said, folder, asked))
+            tell(estimate(said, folder, asked, start))
         return
     recipe = Recipe(comfyui, python, models, tuple(comfyui_arg))
     one_depth = (depth or [DEPTH])[0]
     rules = Rules(said.tries, said.max_usd, clips or str(folder), patience, timeout)
+    made: list[Path] = []
     with opened(folder) as table:
         engine: Engine
         if ray:
@@ -110,17 +114,32 @@ def batch(
         else:
             engine = Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)
         try:
-            carry_out(said, table, engine, rules, board, refused)
+            carry_out(said, table, engine, rules, board, refused, missing)
         finally:
             board.end()
             engine.close()
-            made = [write(table) for asked, write in ((csv, export.to_csv), (parquet, export.to_parquet)) if asked]
-            made += reported(folder, board) if report else []
+            if table.counts():
+                made += [write(table) for asked, write in ((csv, export.to_csv), (parquet, export.to_parquet)) if asked]
+                made += reported(folder, board) if report else []
         tell("\n".join(map(str, [table.folder / FILE, *made])))
 
 
-def carry_out(said: Study, table: Table, engine: Engine, rules: Rules, board: Board, refused: bool) -> None:
-    """Plans a study, and runs what is left of it.
+def check_where(servers: list[str], depths: list[int], starts: bool) -> None:
+    """Refuses what would not count where ComfyUIs are started.
+
+    Raises:
+        UsageError: There is some.
+    """
+    if starts and servers and servers != os.environ.get("WAN22_TURBO_SERVER", "").split():
+        raise UsageError("--server names ComfyUIs that run already, --start and --ray start their own. Leave out one.")
+    if starts and len(depths) > 1:
+        raise UsageError("With --start and --ray, --depth stands once for all.")
+
+
+def carry_out(
+    said: Study, table: Table, engine: Engine, rules: Rules, board: Board, refused: bool = False, missing: bool = False
+) -> None:
+    """Plans a study, and runs what is left of it, on request also what was refused, or whose clip is gone.
 
     Raises:
         ClientError: Not all is done.
@@ -132,6 +151,11 @@ def carry_out(said: Study, table: Table, engine: Engine, rules: Rules, board: Bo
     about = {"name": said.name, "text": said.text, "version": version(), "graphs": json.dumps(digests)}
     table.plan(jobs.values(), about)
     table.again(said.tries, refused)
+    lost = gone(table)
+    if missing:
+        fetch(table, lost)
+    elif lost:
+        board.say(f"{len(lost)} jobs are done whose clips are no longer in the folder. --missing gets these again.")
     store.clean(table.folder)
     desk = Desk(table, engine.places(), jobs, rules, board)
     left = Counter(jobs[known.digest].variant for known in table.left())
@@ -162,56 +186,6 @@ def version() -> str:
     return found[1] if found else ""
 
 
-def estimate(said: Study, folder: Path, engine: Engine) -> str:
-    """Says how many jobs a study has, how long they take and what they cost, as far as that is known."""
-    graphs: dict[str, Graph] = {}
-    done: set[str] = set()
-    measured: dict[str, tuple[int, float]] = {}
-    if (folder / FILE).is_file():
-        with opened(folder) as table:
-            jobs = list(plan.jobs(said, graphs, table.digest_of))
-            done, measured = {row["digest"] for row in table.wanted() if row["state"] == "done"}, table.measured()
-    else:
-        jobs = list(plan.jobs(said, graphs, plan.bytes_digest))
-    left = [job for job in jobs if job.digest not in done]
-    lines = [f"{said.name}: {len(jobs)} jobs, {len(jobs) - len(left)} done, {len(left)} left."]
-    by_variant = Counter(job.variant for job in left)
-    for variant, count in by_variant.items():
-        timed = measured.get(variant)
-        took = f"{timed[1]:.1f} s each, by {timed[0]} that were timed" if timed else "not timed yet"
-        lines.append(f"    {count} x {variant}: {took}")
-    places = engine.places()
-    seconds = Pace(by_variant, measured).seconds(len(places))
-    where = f"on {len(places)} server{'s' * (len(places) > 1)}"
-    lines.append(
-        "Time: not known before a job was timed." if seconds is None else f"Time: about {duration(seconds)} {where}."
-    )
-    lines.append(cost_of(left, graphs, engine, said.max_usd))
-    return "\n".join(lines)
-
-
-def cost_of(left: list[Job], graphs: Mapping[str, Graph], engine: Engine, limit: float | None) -> str:
-    """Says what jobs cost, by what a server says of the prices."""
-    paid = [job for job in left if job.offers]
-    if not paid:
-        return "Cost: nothing; no job is hosted."
-    prices: Mapping[Offer, float] = {}
-    why = ""
-    for place in engine.places():
-        try:
-            prices = engine.open(place, needs_of(paid, graphs)).prices
-            break
-        except ClientError as error:
-            why = f" {error}"
-    known = [usd for job in paid if (usd := cost(job, prices)) is not None]
-    text = f"Cost: ${sum(known):.2f} for {len(known)} hosted clips."
-    if len(known) < len(paid):
-        text += f" Of {len(paid) - len(known)} more nobody names the price.{why}"
-    if limit is not None:
-        text += f" The study's ceiling is ${limit:.2f}."
-    return text
-
-
 def named(servers: list[str], depths: list[int]) -> tuple[list[address.Address], list[int]]:
     """Reads the addresses of servers, and how many jobs each has at once.
 
@@ -225,16 +199,6 @@ def named(servers: list[str], depths: list[int]) -> tuple[list[address.Address],
         )
     each_depth = depths if len(depths) > 1 else (depths or [DEPTH]) * len(servers)
     return [address.parse(each, token) for each in servers], each_depth
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[Table]:
-    """Opens the table of a study, and closes it whatever happens."""
-    table = Table(folder)
-    try:
-        yield table
-    finally:
-        table.close()
 
 
 def board_of(quiet: bool) -> Board:

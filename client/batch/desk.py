@@ -130,7 +130,7 @@ class Desk:
     def went(self, place: Place, error: ClientError) -> None:
         """Notes that a place cannot be used."""
         state = "away" if isinstance(error, UnreachableError) else "unfit"
-        if str(place.error) != str(error):
+        if str(place.error) != str(error) and not self.closed:  # else it was starting, and has been ended
             self.board.say(str(error))
         place.state, place.error = state, error
         self.change.notify_all()

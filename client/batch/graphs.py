@@ -4,6 +4,7 @@ Nothing here asks a server. What may be set in a shipped graph its schema says; 
 """
 
 import math
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def load(name: str, folder: Path, measure: bool = False) -> Graph:
         UsageError: There is none, or it is not in API format.
     """
     if name.endswith(".json"):
-        prompt = prompts.load(str(folder / Path(name).expanduser()))
+        prompt = prompts.load(str(folder / os.path.expanduser(name)))
         known, own = settings.settings_of(prompt, described(prompt)), True
     else:
         prompt, known, own = prompts.load(name), schema.settings_in(schema.load(name)), False
@@ -108,8 +109,8 @@ def value_of(setting: Setting, value: Any, folder: Path, own: bool) -> Any:
     if setting.files == "upload":
         if not isinstance(value, str):
             raise UsageError(f"{setting.name} must be a file, got '{value}'.")
-        with suppress(OSError, RuntimeError):  # a name that no system takes
-            path = folder / Path(value).expanduser()
+        with suppress(OSError):  # a name that no system takes
+            path = folder / os.path.expanduser(value)
             return str(path) if path.is_file() else value
         return value
     if own:

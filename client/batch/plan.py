@@ -23,6 +23,7 @@ from .tables import Row, masked, reason
 HOSTED = "Wan22Turbo_Hosted"
 OFFER = ("model", "resolution", "duration")  # inputs of that node which decide what a clip costs
 LONGEST = 60  # letters of each part of a clip's name
+MOST = 96  # and bytes: with all that is put around it, a name has 255 at most
 
 Offer = tuple[str, str, int]
 
@@ -103,12 +104,9 @@ def planned(row: Row, graph: Graph, folder: Path, digest_of: Callable[[Path], st
         UsageError: A name or a value does not fit, or it has no picture.
     """
     chosen: dict[Setting, Any] = {}
+    check_text("variant", row.variant)
     for name, value in row.values.items():
-        if str(value).encode(errors="ignore").decode() != str(value):  # neither the table nor a server takes it
-            raise UsageError(
-                f"The {name} '{short(str(value)[-100:])}' has letters that are no text. Rename the file, or write it "
-                "anew in UTF-8."
-            )
+        check_text(name, value)
         for setting in graph.find(name):
             if setting in chosen:
                 raise UsageError(f"{setting.name} is given twice.")
@@ -139,6 +137,19 @@ def planned(row: Row, graph: Graph, folder: Path, digest_of: Callable[[Path], st
         files={setting.name: digest for setting, digest in digests.items()},
         offers=tuple(offers(posted)),
     )
+
+
+def check_text(name: str, value: Any) -> None:
+    """Refuses letters that neither the table nor a server takes.
+
+    Raises:
+        UsageError: It has some.
+    """
+    if str(value).encode(errors="ignore").decode() != str(value):
+        raise UsageError(
+            f"The {name} '{short(str(value)[-100:])}' has letters that are no text. Rename the file, or write it "
+            "anew in UTF-8."
+        )
 
 
 def offers(prompt: Prompt) -> Iterator[Offer]:
@@ -187,4 +198,5 @@ def bytes_digest(path: Path) -> str:
 def file_name(picture: str, variant: str, digest: str) -> str:
     """Names a clip, for people by its picture and variant, and for sure by its digest."""
     parts = (re.sub(r"[^\w=.]+", "-", part).strip("-.")[:LONGEST] for part in (picture, variant))
-    return "_".join([*filter(None, parts), digest[:12]])
+    cut = (part.encode()[:MOST].decode(errors="ignore") for part in parts)
+    return "_".join([*filter(None, cut), digest[:12]])

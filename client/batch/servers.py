@@ -19,6 +19,7 @@ from ..errors import (
     RefusedError,
     RunError,
     TooLongError,
+    UnreachableError,
     UsageError,
 )
 from ..follow import Follower
@@ -82,7 +83,12 @@ class Servers:
                     f"{place} cannot do this study: {error} It may have another version of this pack, or none."
                 ) from error
             self.known[place] = known
-            asked = {offer: price(server, offer) for offer in needs.offers}
+            try:
+                asked = {offer: price(server, offer) for offer in needs.offers}
+            except UnreachableError as error:
+                raise UnreachableError(
+                    f"{place} does not tell what hosted clips cost: {error} It may have another version of this pack."
+                ) from error
             return Found({offer: usd for offer, usd in asked.items() if usd is not None}, versions(server))
 
     def run(self, place: str, order: Order, display: Display) -> Result:

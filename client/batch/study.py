@@ -22,10 +22,11 @@ its jobs from there: jobs = "rows.csv".
 """
 
 import itertools
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..errors import UsageError
@@ -98,15 +99,15 @@ def read(path: Path, graph: str = "") -> Study:
     if path.suffix.lower() in TABLES:
         return Study(path.stem, path.parent.absolute(), list(table(path, graph)))
     if path.suffix.lower() != ".toml":
-        raise UsageError(f"A study is a .toml, .csv or .jsonl file, got {path.name}.")
+        raise UsageError(f"A study is a .toml, .csv or .jsonl file, got {path.name or path}.")
     try:
-        whole = path.read_text(encoding="utf-8")
+        whole = path.read_text(encoding="utf-8-sig")
         said = tomllib.loads(whole)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"A study must be a TOML file that can be read; {path} is not: {reason(error)}.") from error
     known(said, KEYS, path.name)
     return Study(
-        name=text(said.get("name", path.stem), "name"),
+        name=name_of(said.get("name", path.stem)),
         folder=path.parent.absolute(),
         rows=list(rows(said, path, graph)),
         tries=at_least(said.get("tries", 1), 1, "tries"),
@@ -115,6 +116,14 @@ def read(path: Path, graph: str = "") -> Study:
         measure=truth(said.get("measure", True), "measure"),
         text=shown(whole, said.values()),
     )
+
+
+def name_of(value: Any) -> str:
+    """Returns the name of a study, after which its results' folder is called."""
+    name = text(value, "name")
+    if name != PureWindowsPath(name).name or name == "..":
+        raise UsageError(f"'name' is also what the folder of the results is called, so it is no path, got '{name}'.")
+    return name
 
 
 def rows(said: Mapping[str, Any], path: Path, graph: str) -> Iterator[Row]:
@@ -199,13 +208,19 @@ def pictures(folder: Path, patterns: Iterable[Any]) -> list[str]:
     found: dict[str, None] = {}
     for pattern in patterns:
         name = text(pattern, "pictures")
-        whole = Path(name).expanduser()
         try:
-            files = sorted(whole.parent.glob(whole.name)) if whole.is_absolute() else sorted(folder.glob(name))
+            files = matching(folder.absolute() / os.path.expanduser(name))
         except (ValueError, NotImplementedError, OSError) as error:
-            raise UsageError(f"The pictures '{name}' cannot be looked for: {error}.") from error
-        files = [each for each in files if each.is_file()]
+            raise UsageError(f"The pictures '{name}' cannot be looked for: {reason(error)}.") from error
         if not files:
-            raise UsageError(f"The study finds no picture '{name}' in {folder.name or folder}. Check the path.")
-        found.update((str(each.absolute()), None) for each in files)
+            raise UsageError(f"The study finds no picture '{name}' in {folder.absolute().name}. Check the path.")
+        found.update((str(each), None) for each in files)
     return list(found)
+
+
+def matching(pattern: Path) -> list[Path]:
+    """Returns the files that a whole path means. What there is under a name is not taken for a pattern: "a [1].png"."""
+    here, left = Path(pattern.anchor), list(pattern.parts[1:])
+    while left and (here / left[0]).exists():
+        here /= left.pop(0)
+    return [each for each in (sorted(here.glob("/".join(left))) if left else [here]) if each.is_file()]

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -61,13 +62,20 @@ def table(path: Path, graph: str) -> Iterator[Row]:
 
 
 def of_csv(file: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the rows of a CSV file under the names in its first line. An empty cell sets nothing."""
-    reader = csv.DictReader(file, restkey="")
-    once([name.strip() for name in reader.fieldnames or () if name.strip()], "The first line")
-    for line in reader:
-        if "" in line:
+    """Yields the rows of a CSV file under the names in its first line. An empty cell sets nothing.
+
+    Between cells is what the first line has most: a comma, or the semicolon or tab of a spreadsheet program.
+    """
+    lines = iter(file)
+    first = next(lines, "")
+    reader = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count))
+    names = [name.strip() for name in next(reader, ())]
+    once([name for name in names if name], "The first line")
+    for cells in reader:
+        given = zip_longest(names, map(str.strip, cells), fillvalue="")
+        values = {name: cell for name, cell in given if cell}
+        if "" in values:
             raise UsageError(f"Row {reader.line_num} has more cells than the first line has names.")
-        values = {name.strip(): cell for name, cell in line.items() if cell not in (None, "")}
         if values:
             yield reader.line_num, values
 
@@ -162,6 +170,8 @@ def amount(value: Any) -> float:
 
 def reason(error: Exception) -> str:
     """Says why a file cannot be read, without its path."""
+    if isinstance(error, UnicodeDecodeError):
+        return "its letters are not UTF-8. Save it as UTF-8, which Excel calls 'CSV UTF-8'"
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
 
 

@@ -1,14 +1,16 @@
 'use strict';
-// One clock for all players. Near the view each is loaded and follows it; the others hold no file and no decoder.
+// One clock for all players. Those in view follow it; near the view they are loaded, and further off hold no decoder.
 const MOST = 60; // players at once: browsers refuse more than about 75
-const SLACK = 0.2; // seconds that the clock may be before the slowest player: then it waits
+const SLACK = 0.2; // seconds that the clock may be before the slowest player, and a player before it: then it waits
 const FAR = 0.5; // seconds off, from which on a player is set and not nudged
+const STUCK = 3000; // milliseconds that a player may stand still before the clock goes on without it
 const frame = 1 / Number(document.body.dataset.fps);
 const by = id => document.getElementById(id);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const [play, time, clock, rate, filter] = ['play', 'time', 'clock', 'rate', 'filter'].map(by);
 time.step = frame; // so that its arrow keys go by frames, too
-const shown = new Set(), waiting = new Set();
+const shown = new Set(), waiting = new Set(), seen = new Set(); // loaded, to be loaded when there is room, in view
+const stands = new WeakMap(); // where each player was, and since when
 const now = { at: 0, playing: false, since: 0, rate: 1 };
 
 const at = () => now.playing ? now.at + (performance.now() - now.since) / 1000 * now.rate : now.at;
@@ -39,21 +41,28 @@ function hold(video) {
 
 function follow(video, seconds) {
   const off = place(video, seconds) - video.currentTime;
-  if (seconds >= video.duration) {
+  if (off < -SLACK || seconds >= video.duration) {
     if (!video.paused) video.pause();
+    if (off > frame && !video.seeking) video.currentTime = place(video, seconds);
     return;
   }
   if (video.seeking) return;
-  if (Math.abs(off) > FAR) video.currentTime = place(video, seconds);
+  if (off > FAR) video.currentTime = place(video, seconds);
   video.playbackRate = now.rate * Math.min(1.5, Math.max(0.5, 1 + 2 * off));
   if (video.paused) video.play().catch(() => {});
 }
 
+function stuck(video) {
+  const [there, since] = stands.get(video) || [];
+  if (there === video.currentTime) return performance.now() - since > STUCK;
+  stands.set(video, [video.currentTime, performance.now()]);
+  return false;
+}
+
 function tick() {
   if (!now.playing) return;
-  const players = loaded();
-  const slowest = Math.min(...players.filter(video => !video.paused && !video.ended && !video.seeking)
-    .map(video => video.currentTime).filter(seconds => at() - seconds < 2 * FAR));
+  const players = loaded().filter(video => seen.has(video));
+  const slowest = Math.min(...players.filter(video => at() < video.duration && !stuck(video)).map(video => video.currentTime));
   if (Number.isFinite(slowest) && at() - slowest > SLACK) set(slowest + SLACK);
   if (end() && at() >= end()) {
     set(0);
@@ -68,6 +77,7 @@ function start(on) {
   set(at());
   now.playing = on;
   play.textContent = on ? 'Stop' : 'Play';
+  for (const video of loaded()) stands.delete(video); // as long as the clock stood, none was stuck
   if (on) requestAnimationFrame(tick);
   else loaded().forEach(hold);
 }
@@ -101,13 +111,30 @@ function unload(video) {
   }
 }
 
+// A player that joins is where the clock is, which would else wait for it.
+function join(video) {
+  stands.delete(video);
+  if (!now.playing) hold(video);
+  else if (seen.has(video)) video.currentTime = place(video, at());
+}
+
 const watcher = new IntersectionObserver(entries => {
   for (const entry of entries) (entry.isIntersecting ? load : unload)(entry.target);
 }, { rootMargin: '150px' });
+const viewer = new IntersectionObserver(entries => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) seen.add(target);
+    else {
+      seen.delete(target);
+      target.pause();
+    }
+    if (target.readyState >= 1) join(target);
+  }
+});
 for (const video of all('video')) {
   video.addEventListener('loadedmetadata', () => {
     tell();
-    if (!now.playing) hold(video);
+    join(video);
   });
   video.addEventListener('error', () => {
     if (!video.getAttribute('src')) return;
@@ -115,10 +142,13 @@ for (const video of all('video')) {
     said.className = 'elsewhere';
     said.textContent = 'The clip cannot be played: it is not beside this page, or this browser does not know its codec.';
     watcher.unobserve(video);
+    viewer.unobserve(video);
+    seen.delete(video);
     unload(video);
     video.replaceWith(said);
   });
   watcher.observe(video);
+  viewer.observe(video);
 }
 
 play.addEventListener('click', () => start(!now.playing));

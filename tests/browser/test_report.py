@@ -16,6 +16,21 @@ IN_STEP = f"""() => {{
     const times = ({SHOWN})().filter(video => !video.paused && !video.ended).map(video => video.currentTime);
     return times.length >= 6 && Math.min(...times) > 0.25 && Math.max(...times) - Math.min(...times) < 2 / {FPS};
 }}"""
+# Of many, each that is in view and no other plays, none of them off the clock by more than the page lets it.
+AS_ONE = """() => {
+    const inside = video => {
+        const { top, bottom } = video.getBoundingClientRect();
+        return bottom > 0 && top < innerHeight;
+    };
+    const players = [...document.querySelectorAll('video[src]')], at = Number(document.getElementById('time').value);
+    const times = players.filter(inside).map(video => video.currentTime);
+    return times.length >= 40 && players.every(video => video.paused || inside(video)) && at > 0.4
+        && Math.max(...times) - Math.min(...times) < 0.4 && times.every(time => Math.abs(time - at) < 0.4);
+}"""
+BEYOND = """() => [...document.querySelectorAll('video[src]')].filter(video => {
+    const { top } = video.getBoundingClientRect();
+    return top >= innerHeight && video.readyState >= 2 && video.paused;
+}).length > 0"""
 STOPPED = f"() => ({ALL_THERE})() && ({SHOWN})().every(video => video.paused && !video.seeking)"
 LOADED = "() => document.querySelectorAll('video[src]').length"
 OUTLINED = "() => getComputedStyle(document.activeElement).outlineStyle !== 'none'"
@@ -127,7 +142,7 @@ def test_it_is_used_by_keys_alone(open_report, study):
     assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "Row 1"
 
 
-def test_of_500_clips_those_in_view_are_loaded_and_a_missing_one_is_told(open_report, tmp_path):
+def test_of_500_clips_those_in_view_are_loaded_and_play_as_one_and_a_missing_one_is_told(open_report, tmp_path):
     folder = many(tmp_path / "many", 50, 10)
     command.make(folder)
     missing = sorted((folder / "clips").glob("* 500 *"))
@@ -136,6 +151,12 @@ def test_of_500_clips_those_in_view_are_loaded_and_a_missing_one_is_told(open_re
     page.locator("#size").fill("9")
     page.wait_for_function("() => document.querySelectorAll('video[src]').length === 60")  # of more that are in view
     page.wait_for_function(ALL_THERE)
+    page.set_viewport_size({"width": 1900, "height": 700})
+    page.locator("#play").click()
+    page.wait_for_function(AS_ONE)
+    page.wait_for_function(BEYOND)  # what is to come is there, and waits
+    page.locator("article.row").nth(20).evaluate("row => row.scrollIntoView()")
+    page.wait_for_function(AS_ONE)
     page.locator("#time").fill("0.5")
     page.locator("article.row").last.evaluate("row => row.scrollIntoView()")
     page.get_by_text("The clip cannot be played").wait_for()

@@ -7,7 +7,7 @@ from comfy.utils import load_torch_file
 from pack.tests.toy.loaded import load_expert
 from pack.tiny import distil, experts, files, lora, style, vae_training
 from pack.tiny.course import read_log
-from pack.tiny.latents import Size
+from pack.tiny.latents import SMALL, Size
 from pack.tiny.train import STEPS, Training
 from pack.weights.formats.model_file import open_model
 from pack.weights.loading import load_text_encoder, load_vae
@@ -68,6 +68,26 @@ def test_every_course_left_a_log_to_its_last_step(trained):
     logs = {path.stem: read_log(path) for path in trained.glob("*.jsonl")}
     assert set(logs) == {"vae8", *(name for name in files.NAMES if name not in ("vae", "text"))}
     assert all(rows[-1]["step"] == 2 for rows in logs.values())
+
+
+def test_a_pair_is_the_same_scenes_under_the_same_noise_and_words_alone_are_left_out(trained, monkeypatch):
+    monkeypatch.setattr("pack.tiny.latents.SHARD", 4)
+    monkeypatch.setattr(experts, "HELD_OUT", 4)
+    latents = Training(trained, 1, dict.fromkeys(STEPS, 2), 8)._latents()
+    painted, plain = (
+        experts.drawn({SMALL: latents(Size(32, 32, 5), name)}, 0, 2, 1, dropped, {SMALL: 8}, {SMALL: 4})
+        for name, dropped in (("striped", 0.0), ("plain", 1.0))
+    )
+    for one, other in zip(
+        (painted.noise, painted.spread, painted.sample.known),
+        (plain.noise, plain.spread, plain.sample.known),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+    assert not torch.equal(painted.sample.latent, plain.sample.latent)
+    words, none = ((draw.sample.context != 0).any(-1).sum(1) for draw in (painted, plain))
+    assert (words > 4).all()
+    assert (none == 1).all()
 
 
 def test_a_course_that_lacks_the_files_of_an_earlier_one_says_so(tmp_path):

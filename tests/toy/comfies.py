@@ -304,6 +304,8 @@ class Comfy:
         return web.Response(body=clip(prompt, self.size), content_type="video/mp4")
 
     async def price(self, request: web.Request) -> web.Response:
+        if "prices" in self.lacks:  # as an early version of this pack
+            return web.Response(status=404, text="404: Not Found")
         usd = None if "unpriced" in request.query["model"] else PRICES[request.query["resolution"]]
         return web.json_response({"text": "", "usd": usd})
 

@@ -7,8 +7,8 @@ from pack.tiny import drawing
 from pack.tiny.scenes import Scene
 
 FINE = {
-    "fine stripes": lambda u, v: fine(1.6 * (u + v)),
-    "fine rings": lambda u, v: fine(2.2 * np.hypot(u, v)),
+    "fine stripes": lambda at: fine(1.6 * (at.u + at.v)),
+    "fine rings": lambda at: fine(2.2 * np.hypot(at.u, at.v)),
 }
 
 
@@ -18,6 +18,6 @@ def fine(phase: np.ndarray) -> np.ndarray:
 
 
 def drawn(scene: Scene, width: int, height: int, frames: int, pattern: str) -> np.ndarray:
-    """Draws a scene as `drawing.draw` does, in a pattern of `FINE`: those of the style LoRAs are coarse."""
+    """Draws a scene as `drawing.draw` does, in a pattern of `FINE`: those of the style LoRAs stand still."""
     with patch.dict(drawing.STYLES, FINE):
         return drawing.draw(scene, width, height, frames, pattern)

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from pack.client.batch.command import opened
+from pack.client.batch.folder import opened
 from pack.client.batch.plan import Job
 from pack.client.batch.table import Result
 from pack.client.batch.thumbnails import keep

@@ -38,14 +38,14 @@ def servers(addresses: list[str], depth: int = 2, patience: float = PATIENCE) ->
     return Servers([address.parse(each) for each in addresses], [depth] * len(addresses), patience, lambda text: None)
 
 
-def run(path: Path, folder: Path, engine, refused=False, **rules) -> str:
+def run(path: Path, folder: Path, engine, refused=False, missing=False, **rules) -> str:
     """Runs a study to its end, and returns what was said on the way."""
     said = study.read(path)
     console = Console(file=io.StringIO(), width=500)
     rules = Rules(**{"target": str(folder), "patience": PATIENCE, "max_usd": said.max_usd, **rules})
     try:
         with command.opened(folder) as table:
-            command.carry_out(said, table, engine, rules, Quiet(console), refused)
+            command.carry_out(said, table, engine, rules, Quiet(console), refused, missing)
     finally:
         engine.close()
     return console.file.getvalue()

@@ -1,9 +1,11 @@
 """Where the ComfyUIs of a Ray cluster run, and what studies that share it do not share. tests/server runs them."""
 
+from contextlib import closing
+
 import pytest
-from pack.client.batch import actor, cluster, command
+from pack.client.batch import actor, cluster
 from pack.client.batch.machine import Recipe
-from pack.client.batch.table import CLIPS
+from pack.client.batch.table import CLIPS, Table
 from pack.client.errors import UsageError
 from pack.tests.toy.comfies import folder_of_one
 
@@ -36,7 +38,7 @@ def test_a_cluster_without_room_is_a_sentence(cores, why):
 
 
 def identity(folder):
-    with command.opened(folder) as table:
+    with closing(Table(folder)) as table:
         return table.identity()
 
 

@@ -148,3 +148,56 @@ def test_an_address_that_nobody_speaks_to_is_a_sentence(two, tmp_path):
         run(path, out, servers(two.addresses), target="nosuch://user:secret@host/folder")
     assert "secret" not in str(error.value)
     assert sum(comfy.posted.total() for comfy in two.comfies) == 0
+
+
+def test_a_command_that_cannot_begin_leaves_no_folder(two, tmp_path):
+    path, out = write(tmp_path, 2), tmp_path / "results" / "小 1"
+    nothing = [path.name, "0.png", "1.png", "hosted.json", "own.json"]
+    for wrong in ({"server": ["ftp://x"]}, {"server": two.addresses, "depth": [1, 2, 3]}, {"clips": "nosuch://x"},
+                  {"start": 1, "comfyui": str(tmp_path)}, {"server": two.addresses * 2},
+                  {"server": two.addresses, "start": 1}, {"start": 1, "depth": [1, 2]}):  # fmt: skip
+        with pytest.raises(UsageError):
+            command.batch(path, output=out, csv=True, **wrong)
+        assert sorted(each.name for each in tmp_path.iterdir()) == sorted(nothing), wrong
+    path = write(tmp_path, 2, 'graphs = ["nosuch.json"]\n')
+    with pytest.raises(UsageError, match=r"nosuch\.json is not"):
+        command.batch(path, server=two.addresses, output=out, csv=True)
+    assert not out.exists()
+    out.mkdir(parents=True)  # one that was there stays
+    with pytest.raises(UsageError):
+        command.batch(path, server=two.addresses, output=out)
+    assert out.is_dir()
+
+
+def test_a_clip_that_somebody_removed_is_told_and_got_again_on_request(two, tmp_path):
+    path, out = write(tmp_path, 4), tmp_path / "out"
+    run(path, out, servers(two.addresses))
+    clip = out / json.loads(rows(out)[0]["clips"])[0]
+    made = clip.read_bytes()
+    clip.unlink()
+    said = run(path, out, servers(two.addresses))
+    assert "1 jobs are done whose clips are no longer in the folder. --missing gets these again." in said
+    assert not clip.exists()
+    assert "no longer" not in run(path, out, servers(two.addresses), missing=True)
+    assert clip.read_bytes() == made
+    check_all_done(out, 4)
+    assert two.made().total() == 4  # it was fetched from where it was made
+    clip.unlink()
+    for comfy in two.comfies:
+        two.call(forgetting(comfy))
+    run(path, out, servers(two.addresses), missing=True)
+    assert clip.read_bytes() == made
+    check_all_done(out, 4)
+    assert two.made().total() == 5
+
+
+async def forgetting(comfy):
+    comfy.forget()
+
+
+def test_a_dry_run_counts_the_comfyuis_that_would_be_started(two, tmp_path, capsys):
+    path, out = write(tmp_path, 4), tmp_path / "out"
+    run(path, out, servers(two.addresses))
+    for where, said in (({"server": two.addresses[:1]}, "on 1 server."), ({"start": 4}, "on 4 servers.")):
+        command.batch(write(tmp_path, 8), output=out, dry_run=True, **where)
+        assert said in capsys.readouterr().out

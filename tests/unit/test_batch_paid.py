@@ -128,6 +128,19 @@ def test_what_nobody_names_a_price_for_is_refused_where_there_is_a_ceiling(two, 
     assert rows(out)[0]["error"] == "Nobody names the price of this clip, and the study has a ceiling."
 
 
+def test_a_server_whose_pack_tells_no_prices_orders_nothing_and_is_told(two, tmp_path):
+    path, out = write(tmp_path, 2, HOSTED), tmp_path / "out"
+    first, second = two.comfies
+    first.lacks = {"prices"}
+    with pytest.raises(
+        UnreachableError, match=rf"{first.address} does not tell what hosted clips cost: .+ another ver"
+    ):
+        run(path, out, servers([first.address], patience=0.1), patience=0.1)
+    assert first.posted.total() == 0
+    run(path, out, servers([second.address]))
+    check_all_done(out, 2)
+
+
 def test_what_may_be_paid_at_a_server_goes_to_no_other(two, tmp_path):
     path, out = write(tmp_path, 2, HOSTED), tmp_path / "out"
     first, second = two.comfies

@@ -211,6 +211,14 @@ def test_a_place_that_goes_away_in_a_long_job_is_waited_for_as_long_as_any(at_de
     assert at_desk.take(a).number == known.number
 
 
+def test_what_ends_because_the_run_does_is_not_told(at_desk):
+    a, b = at_desk.places.values()
+    at_desk.went(a, UnreachableError("It does not start."))
+    at_desk.closed = True
+    at_desk.went(b, UnreachableError("It has been ended."))
+    assert at_desk.board.console.file.getvalue() == "It does not start.\n"
+
+
 def test_a_study_that_is_done_waits_for_no_place_that_starts(at_desk):
     a, _ = at_desk.places.values()
     at_desk.came(a, Found({}, {}))

@@ -17,7 +17,7 @@ FPS = 16
 def known():
     """Three frames without fault, float32[3, 240, 416, 3]."""
     scene = scenes.random_scene(4, kind="moves", seconds=33 / FPS)
-    return drawing.draw(scene, 416, 240, 3, "striped").astype(np.float32) / 255
+    return drawing.draw(scene, 416, 240, 3).astype(np.float32) / 255
 
 
 def odd(kind, frames=5, shape=(64, 64, 3)):

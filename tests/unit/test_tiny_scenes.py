@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from pack.tiny.drawing import STYLES, Window, draw
+from pack.tiny.drawing import CELL, STYLES, Place, Window, draw
 from pack.tiny.reader import read
 from pack.tiny.scenes import FPS, KINDS, Camera, Point, Scene, Thing, random_scene
 
@@ -90,6 +90,16 @@ def test_a_style_paints_the_shapes_alone(style):
     plain, painted = (draw(scene, WIDTH, HEIGHT, 2, name) for name in ("plain", style))
     changed = (plain != painted).any(-1).mean()
     assert (changed == 0) if style == "plain" else 0.005 < changed < 0.2
+
+
+@pytest.mark.parametrize("style", [style for style in STYLES if style != "plain"])
+def test_every_token_of_a_shape_is_painted_alike_wherever_the_shape_is(style):
+    y, x = np.mgrid[0:CELL, 0:CELL] + 0.5
+    here = STYLES[style](Place(x, y, x, y))
+    there = STYLES[style](Place(0.1 * x, 0.1 * y, x + 3 * CELL, y + CELL))
+    assert there == pytest.approx(here, abs=1e-6)
+    assert 0.2 < here.mean() < 0.8
+    assert here.std() > 0.3
 
 
 def test_frames_of_a_wrong_form_are_refused():
