@@ -20,6 +20,7 @@ BENCHES = (
     "quality",
     "styles",
     "motion",
+    "long_parts",
     "density",
     "encoding",
     "saving",

@@ -24,6 +24,10 @@ LATENT = ".latent"
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
+class NoRoomError(OSError):
+    """The disk has no room for a file, which the text names."""
+
+
 class Place:
     """Where a finished file goes: one name, if nobody has it."""
 
@@ -102,6 +106,8 @@ def publish(path: str | os.PathLike[str] | Place) -> Iterator[Path]:
                 f"The disk did not confirm that '{place.path.name}' is stored for good ({unsure}). "
                 "The file is there; copy it to another disk if you need it."
             )
+    except NoRoomError:  # for another file, which was to be written meanwhile
+        raise
     except Exception as err:
         if getattr(err, "errno", None) in NO_ROOM or temporary.name in str(err):  # FFmpeg's errors are not all OSErrors
             raise plain(err, place.path) from err
@@ -152,7 +158,7 @@ def plain(err: Exception, path: Path) -> OSError:
     reason = getattr(err, "strerror", None) or os.strerror(number)
     if number in NO_ROOM:
         text = f"'{path.name}' could not be written: {reason}. Make room on the disk, or save to another one. "
-        return OSError(number, f"{text}Nothing half-written was left")
+        return NoRoomError(number, f"{text}Nothing half-written was left")
     text = f"'{path.name}' could not be written into the folder '{path.parent.name}': {reason}. "
     remedy = "Choose another name" if number == errno.EEXIST else "See that it exists and that ComfyUI may write there"
     return OSError(number, text + remedy)

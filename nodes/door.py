@@ -27,7 +27,7 @@ NODES: dict[str, type["Node"]] = {}  # of this pack, by their ids
 class Node(io.ComfyNode):
     """What all nodes of the pack have in common."""
 
-    # Inputs whose largest value the node refuses itself: in the words of its subject, or once the latent is kept.
+    # Inputs whose bounds the node checks itself: in the words of its subject, or once the latent is kept.
     OWN_BOUNDS: ClassVar[frozenset[str]] = frozenset()
 
     @override
@@ -64,7 +64,7 @@ def complaint(each: io.Input, value: Any, bounded: bool = True) -> str | None:
     Args:
         each: The input.
         value: What a prompt or a link gives it.
-        bounded: Whether a number may be too large here.
+        bounded: Whether a number may be out of its bounds here.
     """
     kind = each.get_io_type()
     if value is None:
@@ -97,10 +97,12 @@ def _of_a_number(each: io.Input, value: Any, bounded: bool) -> str | None:
         is_number = False
     if not is_number:
         return f"{each.id} must be a number, got {shown(value)}. Give it a number."
-    most = getattr(each, "max", None)
-    if most is None or not bounded or value <= most:
-        return None
-    return f"{each.id} must be at most {most:g}, got {shown(value)}. Choose a smaller number."
+    least, most = getattr(each, "min", None), getattr(each, "max", None)
+    if bounded and least is not None and value < least:
+        return f"{each.id} must be at least {least:g}, got {shown(value)}. Choose a larger number."
+    if bounded and most is not None and value > most:
+        return f"{each.id} must be at most {most:g}, got {shown(value)}. Choose a smaller number."
+    return None
 
 
 def _of_a_text(name: str, value: Any, most: int) -> str | None:

@@ -142,6 +142,7 @@ def test_the_sentence_names_rule_value_and_remedy(validate, node_id, changes, se
         ({"boundary": math.nan}, "boundary must be a number, got nan. Give it a number."),
         ({"cfg": "1"}, "cfg must be a number, got '1'."),
         ({"steps": 101}, "steps must be at most 100, got 101. Choose a smaller number."),
+        ({"steps": 0}, "steps must be at least 1, got 0. Choose a larger number."),
         ({"mode": 3}, "mode must be a text, got 3. Give it a text."),
         ({"schedule": None}, "schedule holds nothing. Give it a value."),
     ],

@@ -66,7 +66,8 @@ def test_a_run_leaves_nothing_of_it_in_the_guider(high, low, positive):
         ("rcm", 4, True),
         ("rcm", 99, "rCM takes 1 to 8 steps, got 99."),
         ("shifted", 99, True),
-        ("lightning", 0, "The lightning schedule takes 1 to 8 steps, got 0."),
+        ("lightning", 9, "The lightning schedule takes 1 to 8 steps, got 9."),
+        ("lightning", 0, "steps must be at least 1, got 0."),
         (None, 99, True),  # linked: not known yet
         ("shifted", 2_000_000, "steps must be at most 100, got 2e+06."),
     ],
@@ -103,7 +104,7 @@ def test_refuses_cfg_without_a_negative(high, low, positive):
 
 
 @pytest.mark.parametrize(
-    ("steps", "message"), [(0, "rCM takes 1 to 8 steps, got 0"), (99, "rCM takes 1 to 8 steps, got 99")]
+    ("steps", "message"), [(0, "steps must be at least 1, got 0"), (99, "rCM takes 1 to 8 steps, got 99")]
 )
 def test_refuses_steps_that_the_schedule_does_not_have(high, low, positive, steps, message):
     with pytest.raises(ValueError, match=message):

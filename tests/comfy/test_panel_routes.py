@@ -63,7 +63,7 @@ def test_the_plan_is_that_of_the_sampler(schedule, steps):
     ("changes", "sentence"),
     [
         ({"steps": "9"}, "rCM takes 1 to 8 steps, got 9."),
-        ({"steps": "0"}, "rCM takes 1 to 8 steps, got 0."),
+        ({"steps": "0"}, "steps must be at least 1, got 0."),
         ({"steps": "101", "schedule": "shifted"}, "steps must be at most 100, got 101."),
         ({"sigma_max": "3"}, "sigma_max must be above 14.1 for the noise to fall at each step, got 3."),
         ({"schedule": "karras"}, f"The schedule must be one of {', '.join(schedules.SCHEDULES)}, got 'karras'."),

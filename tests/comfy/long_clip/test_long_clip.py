@@ -132,6 +132,29 @@ def test_sound_is_as_long_as_the_clip_and_settings_are_in_the_recipe(make):
     assert "Ada." not in json.dumps(told)
 
 
+def test_a_sound_that_is_shorter_than_the_clip_ends_before_it(make):
+    tone = {"waveform": torch.sin(torch.arange(19200) * 0.05)[None, None], "sample_rate": 48000}
+    with av.open(str(file_of(make(audio=tone)))) as file:
+        sound, video = file.streams.audio[0], file.streams.video[0]
+        assert float(video.duration * video.time_base) == 13 / 16
+        assert float(sound.duration * sound.time_base) == pytest.approx(0.4, abs=1 / 16)
+
+
+def test_the_largest_seed_is_a_seed_and_other_than_what_a_processor_word_keeps_of_it(make, made):
+    make(seed=2**64 - 1, steps=1)
+    make(seed=2**32 - 1, steps=1)
+    assert made[0] == 2**64 - 1
+    assert len(parts_there()) == 6
+
+
+def test_a_picture_that_is_opaque_all_over_is_the_same_picture(make, made):
+    picture = start()
+    make(picture=picture, steps=1)
+    output = make(picture=torch.cat([picture, torch.ones_like(picture[..., :1])], 3), steps=1)
+    assert len(made) == 3
+    assert "All parts were on the disk." in output[1]
+
+
 def test_guidance_reads_the_negative_prompt(make, made):
     make(cfg=2.0, negative_prompt="dark", steps=1)
     assert "dark" in make.words.asked

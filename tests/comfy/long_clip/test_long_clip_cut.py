@@ -1,10 +1,12 @@
 """Long Clip after a run that was cut: what is kept, and the clip that comes of it in the end."""
 
+import re
+
 import comfy.model_management
 import pytest
 import torch
 from pack.nodes import long_run, origins
-from pack.tests.comfy.long_clip.clips import clips, cut, file_of, frames_of, parts_there, start
+from pack.tests.comfy.long_clip.clips import STORY, clips, cut, file_of, frames_of, parts_there, start
 
 pytestmark = pytest.mark.comfy
 
@@ -64,6 +66,28 @@ def test_a_cancel_ends_within_a_step(make, high):
     assert ran == []
 
 
+def test_a_cancel_in_the_decoding_keeps_the_part_and_leaves_no_clip(make, made, wan, request):
+    pieces = []
+
+    def cancel(*_):
+        pieces.append(len(parts_there()))
+        if pieces[-1] == 2:
+            comfy.model_management.interrupt_current_processing()
+
+    hook = wan.first_stage_model.decoder.head[-1].register_forward_hook(cancel)
+    try:
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            make()
+    finally:
+        comfy.model_management.interrupt_current_processing(False)
+        hook.remove()
+    assert pieces.count(2) == 1
+    assert clips(request.node.name) == []
+    made.clear()
+    make()
+    assert len(made) == 1
+
+
 def test_all_parts_are_there_and_no_model_is_asked(make, high, low):
     make()
     asked = list(make.words.asked)
@@ -113,17 +137,23 @@ def test_parts_that_another_version_sampled_are_made_again_and_a_sentence_says_w
     assert made == []
 
 
-def test_a_full_disk_is_a_sentence_and_parts_are_kept(make, request):
+@pytest.mark.parametrize(("there", "name"), [(2, r"[0-9a-f]{64}\.safetensors"), (3, r"clip\.mp4")])
+def test_a_full_disk_is_told_once_and_parts_are_kept(make, request, there, name):
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    make(prompts="It turns.\nIt jumps.")
+    make(prompts="\n".join(STORY.splitlines()[:there]))
+    before = clips(request.node.name.split("[")[0])
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
     try:
-        with pytest.raises(OSError, match=r"could not be written: .*Make room on the disk") as failure:
-            make()
+        with pytest.raises(OSError) as failure:  # noqa: PT011  # the whole text is below
+            make(crf=20)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "Parts 1 to 2 are kept, of 3" in str(failure.value)
-    assert len(parts_there()) == 2
-    assert clips(request.node.name) == ["clip_00001_.mp4"]
+    assert re.fullmatch(
+        rf"\[Errno \d+\] '{name}' could not be written: [^:.]+\. Make room on the disk, or save to another one\. "
+        rf"Nothing half-written was left\. Parts 1 to {there} are kept, of 3: the same inputs go on from there\. ?",
+        str(failure.value),
+    )
+    assert len(parts_there()) == there
+    assert clips(request.node.name.split("[")[0]) == before

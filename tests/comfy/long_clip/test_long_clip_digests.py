@@ -75,6 +75,16 @@ def test_a_lora_is_known_and_its_prompt_is_not_of_the_model(planned):
     assert not set(digests(planned(graph=through(lora="b.safetensors")))) & set(wanted)
 
 
+def test_another_strength_of_a_lora_makes_all_parts_again_and_the_old_one_finds_its_own(planned):
+    def at(strength):
+        graph = with_loras("a.safetensors", "b.safetensors")
+        graph["2"]["inputs"]["strength_low"] = strength
+        return digests(planned(graph=graph))
+
+    assert not set(at(1.0)) & set(at(0.9))
+    assert at(1.0) == at(1.0)
+
+
 def test_a_partner_that_auto_finds_is_known(planned, add_lora):
     add_lora("ring_high_noise.safetensors", toy.lora(1))
     graph = with_loras("ring_high_noise.safetensors", AUTO)

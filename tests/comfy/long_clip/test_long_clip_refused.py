@@ -49,6 +49,11 @@ def test_motion_without_the_lora_of_svi_is_said_with_its_remedy(planned, add_lor
         ({"cfg": 3.0, "negative_prompt": "dark", "schedule": "odd"}, r"The schedule must be one of rcm"),
         ({"codec": "odd"}, r"[Cc]odec"),
         ({"motion": 9.0}, r"motion must be at most 2, got 9\."),
+        # What a link may bring, and ComfyUI does not look at.
+        ({"motion": 0.5}, r"motion must be at least 1, got 0\.5\. Choose a larger number\."),
+        ({"prompts": "It turns.", "parts": 0}, r"parts must be at least 1, got 0\."),
+        ({"continue_by": "motion", "motion_latents": 0}, r"motion_latents must be at least 1, got 0\."),
+        ({"continue_by": "overlap", "overlap_frames": 0}, r"overlap_frames must be at least 5, got 0\."),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
