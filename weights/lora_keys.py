@@ -8,7 +8,8 @@ ComfyUI's `comfy/ldm/wan/model.py` and diffusers' conversion of the original che
 Where one file holds both experts, a component of the name tells them apart: diffusers and OneTrainer call the
 high-noise expert `transformer` and the low-noise one `transformer_2`; ostris' AI Toolkit `transformer_1` and
 `transformer_2` (`diffusion_model.transformer_1.blocks...`), DiffSynth `dit` and `dit2`, OMI `diffusion_model` and
-`diffusion_model_2`; others `high_noise` and `low_noise`.
+`diffusion_model_2`; others `high_noise` and `low_noise`, or `high` and `low`, as parts of
+a name or as adapters of PEFT.
 
 PEFT's settings say what other trainers write as alpha tensors: `LoraConfig` of huggingface/peft, which diffusers stores
 in the header as `lora_adapter_metadata`, and PEFT itself in a file beside the LoRA.
@@ -90,12 +91,14 @@ _STEMS = ("transformer", "diffusion_model", "dit")  # with the expert's number; 
 _EXPERTS: dict[str, Expert] = {  # without the signs that are dots in one spelling and underscores in another
     **{f"{stem.replace('_', '')}1": "high" for stem in _STEMS},
     **{f"{stem.replace('_', '')}2": "low" for stem in _STEMS},
-    **{f"{expert}noise{end}": expert for expert in ("high", "low") for end in ("", "model")},
+    **{f"{expert}{end}": expert for expert in ("high", "low") for end in ("", "noise", "noisemodel")},
 }
-_COMPONENT = re.compile(  # kohya and others write underscores for dots
-    r"(?:^|[._])(?P<name>(?P<stem>transformer|diffusion_model|dit|unet|experts?)[._]?\d+|[a-z]+_noise(?:_model)?)(?=[._])"
+_COMPONENT = re.compile(  # kohya and others write underscores for dots; a bare `high` counts between dots alone
+    r"(?:^|[._])(?P<name>(?P<stem>transformer|diffusion_model|dit|unet|experts?)[._]?\d+|[a-z]+_noise(?:_model)?"
+    r"|(?<!_)(?:high|low)(?:noise)?(?=\.))(?=[._])",
+    re.IGNORECASE,
 )
-_UNNUMBERED = re.compile(rf"(?:^|[._])({'|'.join(_STEMS)})(?=[._])")
+_UNNUMBERED = re.compile(rf"(?:^|[._])({'|'.join(_STEMS)})(?=[._])", re.IGNORECASE)
 
 COMPONENTS: dict[Expert, str] = {"high": "transformer", "low": "transformer_2"}  # diffusers' names of the experts
 CONFIG = "adapter_config.json"
@@ -195,7 +198,7 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
     keys = list(keys)
     found = {key: match for key in keys if (match := _COMPONENT.search(key))}
     named: dict[str, Expert | None] = {
-        key: _EXPERTS.get(re.sub(r"[._]", "", match["name"])) for key, match in found.items()
+        key: _EXPERTS.get(re.sub(r"[._]", "", match["name"]).lower()) for key, match in found.items()
     }
     unknown = {printable(found[key]["name"]): None for key, expert in named.items() if not expert and has_place(key)}
     if unknown:
@@ -203,8 +206,8 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
             f"has tensors for {listed(list(unknown))}, which is no part of Wan 2.2: it has transformer_1, for high "
             "noise, and transformer_2, for low noise. Choose its version for ComfyUI, one file for each expert."
         )
-    second = {match["stem"] for key, match in found.items() if named[key] == "low"}
-    first = [key for key in keys if key not in found and not second.isdisjoint(_UNNUMBERED.findall(key))]
+    second = {(match["stem"] or "").lower() for key, match in found.items() if named[key] == "low"}
+    first = [key for key in keys if key not in found and not second.isdisjoint(_UNNUMBERED.findall(key.lower()))]
     experts: dict[str, Expert] = dict.fromkeys(first, "high")
     for key, expert in named.items():
         if expert:
