@@ -222,7 +222,8 @@ class Scaling:
     lora_alpha: float  # of all layers
     by_layer: Mapping[str, float]  # of some, by the end of their names
     rank_stabilised: bool  # alpha is divided by the root of the rank
-    unread: tuple[str, ...] = ()  # patterns of layers that are no plain names. A file's regular expressions are not run
+    # Patterns of layers that are no plain names, as a file's regular expressions are not run, or without a number.
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, metadata: Mapping[str, str], component: str = "transformer") -> Scaling | None:
@@ -237,9 +238,10 @@ class Scaling:
         if not _is_number(alpha):
             return None
         patterns = settings.get("alpha_pattern")
-        named = {_plain(name): value for name, value in patterns.items()} if isinstance(patterns, dict) else {}
-        by_layer = {name: float(value) for name, value in named.items() if name and _is_number(value)}
-        unread = tuple(name for name in patterns if not _plain(name)) if isinstance(patterns, dict) else ()
+        patterns = patterns if isinstance(patterns, dict) else {}
+        read = {name: value for name, value in patterns.items() if _plain(name) and _is_number(value)}
+        by_layer = {_plain(name): float(value) for name, value in read.items()}
+        unread = tuple(name for name in patterns if name not in read)
         return cls(float(alpha), by_layer, settings.get("use_rslora") is True, unread)
 
     @classmethod
@@ -269,11 +271,10 @@ def are_in_doubt(path: str | Path) -> bool:
     return Path(path).with_name(CONFIG).is_file() and not belongs(path)
 
 
-def keeps_alpha_beside(names: Collection[str]) -> bool:
-    """Returns by the names of its tensors whether PEFT wrote a file, which has no alpha: that is in `CONFIG`."""
-    return any(name.startswith("base_model.model.") for name in names) and not any(
-        name.endswith(".alpha") for name in names
-    )
+def keeps_alpha_beside(names: Collection[str], metadata: Mapping[str, str]) -> bool:
+    """Returns by its tensors and header whether PEFT wrote a file, and no alpha with them: that is in `CONFIG`."""
+    of_peft = _KEY in metadata or any(name.startswith("base_model.model.") for name in names)
+    return of_peft and not any(name.endswith(".alpha") for name in names)
 
 
 def _plain(pattern: str) -> str:
