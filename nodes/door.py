@@ -8,6 +8,7 @@ of the wrong kind or out of bounds is a sentence here. A node inherits from `Nod
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -97,10 +98,12 @@ def _of_a_number(each: io.Input, value: Any, bounded: bool) -> str | None:
         is_number = False
     if not is_number:
         return f"{each.id} must be a number, got {shown(value)}. Give it a number."
-    most = getattr(each, "max", None)
-    if most is None or not bounded or value <= most:
-        return None
-    return f"{each.id} must be at most {most:g}, got {shown(value)}. Choose a smaller number."
+    least, most = getattr(each, "min", None), getattr(each, "max", None)
+    if most is not None and bounded and value > most:
+        return f"{each.id} must be at most {most:g}, got {shown(value)}. Choose a smaller number."
+    if least is not None and value < -sys.float_info.max:  # what no float holds raises where it is looked at as one
+        return f"{each.id} must be at least {least:g}, got {shown(value)}. Choose a larger number."
+    return None
 
 
 def _of_a_text(name: str, value: Any, most: int) -> str | None:
