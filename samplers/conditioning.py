@@ -19,9 +19,7 @@ ENCODERS = {  # numbers per word -> who gives so many
     768: "CLIP-L", 1024: "CLIP-H", 1280: "CLIP-G", 2048: "the two CLIPs of SDXL", 2304: "Gemma 2", 2560: "Qwen3 4B",
     3584: "Qwen2.5-VL",
 }  # fmt: skip
-_UMT5 = (
-    "Connect CLIP Text Encode to the clip of Load Wan 2.2 I2V, or of Load CLIP with a umT5-XXL file and type wan."
-)
+_UMT5 = "Connect CLIP Text Encode to the clip of Load Wan 2.2 I2V, or of Load CLIP with a umT5-XXL file and type wan."
 
 Conds = Sequence[Mapping[str, Any]]
 

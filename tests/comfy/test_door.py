@@ -124,7 +124,11 @@ def test_the_least_value_is_a_number_to_everybody_else():
         ("Wan22Turbo_Lora", {"lora_high": LONG}, "lora_high takes at most 4000 characters, got 200013. Shorten it."),
         ("Wan22Turbo_Lora", {"lora_low": "b/" * 1000}, "The name of a file has at most 400 characters, got 2000."),
         ("Wan22Turbo_Sampler", {"steps": 10**400}, "steps must be at most 100, got a number of very many digits."),
-        ("Wan22Turbo_Sampler", {"sigma_max": -(10**400)}, "sigma_max must be at least 1, got a number of very many digits."),
+        (
+            "Wan22Turbo_Sampler",
+            {"sigma_max": -(10**400)},
+            "sigma_max must be at least 1, got a number of very many digits.",
+        ),
         ("Wan22Turbo_Sampler", {"shift": math.nan}, "shift must be a number, got nan. Give it a number."),
     ],
 )
