@@ -94,7 +94,8 @@ def test_a_graph_keeps_everything_but_the_rest_of_its_addresses():
     ["://" * 100_000, "a://" * 100_000, "https://" + "a@" * 100_000, "a." * 100_000, "https://x/" + "a=" * 100_000,
      "https://a?" * 50_000, "bearer " + " " * 200_000, "data:" * 50_000, "x?=" * 100_000, "https://x/" + ";" * 200_000,
      "a%3A%2F%2F" * 20_000, "https%3A%2F%2F" + "%40" * 50_000, "https%3A%2F%2F" + "%3F" * 50_000,
-     "https://x/" + "%3D" * 50_000, "https://x/?" + ")" * 200_000, "a.bc/(" * 100_000, "a.bc/" + "x.bc/:" * 100_000, "(a.bc:1/" * 100_000],
+     "https://x/" + "%3D" * 50_000, "https://x/?" + ")" * 200_000, "a.bc/(" * 100_000,
+     "a.bc/" + "x.bc/:" * 100_000, "(a.bc:1/" * 100_000],
     ids=lambda text: text[:12],
 )  # fmt: skip
 def test_a_long_text_of_any_kind_is_read_in_one_pass(text):
