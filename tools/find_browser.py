@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from comfy_server import ComfyServer
     from playwright.sync_api import Browser, Page
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+# First the one without windows: it opens a page with a quarter less processor time than one that only hides them.
+HEADLESS = "chromium-headless-shell"
+NAMES = (HEADLESS, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -75,9 +77,9 @@ def ensure_browser() -> str | None:
     if browser:
         return browser
     if may_use_apt():
-        sys.stderr.write("Installing Debian's chromium for the browser tests\n")
+        sys.stderr.write(f"Installing Debian's {HEADLESS} for the browser tests\n")
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "chromium"]):
+        for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", HEADLESS]):
             subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if installed_browser():
             return installed_browser()

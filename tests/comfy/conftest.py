@@ -73,6 +73,21 @@ def load_toy_expert(models: Path, name: str):
     return load_expert(str(models / "diffusion_models" / getattr(toy, name)), "default")
 
 
+@pytest.fixture(scope="module")
+def studio(models: Path):
+    """The trained tiny models, of which no later file knows: they have the names of the random ones."""
+    import folder_paths
+    from comfy_server import TRAINED
+    from pack.tiny.latents import SMALL
+    from pack.tiny.studio import Studio
+
+    before = {name: list(paths) for name, (paths, _) in folder_paths.folder_names_and_paths.items()}
+    yield Studio(TRAINED, SMALL)
+    for name, paths in before.items():
+        folder_paths.folder_names_and_paths[name][0][:] = paths
+    folder_paths.filename_list_cache.clear()
+
+
 @pytest.fixture
 def add_file(models: Path):
     """Puts a file of tensors into a model folder for the time of a test, and returns its name."""

@@ -7,11 +7,10 @@ all ways. The wrong way continues by motion with experts that have no LoRA of SV
 from statistics import median
 
 import pytest
-from comfy_server import TRAINED
 from pack.tiny.latents import SMALL
 from pack.tiny.long_clips import SECONDS, by_node
 from pack.tiny.scenes import random_scene
-from pack.tiny.studio import Studio, Way
+from pack.tiny.studio import Way
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype")  # half precision beside norms in full: torch's own
 
@@ -20,9 +19,8 @@ UNSEEN = 2_000_000 + SEED  # a scene that no model was trained on
 
 
 @pytest.fixture(scope="module")
-def told():
+def told(studio):
     """The numbers of a clip in the right way and in the wrong one."""
-    studio = Studio(TRAINED, SMALL)
     # Its caption names the direction: the last frame alone does not tell it.
     scene = random_scene(UNSEEN, SMALL.width / SMALL.height, SECONDS * PARTS, "moves")
     return [by_node(studio, Way(), scene, SEED, PARTS, continue_by=way) for way in ("last_frame", "motion")]

@@ -29,7 +29,7 @@ TOLD = "([type, text]) => app.graph.nodes.find(node => node.type === type).onExe
 BYPASS = "type => { app.graph.nodes.find(node => node.type === type).mode = 4; }"
 
 
-@pytest.fixture(params=["zh", "fr"])
+@pytest.fixture(scope="module", params=["zh", "fr"])  # the frontend reads all its words anew for it
 def words(tab, request):
     """The words of a language, in which the frontend is."""
     tab.evaluate(SPEAK, request.param)
