@@ -101,7 +101,7 @@ def _of_a_number(each: io.Input, value: Any, bounded: bool) -> str | None:
     least, most = getattr(each, "min", None), getattr(each, "max", None)
     if most is not None and bounded and value > most:
         return f"{each.id} must be at most {most:g}, got {shown(value)}. Choose a smaller number."
-    if least is not None and value < -sys.float_info.max:  # what no float holds raises where it is looked at as one
+    if least is not None and isinstance(value, int) and value < -sys.float_info.max:  # no float holds it
         return f"{each.id} must be at least {least:g}, got {shown(value)}. Choose a larger number."
     return None
 
