@@ -22,7 +22,13 @@ _WITHOUT_SCHEME = re.compile(
     rf"(?<![\w.@/\\-])(?P<path>(?:[\w-]+\.)+[a-z]{{2,}}(?::\d+)?/[^{_ENDS}?#\\]*)(?P<query>[?#]{_REST})?", re.IGNORECASE
 )
 _WHOLE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?(?P<start>//)[^\s?#]*(?P<query>[?#]\S*)\s*", re.IGNORECASE)
-_PARAMETER = re.compile(r"(?<=/)[^/;]*=[^/]*|;[^/]*")  # in a path
+_PARAMETER = re.compile(r"(?<=/)[^/;]*(?:=|%3[DF])[^/]*|;[^/]*", re.IGNORECASE)  # in a path
+_ESCAPED = re.compile(  # as one stands in another, with escapes, which may be escaped again
+    rf"(?P<start>\b[a-z][a-z0-9+.-]{{0,20}}%(?:25)*3A(?:%(?:25)*2F){{2}})"
+    rf"(?:(?:(?!%(?:25)*(?:2F|3F|23))[^{_ENDS}&?#])*%(?:25)*40)?"
+    rf"(?P<path>(?:(?!%(?:25)*(?:3F|23))[^{_ENDS}&?#])*)(?P<rest>[^{_ENDS}&]*)",
+    re.IGNORECASE,
+)
 _NO_PORT = re.compile(r"[^/\[\]]*:(?!\d+(?:/|$))")  # user:password/..., whose @ comes later
 _AFTER = ")]}.,;:!?'`|"  # what a sentence puts behind an address
 _DATA_URI = re.compile(r"data:[\w.+/-]+;base64,[\w+/=-]+", re.IGNORECASE)
@@ -63,7 +69,9 @@ def without_tokens(value: Any, levels: int = DEEPEST) -> Any:
 
 
 def _addresses(text: str) -> str:
-    if not ("/" in text and re.search(r"[?#@=;]", text)):
+    if "%" in text:
+        text = _ESCAPED.sub(_escaped, text)
+    if not ("/" in text and re.search(r"[?#@=;%]", text)):
         return text
     whole = _WHOLE.fullmatch(text)  # alone in its field, it ends where that ends, whatever is in it
     if whole:
@@ -73,6 +81,10 @@ def _addresses(text: str) -> str:
 
 def _address(found: re.Match[str]) -> str:
     return f"{found['start']}{_path(found['path'])}{_hidden(found['query'])}{_hidden(found['fragment'])}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"{found['start']}{found['path']}{HIDDEN if found['rest'] else ''}"
 
 
 def _bare(found: re.Match[str]) -> str:

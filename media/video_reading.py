@@ -108,11 +108,20 @@ def frames(pictures: Pictures) -> Iterator[tuple[np.ndarray, int | None, int]]:
     Yields:
         float32[H, W, 3], RGB in [0, 1] as BT.709 stores it; and where frames come unevenly their time and duration, in
         ticks from the beginning of the new file, else None and 1.
+
+    Raises:
+        ValueError: A later frame is of another size.
     """
     step = max(1, round(1 / pictures.rate / pictures.tick)) if pictures.tick else 1
     last = -1
-    for frame, time in _decoded(pictures):
+    for number, (frame, time) in enumerate(_decoded(pictures), 1):
         rgb = pictures.orientation.upright(to_rgb(frame, pictures.transfer, pictures.primaries))
+        size = Size(rgb.shape[1], rgb.shape[0])
+        if size != pictures.size:  # what is larger would be cropped
+            raise ValueError(
+                f"The frames of this video change from {pictures.size} to {size} at frame {number}, and a clip has one "
+                "size. Convert it to one size first, or choose a part of it."
+            )
         if pictures.tick is None:
             yield rgb, None, 1
             continue

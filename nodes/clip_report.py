@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from ..media import video_reading
 from ..media.clip_report import measure
 from .door import Node
+from .meta_batch import batch_of
 from .progress import Told
 from .saving import fps_input, step
 from .video_file import file_of
@@ -33,6 +34,7 @@ class ClipReport(Node):
                 fps_input("Frames a second of decoded frames. A video keeps its own rate."),
             ],
             outputs=[io.String.Output("report"), io.String.Output("numbers")],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -49,8 +51,15 @@ class ClipReport(Node):
             raise ValueError("reference holds no picture. Look at the node that it comes from.")
         clip = clip_of(video, fps)
         numbers = measure(clip.frames, clip.fps, None if reference is None else array_of(reference[0]))
-        report = numbers.report()
+        report = "\n".join([*note_on_batch(cls.hidden), numbers.report()])
         return io.NodeOutput(report, json.dumps(numbers.as_dict()), ui=Told(report, numbers=numbers.as_dict()))
+
+
+def note_on_batch(hidden: Any) -> list[str]:
+    """Returns what to say where VideoHelperSuite hands frames over in batches, one in each run."""
+    known = hidden and hidden.prompt and hidden.unique_id
+    batch = batch_of(hidden.prompt, hidden.unique_id) if known else None
+    return [f"Only a part of the clip is measured: batch {batch[0]} of a Meta Batch Manager."] if batch else []
 
 
 class Clip(NamedTuple):

@@ -8,6 +8,7 @@ of the wrong kind or out of bounds is a sentence here. A node inherits from `Nod
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -98,7 +99,8 @@ def _of_a_number(each: io.Input, value: Any, bounded: bool) -> str | None:
     if not is_number:
         return f"{each.id} must be a number, got {shown(value)}. Give it a number."
     least, most = getattr(each, "min", None), getattr(each, "max", None)
-    if bounded and least is not None and value < least:
+    beyond_floats = isinstance(value, int) and value < -sys.float_info.max
+    if least is not None and (beyond_floats or (bounded and value < least)):
         return f"{each.id} must be at least {least:g}, got {shown(value)}. Choose a larger number."
     if bounded and most is not None and value > most:
         return f"{each.id} must be at most {most:g}, got {shown(value)}. Choose a smaller number."

@@ -19,6 +19,7 @@ ENCODERS = {  # numbers per word -> who gives so many
     768: "CLIP-L", 1024: "CLIP-H", 1280: "CLIP-G", 2048: "the two CLIPs of SDXL", 2304: "Gemma 2", 2560: "Qwen3 4B",
     3584: "Qwen2.5-VL",
 }  # fmt: skip
+_UMT5 = "Connect CLIP Text Encode to the clip of Load Wan 2.2 I2V, or of Load CLIP with a umT5-XXL file and type wan."
 
 Conds = Sequence[Mapping[str, Any]]
 
@@ -47,7 +48,8 @@ def check_text(name: str, conds: Conds, width: int | None) -> None:
         width: Numbers per word that the model reads; None where it does not say.
 
     Raises:
-        ValueError: It holds no words, or words of another width.
+        ValueError: It holds no words, or those of another encoder: of another width, or with a pooled output beside
+            them, which umT5 has not.
     """
     if not conds:
         raise ValueError(f"{name} holds no conditioning. Connect it to Image to Video Latent.")
@@ -58,8 +60,13 @@ def check_text(name: str, conds: Conds, width: int | None) -> None:
             maker = f", as {ENCODERS[got]} gives" if got in ENCODERS else ""
             raise ValueError(
                 f"{name} must come from the text encoder umT5-XXL, which gives {width} numbers per word; these words "
-                f"have {got}{maker}. Connect CLIP Text Encode to the clip of Load Wan 2.2 I2V, or of Load CLIP with "
-                "a umT5-XXL file and type wan."
+                f"have {got}{maker}. {_UMT5}"
+            )
+        pooled = cond.get("pooled_output")
+        if width is not None and isinstance(pooled, torch.Tensor) and torch.count_nonzero(pooled):
+            raise ValueError(
+                f"{name} must come from the text encoder umT5-XXL; these words come with those of CLIP, as of Flux, "
+                f"SD3 or HunyuanVideo, whose encoders are as wide. {_UMT5}"
             )
 
 

@@ -17,12 +17,15 @@ _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 # Paths.
 _FOLDERS = (
     "home|Users|root|mnt|media|workspace|tmp|var|opt|data|Volumes|content|kaggle|storage|srv|notebooks|runpod-volume"
-    "|teamspace|scratch|run|private|nfs|export|app|System/Volumes"
+    "|teamspace|scratch|run|private|nfs|export|app|sdcard|System/Volumes"
 )
 _VARIABLES = r"\$\{?HOME\}?|\$env:USERPROFILE|%(?:USERPROFILE|HOMEPATH|APPDATA|LOCALAPPDATA)%|~"
 _ABOVE_HOME = r"(?<!:)(?:/[\w.-]+)+"  # as in /nfs/home; an address has a colon before it
 _SHARE = r"\\\\[\w.$-]+\\|(?<!:)//(?:[\w-]+(?:\.(?:local|lan))?|\d+(?:\.\d+){3})/"  # not //x.org/, an address too
-_ROOTS = rf"(?:[A-Za-z]:[\\/]|{_SHARE}|file:/|(?:{_VARIABLES})[\\/]|/(?:{_FOLDERS})/|{_ABOVE_HOME}/(?:home|Users)/)"
+_ROOTS = (
+    rf"(?:[A-Za-z]:[\\/]|{_SHARE}|(?:file|smb|afp|nfs):/|(?:{_VARIABLES})[\\/]|/(?:{_FOLDERS})/"
+    rf"|{_ABOVE_HOME}/(?:home|Users)/)"
+)
 _LETTER = r"(?:[^\s\\/\"'<>|*?]|(?<=\w)'(?=\w))"  # an apostrophe within a word is no quotation mark
 _WORD = rf"(?![^\s\\/]*\.[A-Za-z]\w{{1,10}}[ ])(?:(?![:,;]){_LETTER})+"  # a file's name ends a path
 _FOLDER = (

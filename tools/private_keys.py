@@ -36,10 +36,11 @@ _SECRET = (
 _SCHEME = r"(?:(?:basic|bearer|token|key)[ ]+)?"
 _VALUE = rf"(?!{_SCHEME}\*\*\*|your|xxx|\.\.\.|none\b|null\b){_SCHEME}[^\s\"'<>,;&]+"
 _ASSIGNED = re.compile(  # password=x, api_key: x; after a word that is also said of other things, only what is no word
-    rf"(?<![\w?&#-])((?:[\w-]*(?:{_SECRET}|client[_-]?secret|password|passwd)[\"']?[ \t]*[:=]"
+    rf"(?<![\w?&#-])((?:[\w-]*(?:{_SECRET}|client[_-]?secret|password|passwd|passphrase|passcode|pwd)[\"']?[ \t]*[:=]"
     r"|(?:[\w-]*[_-])?(?:token|secret|auth|authorization)[\"']?=)[ \t]*[\"']?"
     r"|authorization[\"']?[ \t]*[:=][ \t]*[\"']?(?=(?:basic|bearer|token|key)[ ])"
-    r"|(?:set-)?cookie:[ \t]*[\w-]+="
+    r"|(?:set-)?cookie:[ \t]*[\w-]+=|(?:-u|--user)[ \t]+[\"']?[\w.@-]+:"
+    rf"|password[ \t]+(?:is[ \t]+)?(?={_NO_WORD}{_TOKEN}{{8}})"
     rf"|(?:api key|token|secret|auth|authorization)[\"']?[ \t]*[:=][ \t]*[\"']?"
     rf"(?={_SCHEME}{_NO_WORD}{_TOKEN}{{8}}))({_VALUE})",
     re.IGNORECASE,

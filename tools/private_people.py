@@ -9,6 +9,10 @@ from private_keys import snake
 _DEGREES = r"-?\d{1,3}\.\d{3,}"
 _LAT, _LON = r"(?:[0-8]?\d|90)\.\d{3,}", r"(?:1[0-7]\d|\d?\d|180)\.\d{3,}"
 _FILES = r"(?:png|jpe?g|webp|gif|mp4|mov|webm|safetensors|gguf|pth?|json|txt|py|js)\b"  # cat@2x.png is no e-mail
+_TUNNELS = (  # services that give a machine a name, or rent one out
+    r"ts\.net|ngrok(?:-free)?\.(?:app|dev|io)|trycloudflare\.com|loca\.lt|gradio\.live|proxy\.runpod\.net"
+    r"|duckdns\.org|modal\.run|app\.github\.dev"
+)
 
 # The order matters: what is found first is hidden from the next.
 _PATTERNS = [
@@ -18,6 +22,11 @@ _PATTERNS = [
     # In XMP, and as a person or a map's address writes them.
     ("position", r"(?<=GPS)(?P<kept>(?:Dest)?(?:Latitude|Longitude)\W{1,3})\d[\d.,]*[NSEW]?"),
     ("position", rf"{_LAT} ?°? ?[NS]\b[,; ]*{_LON} ?°? ?[EWO]\b"),
+    ("position", r"(?<!\w)[NSEWO] ?\d{1,3} ?° ?\d{1,2}(?:\.\d+)? ?['′’]"),  # noqa: RUF001
+    ("position", rf"(?i:(?P<kept>\bpoint ?z? ?\( ?)){_DEGREES} {_DEGREES}"),
+    ("position", rf"(?P<kept>#map=)\d{{1,2}}/{_DEGREES}/{_DEGREES}"),
+    ("position", r"(?<=maps\.app\.goo\.gl/)\w+|(?<=goo\.gl/maps/)\w+"),
+    ("position", r"(?<![\w+])[2-9CFGHJMPQRVWX]{8}\+[2-9CFGHJMPQRVWX]{2,3}(?![\w+])"),  # a plus code
     ("position", r"\d{1,3} ?° ?\d{1,2} ?['′’](?: ?\d{1,2}(?:\.\d+)? ?(?:\"|″|”|''))? ?[NSEWO]\b"),  # noqa: RUF001
     ("position", rf"(?i:(?P<kept>\b(?:lat(?:itude)?|lon(?:g(?:itude)?)?|lng)[\"']? ?[:=] ?)){_DEGREES}"),
     ("position", rf"(?i:(?P<kept>\bgeo:|[?&](?:q|ll|query|center|daddr|sll)=|/@)){_DEGREES},{_DEGREES}"),
@@ -26,15 +35,18 @@ _PATTERNS = [
     ("contact", rf"(?<![\w.+-])[\w.+-]{{1,64}}@(?!(?:[\w-]+\.){{1,5}}{_FILES})"
                 rf"[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{0,4}}\.[A-Za-z]{{2,24}}\b"),
     ("contact", r"(?<![\w.+])\+[1-9](?:[ ()/-]{0,2}\d){8,14}(?![\w.])"),
-    ("contact", r"(?<![\w.])\(\d{3}\) ?\d{3}-\d{4}(?![\w.-])|(?<![\w.-])\d{3}-\d{3}-\d{4}(?![\w.-])"),
+    ("contact", r"(?<![\w.])\(\d{3}\) ?\d{3}-\d{4}(?![\w.-])|(?<![\w.-])\d{3}([.-])\d{3}\1\d{4}(?![\w.-])"),
+    ("contact", r"(?<=wa\.me/)\d{8,15}\b"),
     # Accounts.
     ("account", r"\b(?P<iban>[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?)\b"),
     ("account", r"(?<![\w.-])(?P<card>\d{4}(?:[ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{5})(?![\w.-])"),
+    ("account", r"(?<![\w.-])\d{3}-\d{2}-\d{4}(?![\w.-])"),  # of social security
     # Machines: addresses of a private network, any address with a port or in a URL, and network cards.
     ("machine", r"(?<![\w.])(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})"
                 r"(?![\w.]*\w)"),
     ("machine", r"(?:(?<=://)(?!127\.|0\.)\d{1,3}(?:\.\d{1,3}){3}|(?<![\w.])(?!127\.|0\.)\d{1,3}(?:\.\d{1,3}){3}(?=:\d))"),
-    ("machine", r"(?<=://)[\w.-]+\.(?:local|lan|home|internal|intranet|ts\.net)\b"),
+    ("machine", r"(?<=://)(?!\[::1\])\[[0-9A-Fa-f:.]{2,45}\]"),
+    ("machine", rf"(?<=://)[\w.-]+\.(?:local|lan|home|internal|intranet|onion|{_TUNNELS})\b"),
     ("machine", r"(?<![\w:-])(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}(?![\w:-])"),
 ]  # fmt: skip
 _COMPILED = [(kind, re.compile(pattern)) for kind, pattern in _PATTERNS]

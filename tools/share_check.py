@@ -62,11 +62,25 @@ def write(path: Path, target: Path, told: dict[str, Any]) -> None:
         else:
             clip_boxes.copy(path, made, told)
         made.chmod(0o644)  # a temporary file is its owner's alone
-        made.replace(target)
+        publish(made, target)
     except (OSError, ValueError, zlib.error) as error:
         raise ShareError(f"No clean copy can be made of {path.name}: {error}.") from error
     finally:
         made.unlink(missing_ok=True)
+
+
+def publish(made: Path, target: Path) -> None:
+    """Gives a finished copy its name.
+
+    Raises:
+        ShareError: Another file has it.
+    """
+    if target.exists() and target.read_bytes() != made.read_bytes():
+        raise ShareError(
+            f"There is another {target.name} in {target.parent.name}, which is not replaced. Remove it, or name "
+            "another folder."
+        )
+    made.replace(target)
 
 
 def check_copies(files: Iterable[Path], folder: Path | None) -> None:

@@ -188,7 +188,7 @@ def apply_lora(model: comfy.model_patcher.ModelPatcher, match: Match) -> comfy.m
 def find_scaling(match: Match, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> lora_keys.Scaling | None:
     """Returns PEFT's settings of a LoRA, and notes in `match` where they leave its strength uncertain."""
     scaling = lora_keys.Scaling.of(metadata, lora_keys.COMPONENTS[match.expert])
-    if scaling is None and lora_keys.keeps_alpha_beside(tensors):
+    if scaling is None and lora_keys.keeps_alpha_beside(tensors, metadata):
         ranks = {len(each) for key, each in tensors.items() if lora_keys.split(key).part == "lora_down.weight"}
         scaling = lora_keys.Scaling.beside(match.file.path, ranks)
         match.assumed = scaling is None

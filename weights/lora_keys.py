@@ -8,7 +8,8 @@ ComfyUI's `comfy/ldm/wan/model.py` and diffusers' conversion of the original che
 Where one file holds both experts, a component of the name tells them apart: diffusers and OneTrainer call the
 high-noise expert `transformer` and the low-noise one `transformer_2`; ostris' AI Toolkit `transformer_1` and
 `transformer_2` (`diffusion_model.transformer_1.blocks...`), DiffSynth `dit` and `dit2`, OMI `diffusion_model` and
-`diffusion_model_2`; others `high_noise` and `low_noise`.
+`diffusion_model_2`; others `high_noise` and `low_noise`, or `high` and `low`, as parts of
+a name or as adapters of PEFT.
 
 PEFT's settings say what other trainers write as alpha tensors: `LoraConfig` of huggingface/peft, which diffusers stores
 in the header as `lora_adapter_metadata`, and PEFT itself in a file beside the LoRA.
@@ -90,12 +91,14 @@ _STEMS = ("transformer", "diffusion_model", "dit")  # with the expert's number; 
 _EXPERTS: dict[str, Expert] = {  # without the signs that are dots in one spelling and underscores in another
     **{f"{stem.replace('_', '')}1": "high" for stem in _STEMS},
     **{f"{stem.replace('_', '')}2": "low" for stem in _STEMS},
-    **{f"{expert}noise{end}": expert for expert in ("high", "low") for end in ("", "model")},
+    **{f"{expert}{end}": expert for expert in ("high", "low") for end in ("", "noise", "noisemodel")},
 }
-_COMPONENT = re.compile(  # kohya and others write underscores for dots
-    r"(?:^|[._])(?P<name>(?P<stem>transformer|diffusion_model|dit|unet|experts?)[._]?\d+|[a-z]+_noise(?:_model)?)(?=[._])"
+_COMPONENT = re.compile(  # kohya and others write underscores for dots; a bare `high` counts between dots alone
+    r"(?:^|[._])(?P<name>(?P<stem>transformer|diffusion_model|dit|unet|experts?)[._]?\d+|[a-z]+_noise(?:_model)?"
+    r"|(?<!_)(?:high|low)(?:noise)?(?=\.))(?=[._])",
+    re.IGNORECASE,
 )
-_UNNUMBERED = re.compile(rf"(?:^|[._])({'|'.join(_STEMS)})(?=[._])")
+_UNNUMBERED = re.compile(rf"(?:^|[._])({'|'.join(_STEMS)})(?=[._])", re.IGNORECASE)
 
 COMPONENTS: dict[Expert, str] = {"high": "transformer", "low": "transformer_2"}  # diffusers' names of the experts
 CONFIG = "adapter_config.json"
@@ -195,7 +198,7 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
     keys = list(keys)
     found = {key: match for key in keys if (match := _COMPONENT.search(key))}
     named: dict[str, Expert | None] = {
-        key: _EXPERTS.get(re.sub(r"[._]", "", match["name"])) for key, match in found.items()
+        key: _EXPERTS.get(re.sub(r"[._]", "", match["name"]).lower()) for key, match in found.items()
     }
     unknown = {printable(found[key]["name"]): None for key, expert in named.items() if not expert and has_place(key)}
     if unknown:
@@ -203,8 +206,8 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
             f"has tensors for {listed(list(unknown))}, which is no part of Wan 2.2: it has transformer_1, for high "
             "noise, and transformer_2, for low noise. Choose its version for ComfyUI, one file for each expert."
         )
-    second = {match["stem"] for key, match in found.items() if named[key] == "low"}
-    first = [key for key in keys if key not in found and not second.isdisjoint(_UNNUMBERED.findall(key))]
+    second = {(match["stem"] or "").lower() for key, match in found.items() if named[key] == "low"}
+    first = [key for key in keys if key not in found and not second.isdisjoint(_UNNUMBERED.findall(key.lower()))]
     experts: dict[str, Expert] = dict.fromkeys(first, "high")
     for key, expert in named.items():
         if expert:
@@ -219,7 +222,8 @@ class Scaling:
     lora_alpha: float  # of all layers
     by_layer: Mapping[str, float]  # of some, by the end of their names
     rank_stabilised: bool  # alpha is divided by the root of the rank
-    unread: tuple[str, ...] = ()  # patterns of layers that are no plain names. A file's regular expressions are not run
+    # Patterns of layers that are no plain names, as a file's regular expressions are not run, or without a number.
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, metadata: Mapping[str, str], component: str = "transformer") -> Scaling | None:
@@ -234,9 +238,10 @@ class Scaling:
         if not _is_number(alpha):
             return None
         patterns = settings.get("alpha_pattern")
-        named = {_plain(name): value for name, value in patterns.items()} if isinstance(patterns, dict) else {}
-        by_layer = {name: float(value) for name, value in named.items() if name and _is_number(value)}
-        unread = tuple(name for name in patterns if not _plain(name)) if isinstance(patterns, dict) else ()
+        patterns = patterns if isinstance(patterns, dict) else {}
+        read = {name: value for name, value in patterns.items() if _plain(name) and _is_number(value)}
+        by_layer = {_plain(name): float(value) for name, value in read.items()}
+        unread = tuple(name for name in patterns if name not in read)
         return cls(float(alpha), by_layer, settings.get("use_rslora") is True, unread)
 
     @classmethod
@@ -266,11 +271,10 @@ def are_in_doubt(path: str | Path) -> bool:
     return Path(path).with_name(CONFIG).is_file() and not belongs(path)
 
 
-def keeps_alpha_beside(names: Collection[str]) -> bool:
-    """Returns by the names of its tensors whether PEFT wrote a file, which has no alpha: that is in `CONFIG`."""
-    return any(name.startswith("base_model.model.") for name in names) and not any(
-        name.endswith(".alpha") for name in names
-    )
+def keeps_alpha_beside(names: Collection[str], metadata: Mapping[str, str]) -> bool:
+    """Returns by its tensors and header whether PEFT wrote a file, and no alpha with them: that is in `CONFIG`."""
+    of_peft = _KEY in metadata or any(name.startswith("base_model.model.") for name in names)
+    return of_peft and not any(name.endswith(".alpha") for name in names)
 
 
 def _plain(pattern: str) -> str:

@@ -16,7 +16,8 @@ Expert = Literal["high", "low"]
 MAX_NAME = 400  # characters of a file's name with its folders, as a stranger's graph spells it
 _COMPARED = 20  # names that are compared with a missing one letter by letter, which is slow
 
-_PARTNERS = {"high": "low", "hn": "ln", "h": "l"}  # the words that tell a pair apart, as its two names spell them
+# The words that tell a pair apart, as its two names spell them.
+_PARTNERS = {"high": "low", "hn": "ln", "h": "l", "hi": "lo", "hnoise": "lnoise"}
 _EXPERT_WORDS: dict[str, Expert] = {"high": "high", "hn": "high", "low": "low", "ln": "low"}
 # A bare "high" or "low" means the expert at the end of a name, before a number and before these words; before others it
 # may belong to the subject, as in high_quality, high_kick or low_light.
@@ -37,7 +38,8 @@ _LEVEL_OF = {word: level for level, spellings in _LEVELS.items() for word in spe
 _COMPOUNDS = {
     **{word + noise: level for word, level in _LEVEL_OF.items() for noise in _NOISE},
     **{noise + word: level for word, level in _LEVEL_OF.items() for noise in _NOISE},
-    "высокошумный": "high", "высокошум": "high", "низкошумный": "low", "низкошум": "low",
+    **{f"высокошум{end}": "high" for end in ("", "ный", "ная", "ное")},
+    **{f"низкошум{end}": "low" for end in ("", "ный", "ная", "ное")},
 }  # fmt: skip
 
 _KNOWN = {*_LEVEL_OF, *_COMPOUNDS}

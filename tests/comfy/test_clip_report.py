@@ -46,6 +46,19 @@ def test_frames_are_measured_as_the_room_does():
     assert output.ui.as_dict() == {"text": (wanted.report(),), "numbers": (wanted.as_dict(),)}
 
 
+@pytest.mark.parametrize("driven", [False, True])
+def test_a_batch_of_frames_is_not_measured_as_if_it_were_the_clip(driven):
+    prompt = {
+        "1": {"class_type": "VHS_BatchManager", "inputs": {"frames_per_batch": 9}},
+        "2": {"class_type": "VHS_LoadVideo", "inputs": {"video": "a.mp4", "meta_batch": ["1", 0]}},
+        "3": {"class_type": "Wan22Turbo_ClipReport", "inputs": {"video": ["2", 0], "fps": 16}},
+        "4": {"class_type": "VHS_VideoCombine", "inputs": {"meta_batch": ["1", 0]} if driven else {}},
+    }
+    node = ClipReport.PREPARE_CLASS_CLONE({"hidden_inputs": {io.Hidden.prompt: prompt, io.Hidden.unique_id: "3"}})
+    first = node.execute(FRAMES, 16.0)[0].splitlines()[0]
+    assert first == "Only a part of the clip is measured: batch 1 of a Meta Batch Manager."
+
+
 def test_a_video_of_frames_has_its_own_rate():
     video = InputImpl.VideoFromComponents(Types.VideoComponents(images=FRAMES, frame_rate=24))
     assert report(video, fps=8.0)[1] == report(FRAMES, fps=24.0)[1]

@@ -21,6 +21,7 @@ ABSENT = object()
 LONG = "a/" * 100_000 + "x.safetensors"
 WRONG = {
     "0": 0, "1.5": 1.5, "true": True, "null": None, "nan": math.nan, "inf": math.inf, "many digits": 10**400,
+    "many digits below": -(10**400),
     "[]": [], "[1]": [1], "{}": {}, "list": {"__value__": [1, "x"]}, "dict": {"__value__": {"a": [1]}}, "''": "",
     "text": "\0\x1b[31m\u202e../../x", "long": LONG, "accents": "\u0301\u0327" * 300_000, "parents": "../" * 3000,
 }  # fmt: skip
@@ -123,6 +124,11 @@ def test_the_least_value_is_a_number_to_everybody_else():
         ("Wan22Turbo_Lora", {"lora_high": LONG}, "lora_high takes at most 4000 characters, got 200013. Shorten it."),
         ("Wan22Turbo_Lora", {"lora_low": "b/" * 1000}, "The name of a file has at most 400 characters, got 2000."),
         ("Wan22Turbo_Sampler", {"steps": 10**400}, "steps must be at most 100, got a number of very many digits."),
+        (
+            "Wan22Turbo_Sampler",
+            {"sigma_max": -(10**400)},
+            "sigma_max must be at least 1, got a number of very many digits.",
+        ),
         ("Wan22Turbo_Sampler", {"shift": math.nan}, "shift must be a number, got nan. Give it a number."),
     ],
 )

@@ -40,6 +40,15 @@ def test_peft_settings_beside_the_file_give_its_alpha(high, low, add_lora, model
     assert seen[0] != seen[1]
 
 
+@pytest.mark.parametrize("alpha", ["NaN", "1e999", '"8"', "null", "[8]"])
+def test_an_alpha_in_the_header_that_is_none_is_said(high, low, add_lora, alpha):
+    """diffusers writes PEFT's settings into the header, and without an alpha the rank stands for it."""
+    state = {f"transformer.{name.removeprefix('base_model.model.')}": value for name, value in peft_lora()[0].items()}
+    header = {"lora_adapter_metadata": f'{{"transformer.lora_alpha": {alpha}, "transformer.r": {toy.RANK}}}'}
+    report = apply(high, low, lora_high=add_lora("ink.safetensors", state, header), lora_low="none")[-1]
+    assert "The alpha of 'ink.safetensors' is not given, and taken as the rank." in report
+
+
 @pytest.mark.parametrize("config", [None, "{", '{"r": 64, "lora_alpha": 64}'])
 def test_an_alpha_that_peft_did_not_hand_on_is_said(high, low, add_lora, models, config):
     state, change = peft_lora()

@@ -79,6 +79,19 @@ def test_words_of_another_text_encoder_are_named(width, said):
     assert message.endswith("or of Load CLIP with a umT5-XXL file and type wan.")
 
 
+@pytest.mark.parametrize("name", ["positive", "negative"])
+def test_words_of_an_encoder_as_wide_are_known_by_what_comes_with_them(name):
+    """T5-XXL of Flux and SD3, and HunyuanVideo's Llama, give 4096 numbers per word too, and CLIP-L's beside them."""
+    message = refused([cond(), cond(pooled_output=torch.ones(1, 768))], name=name)
+    assert message.startswith(f"{name} must come from the text encoder umT5-XXL; these words come with those of CLIP, ")
+    assert message.endswith("or of Load CLIP with a umT5-XXL file and type wan.")
+
+
+def test_a_pooled_output_of_nothing_is_left_alone():
+    """Some packs put zeros there, whatever the encoder."""
+    check([cond(pooled_output=torch.zeros(1, 768)), cond(pooled_output=None)])
+
+
 def test_conditioning_without_words_or_without_anything_is_refused():
     assert "these words have 0" in refused([cond(picture=LATENT, cross_attn=None)])
     assert refused([]) == "positive holds no conditioning. Connect it to Image to Video Latent."

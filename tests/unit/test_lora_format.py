@@ -258,6 +258,10 @@ def halves(high, low, end="self_attn.q"):
         ("lora_unet_transformer_1_blocks_0_", "lora_unet_transformer_2_blocks_0_"),
         ("lora_unet_high_noise_blocks_0_", "lora_unet_low_noise_blocks_0_"),
         ("lycoris_transformer_1_blocks_0_", "lycoris_transformer_2_blocks_0_"),
+        ("high.blocks.0.", "low.blocks.0."),
+        ("highnoise.blocks.0.", "diffusion_model.lownoise.blocks.0."),
+        ("HIGH_NOISE.blocks.0.", "LOW_NOISE.blocks.0."),
+        ("Transformer.blocks.0.", "Transformer_2.blocks.0."),
     ],
 )
 def test_each_expert_gets_its_half_however_it_is_named(high, low):
@@ -267,6 +271,33 @@ def test_each_expert_gets_its_half_however_it_is_named(high, low):
             found = conform(tensors, SHAPES, expert=expert)
             assert found.passes[0][name("lora_up.weight")].unique().item() == value
             assert (len(found.other_expert), found.unmatched, found.ignored) == (2, [], [])
+
+
+@pytest.mark.parametrize(("high", "low"), [("high", "low"), ("high_noise", "low_noise"), ("HIGH", "LOW")])
+def test_each_expert_gets_its_half_of_a_file_with_an_adapter_for_each(high, low):
+    """PEFT keeps two adapters under one layer, each by the name that its user gave it."""
+    file = {
+        f"{LAYER}.lora_{factor}.{adapter}.weight": value * ones(*shape)
+        for adapter, value in ((high, 1), (low, 2))
+        for factor, shape in (("A", (2, 6)), ("B", (8, 2)))
+    }
+    for expert, value in (("high", 1), ("low", 2)):
+        found = conform(file, SHAPES, expert=expert)
+        assert found.passes[0][name("lora_up.weight")].unique().item() == value
+
+
+def test_one_half_alone_is_for_its_expert_whatever_names_it():
+    for key in ("low.blocks.0.self_attn.q.lora_A.weight", f"{LAYER}.lora_A.low.weight"):
+        file = {key: ones(2, 6), key.replace("_A", "_B"): ones(8, 2)}
+        assert conform(file, SHAPES, expert="high").passes == []
+        assert len(conform(file, SHAPES, expert="low").passes) == 1
+
+
+@pytest.mark.parametrize("adapter", ["low_light", "camera_high", "slow"])
+def test_an_adapter_of_another_name_is_for_both_experts(adapter):
+    file = {f"{LAYER}.lora_A.{adapter}.weight": ones(2, 6), f"{LAYER}.lora_B.{adapter}.weight": ones(8, 2)}
+    for expert in ("high", "low"):
+        assert len(conform(file, SHAPES, expert=expert).passes) == 1
 
 
 @pytest.mark.parametrize("strange", ["transformer_3", "transformer_0", "mid_noise", "dit7", "unet_2", "expert_1"])

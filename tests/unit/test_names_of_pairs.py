@@ -34,6 +34,9 @@ def test_two_names_tell_the_experts_by_what_tells_them_apart(high, low, named):
         ("highnoise_a.safetensors", ["LowNoise_a.safetensors"], "LowNoise_a.safetensors"),
         ("a_H.safetensors", ["a_L.safetensors"], "a_L.safetensors"),
         ("a-HN-v1.safetensors", ["a-LN-v1.safetensors"], "a-LN-v1.safetensors"),
+        ("a_HI.safetensors", ["a_LO.safetensors"], "a_LO.safetensors"),
+        ("a_hi_noise.safetensors", ["a_lo_noise.safetensors"], "a_lo_noise.safetensors"),
+        ("a_HNoise.safetensors", ["a_LNoise.safetensors"], "a_LNoise.safetensors"),
         ("HIGHv1.safetensors", ["LOWv1.safetensors"], "LOWv1.safetensors"),
         (
             "high_quality_high_noise.safetensors",
@@ -77,6 +80,7 @@ def test_two_names_tell_the_experts_by_what_tells_them_apart(high, low, named):
         ("baile_alto_ruido.pt", ["baile_bajo_ruido.pt"], "baile_bajo_ruido.pt"),
         ("dança_alto_ruído.pt", ["dança_baixo_ruído.pt"], "dança_baixo_ruído.pt"),
         ("танец_высокий_шум.pt", ["танец_низкий_шум.pt"], "танец_низкий_шум.pt"),
+        ("танец_высокошумная.pt", ["танец_низкошумная.pt"], "танец_низкошумная.pt"),
         ("高噪/镜头.pt", ["低噪/镜头.pt"], "低噪/镜头.pt"),
         ("镜头_高噪.pt", ["镜头_low_noise.pt"], "镜头_low_noise.pt"),
         ("hombre_alto.pt", ["hombre_bajo.pt"], None),

@@ -21,7 +21,6 @@ def settings(**values):
         (settings(lora_alpha=4, alpha_pattern={"^blocks\\.0\\.self_attn\\.q$": 7}), 7),
         (settings(lora_alpha=4, alpha_pattern={"(.*\\.)?self_attn.q": 7}), 7),
         (settings(lora_alpha=4, alpha_pattern={"attn.q": 7}), 4),  # a part of a component is no layer
-        (settings(lora_alpha=4, alpha_pattern={"self_attn.q": 10**30}), 4),
         (settings(lora_alpha=4, alpha_pattern=["q"]), 4),
     ],
 )
@@ -37,6 +36,13 @@ def test_a_pattern_is_not_run_but_told(pattern):
     found = Scaling.of(settings(lora_alpha=4, alpha_pattern={pattern: 7}))
     assert found is not None
     assert (found.alpha(LAYER, 2), found.unread) == (4, (pattern,))
+
+
+@pytest.mark.parametrize("alpha", [10**30, -math.inf, "7", None, True])
+def test_an_alpha_of_a_layer_that_is_none_is_told(alpha):
+    found = Scaling.of(settings(lora_alpha=4, alpha_pattern={"self_attn.q": alpha, "ffn.0": 9}))
+    assert found is not None
+    assert (found.alpha(LAYER, 2), found.unread) == (4, ("self_attn.q",))
 
 
 @pytest.mark.parametrize(

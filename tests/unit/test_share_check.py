@@ -184,6 +184,7 @@ def test_of_a_path_the_name_is_left_and_of_an_address_the_address(written, share
     [
         "/Volumes/", "/content/", "/kaggle/", "/storage/", "/srv/", "/notebooks/", "/runpod-volume/", "$HOME/",
         "${HOME}/", "%USERPROFILE%\\", "file:/home/", "file:///C:/", "~\\",
+        "smb://nas/", "nfs://10.0.0.7/", "/sdcard/DCIM/",
     ],
 )  # fmt: skip
 def test_folders_that_machines_keep_their_files_in_are_private(folder):

@@ -13,11 +13,12 @@ import pytest
 from pack.media.codecs import CODECS
 from pack.media.mp4 import Mp4Writer
 from pack.media.resolution import Size
+from pack.tests.toy.hiding_in_clips import clip
 from pack.tests.toy.private_things import GRAPH, PROMPT, ROOT, SECRETS, WORDS
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from share_check import check, main
-from share_read import read
+from share_read import ShareError, read
 
 
 def write_graph(path):
@@ -187,6 +188,30 @@ def test_a_copy_that_would_replace_another_file_to_be_copied_is_refused(tmp_path
     assert main([str(one), str(other), "--strip-to", str(tmp_path / "b")]) == 2
     assert "The copy of second.json would replace the file" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["second.json"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.png", "a.mp4"])
+def test_what_is_in_the_folder_already_is_not_replaced_by_another_copy(tmp_path, name):
+    """Clips of all folders have the same names, wan22-turbo_00001_.mp4."""
+    first, second = tmp_path / "1" / name, tmp_path / "2" / name
+    for number, path in enumerate((first, second)):
+        path.parent.mkdir()
+        words = json.dumps({"nodes": [{"id": number, "type": "A"}]})
+        if name == "a.json":
+            path.write_text(words, encoding="utf-8")
+        elif name == "a.png":
+            (info := PngInfo()).add_text("workflow", words)
+            Image.new("RGB", (4, 4)).save(path, pnginfo=info)
+        else:
+            path.write_bytes(clip(workflow=words))
+    shared = tmp_path / "s"
+    for _ in range(2):  # the same copy again is no harm
+        check(first, False, shared)
+    before = (shared / name).read_bytes()
+    with pytest.raises(ShareError, match=f"There is another {name} in s, which is not replaced"):
+        check(second, False, shared)
+    assert (shared / name).read_bytes() == before
+    assert [path.name for path in shared.iterdir()] == [name]
 
 
 @pytest.fixture

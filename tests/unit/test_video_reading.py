@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pack.media.audio_reading import counted_from, joined, notes_on, sounds_of, start_of
 from pack.media.video_reading import Window, frames, look
-from pack.tests.toy.videos import Voice, make
+from pack.tests.toy.videos import SIZE, Voice, make
 
 
 def test_a_file_without_times_has_even_frames(tmp_path):
@@ -92,3 +92,14 @@ def test_a_gap_that_no_memory_holds_is_an_error_in_the_times():
     with pytest.raises(ValueError, match=r"pauses for 999999999 seconds.* 3600: .*Convert the video first"):
         joined([(Fraction(0), wave, 48_000, "stereo"), (Fraction(10**9), wave, 48_000, "stereo")])
     assert joined([(Fraction(0), wave, 48_000, "stereo"), (Fraction(1), wave, 48_000, "stereo")]).shape == (2, 48_480)
+
+
+@pytest.mark.parametrize("size", [(192, 128), (48, 32), (64, 96)])
+def test_frames_that_change_their_size_are_refused_and_none_is_cropped(tmp_path, size):
+    """As in a recording of a window that somebody resizes, or of a telephone that is turned."""
+    raw = b"".join(make(tmp_path / f"{each[0]}.h264", range(4), size=each).read_bytes() for each in (SIZE, size))
+    (tmp_path / "a.h264").write_bytes(raw)
+    pictures = look(str(tmp_path / "a.h264"))
+    said = rf"The frames of this video change from 96x64 to {size[0]}x{size[1]} at frame 5, and a clip has one size\."
+    with pytest.raises(ValueError, match=said):
+        list(frames(pictures))
