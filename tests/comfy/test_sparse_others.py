@@ -1,4 +1,4 @@
-"""Sparse Attention on what is no dense pair of Wan: another family, files trained otherwise, weights that are packed."""
+"""Sparse Attention on other than a dense pair of Wan: another family, files trained otherwise, packed weights."""
 
 import comfy.model_management
 import comfy.model_patcher
