@@ -65,7 +65,7 @@ def is_cover(stream: Any) -> bool:
 def look(source: Source, window: Window = WHOLE, sound_start: Fraction | None = None) -> Pictures:
     """Finds out how the pictures of a file are to be written. It reads all of the file, and decodes one frame of it.
 
-    Where only a part is wanted, it decodes that one's first frame too: the pictures before may have been of another size.
+    Of a part it decodes the first frame, too: the pictures before it may be of another size.
 
     Args:
         source: A path, or a whole file in memory.
