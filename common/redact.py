@@ -23,9 +23,9 @@ _WITHOUT_SCHEME = re.compile(
 )
 _WHOLE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?(?P<start>//)[^\s?#]*(?P<query>[?#]\S*)\s*", re.IGNORECASE)
 _PARAMETER = re.compile(r"(?<=/)[^/;]*(?:=|%3[DF])[^/]*|;[^/]*", re.IGNORECASE)  # in a path
-_ESCAPED = re.compile(  # as one stands in another, with escapes, which may be escaped again
-    rf"(?P<start>\b[a-z][a-z0-9+.-]{{0,20}}%(?:25)*3A(?:%(?:25)*2F){{2}})"
-    rf"(?:(?:(?!%(?:25)*(?:2F|3F|23))[^{_ENDS}&?#])*%(?:25)*40)?"
+_ESCAPED = re.compile(  # as one stands in another, with escapes, which may be escaped again; some leave slashes and @
+    rf"(?P<start>\b[a-z][a-z0-9+.-]{{0,20}}(?:%(?:25)*3A(?:%(?:25)*2F|/){{2}}|:(?:%(?:25)*2F){{2}}))"
+    rf"(?:(?:(?!%(?:25)*(?:2F|3F|23))[^{_ENDS}/&?#])*(?:%(?:25)*40|@))?"
     rf"(?P<path>(?:(?!%(?:25)*(?:3F|23))[^{_ENDS}&?#])*)(?P<rest>[^{_ENDS}&]*)",
     re.IGNORECASE,
 )

@@ -1,6 +1,7 @@
 """Videos that are encoded again: how their pictures are to be written, and frame after frame, each with its time."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -62,7 +63,9 @@ def is_cover(stream: Any) -> bool:
 
 
 def look(source: Source, window: Window = WHOLE, sound_start: Fraction | None = None) -> Pictures:
-    """Finds out how the pictures of a file are to be written. It reads all of the file, and decodes one frame.
+    """Finds out how the pictures of a file are to be written. It reads all of the file, and decodes one frame of it.
+
+    Of a part it decodes the first frame, too: the pictures before it may be of another size.
 
     Args:
         source: A path, or a whole file in memory.
@@ -78,6 +81,7 @@ def look(source: Source, window: Window = WHOLE, sound_start: Fraction | None = 
         if video.codec_context is None:  # to decode it would end the process
             raise ValueError("FFmpeg here has no decoder for this video. Convert it first, for example to H.264.")
         times, held, frame = _times(file, video, window)
+        frame = _first_within(source, window) if window.start > 0 and times else frame
         if frame is None or not times:
             raise ValueError("This part of the video holds no frame that can be decoded. Choose another part or file.")
         context: Any = video.codec_context
@@ -114,7 +118,7 @@ def frames(pictures: Pictures) -> Iterator[tuple[np.ndarray, int | None, int]]:
     """
     step = max(1, round(1 / pictures.rate / pictures.tick)) if pictures.tick else 1
     last = -1
-    for number, (frame, time) in enumerate(_decoded(pictures), 1):
+    for number, (frame, time) in enumerate(_decoded(pictures.source, pictures.window), 1):
         rgb = pictures.orientation.upright(to_rgb(frame, pictures.transfer, pictures.primaries))
         size = Size(rgb.shape[1], rgb.shape[0])
         if size != pictures.size:  # what is larger would be cropped
@@ -130,9 +134,14 @@ def frames(pictures: Pictures) -> Iterator[tuple[np.ndarray, int | None, int]]:
         yield rgb, last, _duration(frame, time, pictures) or step
 
 
-def _decoded(pictures: Pictures) -> Iterator[tuple[Any, Fraction | None]]:
-    start, end = pictures.window.start, pictures.window.end
-    with open_source(pictures.source) as file:
+def _first_within(source: Source, window: Window) -> Any:
+    with closing(_decoded(source, window)) as decoded:
+        return next((frame for frame, _ in decoded), None)
+
+
+def _decoded(source: Source, window: Window) -> Generator[tuple[Any, Fraction | None], None, None]:
+    start, end = window.start, window.end
+    with open_source(source) as file:
         video = video_of(file)
         video.thread_type = "AUTO"
         if start > 0:

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..media import video_reading
 from ..media.clip_report import measure
 from .door import Node
-from .meta_batch import batch_of
+from .meta_batch import batch_at
 from .progress import Told
 from .saving import fps_input, step
 from .video_file import file_of
@@ -57,8 +57,7 @@ class ClipReport(Node):
 
 def note_on_batch(hidden: Any) -> list[str]:
     """Returns what to say where VideoHelperSuite hands frames over in batches, one in each run."""
-    known = hidden and hidden.prompt and hidden.unique_id
-    batch = batch_of(hidden.prompt, hidden.unique_id) if known else None
+    batch = batch_at(hidden)
     return [f"Only a part of the clip is measured: batch {batch[0]} of a Meta Batch Manager."] if batch else []
 
 

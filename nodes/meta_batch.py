@@ -28,6 +28,11 @@ def batch_of(prompt: Prompt, node_id: str) -> tuple[int, bool] | None:
     return (earlier if isinstance(earlier, int) else 0) + 1, driven
 
 
+def batch_at(hidden: Any) -> tuple[int, bool] | None:
+    """Returns `batch_of` the node whose hidden inputs `prompt` and `unique_id` these are; None without them."""
+    return batch_of(hidden.prompt, hidden.unique_id) if hidden and hidden.prompt and hidden.unique_id else None
+
+
 def upstream(prompt: Prompt, node_id: str) -> set[str]:
     """Returns the ids of all nodes that a node's inputs come from."""
     found: set[str] = set()
@@ -50,7 +55,7 @@ def check_batches(hidden: Any) -> str:
     Raises:
         ValueError: This run would save the first batch, and no other would follow.
     """
-    batch = batch_of(hidden.prompt, hidden.unique_id) if hidden.prompt and hidden.unique_id else None
+    batch = batch_at(hidden)
     if not batch:
         return ""
     number, driven = batch

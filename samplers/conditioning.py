@@ -65,8 +65,8 @@ def check_text(name: str, conds: Conds, width: int | None) -> None:
         pooled = cond.get("pooled_output")
         if width is not None and isinstance(pooled, torch.Tensor) and torch.count_nonzero(pooled):
             raise ValueError(
-                f"{name} must come from the text encoder umT5-XXL; these words come with those of CLIP, as of Flux, "
-                f"SD3 or HunyuanVideo, whose encoders are as wide. {_UMT5}"
+                f"{name} must come from the text encoder umT5-XXL; these words come with those of CLIP, as they do "
+                f"for Flux, SD3 and HunyuanVideo, whose encoders are as wide. {_UMT5}"
             )
 
 

@@ -8,8 +8,7 @@ ComfyUI's `comfy/ldm/wan/model.py` and diffusers' conversion of the original che
 Where one file holds both experts, a component of the name tells them apart: diffusers and OneTrainer call the
 high-noise expert `transformer` and the low-noise one `transformer_2`; ostris' AI Toolkit `transformer_1` and
 `transformer_2` (`diffusion_model.transformer_1.blocks...`), DiffSynth `dit` and `dit2`, OMI `diffusion_model` and
-`diffusion_model_2`; others `high_noise` and `low_noise`, or `high` and `low`, as parts of
-a name or as adapters of PEFT.
+`diffusion_model_2`; others `high_noise` and `low_noise`, or `high` and `low`, as parts of a name or adapters of PEFT.
 
 PEFT's settings say what other trainers write as alpha tensors: `LoraConfig` of huggingface/peft, which diffusers stores
 in the header as `lora_adapter_metadata`, and PEFT itself in a file beside the LoRA.
@@ -200,7 +199,9 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
     named: dict[str, Expert | None] = {
         key: _EXPERTS.get(re.sub(r"[._]", "", match["name"]).lower()) for key, match in found.items()
     }
-    unknown = {printable(found[key]["name"]): None for key, expert in named.items() if not expert and has_place(key)}
+    # An adapter of PEFT has any name, so one that is no expert's says nothing.
+    found = {key: match for key, match in found.items() if named[key] or match.start() < len(split(key).layer)}
+    unknown = {printable(match["name"]): None for key, match in found.items() if not named[key] and has_place(key)}
     if unknown:
         raise DamageError(
             f"has tensors for {listed(list(unknown))}, which is no part of Wan 2.2: it has transformer_1, for high "
@@ -209,9 +210,7 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
     second = {(match["stem"] or "").lower() for key, match in found.items() if named[key] == "low"}
     first = [key for key in keys if key not in found and not second.isdisjoint(_UNNUMBERED.findall(key.lower()))]
     experts: dict[str, Expert] = dict.fromkeys(first, "high")
-    for key, expert in named.items():
-        if expert:
-            experts[key] = expert
+    experts.update((key, expert) for key, expert in named.items() if expert)
     return experts
 
 

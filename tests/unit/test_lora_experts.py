@@ -98,11 +98,15 @@ def test_one_half_alone_is_for_its_expert_whatever_names_it():
         assert len(conform(file, SHAPES, expert="low").passes) == 1
 
 
-@pytest.mark.parametrize("adapter", ["low_light", "camera_high", "slow"])
+@pytest.mark.parametrize("adapter", ["low_light", "camera_high", "slow", "highlight", "film_noise", "expert_1"])
 def test_an_adapter_of_another_name_is_for_both_experts(adapter):
     file = {f"{LAYER}.lora_A.{adapter}.weight": ones(2, 6), f"{LAYER}.lora_B.{adapter}.weight": ones(8, 2)}
     for expert in ("high", "low"):
         assert len(conform(file, SHAPES, expert=expert).passes) == 1
+    both = {key.replace("lora_A", f"lora_A.{adapter}").replace("lora_B", f"lora_B.{adapter}"): value
+            for key, value in both_experts().items()}  # fmt: skip
+    for expert, value in (("high", 1), ("low", 2)):
+        assert conform(both, SHAPES, expert=expert).passes[0][name("lora_up.weight")].unique().item() == value
 
 
 @pytest.mark.parametrize("strange", ["transformer_3", "transformer_0", "mid_noise", "dit7", "unet_2", "expert_1"])

@@ -183,7 +183,7 @@ def test_tensors_without_a_use_and_of_the_other_expert_are_told(listed):
 def test_strengths_that_are_not_understood_give_a_warning(listed):
     told = match(listed(wan()), "low", unread=(".*q",))
     assert lora_report.warnings(told) == [
-        "'x.safetensors' sets the strength of some layers by patterns that are not understood here (.*q). "
+        "'x.safetensors' sets the strength of some layers in a way that is not understood here (.*q). "
         "Those layers may act too much or too little."
     ]
 

@@ -51,6 +51,9 @@ PLACES = [
     f"https://p.example/https%3A%2F%2Flora.example%2Fa%3Ft%3D{SECRET}", f"https://p.example/?u=https%3A%2F%2F{SECRET}",
     f"https%3A%2F%2Flora.example%2Fa%3ft%3d{SECRET}", f"a HTTPS%3a%2f%2Fme%3A{SECRET}%40lora.example%2Fa b",
     f"https%3A%2F%2Flora.example%2Fa%23{SECRET}", f"https%253A%252F%252Flora.example%252Fa%253Ft%253D{SECRET}",
+    f"https%3A//lora.example/a%3Ft%3D{SECRET}", f"https%3A//me%3A{SECRET}%40lora.example/a",  # as Python's quote writes
+    f"https%3A//lora.example/a?t={SECRET}", f"u=https%3A%2F%2Fme:{SECRET}@lora.example%2Fa",
+    f"https:%2F%2Flora.example%2Fa%3Ft%3D{SECRET}", f"https%253A//lora.example/a%253Ft%253D{SECRET}",
     f"https://[2606:4700::1]:8443/a?t={SECRET}", f"https://lora.example:8443/a?t={SECRET}",
 ]  # fmt: skip
 
@@ -94,6 +97,7 @@ def test_a_graph_keeps_everything_but_the_rest_of_its_addresses():
     ["://" * 100_000, "a://" * 100_000, "https://" + "a@" * 100_000, "a." * 100_000, "https://x/" + "a=" * 100_000,
      "https://a?" * 50_000, "bearer " + " " * 200_000, "data:" * 50_000, "x?=" * 100_000, "https://x/" + ";" * 200_000,
      "a%3A%2F%2F" * 20_000, "https%3A%2F%2F" + "%40" * 50_000, "https%3A%2F%2F" + "%3F" * 50_000,
+     "a%3A//" * 20_000, "https%3A//" + "@" * 100_000, "https%3A//" + "a" * 200_000,
      "https://x/" + "%3D" * 50_000, "https://x/?" + ")" * 200_000, "a.bc/(" * 100_000,
      "a.bc/" + "x.bc/:" * 100_000, "(a.bc:1/" * 100_000],
     ids=lambda text: text[:12],

@@ -8,6 +8,8 @@ from pack.media.audio_reading import counted_from, joined, notes_on, sounds_of, 
 from pack.media.video_reading import Window, frames, look
 from pack.tests.toy.videos import SIZE, Voice, make
 
+CHANGING = {SIZE: range(8), (192, 128): range(8, 16)}  # its size -> when its frames are due, in sixteenths of a second
+
 
 def test_a_file_without_times_has_even_frames(tmp_path):
     path = make(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p", full=True)
@@ -103,3 +105,11 @@ def test_frames_that_change_their_size_are_refused_and_none_is_cropped(tmp_path,
     said = rf"The frames of this video change from 96x64 to {size[0]}x{size[1]} at frame 5, and a clip has one size\."
     with pytest.raises(ValueError, match=said):
         list(frames(pictures))
+
+
+def test_a_part_of_one_size_is_read_whatever_the_size_before_it(tmp_path):
+    parts = (make(tmp_path / f"{size[0]}.ts", times, size=size) for size, times in CHANGING.items())
+    (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    pictures = look(str(tmp_path / "a.ts"), Window(Fraction(1, 2)))
+    assert pictures.size == (192, 128)
+    assert [frame.shape for frame, *_ in frames(pictures)] == [(128, 192, 3)] * 8

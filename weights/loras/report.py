@@ -87,7 +87,7 @@ class Match:
     ignored: list[str] = field(default_factory=list)  # those that say nothing to a layer which others change
     other_expert: list[str] = field(default_factory=list)  # those that it gives to the other expert
     zeros: int = 0  # layers that it gives a change of zero
-    unread: tuple[str, ...] = ()  # patterns in its settings that are not understood
+    unread: tuple[str, ...] = ()  # patterns in its settings that are not understood, or whose value is not
     assumed: bool = False  # its alpha is not known, and taken as the rank
     in_doubt: bool = False  # settings in its folder may hold the alpha, or another file's
 
@@ -226,7 +226,7 @@ def warnings(match: Match) -> list[str]:
         found.append(f"The strength of '{name}' is 0, so it does nothing.")
     if match.unread:
         found.append(
-            f"'{name}' sets the strength of some layers by patterns that are not understood here "
+            f"'{name}' sets the strength of some layers in a way that is not understood here "
             f"({_listed(match.unread)}). Those layers may act too much or too little."
         )
     if match.assumed:
