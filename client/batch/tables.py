@@ -68,7 +68,7 @@ def of_csv(file: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     lines = iter(file)
     first = next(lines, "")
-    reader = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count))
+    reader = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count), skipinitialspace=True)
     names = [name.strip() for name in next(reader, ())]
     once([name for name in names if name], "The first line")
     for cells in reader:

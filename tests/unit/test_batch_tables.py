@@ -37,6 +37,7 @@ SPREADSHEETS = {
     "lines of an old Mac": ROWS.replace("\r\n", "\r").encode(),
     "spaces around": ROWS.replace(",", "  ,  ").encode(),
     "empty columns and rows": ROWS.replace("\r\n", ",,\r\n").encode() + b",,,,,\r\n" + b"\r\n",
+    "spaces before quotes": ROWS.replace("a.png", ' "a.png"').replace("Ein Kätzchen", ' "Ein Kätzchen"').encode(),
     "quotes": ROWS.replace("a.png", '"a.png"').encode(),
 }
 
