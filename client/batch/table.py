@@ -81,7 +81,7 @@ class Known:
     tries: int
     lost: int
     usd: float | None = None  # as it was posted last
-    failed_usd: float = 0.0  # of earlier tries, whose hosted jobs came to nothing
+    failed_usd: float = 0.0  # of earlier tries, whose hosted jobs left no clip
     clips: str | None = None  # that it had before: posted, it is only to be fetched again
 
 
