@@ -53,6 +53,12 @@ def test_a_prompt_may_hold_what_stands_between_cells(planned):
     assert job.prompt == 'One; two, "three".\nFour.'
 
 
+@pytest.mark.parametrize("last", ["", "\r\n"])
+def test_a_quotation_mark_that_is_not_closed_takes_no_rows_into_a_prompt(planned, last):
+    with pytest.raises(UsageError, match=r"In the table, a quotation mark before a cell has none behind that\. Add it"):
+        planned(ROWS.replace("Ein", '"Ein').rstrip() + last)
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
 def test_a_table_in_other_letters_says_how_to_save_it(planned, encoding):
     with pytest.raises(UsageError, match=r"letters are not UTF-8\. Save it as UTF-8, which Excel calls 'CSV UTF-8'\."):
