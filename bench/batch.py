@@ -85,8 +85,8 @@ def measure(jobs: int) -> dict[str, float | str]:
         command = arguments(path, out, servers.addresses, "--quiet", "--no-report")
         first = Client(command)
         servers.wait_for("made", jobs // 2)
-        before = servers.look()["posted"]
         ended = [first.end(kill=True)]
+        before = servers.look()["posted"]
         second = Client(command)
         resumed = servers.wait_for("posted", before + 1)
         ended.append(second.end())

@@ -14,7 +14,7 @@ import time
 import harness
 
 FEWEST, MORE = 2, (8, 24)
-ROW = "long clip: {} parts / {}, a second each at 208x112"
+ROW = "parts: Long Clip, {} parts / {}, a second each at 208x112"
 
 
 def alone(parts: int) -> None:

@@ -23,7 +23,8 @@ TESTS = ["-m", "pytest", "-m", "not gpu", "--durations=5"]
 QUICK = "--quick"
 QUICK_TESTS = ["-m", "not gpu and not slow", "tests/unit"]  # of two `-m`, pytest takes the last
 SLOW = "types"  # reads all of ComfyUI that we use: left out between two thoughts
-MORE = 3  # processes than cores: half the time of a test is waiting, for a browser, a server, a child or the disk
+MORE = 1  # process than cores: another one costs 25 s of processor for its collection, its ComfyUI and its pages
+MORE_QUICK = 3  # of the unit ring, whose slowest tests wait for a server, a child or the disk
 MOST = 6  # processes
 ROOM = 3e9  # bytes of memory for each: it has a ComfyUI in it, and up to three and a browser beside it
 
@@ -56,14 +57,15 @@ def test(arguments: list[str]) -> bool:
     return passed
 
 
-def spread(cores: int, memory: float) -> list[str]:
+def spread(cores: int, memory: float, more: int) -> list[str]:
     """Returns the options that spread the tests over the cores: whole files, since these share servers and pages.
 
     Args:
         cores: That these tests may use.
         memory: Of the machine, in bytes.
+        more: Processes than cores.
     """
-    processes = min(cores + MORE, MOST, int(memory / ROOM))
+    processes = min(cores + more, MOST, int(memory / ROOM))
     # In the order of tests/conftest.py, the longest first: xdist's own begins with the files of the most tests.
     return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"] if min(cores, processes) > 1 else []
 
@@ -83,7 +85,8 @@ def main(arguments: list[str]) -> int:
     names = [name for name in LINTERS if not (quick and name == SLOW)]
     with ThreadPoolExecutor(1) as beside:  # one linter after another
         linters = [beside.submit(lint, name) for name in names]
-        tests = test([*spread(cores, psutil.virtual_memory().total), *(QUICK_TESTS if quick else [])])
+        spreading = spread(cores, psutil.virtual_memory().total, MORE_QUICK if quick else MORE)
+        tests = test([*spreading, *(QUICK_TESTS if quick else [])])
         passed = [linter.result() for linter in linters]
     say("".join(f"{name}: {'passed' if good else 'FAILED'}\n" for name, good in zip(names, passed, strict=True)))
     return 0 if tests and all(passed) else 1

@@ -4,6 +4,7 @@ The seeds are fixed and the margins wide: docs/quality.md has the numbers of mor
 """
 
 import math
+from statistics import median
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from pack.attention.session import Settings
 from pack.tiny import files, judge, vae_training
 from pack.tiny.scenes import KINDS
 from pack.tiny.studio import Way
+from pack.tiny.text import STYLE_WORDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype")  # half precision beside norms in full: torch's own
 
@@ -61,6 +63,19 @@ def test_films_of_four_steps_do_what_captions_say(told):
 )
 def test_a_wrong_way_shows(told, wrong, number, by):
     assert told(wrong, FEW)[number] <= told(RIGHT, FEW)[number] - by
+
+
+@pytest.mark.parametrize("style", STYLE_WORDS)
+def test_a_style_lora_paints_with_its_words_and_not_without(studio, style):
+    scenes = studio.scenes(range(3), ("moves", "stands still", "changes size"))
+    loras = ((f"{style}_high", f"{style}_low", 1.0), *RIGHT.loras)
+
+    def painted(words):
+        films = studio.clips(scenes, Way(loras=loras, words=words))
+        return [judge.paint(scene, film)[style] for scene, film in zip(scenes, films, strict=True)]
+
+    assert median(painted(STYLE_WORDS[style])) > 0.4
+    assert median(painted("")) < 0.1
 
 
 def test_sparse_attention_is_near_dense_and_far_without_the_first_frame(studio):

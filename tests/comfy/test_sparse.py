@@ -275,17 +275,6 @@ def refused(node, high, low, positive):
     return ExpertGuider.execute(high, low, positive, cfg=1.0, boundary=0.9)
 
 
-def test_what_is_no_expert_is_refused(high):
-    other = comfy.sd.load_diffusion_model_state_dict(toy.expert(3, in_dim=16))
-    with pytest.raises(ValueError, match="must take 36 channels"):
-        sparse(high, other)
-
-
-def test_trained_is_refused_for_files_that_were_not_trained_so(high, low):
-    with pytest.raises(ValueError, match=r"sparse in one way.*: high none, low none\. Choose training-free"):
-        sparse(high, low, mode="trained")
-
-
 def test_a_kernel_that_is_not_there_is_refused_before_a_run(high, low):
     with pytest.raises(ValueError, match="The kernel 'flex' must run on this machine, but"):
         sparse(high, low, kernel="flex")

@@ -1,4 +1,4 @@
-"""Sparse Attention on what other packs load: another family of models, and weights that are packed in their own way."""
+"""Sparse Attention on other than a dense pair of Wan: another family, files trained otherwise, packed weights."""
 
 import comfy.model_management
 import comfy.model_patcher
@@ -8,7 +8,7 @@ import comfy.supported_models
 import pytest
 import torch
 from pack.nodes.sparse import SparseAttention
-from pack.tests.comfy.test_sparse import SHAPE, SPARSE, difference, rows, sample
+from pack.tests.comfy.test_sparse import SHAPE, SPARSE, difference, rows, sample, sparse
 from pack.tests.toy import models as toy
 from pack.tests.toy.sampling import conditioning
 
@@ -86,3 +86,14 @@ def test_a_model_of_another_family_is_refused_by_its_name(slot, high):
     said = f"The {slot}-noise expert must be a Wan 2.2 I2V A14B model, got BaseModel. Connect the outputs of Load Wan"
     with pytest.raises(ValueError, match=said):
         SparseAttention.execute(*pair, **SPARSE)
+
+
+def test_what_is_no_expert_is_refused(high):
+    other = comfy.sd.load_diffusion_model_state_dict(toy.expert(3, in_dim=16))
+    with pytest.raises(ValueError, match="must take 36 channels"):
+        sparse(high, other)
+
+
+def test_trained_is_refused_for_files_that_were_not_trained_so(high, low):
+    with pytest.raises(ValueError, match=r"sparse in one way.*: high none, low none\. Choose training-free"):
+        sparse(high, low, mode="trained")

@@ -132,7 +132,7 @@ def said_since(server, start):
 
 def test_wrong_prompts_hold_nobody_up_and_show_no_traceback_of_ours(server):
     stranger, waits, statuses = Stranger(server), [], []
-    for prompt in prompts(60):  # whatever is made once is made
+    for prompt in prompts(200):  # whatever is made once is made
         stranger.post(prompt)
     before, start = memory(server), server.log.stat().st_size
     for prompt in prompts(PROMPTS):

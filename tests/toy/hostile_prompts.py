@@ -9,6 +9,7 @@ VALUES = [
     "none", "auto", "", " ", "NaN", float("nan"), float("inf"), -float("inf"), 10**400, -(10**400), 2**63, -1, 0, 1.5,
     True, False, None, {}, {"__value__": [1, [2]]}, {"__value__": LONG}, {"a": {"b": []}}, [], [1], [[], {}], [1, 2, 3],
 ]  # fmt: skip
+OUTPUTS = ("Wan22Turbo_DecodeMp4", "Wan22Turbo_SaveMp4", "Wan22Turbo_LongClip")
 
 
 def mutations(prompt, seed):
@@ -30,7 +31,7 @@ def mutations(prompt, seed):
             if not inputs:
                 inputs["x"] = 0
         for node in wrong.values():
-            if node["class_type"] in ("Wan22Turbo_DecodeMp4", "Wan22Turbo_SaveMp4"):
+            if node["class_type"] in OUTPUTS:
                 node["inputs"]["crf"] = 1_000
         yield wrong
 

@@ -71,7 +71,10 @@ def test_the_readme_says_the_same_words():
 
 
 @pytest.mark.parametrize(
-    ("cores", "gigabytes", "processes"), [(2, 24, 5), (2, 16, 5), (2, 8, 2), (2, 4, 0), (1, 24, 0), (16, 128, 6)]
+    ("cores", "gigabytes", "more", "processes"),
+    [(2, 24, 1, 3), (2, 24, 3, 5), (2, 16, 3, 5), (2, 8, 1, 2), (2, 4, 1, 0), (1, 24, 1, 0), (16, 128, 1, 6)],
 )
-def test_as_many_processes_share_the_tests_as_keep_the_cores_busy_and_fit_into_the_memory(cores, gigabytes, processes):
-    assert check.spread(cores, gigabytes * 1e9)[:2] == (["-n", str(processes)] if processes else [])
+def test_as_many_processes_share_the_tests_as_keep_the_cores_busy_and_fit_into_the_memory(
+    cores, gigabytes, more, processes
+):
+    assert check.spread(cores, gigabytes * 1e9, more)[:2] == (["-n", str(processes)] if processes else [])
