@@ -11,6 +11,7 @@ graph; pictures and videos need ComfyUI's, which has Pillow and PyAV. `make shar
 """
 
 import argparse
+import filecmp
 import importlib
 import io
 import json
@@ -75,7 +76,7 @@ def publish(made: Path, target: Path) -> None:
     Raises:
         ShareError: Another file has it.
     """
-    if target.exists() and target.read_bytes() != made.read_bytes():
+    if target.exists() and not filecmp.cmp(target, made, shallow=False):
         raise ShareError(
             f"There is another {target.name} in {target.parent.name}, which is not replaced. Remove it, or name "
             "another folder."

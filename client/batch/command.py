@@ -92,7 +92,7 @@ def batch(
     quiet: QuietOption = False,
 ) -> None:
     """Run a study: many clips on many ComfyUIs. The same command goes on where it was stopped, however that was."""
-    check_where(server, depth, bool(ray or start))
+    check_where(server, depth, bool(ray or start), clips)
     board = board_of(quiet)
     said = study.read(study_file, graph)
     said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else study.amount(max_usd))
@@ -124,8 +124,8 @@ def batch(
         tell("\n".join(map(str, [table.folder / FILE, *made])))
 
 
-def check_where(servers: list[str], depths: list[int], starts: bool) -> None:
-    """Refuses what would not count where ComfyUIs are started.
+def check_where(servers: list[str], depths: list[int], starts: bool, clips: str) -> None:
+    """Refuses what would not count where ComfyUIs are started, and a path in place of an address for clips.
 
     Raises:
         UsageError: There is some.
@@ -134,6 +134,10 @@ def check_where(servers: list[str], depths: list[int], starts: bool) -> None:
         raise UsageError("--server names ComfyUIs that run already, --start and --ray start their own. Leave out one.")
     if starts and len(depths) > 1:
         raise UsageError("With --start and --ray, --depth stands once for all.")
+    if clips and "://" not in clips:
+        raise UsageError(
+            "--clips takes an address, such as s3://bucket/folder or file:///folder. For another folder, use --output."
+        )
 
 
 def carry_out(

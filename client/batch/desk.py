@@ -19,6 +19,7 @@ from ..errors import (
     JobLostError,
     NotTakenError,
     RefusedError,
+    RunError,
     SaveError,
     SpentError,
     UnreachableError,
@@ -129,17 +130,15 @@ class Desk:
 
     def went(self, place: Place, error: ClientError) -> None:
         """Notes that a place cannot be used."""
-        state = "away" if isinstance(error, UnreachableError) else "unfit"
         if str(place.error) != str(error) and not self.closed:  # else it was starting, and has been ended
             self.board.say(str(error))
-        place.state, place.error = state, error
+        place.state, place.error = "away" if isinstance(error, UnreachableError) else "unfit", error
         self.change.notify_all()
 
     def take(self, place: Place) -> Known | None:
         """Waits for a job that a place may take, written down as posted; None where it can take none any more."""
         while not self.closed and place.state == "up":
-            known = self.affordable(place, place.bound) or self.affordable(place, self.open)
-            if known is not None:
+            if known := self.affordable(place, place.bound) or self.affordable(place, self.open):
                 known = known if known.state == "posted" else self.post(place, known)
                 self.at_work[known.number] = known.usd or 0.0
                 return known
@@ -197,14 +196,15 @@ class Desk:
         """Writes down what went wrong with a job, and opens it again where that may help."""
         if self.closed:  # whatever the table says is true, and the next run asks the place
             return
-        if isinstance(error, SpentError):
-            known = replace(known, usd=None, failed_usd=known.failed_usd + (known.usd or 0.0))
-            self.table.set(known.number, usd=None, failed_usd=known.failed_usd)  # the next try pays anew
+        gone = known.state == "posted" and known.clips is not None and isinstance(error, (JobLostError, RunError))
+        if gone or isinstance(error, SpentError):
+            known = replace(known, usd=None, failed_usd=known.failed_usd + (known.usd or 0.0), clips=None)
+            self.table.set(known.number, usd=None, failed_usd=known.failed_usd, clips=None)  # the next try pays anew
         if isinstance(error, SaveError):
             self.error = SaveError(
                 f"{error} Make room, and run the same command again: it fetches this clip and goes on."
             )
-        elif isinstance(error, (JobLostError, UnreachableError)):
+        elif gone or isinstance(error, (JobLostError, UnreachableError)):
             self.missed(place, replace(known, lost=known.lost + 1), error)
         elif isinstance(error, (RefusedError, UsageError)):
             first = known.state == "open" and not known.tries and not known.lost

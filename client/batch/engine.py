@@ -55,6 +55,7 @@ class Order:
         posted: It may have been posted under that before, and must be looked for first.
         target: Folder of the clips, or an address that fsspec takes.
         timeout: Seconds that it may take.
+        made: Its clip was here before. Where it was posted, that is fetched again, or the job is lost.
     """
 
     job: Job
@@ -63,6 +64,7 @@ class Order:
     posted: bool
     target: str
     timeout: float
+    made: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The folder of a study: opened, removed again where nothing came of it, and what somebody took out of it."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,7 +33,8 @@ def remove(table: Table, folders: Iterable[Path]) -> None:
         (table.folder / LOCK).unlink()
     table.close()
     with suppress(OSError):
-        (table.folder / LOCK).unlink(missing_ok=True)  # as Windows removes no file that is open
+        if os.name == "nt":  # which removes no file that is open: this one while it was, or another's now
+            (table.folder / LOCK).unlink(missing_ok=True)
         for folder in folders:
             folder.rmdir()
 

@@ -96,6 +96,8 @@ class Servers:
         with self.connection(place) as server:
             watched = Watched(display)
             there = order.posted and server.locate(order.prompt_id).state != "unknown"
+            if order.made and not there:
+                raise JobLostError(f"{place} no longer has the clip, nor the job.")
             ready = order.prompt if there else self.ready(place, server, order)
             follower = Follower(server, order.prompt_id, watched, order.timeout)  # an id that a later run knows again
             try:

@@ -81,7 +81,8 @@ class Known:
     tries: int
     lost: int
     usd: float | None = None  # as it was posted last
-    failed_usd: float = 0.0  # of earlier tries, whose hosted jobs came to nothing
+    failed_usd: float = 0.0  # of earlier tries, whose hosted jobs left no clip
+    clips: str | None = None  # that it had before: posted, it is only to be fetched again
 
 
 class Table:
@@ -157,8 +158,7 @@ class Table:
     def note(self, about: Mapping[str, Any]) -> None:
         """Writes down what is so of the whole study."""
         with told(self.folder):
-            rows = [(key, str(value)) for key, value in about.items()]
-            self.rows.executemany("REPLACE INTO study VALUES (?, ?)", rows)
+            self.rows.executemany("REPLACE INTO study VALUES (?, ?)", [(key, str(said)) for key, said in about.items()])
 
     def identity(self) -> str:
         """Returns what tells this study from every other one, wherever its folder lies: drawn once, and kept."""

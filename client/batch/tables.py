@@ -17,6 +17,7 @@ Value = str | int | float | bool
 ADDRESS = re.compile(r"https?://[^\s\"']+")
 SECRET = re.compile(r"[?#].*")  # behind an address, what may be a token
 USER = re.compile(r"(?<=://)[^/@\s\"']+@")  # who asks, and by which password
+END = "\x1a"  # a last row of our own: one that is read into the cell before it shows that no mark closes that
 FOLDER = r"(?:[^\\/\s\"'<>|,;]+[\\/]+)"
 QUOTED = r"(?<=[\"'])(?:~[\w.-]*|[A-Za-z]:)?[\\/]+(?:[^\\/\"'<>|\n]+[\\/]+)+"  # with spaces in it
 FOLDERS = re.compile(  # of a whole path: file:///home/ada/, C:\Users\ada\, ~/, /home/ada/, \\nas\ada\
@@ -68,16 +69,19 @@ def of_csv(file: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     lines = iter(file)
     first = next(lines, "")
-    reader = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count))
+    reader = csv.reader(chain([first], lines, [END]), delimiter=max(",;\t", key=first.count), skipinitialspace=True)
     names = [name.strip() for name in next(reader, ())]
     once([name for name in names if name], "The first line")
     for cells in reader:
+        if cells == [END]:
+            return
         given = zip_longest(names, map(str.strip, cells), fillvalue="")
         values = {name: cell for name, cell in given if cell}
         if "" in values:
             raise UsageError(f"Row {reader.line_num} has more cells than the first line has names.")
         if values:
             yield reader.line_num, values
+    raise UsageError("In the table, a quotation mark before a cell has none behind that. Add it, or remove the one.")
 
 
 def of_json(file: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -42,14 +42,23 @@ function hold(video) {
 function follow(video, seconds) {
   const off = place(video, seconds) - video.currentTime;
   if (off < -SLACK || seconds >= video.duration) {
-    if (!video.paused) video.pause();
-    if (off > frame && !video.seeking) video.currentTime = place(video, seconds);
+    if (!video.paused) {
+      video.pause();
+      stands.delete(video); // it is to stand
+    }
+    if (off > frame && !video.seeking) move(video, place(video, seconds));
     return;
   }
   if (video.seeking) return;
-  if (off > FAR) video.currentTime = place(video, seconds);
+  if (off > FAR) move(video, place(video, seconds));
   video.playbackRate = now.rate * Math.min(1.5, Math.max(0.5, 1 + 2 * off));
   if (video.paused) video.play().catch(() => {});
+}
+
+// That a player is set elsewhere is no sign that it plays: else one that never does would be waited for again and again.
+function move(video, seconds) {
+  video.currentTime = seconds;
+  if (stands.has(video)) stands.set(video, [video.currentTime, stands.get(video)[1]]);
 }
 
 function stuck(video) {
@@ -66,7 +75,10 @@ function tick() {
   if (Number.isFinite(slowest) && at() - slowest > SLACK) set(slowest + SLACK);
   if (end() && at() >= end()) {
     set(0);
-    for (const video of players) video.currentTime = 0;
+    for (const video of players) {
+      if (video.ended) stands.delete(video);
+      move(video, 0);
+    }
   }
   for (const video of players) follow(video, at());
   tell();

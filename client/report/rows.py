@@ -49,7 +49,7 @@ class Row:
 
     @property
     def in_vain(self) -> float:
-        """US dollars that tries may have cost which led to no clip."""
+        """US dollars that tries may have cost which left no clip."""
         return (self.failed_usd or 0.0) + (0.0 if self.state == "done" else self.usd or 0.0)
 
     @property

@@ -31,6 +31,19 @@ BEYOND = """() => [...document.querySelectorAll('video[src]')].filter(video => {
     const { top } = video.getBoundingClientRect();
     return top >= innerHeight && video.readyState >= 2 && video.paused;
 }).length > 0"""
+# From its first standstill on, a player that is not let play: how often it was waited for anew, and the clips over.
+STAND = """video => {
+    video.play = () => Promise.reject(new Error('It is not let.'));
+    window.anew = window.over = 0;
+    let stood = false, last = 0;
+    const look = () => {
+        const stands = now.playing && stuck(video);
+        if (stood) window.anew += !stands, window.over += at() < last;
+        [stood, last] = [stood || stands, at()];
+        requestAnimationFrame(look);
+    };
+    look();
+}"""
 STOPPED = f"() => ({ALL_THERE})() && ({SHOWN})().every(video => video.paused && !video.seeking)"
 LOADED = "() => document.querySelectorAll('video[src]').length"
 OUTLINED = "() => getComputedStyle(document.activeElement).outlineStyle !== 'none'"
@@ -165,6 +178,16 @@ def test_of_500_clips_those_in_view_are_loaded_and_play_as_one_and_a_missing_one
     assert page.locator("video").count() == 499
     assert page.locator("video").first.get_attribute("src") is None
     page.errors[:] = [error for error in page.errors if "ERR_FILE_NOT_FOUND" not in error]
+
+
+def test_a_player_that_never_moves_holds_the_others_up_but_once(open_report, tmp_path):
+    folder = many(tmp_path / "long", 1, 2, frames=(49,))
+    command.make(folder)
+    page = open_report(folder)
+    page.locator("video").first.evaluate(STAND)
+    page.locator("#play").click()
+    page.wait_for_function("() => window.over > 1")
+    assert page.evaluate("() => window.anew") == 0
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1300, "light"), (1300, "dark"), (390, "light")])

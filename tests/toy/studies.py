@@ -96,6 +96,11 @@ def gone_soon(comfy, jobs=1):
     comfy.down = True
 
 
+async def forgetting(comfy):
+    """Starts a server again, which then knows no job."""
+    comfy.forget()
+
+
 def run_again(path, out, comfies, tries, refused=False):
     """Runs a study as the command does with --tries."""
     text = path.read_text(encoding="utf-8")

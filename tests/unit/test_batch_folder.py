@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 from pack.client.batch import command, table
+from pack.client.batch.folder import remove
 from pack.client.errors import UsageError
-from pack.tests.toy.studies import arguments, check_all_done, rows, run, servers, states, wait_until, write
+from pack.tests.toy.studies import arguments, check_all_done, forgetting, rows, run, servers, states, wait_until, write
 
 try:
     import resource
@@ -191,8 +192,44 @@ def test_a_clip_that_somebody_removed_is_told_and_got_again_on_request(two, tmp_
     assert two.made().total() == 5
 
 
-async def forgetting(comfy):
-    comfy.forget()
+def test_a_clip_that_is_gone_from_its_server_too_is_made_again(two, tmp_path):
+    path, out = write(tmp_path, 2), tmp_path / "out"
+    run(path, out, servers(two.addresses))
+    clip = out / json.loads(rows(out)[0]["clips"])[0]
+    made = clip.read_bytes()
+    clip.unlink()
+    for comfy in two.comfies:
+        comfy.files.clear()  # and the history still tells of it
+    run(path, out, servers(two.addresses), missing=True)
+    assert clip.read_bytes() == made
+    check_all_done(out, 2)
+    assert two.made().total() == 3
+
+
+class Followed(table.Table):
+    """One that another process has waited for."""
+
+    def close(self):
+        super().close()
+        self.next = table.Table(self.folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no file that is open")
+def test_the_lock_of_a_batch_that_comes_next_stays(tmp_path):
+    first = Followed(tmp_path / "out")
+    remove(first, [tmp_path / "out"])
+    with pytest.raises(UsageError, match=r"Another batch works in out"):
+        table.Table(tmp_path / "out")
+    first.next.close()
+
+
+def test_clips_go_to_an_address_or_into_the_folder(two, tmp_path):
+    """Into another folder by its path they would go, and be looked for in this one."""
+    (tmp_path / "there" / "clips").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"--clips takes an address, such as s3://bucket/folder or file:///folder"):
+        command.batch(write(tmp_path, 2), server=two.addresses, output=tmp_path / "out", clips=str(tmp_path / "there"))
+    assert two.made().total() == 0
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_counts_the_comfyuis_that_would_be_started(two, tmp_path, capsys):

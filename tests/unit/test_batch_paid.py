@@ -1,5 +1,6 @@
 """Hosted jobs of a study on loopback servers: each is paid once, and all together no more than the ceiling."""
 
+import json
 import threading
 
 import pytest
@@ -8,7 +9,7 @@ from pack.client.errors import CeilingError, RefusedError, UnreachableError, Usa
 from pack.hosted import errors
 from pack.tests.toy import comfy_prompts
 from pack.tests.toy.one_comfy import Faults
-from pack.tests.toy.studies import check_all_done, gone_soon, rows, run, run_again, servers, states, write
+from pack.tests.toy.studies import check_all_done, forgetting, gone_soon, rows, run, run_again, servers, states, write
 
 HOSTED = 'graphs = ["hosted.json"]\n'
 
@@ -93,6 +94,25 @@ def test_every_try_of_a_job_that_the_provider_gave_up_may_be_paid(name, two, tmp
     check_all_done(out, 2)
     assert [row["usd"] for row in rows(out)] == [0.1, 0.1]
     assert sum(row["failed_usd"] for row in rows(out)) == pytest.approx(0.5)
+
+
+def test_a_clip_that_was_paid_and_is_ordered_again_is_counted_twice(two, tmp_path):
+    """Nobody knows whether the provider still has it. If the ledger finds it there, the count is too high at most."""
+    path, out = write(tmp_path, 2, f"max_usd = 0.25\n{HOSTED}"), tmp_path / "out"
+    run(path, out, servers(two.addresses))
+    (out / json.loads(rows(out)[0]["clips"])[0]).unlink()
+    run(path, out, servers(two.addresses), missing=True)  # fetched, so it cost nothing
+    assert [(row["usd"], row["failed_usd"]) for row in rows(out)] == [(0.1, 0.0)] * 2
+    (out / json.loads(rows(out)[0]["clips"])[0]).unlink()
+    for comfy in two.comfies:
+        two.call(forgetting(comfy))
+    with pytest.raises(CeilingError, match=r"1 jobs are left .+ \$0\.25, of which \$0\.20 are spent or ordered"):
+        run(path, out, servers(two.addresses), missing=True)
+    assert two.made().total() == 2
+    run(write(tmp_path, 2, f"max_usd = 0.3\n{HOSTED}"), out, servers(two.addresses))
+    check_all_done(out, 2)
+    assert two.made().total() == 3
+    assert [(row["usd"], row["failed_usd"]) for row in rows(out)] == [(0.1, 0.1), (0.1, 0.0)]
 
 
 def test_a_job_that_nobody_took_costs_nothing_and_may_go_elsewhere_later(two, tmp_path):

@@ -37,6 +37,7 @@ SPREADSHEETS = {
     "lines of an old Mac": ROWS.replace("\r\n", "\r").encode(),
     "spaces around": ROWS.replace(",", "  ,  ").encode(),
     "empty columns and rows": ROWS.replace("\r\n", ",,\r\n").encode() + b",,,,,\r\n" + b"\r\n",
+    "spaces before quotes": ROWS.replace("a.png", ' "a.png"').replace("Ein Kätzchen", ' "Ein Kätzchen"').encode(),
     "quotes": ROWS.replace("a.png", '"a.png"').encode(),
 }
 
@@ -50,6 +51,12 @@ def test_a_table_is_the_same_however_a_spreadsheet_program_writes_it(planned, co
 def test_a_prompt_may_hold_what_stands_between_cells(planned):
     (job,) = planned('graph,picture,prompt\nwan22_turbo_i2v,a.png,"One; two, ""three"".\nFour."\n')
     assert job.prompt == 'One; two, "three".\nFour.'
+
+
+@pytest.mark.parametrize("last", ["", "\r\n"])
+def test_a_quotation_mark_that_is_not_closed_takes_no_rows_into_a_prompt(planned, last):
+    with pytest.raises(UsageError, match=r"In the table, a quotation mark before a cell has none behind that\. Add it"):
+        planned(ROWS.replace("Ein", '"Ein').rstrip() + last)
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])

@@ -139,7 +139,7 @@ def test_what_failed_tries_may_have_cost_is_told_beside_the_price_of_the_clips(t
         table.execute("UPDATE jobs SET failed_usd = 0.3 WHERE state = 'done'")
         table.execute("UPDATE jobs SET state = 'failed', usd = 0.15 WHERE state != 'done'")
     page = Page(command.make(folder))
-    assert "of runs, $0.15 and up to $0.45 for tries that led to no clip. Made" in page.text()
+    assert "of runs, $0.15 and up to $0.45 for tries that left no clip. Made" in page.text()
     assert "cost, $: 0.15" in page.text()
 
 
