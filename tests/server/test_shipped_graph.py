@@ -116,7 +116,7 @@ def test_a_clip_has_picture_content(clip):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"Wan22Turbo_Sampler": {"steps": 0}}, "rCM takes 1 to 8 steps, got 0."),
+        ({"Wan22Turbo_Sampler": {"steps": 0}}, "steps must be at least 1, got 0. Choose a larger number."),
         ({"Wan22Turbo_Sampler": {"steps": 99}}, "rCM takes 1 to 8 steps, got 99. For more, use the shifted schedule"),
         (
             {"Wan22Turbo_Sampler": {"schedule": "karras"}},

@@ -10,13 +10,15 @@ import av
 import numpy as np
 from PIL import Image
 
+from ...media.codecs import kept_scheduling
 from .hiding_places import CANARY, GRAPH
 
 
 def clip(codec: str = "libx264", **told: str) -> bytes:
     """Returns an MP4 of three frames that opens as a graph; its boxes end with moov, so that more may stand in that."""
     file = BytesIO()
-    with av.open(file, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as container:
+    how = {"movflags": "use_metadata_tags"}
+    with kept_scheduling(), av.open(file, "w", format="mp4", options=how) as container:  # else AV1's threads stay so
         stream = container.add_stream(codec, rate=16)
         stream.width = stream.height = 64
         container.metadata.update({"workflow": json.dumps(GRAPH), **told})
