@@ -263,6 +263,5 @@ def tell(err: BaseException, where: str, node_id: str | None) -> None:
 
 def is_out_of_memory(err: Exception) -> bool:
     """Returns whether ComfyUI shows its card about memory for an error."""
-    with suppress(AttributeError):  # before ComfyUI 0.17
-        return comfy.model_management.is_oom(err)
-    return isinstance(err, comfy.model_management.OOM_EXCEPTION)
+    is_oom = getattr(comfy.model_management, "is_oom", None)  # from ComfyUI 0.17 on
+    return is_oom(err) if is_oom else isinstance(err, comfy.model_management.OOM_EXCEPTION)

@@ -144,8 +144,9 @@ def load_vae(file: ModelFile) -> comfy.sd.VAE:
     model_file.check_all(file, state)
     vae = comfy.sd.VAE(sd=state, metadata=metadata)
     vae.throw_exception_if_invalid()
-    if hasattr(comfy.sd, "load_vae_patcher"):  # how ComfyUI makes a copy for another device
-        vae.patcher.cached_patcher_init = (comfy.sd.load_vae_patcher, (str(file.path), metadata, None))
+    patcher = getattr(comfy.sd, "load_vae_patcher", None)  # how newer ComfyUIs make a copy for another device
+    if patcher:
+        vae.patcher.cached_patcher_init = (patcher, (str(file.path), metadata, None))
     return vae
 
 
