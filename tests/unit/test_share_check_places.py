@@ -210,7 +210,8 @@ def test_of_comfyuis_own_templates_nothing_that_matters_is_lost(tmp_path):
     spec = find_spec("comfyui_workflow_templates_json") or find_spec("comfyui_workflow_templates")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    files = sorted(Path(spec.submodule_search_locations[0]).rglob("*.json"))
+    packages = Path(spec.submodule_search_locations[0]).parent.glob("comfyui_workflow_templates*")  # one or more
+    files = sorted(path for package in packages for path in package.rglob("*.json"))
     graphs = [path for path in files if not path.name.startswith("index") and '"nodes"' in path.read_text("utf-8")]
     lost = {}
     for path in graphs[::8]:
