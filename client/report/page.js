@@ -63,7 +63,7 @@ function move(video, seconds) {
 
 function stuck(video) {
   const [there, since] = stands.get(video) || [];
-  if (there === video.currentTime) return performance.now() - since > STUCK;
+  if (Math.abs(there - video.currentTime) < 1e-3) return performance.now() - since > STUCK; // a seek rounds its time
   stands.set(video, [video.currentTime, performance.now()]);
   return false;
 }
