@@ -23,7 +23,7 @@ TESTS = ["-m", "pytest", "-m", "not gpu", "--durations=5"]
 QUICK = "--quick"
 QUICK_TESTS = ["-m", "not gpu and not slow", "tests/unit"]  # of two `-m`, pytest takes the last
 SLOW = "types"  # reads all of ComfyUI that we use: left out between two thoughts
-MORE = 1  # process than cores: another one costs 25 s of processor for its collection, its ComfyUI and its pages
+MORE = 1  # process than cores: another one collects all tests and starts a ComfyUI and pages of its own
 MORE_QUICK = 3  # of the unit ring, whose slowest tests wait for a server, a child or the disk
 MOST = 6  # processes
 ROOM = 3e9  # bytes of memory for each: it has a ComfyUI in it, and up to three and a browser beside it
