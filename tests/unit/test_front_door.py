@@ -39,6 +39,7 @@ def test_lint_passes_in_a_clone_of_the_repositorys_own_name_and_still_knows_bad_
 
 def test_every_module_and_every_folder_of_modules_has_a_name_that_can_be_imported():
     files = [path.relative_to(ROOT) for path in ROOT.rglob("*.py")]
+    files = [path for path in files if path.parts[0] != "output"]  # where Ray may lie, see CONTRIBUTING.md
     parts = {part.removesuffix(".py") for path in files for part in path.parts if not part.startswith(".")}
     assert len(parts) > 100
     assert [part for part in parts if not re.fullmatch(r"[a-z_][a-z0-9_]*", part)] == []
