@@ -170,12 +170,18 @@ def test_a_command_that_cannot_begin_leaves_no_folder(two, tmp_path):
     assert out.is_dir()
 
 
-def test_a_clip_that_somebody_removed_is_told_and_got_again_on_request(two, tmp_path):
-    path, out = write(tmp_path, 4), tmp_path / "out"
+def one_removed(two, tmp_path, jobs):
+    """Runs a study and removes its first clip; returns study, folder, the clip's path, and what was in it."""
+    path, out = write(tmp_path, jobs), tmp_path / "out"
     run(path, out, servers(two.addresses))
     clip = out / json.loads(rows(out)[0]["clips"])[0]
     made = clip.read_bytes()
     clip.unlink()
+    return path, out, clip, made
+
+
+def test_a_clip_that_somebody_removed_is_told_and_got_again_on_request(two, tmp_path):
+    path, out, clip, made = one_removed(two, tmp_path, 4)
     said = run(path, out, servers(two.addresses))
     assert "1 jobs are done whose clips are no longer in the folder. --missing gets these again." in said
     assert not clip.exists()
@@ -193,11 +199,7 @@ def test_a_clip_that_somebody_removed_is_told_and_got_again_on_request(two, tmp_
 
 
 def test_a_clip_that_is_gone_from_its_server_too_is_made_again(two, tmp_path):
-    path, out = write(tmp_path, 2), tmp_path / "out"
-    run(path, out, servers(two.addresses))
-    clip = out / json.loads(rows(out)[0]["clips"])[0]
-    made = clip.read_bytes()
-    clip.unlink()
+    path, out, clip, made = one_removed(two, tmp_path, 2)
     for comfy in two.comfies:
         comfy.files.clear()  # and the history still tells of it
     run(path, out, servers(two.addresses), missing=True)
