@@ -18,6 +18,23 @@ _JOINERS = "\u200c\u200d"  # invisible, but part of the spelling in Persian, Hin
 _HIDDEN = ("Cc", "Cf", "Cs")  # control, format (byte order mark, text direction), half characters
 _ID = re.compile(r"(?!\.+$)[\x21-\x7e]+")  # dots alone would lead elsewhere in a path
 
+# Thai to Tibetan, Burmese, Khmer, Chinese and Japanese.
+_UNSPACED = (
+    ("\u0e00", "\u0fff"),
+    ("\u1000", "\u109f"),
+    ("\u1780", "\u17ff"),
+    ("\u3005", "\u3007"),
+    ("\u3040", "\u30ff"),
+    ("\u3400", "\u9fff"),
+    ("\uf900", "\ufaff"),
+    ("\U00020000", "\U0003ffff"),
+)
+
+
+def unspaced(letter: str) -> bool:
+    """Returns whether a letter is of a writing without spaces, where any place may be the edge of a word."""
+    return any(first <= letter <= last for first, last in _UNSPACED)
+
 
 def amount(value: Any) -> float | None:
     """Returns an amount of US dollars; None for what can be none."""

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from ..common.text import line
+from ..common.text import line, unspaced
 from .folding import JOIN, SPLIT, forms
 from .question import NoAnswerError, Question
 from .settings import WORDS, Settings
@@ -26,9 +26,6 @@ EVERY = "*"  # the section of what stands before the first heading
 MOST_ENTRY = 200  # characters
 MOST_BYTES = 4_000_000  # of the file
 _HEADING = re.compile(r"\[\s*(\*|[A-Za-z]{2,3}(?:-\w+)*)\s*\]")
-_UNSPACED = re.compile(
-    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
 # Letters with accents that make other words, by language. In all others an accent changes nothing.
 OWN_LETTERS = {
     "cs": "\u00e1\u010d\u010f\u00e9\u011b\u00ed\u0148\u00f3\u0159\u0161\u0165\u00fa\u016f\u00fd\u017e",
@@ -152,7 +149,7 @@ def _section(language: str, lines: list[tuple[int, str]]) -> Section:
         for form in forms(entry.strip("*"), own):
             if not form.strip(SPLIT):
                 raise NoAnswerError(f"line {number} of the list holds no letter or digit")
-            anywhere = entry.startswith("*") or bool(_UNSPACED.match(form))
+            anywhere = entry.startswith("*") or unspaced(form[0])
             _add(open_at_front if anywhere else bordered, form.strip(SPLIT), entry.endswith("*"))
     words = [f"{_BEGIN}{_pattern(bordered)}"] if bordered else []
     words += [_pattern(open_at_front)] if open_at_front else []
@@ -167,8 +164,8 @@ def _add(tree: Tree, form: str, open_at_end: bool) -> None:
             gap = f"[{SPLIT}]*"
             continue
         tree = tree.setdefault(gap + _run(run[2], len(run[0])), {})
-        gap = f"[{SPLIT}]*" if _UNSPACED.match(run[2]) else f"{JOIN}?"
-    tree["" if open_at_end or _UNSPACED.match(form[-1]) else BORDER] = {}
+        gap = f"[{SPLIT}]*" if unspaced(run[2]) else f"{JOIN}?"
+    tree["" if open_at_end or unspaced(form[-1]) else BORDER] = {}
 
 
 def _run(letter: str, times: int) -> str:

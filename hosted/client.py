@@ -13,8 +13,8 @@ import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..common.redact import mask
 from . import download, polling, submission
@@ -96,8 +96,7 @@ _requests = KeyedLock()
 _limiters: defaultdict[str, RateLimiter] = defaultdict(RateLimiter)
 
 
-@dataclass(frozen=True)
-class Clip:
+class Clip(NamedTuple):
     """A finished clip."""
 
     path: Path  # of the MP4, in a folder that ComfyUI empties when it starts

@@ -25,7 +25,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..common import files, text
 from .errors import HostedError
@@ -59,8 +59,7 @@ class Row:
     charged: float | None = None  # US dollars, by the same word
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file of the ledger."""
 
     name: str  # without its ending

@@ -9,7 +9,6 @@ new one is a class here and a place in `PROVIDERS`, the order in which nodes off
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ..common.text import MAX_USD
@@ -30,8 +29,7 @@ _BALANCE = re.compile(r"insufficient (balance|credit|fund|quota)|balance|credit|
 _NEVER_STARTED = re.compile(r"failed to evaluate price|insufficient", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(NamedTuple):
     """One model of one provider. The resolution of `i2v-480p` and its kin is part of their name."""
 
     id: str  # as the provider names it
@@ -60,8 +58,7 @@ def dollars(usd: float) -> str:
     return f"${usd:.2f}" if abs(usd * 100 - round(usd * 100)) < 1e-6 else f"${usd:.4f}".rstrip("0")
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(NamedTuple):
     """US dollars for a clip; None where nobody names them."""
 
     usd: float | None
@@ -265,7 +262,7 @@ class Api302(Provider):
 
     name, title, key_variable = "api302", "302.AI", "API302_KEY"
     base, vendor = "https://api.302.ai/ws/api/v3", "wavespeed-ai/"
-    models = tuple(replace(model, usd_per_second=None) for model in WaveSpeed.models)
+    models = tuple(model._replace(usd_per_second=None) for model in WaveSpeed.models)
 
 
 PROVIDERS: tuple[Provider, ...] = (WaveSpeed(), AtlasCloud(), Api302())

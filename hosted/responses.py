@@ -4,7 +4,6 @@
 """
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal, NamedTuple
 
@@ -20,8 +19,7 @@ _MAX_STATUS = 40  # of the word for a state
 _OUTPUTS = 16  # addresses that are looked at; a job makes one clip
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """A provider's answer."""
 
     status: int
@@ -45,8 +43,7 @@ class Reply:
         return f": {words}" if words else ""
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What a provider says of a job."""
 
     id: str | None = None

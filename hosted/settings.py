@@ -21,7 +21,7 @@ import time
 import urllib.parse
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..common.address import is_loopback
 from ..common.text import line
@@ -38,8 +38,7 @@ DAY = 86_400  # seconds
 DAY_LOCK = "day"  # held from the look at what is spent until the new row is on disk
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The operator's decisions."""
 
     environ: Mapping[str, str]  # the variables

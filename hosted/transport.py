@@ -5,7 +5,7 @@ import random
 import re
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -17,8 +17,7 @@ from .responses import Reply
 MAX_ANSWER = 4_000_000  # bytes
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """Seconds, and counts of attempts."""
 
     connect: float = 15.0  # until a connection stands

@@ -4,9 +4,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import torch
@@ -21,17 +20,15 @@ TASKS = "/proc/self/task"  # has an entry for each thread of this process
 PROBE = (640, 480, "yuv420p")  # a size that every encoder takes
 
 
-@dataclass(frozen=True)
-class Encoder:
+class Encoder(NamedTuple):
     """One of FFmpeg's encoders: its name, its settings, and which of them takes the CRF."""
 
     name: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str]
     quality: str = "crf"
 
 
-@dataclass(frozen=True)
-class Codec:
+class Codec(NamedTuple):
     """A video codec: what people call it, who encodes it, its CRFs, its name inside an MP4, its least side."""
 
     label: str

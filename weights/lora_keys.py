@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -214,8 +213,7 @@ def experts_of(keys: Iterable[str], has_place: Callable[[str], object]) -> dict[
     return experts
 
 
-@dataclass(frozen=True)
-class Scaling:
+class Scaling(NamedTuple):
     """How strongly a LoRA was trained to act."""
 
     lora_alpha: float  # of all layers

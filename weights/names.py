@@ -47,8 +47,7 @@ _KNOWN = {*_LEVEL_OF, *_COMPOUNDS}
 # Chinese, Japanese and Korean are written without spaces. Kana and Hangul must begin a word: スローノイズ is slow.
 _EAST = r"[\s_-]*(?:噪[声音聲點点訊]?|雜訊|杂讯|雑音|ノイズ|노이즈|잡음)"
 _BEGINS = "(?<![ァ-ヶー가-힣])"
-_HIGH = re.compile(rf"(?:高|{_BEGINS}(?:ハイ|고|하이|높은)){_EAST}")
-_LOW = re.compile(rf"(?:低|{_BEGINS}(?:ロー|저|로우|로|낮은)){_EAST}")
+_EASTERN = re.compile(rf"(?:(高)|低|{_BEGINS}(?:(ハイ|고|하이|높은)|ロー|저|로우|로|낮은)){_EAST}")
 
 
 def words(text: str) -> list[str]:
@@ -69,7 +68,7 @@ _WORD = re.compile(r"[^\W\d_]+|\d+")
 
 def _spaced(text: str) -> str:
     """Puts the English words for those of Chinese, Japanese and Korean, with spaces around them."""
-    return _LOW.sub(" low noise ", _HIGH.sub(" high noise ", text))
+    return _EASTERN.sub(lambda found: " high noise " if found[1] or found[2] else " low noise ", text)
 
 
 def _in_english(words: Sequence[str]) -> list[str]:

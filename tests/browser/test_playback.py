@@ -215,7 +215,7 @@ def noise(size):
 @pytest.mark.parametrize("large", [False, True], ids=["small", "above 64 MiB"])
 def test_a_clip_that_is_dropped_on_the_canvas_opens_as_its_graph(page, server, monkeypatch, large):
     graph = json.loads(GRAPH.read_text(encoding="utf-8"))
-    quick = Codec("H.264", Encoder("libx264", {"preset": "ultrafast"}), Encoder("none"), range(1, 52), "avc1")
+    quick = Codec("H.264", Encoder("libx264", {"preset": "ultrafast"}), Encoder("none", {}), range(1, 52), "avc1")
     monkeypatch.setitem(CODECS, "h264", quick)
     size = SIZES["720p"] if large else Size(96, 64)
     notes = {"workflow": json.dumps(graph), "prompt": "{}"}

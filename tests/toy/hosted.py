@@ -33,7 +33,7 @@ QUICK = Timing(
     settle=0.2,
     rate=0.05,
 )
-BRIEF = replace(QUICK, connect=0.2, submit=0.5, settle=0.05)
+BRIEF = QUICK._replace(connect=0.2, submit=0.5, settle=0.05)
 WAVESPEED, ATLASCLOUD, API302 = (BY_NAME[name] for name in ("wavespeed", "atlascloud", "api302"))
 OFFER = {
     "wavespeed": "WaveSpeed: wan-2.2/image-to-video",
@@ -97,7 +97,7 @@ def try_fault(fault: Fault, provider: Provider, running: Running, folder: Path) 
     """Lets a fault happen to one request."""
     provider.break_next(fault.phase, *(make(provider) for make in fault.effects), forever=fault.stays)
     asked = request(provider.name)
-    first = outcome(client(folder, running, replace(QUICK, **fault.timing)), asked)
+    first = outcome(client(folder, running, QUICK._replace(**fault.timing)), asked)
     posts = provider.posts
     provider.heal()
     again = outcome(client(folder, running), asked)

@@ -196,6 +196,7 @@ def test_only_so_many_runs_are_listed():
     assert "Black frames: 2, 4, 6, 8, 10, 12, ...." in numbers.report()
 
 
+@pytest.mark.slow
 def test_frames_may_arrive_one_by_one_and_are_not_kept():
     meter = ClipMeter(FPS)
     for frame in known()[:20]:

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 from comfy_server import free_port
@@ -76,7 +75,7 @@ def test_a_job_that_stays_unknown_is_asked_for_twice_before_a_new_one_is_paid(wa
     outcome(client(tmp_path, running), request("wavespeed"))
     next((tmp_path / "clips").iterdir()).unlink()
     wavespeed.jobs.clear()
-    assert outcome(client(tmp_path, running, replace(QUICK, grace=0.0)), request("wavespeed")).name == "JobGoneError"
+    assert outcome(client(tmp_path, running, QUICK._replace(grace=0.0)), request("wavespeed")).name == "JobGoneError"
     assert wavespeed.posts == 1
     assert outcome(client(tmp_path, running), request("wavespeed")).name == "clip"
     assert len(wavespeed.jobs) == 1
@@ -110,6 +109,7 @@ async def together(maker, requests):
     return await asyncio.gather(*(maker.run(each, Status()) for each in requests))
 
 
+@pytest.mark.slow
 def test_twenty_equal_requests_at_once_are_one_job(wavespeed, running, tmp_path):
     clips = asyncio.run(together(client(tmp_path, running), [request("wavespeed")] * 20))
     assert len(wavespeed.jobs) == 1
@@ -265,7 +265,7 @@ def test_a_job_that_appears_late_in_the_history_is_found(wavespeed, running, tmp
     wavespeed.break_next("submit", raw(502, "", arrived=True)(wavespeed))
     empty = raw(200, '{"code": 200, "data": {"items": []}}')(wavespeed)
     wavespeed.break_next("history", empty, empty)
-    assert outcome(client(tmp_path, running, replace(QUICK, settle=5.0)), request("wavespeed")).name == "clip"
+    assert outcome(client(tmp_path, running, QUICK._replace(settle=5.0)), request("wavespeed")).name == "clip"
     assert len(wavespeed.jobs) == 1
 
 
@@ -274,7 +274,7 @@ def test_a_slow_provider_does_not_hold_the_event_loop(wavespeed, running, tmp_pa
 
     async def ticks():
         task = asyncio.ensure_future(
-            client(tmp_path, running, replace(QUICK, request=0.5)).run(request("wavespeed"), Status())
+            client(tmp_path, running, QUICK._replace(request=0.5)).run(request("wavespeed"), Status())
         )
         turns = 0
         while not task.done():

@@ -251,7 +251,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_a_missing_encoder_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(
-        CODECS, "h266", Codec("H.266", Encoder("no_such_encoder"), Encoder("none"), range(1, 52), "h266")
+        CODECS, "h266", Codec("H.266", Encoder("no_such_encoder", {}), Encoder("none", {}), range(1, 52), "h266")
     )
     with pytest.raises(RuntimeError, match=r"H\.266 needs the encoder no_such_encoder.*Choose another codec"):
         write(tmp_path / "clip.mp4", clip(1), codec="h266")
@@ -262,7 +262,7 @@ def test_what_an_encoder_refuses_is_said_at_once(tmp_path, monkeypatch):
     monkeypatch.setitem(
         CODECS,
         "h264",
-        Codec("H.264", Encoder("libx264", {"preset": "impossible"}), Encoder("none"), range(1, 52), "avc1"),
+        Codec("H.264", Encoder("libx264", {"preset": "impossible"}), Encoder("none", {}), range(1, 52), "avc1"),
     )
     with pytest.raises(RuntimeError, match=r"The encoder libx264 here refuses 96x64: .* Choose another"):
         Mp4Writer(tmp_path / "clip.mp4", SIZE).__enter__()

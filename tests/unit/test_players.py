@@ -83,7 +83,7 @@ def test_the_workflow_is_where_comfyui_looks_for_it(tmp_path):
 
 @pytest.mark.slow
 def test_also_in_a_file_above_64_mib(tmp_path, monkeypatch):
-    quick = Codec("H.264", Encoder("libx264", {"preset": "ultrafast"}), Encoder("none"), range(1, 52), "avc1")
+    quick = Codec("H.264", Encoder("libx264", {"preset": "ultrafast"}), Encoder("none", {}), range(1, 52), "avc1")
     monkeypatch.setitem(CODECS, "h264", quick)
     noise = np.random.default_rng(0)
     frames = (noise.random((720, 1280, 3), dtype=np.float32) for _ in range(48))

@@ -68,6 +68,7 @@ def test_a_turned_picture_gets_the_turned_size(picture, tier):
     assert fit_size(*picture, tier) == fit_size(picture.height, picture.width, tier)[::-1]
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(pictures, tiers, aspects, st.integers(1, 80), st.integers(1, 80))
 def test_no_other_size_shows_more(picture, tier, aspect, columns, rows):

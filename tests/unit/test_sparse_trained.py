@@ -128,6 +128,7 @@ def test_a_run_is_as_trained_in_each_step_and_layer_and_the_receipt_says_so():
     assert "worst error" not in session.rows[0]
 
 
+@pytest.mark.slow
 def test_each_expert_and_layer_has_its_own_projection():
     zero, one = (torch.zeros(128, 128), torch.zeros(128)), (torch.zeros(128, 128), torch.ones(128))
     training = Training("SLA", {"high": {0: zero, 1: one}, "low": {0: one, 1: one}})

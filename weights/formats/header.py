@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from ...common.files import read_bounded
 from ...common.text import printable
@@ -60,8 +60,7 @@ class TensorInfo:
     length: int = field(default=0, compare=False)  # how many bytes those are
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a file says about itself."""
 
     tensors: dict[str, TensorInfo]
@@ -75,8 +74,7 @@ class Header:
         return info.shape[axis] if info and axis < len(info.shape) else None
 
 
-@dataclass(frozen=True)
-class ModelFile:
+class ModelFile(NamedTuple):
     """A model file, and what it listed when it was opened."""
 
     path: Path

@@ -12,8 +12,7 @@ import pickletools
 import struct
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...common.text import printable
 from .header import BITS, DamageError, ForeignError
@@ -51,8 +50,7 @@ _GLOBALS: dict[str, Any] = {  # all that a pickle may name, and what stands for 
 }
 
 
-@dataclass(frozen=True)
-class Storage:
+class Storage(NamedTuple):
     """The bytes that one or more tensors are views of."""
 
     dtype: str
@@ -65,8 +63,7 @@ class Storage:
         return self.items * BITS[self.dtype] // 8
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A view of a storage."""
 
     storage: Storage

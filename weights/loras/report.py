@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from typing import NamedTuple
 
 from ...common.text import read_json, tidy
 from ..formats.header import SHOWN, Header, ModelFile, listed
@@ -52,8 +53,7 @@ class Source(str, Enum):
     SHARED = "auto: no partner found, the same file serves both experts"
 
 
-@dataclass(frozen=True)
-class LoraFacts:
+class LoraFacts(NamedTuple):
     """What a LoRA's header says about it; None or empty where it says nothing."""
 
     kind: Kind

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ...common.text import folded, read_json, tidy
+from ...common.text import folded, read_json, tidy, unspaced
 from ..formats.header import read_small
 
 POSITIONS = ("prepend", "append", "off")
@@ -292,9 +292,5 @@ def _joined(left: str, right: str) -> bool:
 
 
 def _in_word(char: str) -> bool:
-    # Chinese and Japanese are written without spaces: there, any place may be the edge of a word.
     is_part = char == "_" or char.isalnum() or unicodedata.category(char).startswith("M")
-    return is_part and not _UNSPACED.match(char)
-
-
-_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+    return is_part and not unspaced(char)
