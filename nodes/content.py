@@ -22,7 +22,6 @@ from comfy_execution.utils import get_executing_context
 from torch.utils.weak import WeakTensorKeyDictionary
 from typing_extensions import override
 
-from ..filters.ask import ask
 from ..filters.question import HINT, ContentError, Question
 from ..filters.settings import LOOKING, READING, Settings
 from ..hosted.client import Client, Clip
@@ -215,7 +214,10 @@ def settings() -> Settings:
 
 def ask_here(question: Question) -> None:
     """Asks the filters, and hands ComfyUI's interrupt on meanwhile; ContentError if one says no."""
-    ask(question, os.environ, comfy.model_management.throw_exception_if_processing_interrupted)
+    if settings():
+        from ..filters.ask import ask  # here, so that ComfyUI starts no slower where no filter is set
+
+        ask(question, os.environ, comfy.model_management.throw_exception_if_processing_interrupted)
 
 
 @contextmanager
