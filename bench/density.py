@@ -20,7 +20,6 @@ import numpy as np
 import torch
 
 harness.import_comfyui(cpu=not torch.cuda.is_available())
-from comfy.latent_formats import Wan21
 from pack.attention.order import cube_order
 from pack.attention.routing import routed_count
 from pack.attention.session import Settings
@@ -29,7 +28,7 @@ from pack.tiny.drawing import draw
 from pack.tiny.latents import FULL, normal_latent
 from pack.tiny.quick import DEVICE, compile_norms
 from pack.tiny.scenes import KINDS, random_scene
-from pack.tiny.studio import Sampled, Studio, Way
+from pack.tiny.studio import Sampled, Studio, Way, distance, latents_of
 from pack.tiny.vae_training import as_tensor
 
 RESULTS = harness.RESULTS / "density.json"
@@ -146,17 +145,6 @@ class Bench:
     def films(self, name: str) -> list[np.ndarray]:
         """Returns the films of a way that is judged."""
         return [clip for batch in self.made[name] for clip in self.studio.decoded(batch.latents)]
-
-
-def latents_of(batches: list[Sampled]) -> list[torch.Tensor]:
-    """Returns the latents of the films as the experts have them, of unit variance."""
-    return [latent for batch in batches for latent in Wan21().process_in(batch.latents.cpu())]
-
-
-def distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Returns |one - other| / |other|, without the first latent frame, which is the picture."""
-    one, other = one[:, 1:].float(), other[:, 1:].float()
-    return float((one - other).norm() / other.norm())
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:

@@ -6,9 +6,11 @@ quality.py --scenes 200      how many unseen scenes for each row; --size full: a
 The rows go into bench/results/quality.json, one by one, and into docs/quality.md.
 """
 
+import itertools
 import json
 import statistics
 import time
+from functools import lru_cache
 
 import harness  # isort: skip  # first, since it says what is missing
 import torch
@@ -18,7 +20,7 @@ from pack.tiny import judge
 from pack.tiny.latents import FULL, SMALL
 from pack.tiny.quick import compile_norms
 from pack.tiny.scenes import KINDS
-from pack.tiny.studio import RCM, TEACHER, Studio, Way
+from pack.tiny.studio import RCM, TEACHER, Studio, Way, distance, latents_of
 
 RESULTS = harness.RESULTS / "quality.json"
 PAGE = harness.ROOT / "docs" / "quality.md"
@@ -45,21 +47,33 @@ OUTCOMES = {"left or right": 2, "some size": 2, "one of two": 2, "moves away": j
 SEEDS = 8  # of one scene, to count its outcomes
 
 
+@torch.inference_mode()
 def row_of(studio: Studio, name: str, count: int) -> dict[str, float]:
     """Returns what the clips of a row are like: of all scenes, and of those alone that leave something open."""
     scenes = studio.scenes(range(count), KINDS)
     started = time.perf_counter()
-    clips = studio.through_vae(scenes) if name == VAE_ALONE else list(studio.clips(scenes, WAYS[name]))
+    batches = [] if name == VAE_ALONE else list(studio.sampled(scenes, WAYS[name]))
+    clips = [clip for batch in batches for clip in studio.decoded(batch.latents)] or studio.through_vae(scenes)
     seconds = time.perf_counter() - started
     verdicts = [judge.judge(scene, clip) for scene, clip in zip(scenes, clips, strict=True)]
     unsettled = [verdict for scene, verdict in zip(scenes, verdicts, strict=True) if scene.is_open]
     told = judge.summary(verdicts)
+    still = [verdict for scene, verdict in zip(scenes, verdicts, strict=True) if scene.kind == "stands still"]
+    told["still share"] = judge.summary(still)["obeys share"]
     told |= {
         f"open {key}": value for key, value in judge.summary(unsettled).items() if key.startswith(("right", "one"))
     }
     if name != VAE_ALONE:
+        films = zip(latents_of(batches), teachers(studio, count), strict=True)
+        told["distance from the teacher"] = round(statistics.median(itertools.starmap(distance, films)), 3)
         told["outcomes over seeds share"] = outcomes(studio, WAYS[name])
     return {**told, "seconds a clip": round(seconds / count, 2), "clips": count}
+
+
+@lru_cache
+def teachers(studio: Studio, count: int) -> list[torch.Tensor]:
+    """Returns the latents of the teacher's films, from the same noise."""
+    return latents_of(studio.sampled(studio.scenes(range(count), KINDS), TEACHER))
 
 
 def outcomes(studio: Studio, way: Way) -> float:

@@ -242,6 +242,17 @@ def in_two_runs(first: CFGGuider, rest: CFGGuider, sigmas: Tensor, seed: int, la
     return SamplerCustomAdvanced.execute(DisableNoise.execute()[0], rest, euler, after, begun)[0]
 
 
+def latents_of(batches: Iterable[Sampled]) -> list[Tensor]:
+    """Returns the latents of the films as the experts have them, of unit variance."""
+    return [latent for batch in batches for latent in Wan21().process_in(batch.latents.cpu())]
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """Returns |one - other| / |other|, without the first latent frame, which is the picture."""
+    one, other = one[:, 1:].float(), other[:, 1:].float()
+    return float((one - other).norm() / other.norm())
+
+
 def as_bytes(clip: Tensor) -> np.ndarray:
     """Returns a clip [3, F, H, W] in -1 to 1 as uint8[F, H, W, 3]."""
     return ((clip.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8).numpy()

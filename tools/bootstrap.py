@@ -200,9 +200,13 @@ def torch_file(python: Path) -> list[str]:
 
 
 def without_hashes(pins: Path) -> Path:
-    """Writes the versions alone into the cache: one hash among them would ask for a hash of everything."""
+    """Writes the versions alone into the cache: one hash among them would ask for a hash of everything.
+
+    ComfyUI's own packages are left out, as each version of it asks for other ones.
+    """
     versions = cache_dir() / "versions.txt"
-    versions.write_text(re.sub(r" \\\n +--hash=\S+", "", pins.read_text(encoding="utf-8")), encoding="utf-8")
+    held = re.sub(r" \\\n +--hash=\S+", "", pins.read_text(encoding="utf-8"))
+    versions.write_text(re.sub(r"^comfy.*\n", "", held, flags=re.MULTILINE), encoding="utf-8")
     return versions
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from find_browser import ARGUMENTS, ensure_browser, frontend, settle
+from find_browser import ARGUMENTS, PATIENCE, ensure_browser, frontend, settle
 from playwright.sync_api import Browser, Page, sync_playwright
 
 
@@ -47,6 +47,16 @@ def shared_hosted_page(browser: Browser, comfyui) -> Iterator[Page]:
 def hosted_page(shared_hosted_page: Page) -> Page:
     """The same with an empty graph."""
     return emptied(shared_hosted_page)
+
+
+@pytest.fixture
+def tab(browser: Browser, server) -> Iterator[Page]:
+    """An empty page of the server, where its files may be looked at pixel by pixel."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(server.address + "/queue")
+    yield page
+    page.close()
 
 
 def emptied(tab: Page) -> Page:

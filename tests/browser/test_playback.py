@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from find_browser import ARGUMENTS, PATIENCE, ensure_browser, settle
+from find_browser import ARGUMENTS, ensure_browser, settle
 from pack.media.codecs import CODECS, Codec, Encoder
 from pack.media.mp4 import Mp4Writer
 from pack.media.recipe import recipe
@@ -104,16 +104,6 @@ def save(server, name, frames, size, **settings):
         for frame in frames:
             video.write(frame)
     return name
-
-
-@pytest.fixture
-def tab(browser, server):
-    """An empty page of the server, where its files may be looked at pixel by pixel."""
-    page = browser.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(server.address + "/queue")
-    yield page
-    page.close()
 
 
 def numbered(size):

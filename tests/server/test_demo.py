@@ -57,13 +57,6 @@ def test_a_scene_that_is_none_is_said_before_anything_starts(environment):
     assert result.stderr.endswith("--scene must be 0 or more, got -1\n")
 
 
-def test_the_demos_film_does_what_its_caption_says(environment, tmp_path):
-    result = subprocess.run([*DEMO, "--scene", "0"], env=environment, cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "The clip: 416x240, 17 frames" in result.stdout
-    assert "says: that is what happens" in result.stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

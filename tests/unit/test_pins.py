@@ -142,8 +142,12 @@ def test_a_build_of_torch_that_is_not_written_down_is_not_installed(shelf, monke
         bootstrap.torch_file(Path(sys.executable))
 
 
-def test_of_a_comfyui_of_ones_own_versions_alone_are_held(shelf):
+def test_of_a_comfyui_of_ones_own_versions_alone_are_held_and_none_of_its_own_packages(shelf):
     versions = bootstrap.without_hashes(bootstrap.CONSTRAINTS).read_text("utf-8")
     assert "hash" not in versions.partition("\n")[2]
     assert "\nnumpy==2.4.6 ;" in versions
-    assert len(versions.splitlines()) == len(PIN.findall(bootstrap.CONSTRAINTS.read_text("utf-8"))) + 1
+    pins = bootstrap.CONSTRAINTS.read_text("utf-8")
+    own = [line for line in pins.splitlines() if line.startswith("comfy")]  # of which another version asks for others
+    assert own
+    assert not any(line.startswith("comfy") for line in versions.splitlines())
+    assert len(versions.splitlines()) == len(PIN.findall(pins)) - len(own) + 1
