@@ -13,13 +13,14 @@ import time
 from functools import lru_cache
 
 import harness  # isort: skip  # first, since it says what is missing
+import numpy as np
 import torch
 
 harness.import_comfyui(cpu=not torch.cuda.is_available())
 from pack.tiny import judge
 from pack.tiny.latents import FULL, SMALL
 from pack.tiny.quick import compile_norms
-from pack.tiny.scenes import KINDS
+from pack.tiny.scenes import KINDS, Scene
 from pack.tiny.studio import RCM, TEACHER, Studio, Way, distance, latents_of
 
 RESULTS = harness.RESULTS / "quality.json"
@@ -45,6 +46,7 @@ WAYS = {
 }
 OUTCOMES = {"left or right": 2, "some size": 2, "one of two": 2, "moves away": judge.SECTORS, "some pan": judge.SECTORS}
 SEEDS = 8  # of one scene, to count its outcomes
+FEW = 24  # scenes in which nothing moves, to tell whether nothing does
 FOLLOWED = 48  # scenes of which the teacher's films are made once more, to tell how far others are from them
 
 
@@ -53,22 +55,30 @@ def row_of(studio: Studio, name: str, count: int) -> dict[str, float]:
     """Returns what the clips of a row are like: of all scenes, and of those alone that leave something open."""
     scenes = studio.scenes(range(count), KINDS)
     started = time.perf_counter()
-    batches = [] if name == VAE_ALONE else list(studio.sampled(scenes, WAYS[name]))
-    clips = [clip for batch in batches for clip in studio.decoded(batch.latents)] or studio.through_vae(scenes)
+    clips, latents = films(studio, name, scenes)
     seconds = time.perf_counter() - started
     verdicts = [judge.judge(scene, clip) for scene, clip in zip(scenes, clips, strict=True)]
     unsettled = [verdict for scene, verdict in zip(scenes, verdicts, strict=True) if scene.is_open]
     told = judge.summary(verdicts)
-    still = [verdict for scene, verdict in zip(scenes, verdicts, strict=True) if scene.kind == "stands still"]
-    told["still share"] = judge.summary(still)["obeys share"]
+    resting = studio.scenes(range(FEW), ("stands still",))
+    still = [judge.judge(*each).obeys for each in zip(resting, films(studio, name, resting)[0], strict=True)]
+    told["still share"] = round(statistics.mean(still), 3)
     told |= {
         f"open {key}": value for key, value in judge.summary(unsettled).items() if key.startswith(("right", "one"))
     }
-    if name != VAE_ALONE:
-        films = zip(latents_of(batches), teachers(studio, min(count, FOLLOWED)), strict=False)
-        told["distance from the teacher"] = round(statistics.median(itertools.starmap(distance, films)), 3)
+    if latents:
+        pairs = zip(latents, teachers(studio, min(count, FOLLOWED)), strict=False)
+        told["distance from the teacher"] = round(statistics.median(itertools.starmap(distance, pairs)), 3)
         told["outcomes over seeds share"] = outcomes(studio, WAYS[name])
     return {**told, "seconds a clip": round(seconds / count, 2), "clips": count}
+
+
+def films(studio: Studio, name: str, scenes: list[Scene]) -> tuple[list[np.ndarray], list[torch.Tensor]]:
+    """Returns clips of scenes, and the latents that they come from; of the VAE alone none are asked for."""
+    if name == VAE_ALONE:
+        return studio.through_vae(scenes), []
+    batches = list(studio.sampled(scenes, WAYS[name]))
+    return [clip for batch in batches for clip in studio.decoded(batch.latents)], latents_of(batches)
 
 
 @lru_cache

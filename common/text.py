@@ -32,8 +32,8 @@ _UNSPACED = (
 
 
 def unspaced(letter: str) -> bool:
-    """Returns whether a letter is of a writing without spaces, where any place may be the edge of a word."""
-    return any(first <= letter <= last for first, last in _UNSPACED)
+    """Returns whether a letter belongs to a script that knows no spaces, where any place may be the edge of a word."""
+    return letter >= _UNSPACED[0][0] and any(first <= letter <= last for first, last in _UNSPACED)
 
 
 def amount(value: Any) -> float | None:

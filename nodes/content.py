@@ -214,10 +214,9 @@ def settings() -> Settings:
 
 def ask_here(question: Question) -> None:
     """Asks the filters, and hands ComfyUI's interrupt on meanwhile; ContentError if one says no."""
-    if settings():
-        from ..filters.ask import ask  # here, so that ComfyUI starts no slower where no filter is set
+    from ..filters.ask import ask  # here, so that ComfyUI starts no slower where no filter is set
 
-        ask(question, os.environ, comfy.model_management.throw_exception_if_processing_interrupted)
+    ask(question, os.environ, comfy.model_management.throw_exception_if_processing_interrupted)
 
 
 @contextmanager

@@ -200,13 +200,11 @@ def torch_file(python: Path) -> list[str]:
 
 
 def without_hashes(pins: Path) -> Path:
-    """Writes the versions alone into the cache: one hash among them would ask for a hash of everything.
-
-    ComfyUI's own packages are left out, as each version of it asks for other ones.
-    """
+    """Writes the versions alone into the cache: one hash among them would ask for a hash of everything."""
     versions = cache_dir() / "versions.txt"
     held = re.sub(r" \\\n +--hash=\S+", "", pins.read_text(encoding="utf-8"))
-    versions.write_text(re.sub(r"^comfy.*\n", "", held, flags=re.MULTILINE), encoding="utf-8")
+    own = r"(?m)^comfy.*\n"  # ComfyUI's packages: each version of it asks for different ones
+    versions.write_text(re.sub(own, "", held), encoding="utf-8")
     return versions
 
 

@@ -46,7 +46,7 @@ _KNOWN = {*_LEVEL_OF, *_COMPOUNDS}
 
 # Chinese, Japanese and Korean are written without spaces. Kana and Hangul must begin a word: スローノイズ is slow.
 _EAST = r"[\s_-]*(?:噪[声音聲點点訊]?|雜訊|杂讯|雑音|ノイズ|노이즈|잡음)"
-_BEGINS = "(?<![ァ-ヶー가-힣])"
+_BEGINS = "(?:(?<![ァ-ヶー가-힣])|(?<=ノイズ)|(?<=노이즈)|(?<=잡음))"  # also behind another level
 _EASTERN = re.compile(rf"(?:(高)|低|{_BEGINS}(?:(ハイ|고|하이|높은)|ロー|저|로우|로|낮은)){_EAST}")
 
 

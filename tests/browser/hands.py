@@ -22,6 +22,28 @@ TEXT = """type => app.graph.nodes.find(node => node.type === type)?.widgets
 
 
 JOINING = "../tests/data/graphs/0.1.0-alpha/wan22_long_clip_i2v"  # of a release; it joins two clips
+# A video in the page, from the server's output folder; then a place in it, and what is shown there.
+OPEN = """name => new Promise((resolve, reject) => {
+    const video = window.video = document.createElement('video');
+    video.muted = true;
+    video.onloadeddata = () => resolve({width: video.videoWidth, height: video.videoHeight, duration: video.duration});
+    video.onerror = () => reject(new Error(video.error.message));
+    video.src = '/view?type=output&filename=' + encodeURIComponent(name);
+    document.body.append(video);
+})"""
+SEEK = """time => new Promise(resolve => {
+    video.onseeked = () => resolve();
+    video.currentTime = time;
+})"""
+# Of points, or of all in one list with their alpha.
+PIXELS = """points => {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    const context = canvas.getContext('2d');
+    context.drawImage(video, 0, 0);
+    if (!points) return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data);
+    return points.map(([x, y]) => Array.from(context.getImageData(x, y, 1, 1).data).slice(0, 3));
+}"""
 
 
 def shipped(name=LOCAL):

@@ -1,4 +1,4 @@
-"""Films of `make demo`, as a browser shows them: a reader that sees nothing else holds them against their captions."""
+"""Films of `make demo` in a browser: what a reader sees there is held against their captions."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pack.tests.browser.test_playback import OPEN, PIXELS, SEEK
+from pack.tests.browser.hands import OPEN, PIXELS, SEEK
 from pack.tiny import judge
 from pack.tiny.scenes import FPS, KINDS, random_scene
 from PIL import Image

@@ -12,7 +12,7 @@ from pack.media.codecs import CODECS, Codec, Encoder
 from pack.media.mp4 import Mp4Writer
 from pack.media.recipe import recipe
 from pack.media.resolution import Size
-from pack.tests.browser.hands import twin
+from pack.tests.browser.hands import OPEN, PIXELS, SEEK, twin
 from pack.tests.toy import runs
 
 pytestmark = pytest.mark.browser
@@ -24,14 +24,6 @@ FRAMES = 33  # two seconds and a frame: more than one group of pictures would hi
 BARS = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1), (0, 0, 0)]
 SIZES = {"720p": Size(1280, 720), "480p": Size(832, 480)}
 
-OPEN = """name => new Promise((resolve, reject) => {
-    const video = window.video = document.createElement('video');
-    video.muted = true;
-    video.onloadeddata = () => resolve({width: video.videoWidth, height: video.videoHeight, duration: video.duration});
-    video.onerror = () => reject(new Error(video.error.message));
-    video.src = '/view?type=output&filename=' + encodeURIComponent(name);
-    document.body.append(video);
-})"""
 PLAY = """() => new Promise((resolve, reject) => {
     video.onended = () => resolve({time: video.currentTime, frames: video.getVideoPlaybackQuality().totalVideoFrames});
     video.play().catch(reject);
@@ -46,19 +38,6 @@ LOOP = """wanted => new Promise((resolve, reject) => {
     };
     video.play().catch(reject);
 })"""
-SEEK = """time => new Promise(resolve => {
-    video.onseeked = () => resolve();
-    video.currentTime = time;
-})"""
-# Of points, or of all in one list with their alpha.
-PIXELS = """points => {
-    const canvas = document.createElement('canvas');
-    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
-    const context = canvas.getContext('2d');
-    context.drawImage(video, 0, 0);
-    if (!points) return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data);
-    return points.map(([x, y]) => Array.from(context.getImageData(x, y, 1, 1).data).slice(0, 3));
-}"""
 # Where a file's sound is loudest, and how long it is, in seconds.
 LOUDEST = """async name => {
     const answer = await fetch('/view?type=output&filename=' + encodeURIComponent(name));

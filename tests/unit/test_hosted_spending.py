@@ -13,7 +13,7 @@ from pack.hosted.ledger import Ledger, Row
 from pack.hosted.providers import BY_NAME
 from pack.hosted.request import Request
 from pack.tests.toy.faults import job_says, polled, raw, says
-from pack.tests.toy.hosted import ATLASCLOUD, QUICK, WAVESPEED, client, outcome, picture, request, rows_of
+from pack.tests.toy.hosted import ATLASCLOUD, BRIEF, WAVESPEED, client, outcome, picture, request, rows_of
 
 ROOT = Path(__file__).parents[2]
 DAILY = "WAN22_TURBO_HOSTED_MAX_USD_PER_DAY"
@@ -88,7 +88,7 @@ def test_a_job_that_was_refused_does_not_count(wavespeed, running, tmp_path):
 
 
 def test_a_job_of_which_nobody_knows_counts(wavespeed, running, tmp_path):
-    maker = client(tmp_path, running, QUICK._replace(connect=0.2, submit=0.5, settle=0.05), **{DAILY: "0.20"})
+    maker = client(tmp_path, running, BRIEF, **{DAILY: "0.20"})
     wavespeed.break_next("submit", raw(502, "", arrived=True)(wavespeed))
     wavespeed.break_next("history", says(500)(wavespeed), forever=True)
     assert outcome(maker, request("wavespeed", seed=1)).name == "UnclearError"

@@ -83,6 +83,8 @@ RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
         # both say nothing
         ("dance_high_and_low.safetensors", None),
         ("high_noise_and_low_noise.safetensors", None),
+        ("ハイノイズローノイズ.safetensors", None),
+        ("저노이즈고노이즈.safetensors", None),
         ("", None),
     ],
 )

@@ -43,8 +43,11 @@ from pack.weights.loras import triggers
         ("film-grain", ["film grain"], "append", "film-grain, film grain"),
         ("a [sks] b", ["[sks]"], "append", "a [sks] b"),
         ("a.b", ["a+b"], "append", "a.b, a+b"),
-        # no spaces between the words of Chinese and Japanese
+        # no spaces between the words of Chinese, Japanese, Thai and others, but their digits are digits
         ("水彩画风格的猫", ["水彩画"], "prepend", "水彩画风格的猫"),
+        ("แมวสีดำ", ["แมว"], "prepend", "แมวสีดำ"),
+        ("sksแมว", ["sks"], "prepend", "sksแมว"),
+        ("๑๒", ["๑"], "append", "๑๒, ๑"),
     ],
 )
 def test_absent_words_come_into_the_prompt_once(prompt, words, position, merged):

@@ -293,4 +293,4 @@ def _joined(left: str, right: str) -> bool:
 
 def _in_word(char: str) -> bool:
     is_part = char == "_" or char.isalnum() or unicodedata.category(char).startswith("M")
-    return is_part and not unspaced(char)
+    return is_part and (char.isdecimal() or not unspaced(char))
