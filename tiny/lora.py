@@ -18,6 +18,11 @@ class Adapted(nn.Module):
         self.down = nn.Parameter(down.to(base.weight.device))
         self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
 
+    @property
+    def weight(self) -> Tensor:
+        """The layer's own, by whose kind newer versions of ComfyUI choose how to compute it."""
+        return self.base.weight
+
     def forward(self, x: Tensor) -> Tensor:
         """Returns what both make of x."""
         return self.base(x) + nn.functional.linear(nn.functional.linear(x, self.down), self.up)
