@@ -53,7 +53,7 @@ VARIANTS = {
     "first frame like others": MEASURING._replace(sink=False),
     "raster": MEASURING._replace(order=raster_order),
     "no tail": MEASURING._replace(tail=False),
-    "raster, first frame like others, no tail": MEASURING._replace(order=raster_order, sink=False, tail=False),
+    "as other nodes do it": MEASURING._replace(order=raster_order, sink=False, tail=False),
 }
 
 
