@@ -45,7 +45,7 @@ def run_inputs(then: io.ControlAfterGenerate | bool = True) -> list[io.Input]:
             "mode",
             options=list(MODES),
             default="ode",
-            tooltip="ode is sharper, and the authors' choice. sde draws fresh noise at each step: more robust.",
+            tooltip="ode is sharper, and the authors' choice. sde draws fresh noise at each step.",
         ),
         cfg_input(),
         sigma_max_input(),
