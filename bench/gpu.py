@@ -1,7 +1,7 @@
 """The real shape of Wan 2.2 A14B with random weights, on an NVIDIA GPU: against the floor and the official wiring.
 
     gpu.py            832x480 and 1280x720, 81 frames, every attention backend that is there
-    gpu.py sparse     sparse attention there, each kernel and dense, one expert in both slots: about six minutes
+    gpu.py sparse     sparse attention there: dense, each kernel and ComfyUI's node, one expert in both slots: six minutes
     gpu.py --tiny     the same code on a tiny shape and the CPU, to see that it runs; also of `sparse`
 
 Without a GPU it says so and ends well. Each row is saved as it comes, those of the slowest kernel last, so a run that
@@ -9,6 +9,7 @@ is broken off has the others. What fails, for want of memory or in a compiler, i
 exit code is then 1.
 """
 
+import itertools
 import statistics
 import sys
 import time
@@ -23,6 +24,8 @@ TENTH = {1.678: 0.892, 6.523: 2.322}  # ... and with a tenth of self-attention
 H200_PFLOPS = 0.790
 REAL = {"dim": 5120, "ffn_dim": 13824, "layers": 40}
 TINY = {"dim": 128, "ffn_dim": 256, "layers": 2}
+CORE = {"sol-attn": {"tau": 1.3}, "sla": {"keep_percent": 15.0}}  # methods of its node, by its own default and at ours
+CORE_WINDOW = 0.2, 1.0  # of the steps, by its own default; `verbose` has it log what stays dense
 BACKENDS = ("pytorch", "flash", "sage", "xformers")
 RUNS = 3
 
@@ -169,6 +172,23 @@ def sparse_row(models, shape, petaflop, dense, cuda):
     }
 
 
+def core_tasks(expert, sizes, cuda):
+    """Yields a title and what measures its row, for each method of ComfyUI's own node, by its own window of steps."""
+    try:
+        from comfy_extras.nodes_sparse_attention import BlockSparseAttention
+    except ImportError:
+        print("gpu: no Model Sparse Attention: this ComfyUI has none, which came after 0.35")
+        return
+    for method, selection in CORE.items():
+        given = {"selection": method, **selection}, *CORE_WINDOW
+        (model,) = BlockSparseAttention.execute(expert, *given, extra_tokens=256, verbose=True).args
+        for size, (shape, petaflop) in sizes.items():
+            yield (
+                f"A14B {size}, sparse attention, ComfyUI's own node, {method}",
+                lambda model=model, shape=shape, petaflop=petaflop: row((model, model), shape, petaflop, cuda),
+            )
+
+
 def measured(found, cuda):
     """Yields titles and rows; what fails is told, and its title comes with None.
 
@@ -202,7 +222,7 @@ def main():
     shape, device = (TINY, "cpu") if tiny else (REAL, "cuda")
     if "sparse" in sys.argv[1:]:
         (expert,) = load_experts(shape, device, seeds=(1,))
-        found = sparse_tasks(expert, sizes, cuda=not tiny)
+        found = itertools.chain(*(of(expert, sizes, cuda=not tiny) for of in (core_tasks, sparse_tasks)))
     else:
         found = tasks(load_experts(shape, device), sizes, cuda=not tiny)
     failed = False
