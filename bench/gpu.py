@@ -1,7 +1,7 @@
 """The real shape of Wan 2.2 A14B with random weights, on an NVIDIA GPU: against the floor and the official wiring.
 
     gpu.py            832x480 and 1280x720, 81 frames, every attention backend that is there
-    gpu.py sparse     sparse attention there: dense, each kernel and ComfyUI's node, one expert in both slots: six minutes
+    gpu.py sparse     sparse attention there: dense, each kernel, ComfyUI's node; one expert in both slots: six minutes
     gpu.py --tiny     the same code on a tiny shape and the CPU, to see that it runs; also of `sparse`
 
 Without a GPU it says so and ends well. Each row is saved as it comes, those of the slowest kernel last, so a run that
