@@ -198,6 +198,7 @@ def test_an_interrupt_while_waiting_says_that_the_job_goes_on(wavespeed, running
     assert len(wavespeed.jobs) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_an_earlier_job_is_looked_for_says_that_it_may_go_on(wavespeed, running, tmp_path):
     reached = threading.Event()
     wavespeed.break_next("submit", raw(502, "", arrived=True)(wavespeed))
