@@ -68,15 +68,15 @@ def prepare_base(options: argparse.Namespace) -> tuple[Path, list[str]]:
     if options.image:
         place_picture(options.image, base / "input" / PICTURE)
     else:
-        Image.fromarray(draw(scene_of(options), *DRAWN, 1)[0]).save(base / "input" / PICTURE)
+        Image.fromarray(draw(scene_of(options.scene), *DRAWN, 1)[0]).save(base / "input" / PICTURE)
     shutil.copy(GRAPH, base / "user/default/workflows" / GRAPH.name)
     return base, arguments
 
 
-def scene_of(options: argparse.Namespace) -> Scene:
-    """Returns the scene that was asked for; each number has another kind than the one before."""
+def scene_of(number: int) -> Scene:
+    """Returns the scene of a number; each has another kind than the one before."""
     kinds = list(KINDS)
-    return random_scene(options.scene, DRAWN[0] / DRAWN[1], 1.0, kinds[options.scene % len(kinds)])
+    return random_scene(number, DRAWN[0] / DRAWN[1], 1.0, kinds[number % len(kinds)])
 
 
 def place_picture(image: Path, target: Path) -> None:
@@ -142,7 +142,7 @@ def caption_of(options: argparse.Namespace) -> dict[str, str]:
     """Returns the prompt by its readable name; none where the graph's own fits better."""
     if options.prompt:
         return {"prompt": options.prompt}
-    return {} if options.image else {"prompt": scene_of(options).caption}
+    return {} if options.image else {"prompt": scene_of(options.scene).caption}
 
 
 def what_it_shows(path: Path, options: argparse.Namespace) -> str:
@@ -154,7 +154,7 @@ def what_it_shows(path: Path, options: argparse.Namespace) -> str:
         )
     from tiny import judge  # it needs OpenCV and torch, which the demo itself does not
 
-    scene = scene_of(options)
+    scene = scene_of(options.scene)
     verdict = judge.judge(scene, np.stack([np.asarray(frame) for frame in read_clip(path).frames]))
     return (
         f"\nThe caption: {scene.caption}.\n"

@@ -1,9 +1,13 @@
 """Hands and eyes for tests of the frontend: they click, choose and read on the canvas and in Nodes 2.0 alike."""
 
 import json
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from find_browser import settle, wait_until_ready
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "workflows"
@@ -35,15 +39,27 @@ SEEK = """time => new Promise(resolve => {
     video.onseeked = () => resolve();
     video.currentTime = time;
 })"""
-# Of points, or of all in one list with their alpha.
-PIXELS = """points => {
-    const canvas = document.createElement('canvas');
-    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
-    const context = canvas.getContext('2d');
-    context.drawImage(video, 0, 0);
-    if (!points) return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data);
+# What is shown there, on a canvas. All of it stays transparent while a busy Chromium has no picture to give.
+DRAWN = """const drawn = async () => {
+    const until = performance.now() + 60_000;
+    do {
+        const canvas = document.createElement('canvas'), context = canvas.getContext('2d');
+        [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+        context.drawImage(video, 0, 0);
+        if (context.getImageData(0, 0, 1, 1).data[3]) return [canvas, context];
+        await new Promise(requestAnimationFrame);
+    } while (performance.now() < until);
+    throw new Error('For a minute there was nothing to draw of the video.');
+};"""
+# The colours of points; and all of it as a PNG in base64, since a list of all its numbers takes a second.
+COLOURS = f"""async points => {{ {DRAWN}
+    const [, context] = await drawn();
     return points.map(([x, y]) => Array.from(context.getImageData(x, y, 1, 1).data).slice(0, 3));
-}"""
+}}"""
+PICTURE = f"""async () => {{ {DRAWN}
+    const [canvas] = await drawn();
+    return canvas.toDataURL('image/png').split(',')[1];
+}}"""
 
 
 def shipped(name=LOCAL):
@@ -52,6 +68,12 @@ def shipped(name=LOCAL):
 
 def twin(name=LOCAL):
     return json.loads((GRAPHS / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def shown_at(tab, seconds):
+    """Seeks in the page's video; returns what it shows there, as uint8[H, W, 3]."""
+    tab.evaluate(SEEK, seconds)
+    return np.array(Image.open(BytesIO(b64decode(tab.evaluate(PICTURE)))).convert("RGB"))
 
 
 def reload(page):

@@ -12,7 +12,7 @@ from pack.media.codecs import CODECS, Codec, Encoder
 from pack.media.mp4 import Mp4Writer
 from pack.media.recipe import recipe
 from pack.media.resolution import Size
-from pack.tests.browser.hands import OPEN, PIXELS, SEEK, twin
+from pack.tests.browser.hands import COLOURS, OPEN, SEEK, shown_at, twin
 from pack.tests.toy import runs
 
 pytestmark = pytest.mark.browser
@@ -106,7 +106,7 @@ def test_a_clip_is_sought_to_the_frame(tab, server):
     tab.evaluate(OPEN, save(server, "seek.mp4", numbered(size), size))
     for number in (20, 3, 32, 0, 17, 16):
         tab.evaluate(SEEK, (number + 0.5) / 16)
-        ((red, green, blue),) = tab.evaluate(PIXELS, [[size.width // 2, size.height // 2]])
+        ((red, green, blue),) = tab.evaluate(COLOURS, [[size.width // 2, size.height // 2]])
         assert [red, green, blue] == pytest.approx([255 * number / (FRAMES - 1)] * 3, abs=2), number
 
 
@@ -146,9 +146,7 @@ def test_a_long_clip_of_a_minute_seeks_and_loops_and_its_sound_is_in_time_at_its
     found = tab.evaluate(OPEN, name)
     assert found["duration"] == pytest.approx(len(frames) / 16, abs=1e-3)
     for seconds in (10, 59, 45):
-        tab.evaluate(SEEK, seconds + 0.5 / 16)
-        shown = np.array(tab.evaluate(PIXELS), float).reshape(*frames.shape[1:3], 4)[..., :3]
-        assert np.abs(frames - shown).mean((1, 2, 3)).argmin() == 16 * seconds
+        assert np.abs(frames - shown_at(tab, seconds + 0.5 / 16)).mean((1, 2, 3)).argmin() == 16 * seconds
     tab.evaluate(SEEK, 59.0)
     assert tab.evaluate(LOOP, 1) == 1
     sound = tab.evaluate(LOUDEST, name)
@@ -169,7 +167,7 @@ def test_colour_bars_in_a_canvas(browser, server, tier):
         tab.goto(server.address + "/queue")
         tab.evaluate(OPEN, name)
         tab.evaluate(SEEK, 1.5 / 16)
-        shown = np.array(tab.evaluate(PIXELS, centres), dtype=float)
+        shown = np.array(tab.evaluate(COLOURS, centres), dtype=float)
         PICTURES.mkdir(parents=True, exist_ok=True)
         tab.locator("video").screenshot(path=PICTURES / f"bars_{tier}.png")
     assert np.abs(shown - 255.0 * np.array(BARS)).max() <= 2
