@@ -1,4 +1,4 @@
-"""Which run a node tells of: one of its own graph, and of what the node stands for now, not of what it stood for once."""
+"""Which run a node tells of: one of its own graph, and of what it stands for now, not of what it stood for once."""
 
 import shutil
 
