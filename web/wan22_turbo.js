@@ -1,6 +1,6 @@
 // Shows on the pack's nodes what a run will do, in the server's own words, and after a run what it reported.
 import { app } from "../../scripts/app.js";
-import { after, BYPASSED, everyNode, findNode, isLinked, widgetOf } from "./graph.js";
+import { after, afterSet, BYPASSED, everyNode, findNode, isLinked, widgetOf } from "./graph.js";
 import { matchNames } from "./model_names.js";
 import { sizeOf, pictureOf } from "./picture.js";
 import { isElsewhere, notedOf, running, watchRuns } from "./runs.js";
@@ -239,6 +239,7 @@ async function showRun({ node, display_node, output, prompt_id }) {
 }
 
 function attend(node) {
+  afterSet(node, "mode", () => panels.get(node)?.tellOfBypass());
   after(node, "onRemoved", () => present.delete(node));
   after(node, "onAdded", () => panels.has(node) && panelOf(node).later()); // again, when it moves into a subgraph
   const asks = nodes[node.comfyClass]?.preview;
@@ -265,7 +266,6 @@ app.registerExtension({
       panel.report = null;
       panel.show();
     });
-    app.api.addEventListener("graphChanged", () => present.forEach((node) => panels.get(node).tellOfBypass()));
     app.api.addEventListener("reconnected", askAgain);
     app.api.addEventListener("promptQueued", () => {
       for (const node of everyNode()) {
@@ -283,9 +283,9 @@ app.registerExtension({
     if (node.comfyClass !== "LoadImage") return;
     const file = widgetOf(node, "image"); // another pack may have made a Load Image of its own
     if (!file) return;
-    after(file, "callback", () => {
-      for (const other of present) if (panels.get(other).asks?.picture) panels.get(other).later();
-    });
+    const other = () => present.forEach((each) => panels.get(each).asks?.picture && panels.get(each).later());
+    after(file, "callback", other);
+    afterSet(node, "mode", other);
   },
   // Another tab of the frontend, or a run chosen from the history: the reports of that one.
   onNodeOutputsUpdated(outputs) {

@@ -70,6 +70,17 @@ def test_a_node_says_that_it_is_bypassed_as_long_as_it_is(tab):
     assert tab.errors == []
 
 
+def test_a_picture_that_is_bypassed_is_not_taken_for_the_one_that_runs(tab):
+    load(tab, shipped())
+    wait_for_text(tab, FIT, "451x300 -> ")
+    look_at(tab, "LoadImage")
+    bypass(tab, "LoadImage")
+    wait_for_text(tab, FIT, "the picture is not from Load Image")
+    tab.keyboard.press("Control+b")  # it is selected still
+    wait_for_text(tab, FIT, "451x300 -> ")
+    assert tab.errors == []
+
+
 def test_what_was_missing_is_found_after_r_is_pressed(tab, server):
     graph = shipped()
     for node in graph["nodes"]:
