@@ -165,10 +165,9 @@ class Started(Servers):
     def __init__(self, recipe: Recipe, count: int, depth: int, folder: Path, say: Callable[[str], None]):
         super().__init__([], [], PATIENCE, say)
         found = recipe.found()
-        names = [f"machine {number}" for number in range(1, count + 1)]
-        self.depths = dict.fromkeys(names, depth)
+        self.depths = dict.fromkeys(names(count), depth)
         self.machines = {}
-        for number, name in enumerate(names):
+        for number, name in enumerate(self.depths):
             own = {"CUDA_VISIBLE_DEVICES": str(number), **found.environment} if count > 1 else found.environment
             each = Recipe(found.comfyui, found.python, found.models, found.arguments, own)
             self.machines[name] = Machine(each, (folder / FOLDER / str(number + 1)).absolute())
@@ -196,6 +195,11 @@ class Started(Servers):
         super().close()
         for machine in self.machines.values():
             machine.stop()
+
+
+def names(count: int) -> list[str]:
+    """Names so many ComfyUIs of this machine."""
+    return [f"machine {number}" for number in range(1, count + 1)]
 
 
 def install(folder: Path) -> None:
