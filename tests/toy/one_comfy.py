@@ -30,6 +30,7 @@ class Faults:
         failing: A job whose node fails.
         restarts: A job in whose middle the server starts again, without its queue and history.
         kind: Of the error with which a node fails.
+        last: It is the last node that fails, so that what came before it is remembered, and not run again.
     """
 
     unheard: float = 0.0
@@ -38,6 +39,7 @@ class Faults:
     failing: float = 0.0
     restarts: float = 0.0
     kind: str = "RuntimeError"
+    last: bool = False
 
 
 @dataclass
@@ -70,6 +72,7 @@ class Comfy:
         self.runner: web.AppRunner | None = None
         self.new = asyncio.Event()
         self.files: dict[str, dict[str, Any]] = {}
+        self.remembered: set[str] = set()  # jobs of which all but the last node was run
         self.forget()
 
     def forget(self) -> None:
@@ -161,6 +164,10 @@ class Comfy:
         times = [["execution_start", {"timestamp": now - 1000 * (time.monotonic() - began)}]]
         words = {"timestamp": now, "node_id": "7", "exception_message": self.words or "Out of luck."}
         words["exception_type"] = self.faults.kind
+        if key(item[2]) in self.remembered:
+            times.append(["execution_cached", {"nodes": ["1", "7"]}])
+        if failed and self.faults.last:
+            self.remembered.add(key(item[2]))
         times.append(["execution_error" if failed else "execution_success", words])
         outputs: dict[str, Any] = {"9": {"images": [self.file(item)], "animated": [True]}}
         if self.words:

@@ -128,6 +128,20 @@ def test_a_job_that_nobody_took_costs_nothing_and_may_go_elsewhere_later(two, tm
     assert two.comfies[1].made.total() == 2
 
 
+def test_a_clip_that_was_paid_in_a_try_that_failed_later_is_counted(two, tmp_path):
+    """The next try finds the hosted node's clip in ComfyUI's memory, which costs nothing: the first one paid it."""
+    path, out = write(tmp_path, 4, f"max_usd = 0.25\n{HOSTED}"), tmp_path / "out"
+    for comfy in two.comfies:
+        comfy.faults = Faults(failing=1.0, last=True)
+    with pytest.raises(CeilingError):
+        run(path, out, servers(two.addresses))
+    for comfy in two.comfies:
+        comfy.faults = Faults()
+    with pytest.raises(CeilingError, match=r"2 jobs are left .+ \$0\.25, of which \$0\.20 are spent or ordered"):
+        run_again(path, out, two, tries=2)
+    assert [row["usd"] for row in rows(out) if row["state"] == "done"] == [0.1, 0.1]
+
+
 @pytest.mark.parametrize(("cached", "said", "usd"), [([], [0.1], 0.1), (["7"], [0.1], 0.0), ([], [], None)])
 def test_what_a_job_cost_is_what_the_nodes_that_ran_say(cached, said, usd):
     status = {"messages": [["execution_cached", {"nodes": cached}]]}
