@@ -128,6 +128,13 @@ def test_a_job_that_nobody_took_costs_nothing_and_may_go_elsewhere_later(two, tm
     assert two.comfies[1].made.total() == 2
 
 
+def test_a_server_whose_address_holds_a_token_tells_prices_too(two, tmp_path):
+    path, out = write(tmp_path, 4, f"max_usd = 0.25\n{HOSTED}"), tmp_path / "out"
+    with pytest.raises(CeilingError, match=r"2 jobs are left"):
+        run(path, out, servers([f"{two.addresses[0]}?token=abc&token=d%20e"]))
+    assert states(out) == {"done": 2, "open": 2}
+
+
 def test_a_clip_that_was_paid_in_a_try_that_failed_later_is_counted(two, tmp_path):
     """The next try finds the hosted node's clip in ComfyUI's memory, which costs nothing: the first one paid it."""
     path, out = write(tmp_path, 4, f"max_usd = 0.25\n{HOSTED}"), tmp_path / "out"
