@@ -1,8 +1,9 @@
 """Jobs on ComfyUIs that run already: the client's own way of running one prompt, many times at once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -34,7 +35,7 @@ from ..transport import BrokenError
 from ..values import read
 from .engine import Found, Needs, Order
 from .outcome import Watched, result
-from .plan import Offer
+from .plan import Job, Offer, bytes_digest
 from .table import Result
 
 SYSTEM = "/system_stats"
@@ -119,10 +120,11 @@ class Servers:
         """Returns the prompt to post, with its pictures on the server.
 
         Raises:
-            NotTakenError: A value or a picture cannot be used.
+            NotTakenError: A value or a picture cannot be used, or that is another one than the study began with.
         """
         known = self.known[place][order.job.graph]
         try:
+            check_files(order.job, self.sent[place])
             return prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
         except (RefusedError, UsageError) as error:
             raise NotTakenError(str(error)) from error
@@ -164,6 +166,21 @@ def check(known: list[Setting], values: Mapping[str, tuple[Any, ...]]) -> None:
         setting = settings.find(known, name)
         for value in some if setting.files != "upload" else ():
             read(setting, value)
+
+
+def check_files(job: Job, sent: Container[str]) -> None:
+    """Refuses a file that is not sent yet, and is another one than the job was planned with.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for name, digest in job.files.items():
+        path = str(job.values[name])
+        if path not in sent and bytes_digest(Path(path)) != digest:
+            raise UsageError(
+                f"{short(Path(path).name)} has changed since the study began. Run the same command again: what it "
+                "makes of the picture as it is now is another job."
+            )
 
 
 def price(server: Server, offer: Offer) -> float | None:

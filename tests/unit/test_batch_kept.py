@@ -3,7 +3,11 @@
 import io
 
 import pytest
+from pack.client import address
 from pack.client.batch import study, tables, thumbnails
+from pack.client.batch.servers import Servers
+from pack.client.errors import RefusedError
+from pack.tests.toy.studies import rows, run, servers, states, write
 from PIL import Image
 
 
@@ -22,6 +26,31 @@ from PIL import Image
 )
 def test_the_text_of_a_study_is_kept_without_folders_and_secrets(said, shown):
     assert tables.shown(said, study.tomllib.loads(said).values()) == shown
+
+
+class Meanwhile(Servers):
+    """Servers that somebody waits for who then saves another picture under the name of one."""
+
+    def open(self, place, needs):
+        found = super().open(place, needs)
+        Image.new("RGB", (8, 8), "blue").save(self.picture)
+        return found
+
+
+def test_a_picture_that_is_changed_while_a_study_runs_is_not_sent_as_the_one_before(two, tmp_path):
+    path, out = write(tmp_path, 4), tmp_path / "out"
+    engine = Meanwhile([address.parse(two.addresses[0])], [1], 1.0, print)
+    engine.picture = tmp_path / "0.png"
+    with pytest.raises(RefusedError, match=r"2 jobs were refused"):
+        run(path, out, engine)
+    assert states(out) == {"refused": 2, "done": 2}
+    assert rows(out)[0]["error"] == (
+        "0.png has changed since the study began. Run the same command again: what it makes of the picture as it is "
+        "now is another job."
+    )
+    run(path, out, servers(two.addresses))
+    assert [row["state"] for row in rows(out) if row["wanted"]] == ["done"] * 4
+    assert two.made().total() == 4
 
 
 def test_thumbnails_are_small_and_say_nothing_of_the_camera(tmp_path):
