@@ -143,6 +143,14 @@ def test_clips_go_to_any_address_instead(two, tmp_path):
     assert list((out / "clips").iterdir()) == []
 
 
+def test_the_password_of_an_address_for_clips_is_kept_nowhere(two, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    path, out = write(tmp_path, 2), tmp_path / "out"
+    fsspec.register_implementation("toy", fsspec.get_filesystem_class("memory"), clobber=True)
+    run(path, out, servers(two.addresses), target="toy://ada:p@ss:w@rd@host/folder")
+    assert [json.loads(row["clips"])[0].rpartition("/")[0] for row in rows(out)] == ["toy://host/folder"] * 2
+
+
 def test_an_address_that_nobody_speaks_to_is_a_sentence(two, tmp_path):
     path, out = write(tmp_path, 2), tmp_path / "out"
     with pytest.raises(UsageError, match=r"^Clips cannot be sent to nosuch://\.\.\.: ") as error:

@@ -74,6 +74,12 @@ def test_thumbnails_are_small_and_say_nothing_of_the_camera(tmp_path):
         ("see 's3://bucket/ada/x.mp4'", "see 's3://bucket/ada/x.mp4'"),
         ("https://ada:word@host/clip?token=1 and https://host/b#c", "https://host/clip?*** and https://host/b?***"),
         ("http://" * 2857, "http://" * 2857),  # in linear time
+        (
+            "ftp://ada:p@ss:w@rd@host/a, http://host/b@c and http://host?d@e",
+            "ftp://host/a, http://host/b@c and http://host?***",
+        ),
+        ("see http://host, b@c.de", "see http://host, b@c.de"),
+        ("http://" + "a@" * 20_000, "http://"),
     ],
 )
 def test_what_a_server_says_is_kept_without_its_folders_and_tokens(said, kept):
