@@ -7,9 +7,10 @@ import sqlite3
 import subprocess
 
 import pytest
-from pack.client.batch import command, table
+from pack.client.batch import command, study, table
 from pack.client.batch.folder import remove
-from pack.client.errors import UsageError
+from pack.client.errors import SaveError, UsageError
+from pack.client.report.command import make
 from pack.tests.toy.studies import arguments, check_all_done, forgetting, rows, run, servers, states, wait_until, write
 
 try:
@@ -76,6 +77,24 @@ def test_one_process_at_a_time_works_in_a_folder(two, tmp_path):
         run(path, out, servers(two.addresses))
     held.close()
     run(path, out, servers(two.addresses))
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_folder_whose_name_is_too_long_is_a_sentence(dry, tmp_path):
+    with pytest.raises(SaveError, match=r"The results cannot be written into 小+: File name too long\."):
+        command.batch(write(tmp_path, 2), output=tmp_path / ("小" * 100), dry_run=dry)
+
+
+def test_the_report_of_such_a_folder_is_a_sentence(tmp_path):
+    with pytest.raises(UsageError, match=r"小+ holds no study: there is no study\.sqlite in it"):
+        make(tmp_path / ("小" * 100))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\ud800"])
+def test_a_name_that_no_folder_can_have_is_refused(name):
+    with pytest.raises(UsageError, match=r"so it is one line, and no path, got 'a"):
+        study.name_of(f"a{name}")
+    assert study.name_of("👩\u200d👧 小 [1]") == "👩\u200d👧 小 [1]"
 
 
 @pytest.mark.parametrize("content", [b"no table at all", None])
