@@ -81,13 +81,13 @@ def test_one_process_at_a_time_works_in_a_folder(two, tmp_path):
 
 @pytest.mark.parametrize("dry", [True, False])
 def test_a_folder_whose_name_is_too_long_is_a_sentence(dry, tmp_path):
-    with pytest.raises(SaveError, match=r"The results cannot be written into 小+: File name too long\."):
-        command.batch(write(tmp_path, 2), output=tmp_path / ("小" * 100), dry_run=dry)
+    with pytest.raises(SaveError, match=r"The results cannot be written into 小+: "):
+        command.batch(write(tmp_path, 2), output=tmp_path / ("小" * 300), dry_run=dry)
 
 
 def test_the_report_of_such_a_folder_is_a_sentence(tmp_path):
     with pytest.raises(UsageError, match=r"小+ holds no study: there is no study\.sqlite in it"):
-        make(tmp_path / ("小" * 100))
+        make(tmp_path / ("小" * 300))
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\nb", "\ud800"])
