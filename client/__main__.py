@@ -1,5 +1,6 @@
 """`python client`, from the checkout, without an installation."""
 
+import io
 import sys
 from pathlib import Path
 
@@ -26,4 +27,8 @@ except ModuleNotFoundError as error:
     )
 
 if __name__ == "__main__":
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # outside of a terminal its letters may be few, and file names have all
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())
