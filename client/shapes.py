@@ -58,6 +58,12 @@ def finite(value: Any) -> float | None:
     return value if abs(value) < 1e30 else None  # not-a-number is not below anything
 
 
+def amount(value: Any) -> float | None:
+    """Returns a sum of money, or None for what is none: less than nothing would be taken off what the others cost."""
+    number = finite(value)
+    return number if number is not None and number >= 0 else None
+
+
 def in_queue(value: Json, prompt_id: str) -> Job:
     """Finds a job in an answer to GET /queue: in either list, [number, id, prompt, more, outputs] each."""
     running, pending = (jobs(value.get(key)) for key in ("queue_running", "queue_pending"))

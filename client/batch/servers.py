@@ -30,7 +30,7 @@ from ..progress import Display
 from ..prompts import Prompt
 from ..server import Server
 from ..settings import Setting
-from ..shapes import finite
+from ..shapes import amount
 from ..transport import BrokenError
 from ..values import read
 from .engine import Found, Needs, Order
@@ -187,7 +187,7 @@ def price(server: Server, offer: Offer) -> float | None:
     """Asks what a hosted clip costs; None where nobody names a price."""
     model, resolution, duration = offer
     asked = urlencode({"model": model, "resolution": resolution, "duration": duration})
-    return server.get(f"{PRICE}?{asked}", lambda said: finite(said.get("usd")))
+    return server.get(f"{PRICE}?{asked}", lambda said: amount(said.get("usd")))
 
 
 def versions(server: Server) -> dict[str, str]:

@@ -68,6 +68,7 @@ class Comfy:
         self.size = 0  # bytes that each clip has beside what tells it from others
         self.down = False  # every connection breaks
         self.words = ""  # that nodes say, failing or not
+        self.numbers: dict[str, Any] = {"sharpness": 1.5, "verdict": "no number"}  # that are measured of a clip
         self.drawn = 0.0  # seconds that its jobs took, as they were drawn
         self.runner: web.AppRunner | None = None
         self.new = asyncio.Event()
@@ -172,7 +173,7 @@ class Comfy:
         outputs: dict[str, Any] = {"9": {"images": [self.file(item)], "animated": [True]}}
         if self.words:
             outputs["9"]["text"] = [self.words]
-        outputs["9"]["numbers"] = [{"sharpness": 1.5, "verdict": "no number"}]
+        outputs["9"]["numbers"] = [self.numbers]
         node = item[2]["7"]
         if node["class_type"] == "Wan22Turbo_Hosted":
             outputs["7"] = {"text": ["Paid."], "usd": [PRICES[node["inputs"]["resolution"]]]}

@@ -1,12 +1,14 @@
 """What a study keeps of its own text, of pictures and of what servers say: no folder, no token and no camera."""
 
 import io
+import json
 
 import pytest
 from pack.client import address
 from pack.client.batch import study, tables, thumbnails
 from pack.client.batch.servers import Servers
 from pack.client.errors import RefusedError
+from pack.client.report.rows import read as report
 from pack.tests.toy.studies import rows, run, servers, states, write
 from PIL import Image
 
@@ -44,6 +46,7 @@ def test_a_picture_that_is_changed_while_a_study_runs_is_not_sent_as_the_one_bef
     with pytest.raises(RefusedError, match=r"2 jobs were refused"):
         run(path, out, engine)
     assert states(out) == {"refused": 2, "done": 2}
+    assert list(report(out).thumbnails) == [json.loads(rows(out)[-1]["files"])["picture"]]  # not as the one before
     assert rows(out)[0]["error"] == (
         "0.png has changed since the study began. Run the same command again: what it makes of the picture as it is "
         "now is another job."
@@ -51,6 +54,13 @@ def test_a_picture_that_is_changed_while_a_study_runs_is_not_sent_as_the_one_bef
     run(path, out, servers(two.addresses))
     assert [row["state"] for row in rows(out) if row["wanted"]] == ["done"] * 4
     assert two.made().total() == 4
+
+
+def test_numbers_of_a_server_have_names_that_can_be_shown_and_kept(two, tmp_path):
+    for comfy in two.comfies:
+        comfy.numbers = {"motion": 1.0, "\ud800\x1b[2Jodd\nname": 2.0}
+    run(write(tmp_path, 2), tmp_path / "out", servers(two.addresses))
+    assert [json.loads(row["numbers"]) for row in rows(tmp_path / "out")] == [{"motion": 1.0, "odd name": 2.0}] * 2
 
 
 def test_thumbnails_are_small_and_say_nothing_of_the_camera(tmp_path):

@@ -156,6 +156,19 @@ def test_what_a_job_cost_is_what_the_nodes_that_ran_say(cached, said, usd):
     assert outcome.cost(comfy_prompts.PROMPT, {"outputs": {}, "status": status}) == 0.0
 
 
+@pytest.mark.parametrize("said", [[-0.5], [0.1, -0.5], ["0.1"], [None], [True], [1e40]])
+def test_what_can_be_no_sum_that_was_paid_is_not_counted_as_one(said):
+    """Else it would be taken off what the others cost."""
+    assert outcome.cost(comfy_prompts.HOSTED, {"outputs": {"7": {"usd": said}}}) is None
+
+
+def test_a_price_below_nothing_is_none(two, tmp_path, monkeypatch):
+    monkeypatch.setitem(comfy_prompts.PRICES, "480p", -1.0)
+    with pytest.raises(RefusedError, match=r"2 jobs were refused"):
+        run(write(tmp_path, 2, f"max_usd = 5\n{HOSTED}"), tmp_path / "out", servers(two.addresses))
+    assert two.made().total() == 0
+
+
 def test_a_ceiling_that_is_no_number_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"'max_usd' must be a sum of US dollars, got 'nan'"):
         command.batch(write(tmp_path, 2), max_usd=float("nan"))
