@@ -97,7 +97,7 @@ def cost_of(desk: Desk, ready: Prepared, engine: Engine) -> str:
     lines = [*(place.bound for place in desk.places.values()), desk.open]
     paid = [known for line in lines for known in line if ready.jobs[known.digest].offers]
     if not paid and not desk.elsewhere:
-        return "Cost: nothing; no job is hosted."
+        return "Cost: nothing; no job that is left is hosted."
     prices, why = asked(engine, [ready.jobs[known.digest] for known in paid], ready)
     before, limit = desk.spent, desk.rules.max_usd
     new = [known for known in paid if known.state != "posted"]
@@ -106,6 +106,9 @@ def cost_of(desk: Desk, ready: Prepared, engine: Engine) -> str:
     taken = new if why else ordered(desk, new, prices)
     priced = [each for known in taken if (each := usd[known.number]) is not None]
     text = f"Cost: ${sum(priced):.2f} for {len(priced)} hosted clips."
+    tried = sum(known.usd or 0.0 for known in new)
+    if tried:
+        text += f" Of that, ${tried:.2f} may be paid already, by tries that failed."
     if unpriced:
         stopped = " They would be refused, as the study has a ceiling." if limit is not None and not why else ""
         text += f" Of {unpriced} more nobody names the price.{why}{stopped}"
