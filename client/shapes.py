@@ -34,6 +34,10 @@ def text(value: Any, most: int = NAME) -> str:
     """Returns a text of a sensible length."""
     if not isinstance(value, str) or len(value) > most:
         raise ShapeError("no text, or a very long one")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ShapeError("half a character") from error
     return value
 
 

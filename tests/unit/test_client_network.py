@@ -257,6 +257,13 @@ def test_ctrl_c_while_the_prompt_is_sent_cancels_what_may_have_arrived(comfy, cl
     assert comfy.pending == []
 
 
+def test_a_file_whose_name_no_address_can_hold_is_none(client, tmp_path):
+    """JSON can write half a character, which is no text."""
+    record = {**RECORD, "outputs": {"9": {"images": [{**FILE, "filename": "a\ud800.mp4"}]}}}
+    with pytest.raises(RunError, match=r"saved nothing in the server's output folder"):
+        save.save_all(client, record, tmp_path, overwrite=False)
+
+
 @pytest.mark.slow
 def test_a_clip_is_told_also_where_the_output_takes_few_letters(comfy, tmp_path):
     """On Windows that is so where it goes into a file or to another program."""
