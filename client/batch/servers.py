@@ -66,6 +66,7 @@ class Servers:
         self.free: dict[str, list[Server]] = defaultdict(list)
         self.known: dict[str, dict[str, list[Setting]]] = {}
         self.sent: dict[str, dict[str, str]] = defaultdict(dict)
+        self.deleted: set[str] = set()  # digests of jobs whose clips somebody deleted there
 
     def places(self) -> dict[str, int]:
         """Returns the addresses, without what is secret in them, and how many jobs each takes."""
@@ -114,7 +115,11 @@ class Servers:
             finally:
                 follower.disconnect()
             explain.check_end(ready, record)
-            return result(server, order, ready, record, watched)
+            try:
+                return result(server, order, ready, record, watched)
+            except RunError:
+                self.deleted.add(order.job.digest)
+                raise
 
     def ready(self, place: str, server: Server, order: Order) -> Prompt:
         """Returns the prompt to post, with its pictures on the server.
@@ -125,9 +130,10 @@ class Servers:
         known = self.known[place][order.job.graph]
         try:
             check_files(order.job, self.sent[place])
-            return prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
+            ready = prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
         except (RefusedError, UsageError) as error:
             raise NotTakenError(str(error)) from error
+        return saved_anew(ready, order.prompt_id) if order.job.digest in self.deleted else ready
 
     def close(self) -> None:
         """Ends the connections, those that are in use when they are given back."""
@@ -166,6 +172,16 @@ def check(known: list[Setting], values: Mapping[str, tuple[Any, ...]]) -> None:
         setting = settings.find(known, name)
         for value in some if setting.files != "upload" else ():
             read(setting, value)
+
+
+def saved_anew(prompt: Prompt, prompt_id: str) -> Prompt:
+    """Returns a prompt whose clips ComfyUI saves although it remembers them: under names that it has not had yet."""
+    made = {node_id: {**node, "inputs": dict(node["inputs"])} for node_id, node in prompt.items()}
+    for node in made.values():
+        prefix = node["inputs"].get("filename_prefix")
+        if isinstance(prefix, str):
+            node["inputs"]["filename_prefix"] = f"{prefix}_{prompt_id[:8]}"
+    return made
 
 
 def check_files(job: Job, sent: Container[str]) -> None:
