@@ -27,8 +27,6 @@ except ModuleNotFoundError as error:
     )
 
 if __name__ == "__main__":
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # outside of a terminal its letters may be few, and file names have all
+    if isinstance(sys.stdout, io.TextIOWrapper):  # outside of a terminal it may take few letters, and names have all
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())
