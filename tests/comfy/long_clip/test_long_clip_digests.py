@@ -96,6 +96,15 @@ def test_a_partner_that_auto_finds_is_known(planned, add_lora):
     assert not set(paired) & set(digests(planned(graph=graph)))
 
 
+def test_a_file_is_known_where_another_one_of_its_name_lies_in_another_folder(planned, add_file):
+    for seed, folder in enumerate(("checkpoints", "loras")):
+        add_file(folder, "twin.safetensors", toy.lora(seed))
+    graph = with_loras("twin.safetensors", "none")
+    before = digests(planned(graph=graph))
+    save_file(toy.lora(3), folder_paths.get_full_path_or_raise("loras", "twin.safetensors"))
+    assert not set(before) & set(digests(planned(graph=graph)))
+
+
 def test_what_comfyui_asks_a_node_beside_its_inputs_is_known(planned):
     def asked(answer):
         return digests(planned(graph={**PROMPT, "1": {**PROMPT["1"], "is_changed": [answer]}}))
