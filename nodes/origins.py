@@ -43,6 +43,15 @@ def identity(prompt: Prompt | None, node_id: str | None, sockets: Sequence[str])
     return _hash([links, sorted(hashes_of(found).items())])
 
 
+def why_unknown(prompt: Prompt | None, node_id: str | None, sockets: Sequence[str]) -> str:
+    """Returns why `identity` is another one at each call, or ""."""
+    if not prompt or node_id is None or node_id not in prompt:
+        return "another node has put this one into the graph, so the prompt does not tell which models come in"
+    before = _before(prompt, node_id, sockets).values()
+    restless = dict.fromkeys(str(node["class_type"]) for node in before if _text(node) is None)
+    return f"{' and '.join(restless)} before this node may give other models at each run" if restless else ""
+
+
 def sampled_by() -> str:
     """Returns the names and versions of what samples here: others may give other numbers for the same inputs."""
     own = re.search(r'^version = "(.+)"$', PYPROJECT.read_text(encoding="utf-8"), re.MULTILINE)
@@ -107,8 +116,13 @@ def _digest(node_id: str, nodes: Mapping[str, dict[str, Any]], known: dict[str, 
 
 
 def _hash(value: Any) -> str:
+    text = _text(value)
+    return hashlib.sha256((uuid.uuid4().hex if text is None else text).encode()).hexdigest()
+
+
+def _text(value: Any) -> str | None:
+    """Returns JSON; None where there is NaN, by which a node says that nobody can tell what it makes next."""
     try:
-        text = json.dumps(value, sort_keys=True, default=repr, allow_nan=False)
-    except ValueError:  # NaN, by which a node says that nobody can tell what it makes next
-        text = uuid.uuid4().hex
-    return hashlib.sha256(text.encode()).hexdigest()
+        return json.dumps(value, sort_keys=True, default=repr, allow_nan=False)
+    except ValueError:
+        return None
