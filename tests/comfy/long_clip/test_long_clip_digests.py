@@ -1,13 +1,15 @@
 """Which parts of a long clip are made again after a change."""
 
 import json
+import os
 
 import folder_paths
 import pytest
 import torch
 from pack.nodes import origins
-from pack.nodes.lora import AUTO
-from pack.tests.comfy.long_clip.clips import PROMPT, STORY, changed, digests, start, with_loras
+from pack.nodes.loader import Loader
+from pack.nodes.lora import AUTO, Lora
+from pack.tests.comfy.long_clip.clips import PROMPT, STORY, asked, changed, digests, start, with_loras
 from pack.tests.toy import models as toy
 from safetensors.torch import save_file
 
@@ -106,9 +108,35 @@ def test_a_file_is_known_where_another_one_of_its_name_lies_in_another_folder(pl
 
 
 def test_what_comfyui_asks_a_node_beside_its_inputs_is_known(planned):
-    def asked(answer):
-        return digests(planned(graph={**PROMPT, "1": {**PROMPT["1"], "is_changed": [answer]}}))
+    def digests_where(answer):
+        return digests(planned(graph=asked(answer)))
 
-    assert asked("one picture") == asked("one picture")
-    assert not set(asked("one picture")) & set(asked("another"))
-    assert not set(asked(float("nan"))) & set(asked(float("nan")))  # it says that nobody can tell
+    assert digests_where("one picture") == digests_where("one picture")
+    assert not set(digests_where("one picture")) & set(digests_where("another"))
+    assert not set(digests_where(float("nan"))) & set(digests_where(float("nan")))  # it says that nobody can tell
+
+
+def test_a_text_beside_a_lora_or_a_later_date_of_a_file_makes_nothing_again(planned, add_lora, models):
+    """The files are known by what is in them, and a node's answer to ComfyUI tells more."""
+    graph = with_loras(add_lora("dated/ink.safetensors", toy.lora(1)), "none")
+
+    def digests_now():
+        for node, kind in (("1", Loader), ("2", Lora)):
+            chosen = {name: value for name, value in graph[node]["inputs"].items() if not isinstance(value, list)}
+            graph[node]["is_changed"] = [kind.fingerprint_inputs(**chosen)]
+        return digests(planned(graph=graph)), graph["2"]["is_changed"], graph["1"]["is_changed"]
+
+    seen = [digests_now()]
+    words, settings = ((models / "loras" / "dated" / name) for name in ("ink.txt", "adapter_config.json"))
+    words.write_text("ink", encoding="utf-8")
+    seen.append(digests_now())
+    os.utime(models / "diffusion_models" / toy.HIGH)
+    seen.append(digests_now())
+    settings.write_text('{"r": 4, "lora_alpha": 8}', encoding="utf-8")
+    seen.append(digests_now())
+    words.unlink()
+    settings.unlink()
+    parts, loras, loaders = zip(*seen, strict=True)
+    assert parts[0] == parts[1] == parts[2]
+    assert not set(parts[2]) & set(parts[3])  # which sets how strongly the LoRA acts
+    assert [loras[0] != loras[1], loaders[1] != loaders[2], loras[2] != loras[3]] == [True] * 3
