@@ -34,6 +34,12 @@ def test_what_is_made_again_is_what_the_change_reaches(planned, changes, again):
     assert len(set(digests(planned(seconds=0.6, **changes))) - set(before)) == again
 
 
+def test_a_picture_of_any_precision_is_known(planned):
+    """NumPy has no bf16, in which some upscalers leave a picture."""
+    half = start().to(torch.bfloat16)
+    assert digests(planned(picture=half)) == digests(planned(picture=half.float()))
+
+
 def test_a_changed_line_makes_its_part_and_the_later_ones_again(make, made):
     make()
     made.clear()
