@@ -7,12 +7,16 @@ Rows are what harness.save takes. What is drawn follows from the names in a row:
     "X ours", "X core"      bars on one scale, for two or more names that differ in their last word, one being "ours"
     anything else           the number alone
 
+`CURVES` names rows that are also drawn against each other.
+
 Rows whose titles begin alike ("saving: ...") share a file: results/<machine>/saving.svg. The ratios of all
 rows are also a table in docs/benches.md.
 """
 
 import json
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -27,6 +31,28 @@ LINE, BAR_HEIGHT, MARGIN = 22, 12, 16
 INK, PALE, OURS, PEER, WORSE = "#1f2933", "#616e7c", "#2b6cb0", "#9aa5b1", "#c05621"
 SCATTER = 1.05  # of a ratio; below it nothing is called worse
 PAPER, EDGE = "#ffffff", "#d2d6dc"
+HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 64, 220, 60, 52  # pixels: of curves, and around their axes
+COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#805ad5", "#b83280")  # of as many lines
+MARKS = 5  # on an axis, about
+
+
+class Curves(NamedTuple):
+    """Which rows of a file are drawn against each other; the pattern's group names the line that a way belongs to."""
+
+    title: str
+    across: str
+    up: str
+    line: re.Pattern[str]
+
+
+CURVES = {
+    "density": Curves(
+        "Clips with sparse attention and one dense step",
+        "share computed exactly",
+        "distance from the scene, times",
+        re.compile("(.+), density [^,]+, dense steps 1"),
+    )
+}
 
 Row = dict[str, float | str]
 
@@ -54,7 +80,8 @@ def charts(rows: dict[str, Row], where: str) -> dict[str, str]:
         path, panel = (f"{where}/{beginning}.svg", rest) if colon else (f"{where}.svg", title)
         groups.setdefault(path, {})[panel] = row
     caption = f"{where}. A line marks the peer, or the whole."
-    return {path: draw(panels, caption) for path, panels in groups.items()}
+    drawn = {path: draw(panels, caption) for path, panels in groups.items()}
+    return drawn | ({f"{where}/curves.svg": draw_curves(rows, CURVES[where])} if where in CURVES else {})
 
 
 def draw(panels: dict[str, Row], caption: str) -> str:
@@ -68,21 +95,63 @@ def draw(panels: dict[str, Row], caption: str) -> str:
             y += LINE
         y += MARGIN
     parts.append(_text(MARGIN, y, caption, colour=PALE, size=11))
-    height = y + MARGIN
+    return _picture(caption, y + MARGIN, parts)
+
+
+def draw_curves(rows: dict[str, Row], wanted: Curves) -> str:
+    """Returns an SVG with a line for each kind of ways, through a point for each way."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for way, x in rows[wanted.across].items():
+        if (found := wanted.line.fullmatch(way)) and way in rows[wanted.up]:
+            lines.setdefault(found[1], []).append((float(x), float(rows[wanted.up][way])))
+    columns, levels = (marks([point[axis] for points in lines.values() for point in points]) for axis in (0, 1))
+
+    def x_of(value: float) -> float:
+        return LEFT + (WIDTH - RIGHT - LEFT) * (value - columns[0]) / (columns[-1] - columns[0])
+
+    def y_of(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (value - levels[0]) / (levels[-1] - levels[0])
+
+    parts = [_text(MARGIN, 24, wanted.title, weight="bold"), _text(LEFT, TOP - 8, wanted.up)]
+    parts.append(_text(WIDTH - RIGHT, HEIGHT - 14, wanted.across, anchor="end"))
+    parts += _grid(columns, levels, x_of, y_of)
+    for number, (name, points) in enumerate(lines.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        places = [(x_of(x), y_of(y)) for x, y in sorted(points)]
+        through = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(f'<polyline points="{through}" fill="none" stroke="{colour}"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in places]
+        parts.append(_text(WIDTH - RIGHT + MARGIN, TOP + 8 + LINE * number, name, colour))
+    return _picture(wanted.title, HEIGHT, parts)
+
+
+def marks(values: list[float]) -> list[float]:
+    """Returns round numbers, evenly apart, from at most the least value to at least the greatest."""
+    low, high = min(values), max(values)
+    rough = (high - low or 1.0) / MARKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(step * number, 9) for number in range(first, max(last, first + 1) + 1)]
+
+
+def _grid(
+    columns: list[float], levels: list[float], x_of: Callable[[float], float], y_of: Callable[[float], float]
+) -> Iterator[str]:
+    for column in columns:
+        yield f'<path d="M{x_of(column):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="{EDGE}"/>'
+        yield _text(x_of(column), HEIGHT - BOTTOM + 16, f"{column:g}", PALE, anchor="middle")
+    for level in levels:
+        yield f'<path d="M{LEFT} {y_of(level):.1f}H{WIDTH - RIGHT}" stroke="{EDGE}"/>'
+        yield _text(LEFT - 8, y_of(level) + 4, f"{level:g}", PALE, anchor="end")
+
+
+def _picture(title: str, height: int, parts: list[str]) -> str:
     frame = f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="6" fill="{PAPER}" stroke="{EDGE}"/>'
     size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
     font = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="12.5"'
-    return (
-        "\n".join(
-            (
-                f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>',
-                f"<title>{escape(caption)}</title>",
-                frame,
-                *parts,
-            )
-        )
-        + "\n</svg>\n"
-    )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>'
+    return "\n".join((head, f"<title>{escape(title)}</title>", frame, *parts)) + "\n</svg>\n"
 
 
 def bars(row: Row, whole: bool = False) -> Iterator[Bar]:
@@ -132,9 +201,13 @@ def _rectangle(x: float, y: float, width: float, colour: str) -> str:
     return f'<rect x="{x}" y="{y}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2" fill="{colour}"/>'
 
 
-def _text(x: float, y: float, text: str, colour: str = INK, weight: str = "normal", size: float | None = None) -> str:
-    sized = f' font-size="{size}"' if size else ""
-    return f'<text x="{x:.1f}" y="{y:g}" fill="{colour}" font-weight="{weight}"{sized}>{escape(text)}</text>'
+def _text(
+    x: float, y: float, text: str, colour: str = INK, weight: str = "normal", size: float | None = None,
+    anchor: str = "start",
+) -> str:  # fmt: skip
+    more = f' font-size="{size}"' if size else ""
+    more += f' text-anchor="{anchor}"' if anchor != "start" else ""
+    return f'<text x="{x:.1f}" y="{y:g}" fill="{colour}" font-weight="{weight}"{more}>{escape(text)}</text>'
 
 
 def ratios(rows: dict[str, Row]) -> str:

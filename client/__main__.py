@@ -1,5 +1,6 @@
 """`python client`, from the checkout, without an installation."""
 
+import io
 import sys
 from pathlib import Path
 
@@ -26,4 +27,6 @@ except ModuleNotFoundError as error:
     )
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):  # outside of a terminal it may take few letters, and names have all
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())

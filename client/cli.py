@@ -2,8 +2,8 @@
 
 Exit codes: 0 done, 1 the run failed, 2 a name or value cannot be used, 3 the server refused the prompt, 4 it refused a
 part and the rest is saved, 5 the server lost the job, 6 it cannot be reached, 7 the clip could not be saved, 8 the job
-takes longer than --timeout, 130 cancelled. Saved files are printed on standard output, one a line; everything else goes
-to standard error.
+takes longer than --timeout, 9 a study would pass its ceiling, 130 cancelled. Saved files are printed on standard
+output, one a line; everything else goes to standard error.
 """
 
 import json

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -187,7 +187,7 @@ class Server:
 
     def view(self, file: dict[str, str]) -> AbstractContextManager[httpx.Response]:
         """Opens one of the server's files: {filename, subfolder, type}."""
-        return self.transport.open("GET", "/view", params=file)
+        return self.transport.open("GET", f"/view?{urlencode(file)}")
 
     def get(self, path: str, read: Callable[[Json], T], statuses: tuple[int, ...] = (200,)) -> T:
         """Returns what the answer to a GET says, asked again until it is ComfyUI's own."""

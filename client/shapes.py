@@ -34,6 +34,10 @@ def text(value: Any, most: int = NAME) -> str:
     """Returns a text of a sensible length."""
     if not isinstance(value, str) or len(value) > most:
         raise ShapeError("no text, or a very long one")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ShapeError("half a character") from error
     return value
 
 
@@ -56,6 +60,12 @@ def finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if abs(value) < 1e30 else None  # not-a-number is not below anything
+
+
+def amount(value: Any) -> float | None:
+    """Returns a sum of money, or None for what is none: less than nothing would be taken off what the others cost."""
+    number = finite(value)
+    return number if number is not None and number >= 0 else None
 
 
 def in_queue(value: Json, prompt_id: str) -> Job:

@@ -52,11 +52,12 @@ class Transport:
 
     def __init__(self, address: Address):
         self.base = address.base
+        self.query = address.query
         self.tls = trust() if address.base.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.socket: socket.socket | None = None
         self.http = httpx.Client(
             headers={**address.headers, "Accept-Encoding": "identity", "Cache-Control": "no-cache"},
-            params=list(address.query), timeout=TIMEOUT, verify=self.tls, trust_env=False, follow_redirects=False,
+            timeout=TIMEOUT, verify=self.tls, trust_env=False, follow_redirects=False,
             limits=httpx.Limits(max_keepalive_connections=1),  # so that the socket seen last is the one in use
         )  # fmt: skip
 
@@ -71,7 +72,7 @@ class Transport:
             method: GET or POST.
             path: Below the server's address.
             size: Of what is sent, in bytes.
-            content: What httpx sends: params, files, content, headers.
+            content: What httpx sends: files, content, headers.
 
         Raises:
             httpx.TransportError: The connection cannot be made, or broke.
@@ -91,7 +92,8 @@ class Transport:
         """Sends a request and gives the answer before its body is read. As for `ask`."""
         if len(self.http.cookies.jar) > COOKIES:
             self.http.cookies.clear()
-        request = self.http.build_request(method, self.base + path, extensions={"trace": self.watch}, **content)
+        url = httpx.URL(self.base + path).copy_merge_params(self.query)  # `params` would replace what is in the path
+        request = self.http.build_request(method, url, extensions={"trace": self.watch}, **content)
         with self.cut_after(LATE + size / SLOWEST):
             response = self.http.send(request, stream=True)
         try:

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from .errors import UsageError
+from .printable import short
 from .settings import Setting, close_to, json_type
 
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -16,6 +17,7 @@ def read(setting: Setting, value: Any) -> Any:
     Raises:
         UsageError: The value does not fit. The text says what would.
     """
+    check_text(setting.name, value)
     given = convert(setting.kind, value) if setting.options is None else chosen(setting.options, value)
     if given is None or not in_range(setting, given):
         close = close_to(str(value), map(str, setting.options or ()), 1)
@@ -24,6 +26,19 @@ def read(setting: Setting, value: Any) -> Any:
     if setting.files == "server" and is_absolute(given):
         raise UsageError(f"{setting.name} must be the name of a file in the server's own folders, got a path.")
     return given
+
+
+def check_text(name: str, value: Any) -> None:
+    """Refuses letters that neither the table nor a server takes.
+
+    Raises:
+        UsageError: It has some.
+    """
+    if str(value).encode(errors="ignore").decode() != str(value):
+        raise UsageError(
+            f"The {name} '{short(str(value)[-100:])}' has letters that are no text. Rename the file, or write it "
+            "anew in UTF-8."
+        )
 
 
 def convert(kind: str, value: Any) -> Any:
@@ -38,7 +53,7 @@ def convert(kind: str, value: Any) -> Any:
         if kind == "integer":
             return value if isinstance(value, int) else int(str(value))
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # a whole number may have hundreds of digits
         return None
     return number if math.isfinite(number) else None
 

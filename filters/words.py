@@ -1,11 +1,11 @@
 """A list of words and patterns, as a filter of texts.
 
-    # Lines after a # are notes.
-    forbiddenite            a word, in whatever language the text is
-    forbidden ore           words in a row
-    forbiddenit*            every word that begins so; *ite every word that ends so
-    /forbid[a-z]+ite/       a pattern of Python's re, held against the folded text
-    [es]                    from here on words of Spanish, in which n with a tilde is a letter of its own
+    # What stands behind a # is a note.
+    forbiddenite            # a word, in whatever language the text is
+    forbidden ore           # words in a row
+    forbiddenit*            # every word that begins so; *ite every word that ends so
+    /forbid[a-z]+ite/       # a pattern of Python's re, held against the folded text
+    [es]                    # from here on words of Spanish, in which n with a tilde is a letter of its own
 
 A word is found where nothing joins on to it: an entry never lies within a longer word, unless a star says so.
 Chinese, Japanese, Thai and other scripts know no spaces, so there it is found anywhere.
@@ -25,6 +25,7 @@ from .settings import WORDS, Settings
 EVERY = "*"  # the section of what stands before the first heading
 MOST_ENTRY = 200  # characters
 MOST_BYTES = 4_000_000  # of the file
+_NOTE = re.compile(r"(?:^|\s+)#.*")
 _HEADING = re.compile(r"\[\s*(\*|[A-Za-z]{2,3}(?:-\w+)*)\s*\]")
 # Letters with accents that make other words, by language. In all others an accent changes nothing.
 OWN_LETTERS = {
@@ -96,7 +97,9 @@ def parse(text: str) -> tuple[Section, ...]:
     language = EVERY
     for number, raw in enumerate(text.splitlines(), 1):
         entry = raw.strip()
-        if not entry or entry.startswith("#"):
+        if not (entry.startswith("/") and entry.endswith("/")):  # a pattern
+            entry = _NOTE.sub("", entry)
+        if not entry:
             continue
         heading = _HEADING.fullmatch(entry)
         if heading:

@@ -148,8 +148,13 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
 
 
 def private_folder(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path:
-    """Returns this pack's folder in ComfyUI's user directory; ends the program where there is no ComfyUI."""
+    """Returns this pack's folder in ComfyUI's user directory; ends the program where there is none."""
     if options.user_directory:
+        if not options.user_directory.is_dir():
+            parser.error(
+                f"there is no folder {options.user_directory.name}. Name the one that ComfyUI calls user, and makes "
+                "when it starts for the first time"
+            )
         return options.user_directory / FOLDER
     around = Path(__file__).absolute().parents[3]
     if not (around / "main.py").is_file():

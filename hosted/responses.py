@@ -14,6 +14,7 @@ DONE = {"completed", "succeeded", "success", "done"}
 BAD = {"failed", "error", "cancelled", "canceled", "timeout", "deleted"}
 MODERATED = 1200  # WaveSpeed's code of a refusal by the content filter
 _MODERATION = re.compile(r"moderat|nsfw|safety|sensitive|content policy|inappropriate|prohibited", re.IGNORECASE)
+_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,12})?", re.ASCII)
 _MAX_WORDS = 300  # characters of a provider's text that are passed on
 _MAX_STATUS = 40  # of the word for a state
 _OUTPUTS = 16  # addresses that are looked at; a job makes one clip
@@ -90,7 +91,7 @@ def read_task(data: Any) -> Task:
         error_text(found) or error_text(data),
         code if isinstance(code, int) else None,
         _flagged(found.get("has_nsfw_contents")),
-        text.amount(found.get("price")),
+        text.amount(_as_number(found.get("price"))),
     )
 
 
@@ -127,10 +128,15 @@ def read_price(data: Any) -> float | None:
     if not isinstance(inner, dict) or inner.get("currency", "USD") not in ("USD", "usd", "$"):
         return None
     for name in ("discounted_price", "price", "unit_price"):
-        value = inner.get(name)
+        value = _as_number(inner.get(name))
         if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
             return float(min(value, 2 * text.MAX_USD))  # it may have 400 digits
     return None
+
+
+def _as_number(value: Any) -> Any:
+    """Returns the number that a plain decimal stands for, as AtlasCloud writes prices; else the value as it is."""
+    return float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
 
 
 def read_history(data: Any) -> list[Listed] | None:

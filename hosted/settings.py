@@ -8,13 +8,15 @@
     WAN22_TURBO_<PROVIDER>_JOBS             jobs at a time, where the account allows more or less than the default
     WAN22_TURBO_<PROVIDER>_STARTS_PER_MINUTE    0: as many as you like
 
-<PROVIDER> is WAVESPEED, ATLASCLOUD or API302. They are read at every run and cannot be set from a graph.
+<PROVIDER> is WAVESPEED, ATLASCLOUD or API302. They are read at every run and cannot be set from a graph. A misspelled
+WAN22_TURBO_HOSTED_... is refused, for a limit was meant by it.
 
 A day is one of UTC, so that it is the same for all ComfyUI processes of a user. A job counts for the day on which its
 order left: with what the provider charged, else with its price; not at all if it failed at a provider that charges no
 failed jobs. A row that cannot be read is not counted; `python -m hosted.jobs` names it.
 """
 
+import difflib
 import fnmatch
 import threading
 import time
@@ -34,6 +36,7 @@ UNRESTRICTED_VARIABLE = f"{PREFIX}ALLOW_UNRESTRICTED"
 MODELS_VARIABLE = f"{PREFIX}HOSTED_MODELS"
 CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD"
 DAY_CEILING_VARIABLE = f"{PREFIX}HOSTED_MAX_USD_PER_DAY"
+LIMITS = (MODELS_VARIABLE, CEILING_VARIABLE, DAY_CEILING_VARIABLE)
 DAY = 86_400  # seconds
 DAY_LOCK = "day"  # held from the look at what is spent until the new row is on disk
 
@@ -45,6 +48,7 @@ class Settings(NamedTuple):
 
     def check_allowed(self, provider: Provider, model: Model) -> None:
         """Raises PolicyError where a model may not be used here."""
+        self._check_names()
         label = provider.label(model)
         if model.unrestricted and self.environ.get(UNRESTRICTED_VARIABLE) != "1":
             raise PolicyError(
@@ -64,6 +68,7 @@ class Settings(NamedTuple):
 
     def daily_ceiling(self) -> float | None:
         """Returns the most that all jobs of a day may cost in US dollars; None for no limit."""
+        self._check_names()
         return self._number(DAY_CEILING_VARIABLE, None)
 
     def jobs(self, provider: Provider) -> int:
@@ -91,6 +96,15 @@ class Settings(NamedTuple):
         """Returns the one origin that files may come from although it is on this machine: the operator's own server."""
         parts = urllib.parse.urlsplit(self.base(provider))
         return f"{parts.scheme}://{parts.netloc}" if is_loopback(parts.hostname or "") else None
+
+    def _check_names(self) -> None:
+        for name, value in self.environ.items():
+            if name.startswith(f"{PREFIX}HOSTED") and name not in LIMITS and value.strip():
+                nearest = difflib.get_close_matches(name, LIMITS, 1) or [CEILING_VARIABLE]
+                raise PolicyError(
+                    f"There is no variable {line(name, 80)}, and a limit may be meant by it. Whoever runs this ComfyUI "
+                    f"corrects or removes it. The nearest that there is: {nearest[0]}."
+                )
 
     def _number(self, variable: str, default: float | None) -> float | None:
         text = self.environ.get(variable, "").strip()

@@ -85,7 +85,7 @@ def note_on_sound(sound: Sound) -> str:
     """Returns what the file will not hold of a sound as it is, or nothing."""
     if isinstance(sound, Copied):
         return ""
-    said = []
+    said = [] if sound.waveform.shape[1] else ["The sound has no samples: the clip is silent."]
     if len(sound.waveform) in LAYOUTS and sound.stored != sound.layout:
         said.append(f"The sound's channels ({sound.layout}) are mixed to {sound.stored}, the most that players know.")
     flawed = int(np.count_nonzero(~np.isfinite(sound.waveform).all(0)))

@@ -13,6 +13,7 @@ from .audio import LAYOUTS, MOST, Audio, Copied, Sound, Source, note_on_sound, o
 from .video_reading import WHOLE, Window
 
 GAP = Fraction(1, 20)  # seconds without sound that stay so; less is rounding
+LEAD = Fraction(1, 4)  # seconds of a part's sound before it; a packet sounds right after the one before it alone
 LONGEST_GAP = 3600  # seconds; longer ones are false times, and their silence would fill the memory
 
 
@@ -84,7 +85,7 @@ def _decode(source: Source, number: int, window: Window) -> Audio | None:
     with open_source(source) as file:
         stream: Any = file.streams.audio[number]
         if window.start > 0:
-            file.seek(int(window.start / stream.time_base), stream=stream)
+            file.seek(int(max(Fraction(0), window.start - LEAD) / stream.time_base), stream=stream)
         last = window.end
         pieces = list(takewhile(lambda piece: last is None or piece[0] < last, _pieces(file, stream)))
         if not pieces:

@@ -8,7 +8,7 @@ from av.sidedata.sidedata import Type
 from . import hdr
 from .opencv import cv2
 
-FULL_RANGE = 2  # FFmpeg's number
+LIMITED_RANGE, FULL_RANGE = 1, 2  # FFmpeg's numbers
 BT601 = (0.299, 0.114)  # weights of red and blue in luma
 # The same of other matrices, by FFmpeg's numbers. A file that does not say has BT.601, as FFmpeg and ComfyUI read it.
 WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
@@ -69,16 +69,33 @@ def has_alpha(frame: Any) -> bool:
     return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
 
 
+def converted(frame: Any, form: str) -> Any:
+    """Returns a frame in another pixel format of FFmpeg's, converted by one thread.
+
+    PyAV 17 lets several threads convert a band of rows each. Where a row ends within a vector, the last row of a band
+    writes over the first pixels of the next band, before or after these are there: at 854x480 in most frames.
+    """
+    try:
+        return frame.reformat(format=form, threads=1)
+    except TypeError:  # an older PyAV, which has but one
+        return frame.reformat(format=form)
+
+
 def _of_rgb(frame: Any) -> np.ndarray:
     deep = bits_of(frame) > 8
-    return frame.to_ndarray(format="rgb48le" if deep else "rgb24") / np.float32(65535 if deep else 255)
+    codes = converted(frame, "rgb48le" if deep else "rgb24").to_ndarray()
+    is_grey = not frame.format.is_rgb and not frame.format.has_palette
+    if is_grey and int(frame.color_range) == LIMITED_RANGE:  # which FFmpeg leaves in the codes of grey alone
+        levels = codes / np.float32(256 if deep else 1)
+        return np.clip((levels - 16) / 219, 0, 1, dtype=np.float32)
+    return codes / np.float32(65535 if deep else 255)
 
 
 def _of_yuv(frame: Any) -> np.ndarray:
     """FFmpeg spreads the chroma only: its own matrices round down, which darkens a picture with each generation."""
     planes = [
         np.frombuffer(memoryview(plane), np.uint16).reshape(plane.height, -1)[:, : plane.width]
-        for plane in frame.reformat(format="yuv444p16le").planes
+        for plane in converted(frame, "yuv444p16le").planes
     ]
     codes = cv2.merge([plane.astype(np.float32) for plane in planes])
     rgb = cv2.transform(codes, _matrix(frame))

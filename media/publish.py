@@ -6,6 +6,7 @@ A name is taken, not looked up: no finished file is ever replaced, whichever pro
 import errno
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ except ImportError:  # Windows, where a file that somebody writes cannot be remo
 
 PREFIX, SUFFIX = ".wan22-turbo-", ".part"  # hidden, and no gallery lists the ending
 LATENT = ".latent"
+FORGOTTEN = 86_400  # seconds after which Windows' temporary files are leftovers
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
@@ -131,15 +133,19 @@ def number_of(name: str, stem: str) -> int:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files in a folder that nobody writes any more, because their process was killed."""
+    """Removes the temporary files in a folder that nobody writes any more, because their process was killed.
+
+    Where the system has no such locks, a file of today may be a finished one that is about to get its name.
+    """
     for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
-        with suppress(OSError), path.open("rb+") as file:  # in use, or just gone
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-        if not fcntl:
-            with suppress(OSError):
-                path.unlink()
+        if fcntl is None:
+            with suppress(OSError):  # in use, or just gone
+                if path.stat().st_mtime < time.time() - FORGOTTEN:
+                    path.unlink()
+            continue
+        with suppress(OSError), path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def check_writable(folder: Path) -> None:

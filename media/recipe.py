@@ -1,7 +1,7 @@
 """What a clip was made with, told without the graph: settings, names and hashes of files; no prompts and no paths."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 PREFIX = "Wan22Turbo_"
@@ -12,20 +12,27 @@ MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$", re.IGNOREC
 Inputs = dict[str, Any]
 
 
-def recipe(prompt: Mapping[str, Any], hashes: Mapping[str, str], clip: Mapping[str, Any]) -> dict[str, Inputs]:
+def recipe(
+    prompt: Mapping[str, Any], hashes: Mapping[str, Sequence[str]], clip: Mapping[str, Any]
+) -> dict[str, Inputs]:
     """Picks out of an API prompt what somebody else needs to make such a clip.
 
     Args:
         prompt: ComfyUI's API format: node id -> class_type and inputs.
-        hashes: Of the model files that the prompt names, by the names that `model_files` gives.
+        hashes: Of the model files that each name in the prompt may mean, by the names that `model_files` gives.
         clip: Facts about the file itself.
 
     Returns:
-        "clip"; "models", bare file name -> hash, "unknown" where there is none; and node id and class -> settings: all
-        of this pack's nodes, of others those that name a model file, without their free text.
+        "clip"; "models", bare file name -> hash, "unknown" where there is none, a list where files of that name differ;
+        and node id and class -> settings: all of this pack's nodes, of others those that name a model file, without
+        their free text.
     """
     told = {f"{node_id} {node['class_type']}": _settings(node) for node_id, node in prompt.items()}
-    models = {bare(name): hashes.get(name, "unknown") for name in model_files(prompt)}
+    found: dict[str, list[str]] = {}
+    for name in model_files(prompt):
+        own = found.setdefault(bare(name), [])
+        own += [each for each in hashes.get(name, ["unknown"]) if each not in own]
+    models = {name: each[0] if len(each) == 1 else each for name, each in found.items()}
     return {"clip": dict(clip), "models": models, **{name: settings for name, settings in told.items() if settings}}
 
 

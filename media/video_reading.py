@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ from .mp4 import FPS_RANGE
 from .pixels import Orientation, orientation_of, to_rgb
 from .resolution import FPS, Size
 
+# Seconds before a moment to which is sought, until a frame comes that is not after it; None is the file's beginning. Of
+# an open group of pictures, x265's usual one, the key frame is decoded first and some frames before it are shown first.
+LEADS = (0, 2, 16, None)
 FINEST_TICK = Fraction(1, 90_000)  # seconds; finer times are rounded to it, as encoders count in 32 bits
 
 
@@ -141,22 +145,32 @@ def _first_within(source: Source, window: Window) -> Any:
 
 def _decoded(source: Source, window: Window) -> Generator[tuple[Any, Fraction | None], None, None]:
     start, end = window.start, window.end
-    with open_source(source) as file:
-        video = video_of(file)
-        video.thread_type = "AUTO"
-        if start > 0:
-            file.seek(int(start / video.time_base), stream=video)
-        for packet in file.demux(video):
-            try:
-                decoded = packet.decode()
-            except InvalidDataError:  # a damaged place: the rest is still worth saving, as in ComfyUI
+    for lead in LEADS if start > 0 else LEADS[-1:]:
+        with open_source(source) as file:
+            video = video_of(file)
+            video.thread_type = "AUTO"
+            if lead is not None:
+                file.seek(int(max(Fraction(0), start - lead) / video.time_base), stream=video)
+            decoded = _frames(file, video)
+            first = next(decoded, None)
+            if lead is not None and (first is None or (first[1] is not None and first[1] > start)):
                 continue
-            for frame in decoded:
-                time = _time_of(frame, video)
+            for frame, time in chain([first] if first else [], decoded):
                 if time is not None and end is not None and time >= end:
                     return
                 if time is None or time >= start:
                     yield frame, time
+            return
+
+
+def _frames(file: InputContainer, video: Any) -> Iterator[tuple[Any, Fraction | None]]:
+    for packet in file.demux(video):
+        try:
+            decoded = packet.decode()
+        except InvalidDataError:  # a damaged place: the rest is still worth saving, as in ComfyUI
+            continue
+        for frame in decoded:
+            yield frame, _time_of(frame, video)
 
 
 def _time_of(frame: Any, stream: Any) -> Fraction | None:

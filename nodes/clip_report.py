@@ -14,7 +14,7 @@ from ..media.clip_report import measure
 from .door import Node
 from .meta_batch import batch_at
 from .progress import Told
-from .saving import fps_input, step
+from .saving import array_of, fps_input, step
 from .video_file import file_of
 
 
@@ -90,8 +90,3 @@ def counted(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
     for frame in frames:
         yield frame
         step(bar)
-
-
-def array_of(picture: torch.Tensor) -> np.ndarray:
-    """Tensor[H, W, C] on any device -> float32[H, W, C]; what holds no fractions stays as it is."""
-    return (picture.float() if picture.is_floating_point() else picture).cpu().numpy()

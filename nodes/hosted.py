@@ -232,12 +232,15 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
         image: Tensor[1, H, W, C], in [0, 1]; grey (C = 1), RGB (3) or RGB with straight alpha (4).
 
     Raises:
-        RequestError: It holds none, or several, or the picture holds NaN or infinity.
+        RequestError: It holds none, or several, or the picture holds whole numbers, NaN or infinity.
     """
     if not isinstance(image, torch.Tensor):
         raise RequestError(f"A hosted model takes pictures as {name}, got {quoted(image)}. Connect one.")
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
+    if not image.is_floating_point():  # of which all above 1 would be white, and paid for
+        kind = str(image.dtype).removeprefix("torch.")
+        raise RequestError(f"A picture holds floating-point numbers in 0..1, {name} holds {kind}. Convert it first.")
     try:
         check_pictures(image, f"The picture for {name}")
     except NotFiniteError as error:  # it would be paid for

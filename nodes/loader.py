@@ -1,7 +1,11 @@
 """Load Wan 2.2 I2V: both experts, text encoder and VAE from the files that artists have."""
 
+import hashlib
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy_api.latest import io, ui
@@ -68,6 +72,11 @@ class Loader(Node):
         return check_names(find, high_noise=high_noise, low_noise=low_noise, text_encoder=text_encoder, vae=vae)
 
     @classmethod
+    def fingerprint_inputs(cls, **chosen: Any) -> str:
+        # A file that somebody has replaced is loaded anew; of a linked input nothing is known yet.
+        return state_of(find(slot, chosen[slot]) for slot in FOLDERS if chosen.get(slot) is not None)
+
+    @classmethod
     def execute(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str) -> io.NodeOutput:
         chosen = {"high_noise": high_noise, "low_noise": low_noise, "text_encoder": text_encoder, "vae": vae}
         paths = [find(slot, name) for slot, name in chosen.items()]
@@ -114,6 +123,15 @@ def find(slot: str, name: str) -> str:
         )
     folder = FOLDERS[slot]
     return path_of(folder, resolve(folder, name, EXPERTS.get(slot)))
+
+
+def state_of(paths: Iterable[str | Path]) -> str:
+    """Returns a hash of names, times and sizes of files, by which ComfyUI tells whether to run a node again.
+
+    A hash, without folders: ComfyUI keeps it in the prompt that it writes into PNGs, and paths are private.
+    """
+    seen = [(Path(path).name, os.path.getmtime(path), os.path.getsize(path)) for path in paths]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
 def resolve(folder: str, name: str, expert: names.Expert | None = None) -> str:

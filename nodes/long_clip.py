@@ -199,7 +199,7 @@ class LongClip(SavingNode):
         remark = settings.check(cls.hidden)
         TwoExpertGuider(high, low, boundary)  # refuses what are no experts, also where all parts are there
         picture.check_vae(vae)
-        start = picture.one_rgb(start_image, "The start image")
+        start = picture.one_rgb(start_image, "The start image").float()
         picture.check_sides(*Size.of(start))
         way = long_plan.Way(continue_by, motion_latents, overlap_frames, loop, anchor_colours)
         auto = schedule == schedules.AUTO

@@ -1,5 +1,6 @@
 """What a person sees while a long clip is made: one bar over all parts, a few words, and the part in the making."""
 
+import statistics
 import time
 from typing import Any
 
@@ -23,7 +24,7 @@ class StoryProgress:
     def __init__(self, experts: list[Expert], missing: list[bool], latent_format: Any, node_id: str | None) -> None:
         self.experts, self.latent_format, self.node_id = experts, latent_format, node_id
         self.parts = len(missing)
-        self.steps, self.step_seconds = 0, 0.0
+        self.step_seconds: list[float] = []
         self.decoded, self.decoded_seconds = 0, 0.0
         self.to_sample = sum(missing) * len(experts)
         self.bar = comfy.utils.ProgressBar(self.to_sample + self.parts, node_id=node_id)
@@ -37,8 +38,7 @@ class StoryProgress:
 
     def __call__(self, step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
         """Reports a finished step. ComfyUI's bar raises its interrupt from here."""
-        self.step_seconds += self._lap()
-        self.steps += 1
+        self.step_seconds.append(self._lap())
         self._update(picture(x0, self.latent_format))
         if step + 1 < total:
             self._say_step(step + 1)
@@ -60,16 +60,18 @@ class StoryProgress:
 
     def _update(self, shown: Any) -> None:
         # A part that was there, and cannot be read, is made after all.
-        self.bar.update_absolute(self.steps + self.decoded, max(self.to_sample, self.steps) + self.parts, shown)
+        steps = len(self.step_seconds)
+        self.bar.update_absolute(steps + self.decoded, max(self.to_sample, steps) + self.parts, shown)
 
     def _say_step(self, step: int) -> None:
         count = f"step {step + 1} of {len(self.experts)}, {self.experts[step]}-noise expert"
         say(f"Part {self.part + 1} of {self.parts}, {count}{self._left()}", self.node_id)
 
     def _left(self) -> str:
-        if not self.steps + self.decoded:
+        timed = self.step_seconds[1:]  # the first one also loads the model
+        steps = max(0, self.to_sample - len(self.step_seconds))
+        if not timed and (steps or not self.decoded):
             return ""
-        step = self.step_seconds / max(1, self.steps)
+        step = statistics.mean(timed) if timed else 0.0
         part = self.decoded_seconds / self.decoded if self.decoded else step
-        left = step * (self.to_sample - self.steps) + part * (self.parts - self.decoded)
-        return f", about {duration(left)} left"
+        return f", about {duration(step * steps + part * (self.parts - self.decoded))} left"

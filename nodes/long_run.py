@@ -66,14 +66,15 @@ class LongRun:
         store: Where parts are kept.
         kept: What a file says of a part of this clip.
         progress: Is told of each step and part.
+        unknown: Why the parts of this run are not found again, or "".
     """
 
     def __init__(
         self, models: Models, how: Sampling, start: torch.Tensor, parts: Sequence[Part], way: Way, store: PartStore,
-        kept: Kept, progress: StoryProgress,
+        kept: Kept, progress: StoryProgress, unknown: str = "",
     ) -> None:  # fmt: skip
         self.models, self.how, self.start, self.parts, self.way = models, how, start, parts, way
-        self.store, self.kept, self.progress = store, kept, progress
+        self.store, self.kept, self.progress, self.unknown = store, kept, progress, unknown
         self.made: list[int] = []  # parts that were sampled, counted from 0
         self._encoded: dict[str, Any] = {}  # by text
         self._anchors: dict[int, tuple[dict[str, Any], Any]] = {}  # by frames
@@ -148,6 +149,8 @@ class LongRun:
 
     def what_is_kept(self) -> str:
         """Returns what a person whose run ended early must know."""
+        if self.unknown:
+            return f"No part of this run can be used again: {self.unknown}."
         whole = len(list(takewhile(self.store.has, (part.digest for part in self.parts))))
         if not whole:
             return "No part was finished, so none is kept."

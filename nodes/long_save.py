@@ -63,7 +63,8 @@ def make_run(
     missing = [not store.has(part.digest) for part in parts]
     progress = StoryProgress(experts, missing, models.high.model.latent_format, hidden.unique_id)
     kept = Kept(story_digest, str(Size.of(start)), origins.sampled_by())
-    return LongRun(models, how, start, parts, way, store, kept, progress)
+    unknown = origins.why_unknown(hidden.prompt, hidden.unique_id, MODELS)
+    return LongRun(models, how, start, parts, way, store, kept, progress, unknown)
 
 
 def save(hidden: Any, run: LongRun, settings: SaveSettings, remark: str) -> io.NodeOutput:
@@ -129,9 +130,9 @@ def output(target: Target, clip: Place, report: str, numbers: DriftNumbers) -> i
 
 def notes_before(hidden: Any, run: LongRun) -> list[str]:
     """Returns what a person should know of models and parts before anything is made."""
-    notes = []
+    notes = [f"Warning: The parts of this clip are not found again: {run.unknown}."] if run.unknown else []
     if run.way.continue_by == long_plan.MOTION and len(run.parts) > 1:
-        notes = origins.notes_on_svi(hidden.prompt, hidden.unique_id)
+        notes += origins.notes_on_svi(hidden.prompt, hidden.unique_id)
     if not run.store.has(run.parts[0].digest):
         notes += notes_on_others(run)
     return notes

@@ -1,8 +1,6 @@
 """Load LoRA with Trigger Words: one LoRA, or a pair, on both experts, and its words in the prompt."""
 
-import hashlib
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -95,9 +93,7 @@ class Lora(Node):
             if (file := Path(path).with_name(lora_keys.CONFIG)).is_file() and lora_keys.belongs(path)
         }
         beside = [*(sidecar for path in files for sidecar in triggers.sidecars_of(path)), *sorted(settings)]
-        seen = [(Path(path).name, os.path.getmtime(path), os.path.getsize(path)) for path in (*files, *beside)]
-        # A hash, without folders: ComfyUI keeps it in the prompt that it writes into PNGs, and paths are private.
-        return hashlib.sha256(repr(seen).encode()).hexdigest()
+        return loader.state_of([*files, *beside])
 
     @classmethod
     def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:

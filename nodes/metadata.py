@@ -86,27 +86,30 @@ def _receipt(node_id: str, prompt: Prompt) -> dict[str, Any]:
     return {} if text is None else {"receipt": text}
 
 
-def hashes_of(prompt: Prompt) -> dict[str, str]:
-    """Returns the hashes of the model files that a prompt names and this machine has."""
-    hashes = {}
+def hashes_of(prompt: Prompt) -> dict[str, list[str]]:
+    """Returns the hashes of the model files that each name in a prompt may mean on this machine, each hash once."""
+    hashes: dict[str, list[str]] = {}
     for name in model_files(prompt):
-        path = find_model(name)
-        if path:
+        for path in find_models(name):
             with suppress(OSError):  # a file that cannot be read now is no reason to lose a clip
-                hashes[name] = fingerprint(path)
-    return hashes
+                hashes.setdefault(name, []).append(fingerprint(path))
+    return {name: list(dict.fromkeys(found)) for name, found in hashes.items()}
 
 
-def find_model(name: str) -> Path | None:
-    """Returns the path of a model file, in whichever of ComfyUI's model folders it lies."""
-    for folder in folder_paths.folder_names_and_paths:
-        path = folder_paths.get_full_path(folder, name)
-        if path:
-            return Path(path)
-    for folder in ("diffusion_models", "text_encoders", "vae", "loras"):  # where names of other machines are found
-        try:
-            resolved = resolve(folder, name)
-        except (FileNotFoundError, ValueError):
-            continue
-        return Path(folder_paths.get_full_path_or_raise(folder, resolved))
-    return None
+def find_models(name: str) -> list[Path]:
+    """Returns the paths of the files that a name may mean, in whichever of ComfyUI's model folders they lie.
+
+    A prompt does not say in which folder a node looks, and files of Hugging Face have one name in several.
+    """
+    found = [folder_paths.get_full_path(folder, name) for folder in folder_paths.folder_names_and_paths]
+    if not any(found):
+        found = [_resolved(folder, name) for folder in ("diffusion_models", "text_encoders", "vae", "loras")]
+    return [Path(path) for path in found if path]
+
+
+def _resolved(folder: str, name: str) -> str | None:
+    """Returns the path of a file that is named as on another machine."""
+    try:
+        return folder_paths.get_full_path(folder, resolve(folder, name))
+    except (FileNotFoundError, ValueError):
+        return None

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ import torch
 from comfyui_version import __version__ as comfyui_version
 
 from ..media.recipe import model_files
-from ..weights import names
-from .metadata import Prompt, hashes_of, meaning
+from ..weights import lora_keys, names
+from ..weights.formats.model_file import fingerprint
+from .metadata import Prompt, find_models, hashes_of, meaning
 from .receipts import is_link
 
 # Inputs of nodes on the way that say nothing of the model that comes out.
 OTHERS = {"Wan22Turbo_Lora": {"prompt", "trigger_words", "trigger_position"}}
+# These tell ComfyUI when a file was written, and a text beside it; here the contents of files are known.
+KNOWN_BY_FILES = {"Wan22Turbo_Loader", "Wan22Turbo_Lora"}
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 SVI = "SVI_Wan2.2-I2V-A14B_{}_noise_lora_v2.0_pro.safetensors"
 
@@ -40,7 +43,24 @@ def identity(prompt: Prompt | None, node_id: str | None, sockets: Sequence[str])
     links = [
         [name, _digest(inputs[name][0], found, known), inputs[name][1]] for name in sockets if is_link(inputs.get(name))
     ]
-    return _hash([links, sorted(hashes_of(found).items())])
+    return _hash([links, sorted(hashes_of(found).items()), sorted(_settings_beside(found))])
+
+
+def _settings_beside(nodes: Prompt) -> Iterator[str]:
+    """Yields the hashes of the settings that PEFT keeps beside LoRAs, their alpha among them."""
+    for path in (path for name in model_files(nodes) for path in find_models(name)):
+        settings = path.with_name(lora_keys.CONFIG)
+        if settings.is_file() and lora_keys.belongs(path):
+            yield fingerprint(settings)
+
+
+def why_unknown(prompt: Prompt | None, node_id: str | None, sockets: Sequence[str]) -> str:
+    """Returns why `identity` is another one at each call, or ""."""
+    if not prompt or node_id is None or node_id not in prompt:
+        return "another node has put this one into the graph, so the prompt does not tell which models come in"
+    before = _before(prompt, node_id, sockets).values()
+    restless = dict.fromkeys(str(node["class_type"]) for node in before if _text(node) is None)
+    return f"{' and '.join(restless)} before this node may give other models at each run" if restless else ""
 
 
 def sampled_by() -> str:
@@ -88,7 +108,8 @@ def _before(prompt: Prompt, node_id: str, sockets: Sequence[str]) -> dict[str, d
         told = {**told, **meaning(kind, told)}  # a partner that "auto" finds is not named by the settings
         inputs = {name: value for name, value in told.items() if name not in OTHERS.get(kind, ())}
         # ComfyUI asks some nodes for what their inputs do not tell, such as the content of a picture's file.
-        found[at] = {"class_type": kind, "inputs": inputs, "is_changed": prompt[at].get("is_changed")}
+        asked = None if kind in KNOWN_BY_FILES else prompt[at].get("is_changed")
+        found[at] = {"class_type": kind, "inputs": inputs, "is_changed": asked}
         waiting += [value[0] for value in inputs.values() if is_link(value)]
     return found
 
@@ -107,8 +128,13 @@ def _digest(node_id: str, nodes: Mapping[str, dict[str, Any]], known: dict[str, 
 
 
 def _hash(value: Any) -> str:
+    text = _text(value)
+    return hashlib.sha256((uuid.uuid4().hex if text is None else text).encode()).hexdigest()
+
+
+def _text(value: Any) -> str | None:
+    """Returns JSON; None where there is NaN, by which a node says that nobody can tell what it makes next."""
     try:
-        text = json.dumps(value, sort_keys=True, default=repr, allow_nan=False)
-    except ValueError:  # NaN, by which a node says that nobody can tell what it makes next
-        text = uuid.uuid4().hex
-    return hashlib.sha256(text.encode()).hexdigest()
+        return json.dumps(value, sort_keys=True, default=repr, allow_nan=False)
+    except ValueError:
+        return None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import comfy.model_management
 import comfy.utils
 import folder_paths
+import numpy as np
 import torch
 from comfy_api.latest import InputImpl, io, ui
 
@@ -46,9 +47,11 @@ class SaveSettings(NamedTuple):
 
     @property
     def sound(self) -> Audio | None:
-        """The first sound of the batch, float[channels, samples]."""
+        """The first sound of the batch, float[channels, samples]; ValueError where there is none in it."""
         if not self.audio:
             return None
+        if not len(self.audio["waveform"]):
+            raise ValueError("audio holds no sound, but an empty batch. Look at the node that it comes from.")
         return Audio(self.audio["waveform"][0].float().cpu().numpy(), int(self.audio["sample_rate"]))
 
     def check(self, hidden: Any) -> str:
@@ -247,9 +250,14 @@ def write_frames(writer: Mp4Writer, frames: Iterable[torch.Tensor], bar: comfy.u
     """Writes frames, Tensor[H, W, 1, 3 or 4] on any device and of any precision, without their alpha."""
     width, height = writer.size
     for frame in frames:
-        colours = frame[:height, :width, :3].float()
-        writer.write((colours.expand(-1, -1, 3) if colours.shape[2] == 1 else colours).cpu().numpy())
+        colours = frame[:height, :width, :3]
+        writer.write(array_of(colours.expand(-1, -1, 3) if colours.shape[2] == 1 else colours))
         step(bar)
+
+
+def array_of(picture: torch.Tensor) -> np.ndarray:
+    """Tensor[H, W, C] on any device -> float32[H, W, C]; what holds no fractions stays as it is."""
+    return (picture.float() if picture.is_floating_point() else picture).cpu().numpy()
 
 
 def step(bar: comfy.utils.ProgressBar) -> None:

@@ -51,11 +51,12 @@ def write(path: Path, target: Path, told: dict[str, Any]) -> None:
         raise ShareError(
             f"A copy is made of what ComfyUI needs of a graph or an API prompt; {path.name} is neither. Leave it out."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(path.suffix.lower(), ".share-", target.parent)
-    os.close(handle)
-    made = Path(name)
+    made: Path | None = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(path.suffix.lower(), ".share-", target.parent)
+        os.close(handle)
+        made = Path(name)
         if path.suffix.lower() == ".json":
             made.write_text(json.dumps(told[""], indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         elif path.suffix.lower() == ".png":
@@ -67,7 +68,8 @@ def write(path: Path, target: Path, told: dict[str, Any]) -> None:
     except (OSError, ValueError, zlib.error) as error:
         raise ShareError(f"No clean copy can be made of {path.name}: {error}.") from error
     finally:
-        made.unlink(missing_ok=True)
+        if made is not None:
+            made.unlink(missing_ok=True)
 
 
 def publish(made: Path, target: Path) -> None:
@@ -205,7 +207,7 @@ def printable(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Checks files: 0 if nothing private is left, 1 if there is, 2 if a file cannot be checked."""
+    """Checks files: 0 if nothing private is left, 1 if there is, 2 if a file cannot be checked. The others are."""
     parser = argparse.ArgumentParser(
         prog="share_check", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -213,7 +215,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--prompts", action="store_true", help="what was written counts as private too")
     parser.add_argument("--strip-to", type=Path, metavar="FOLDER", help="write copies without what is private")
     options = parser.parse_args(arguments)
-    private = False
+    private = failed = False
     try:
         check_copies(options.files, options.strip_to)
     except ShareError as error:
@@ -224,10 +226,11 @@ def main(arguments: list[str]) -> int:
             checked = check_all(path, options.prompts, options.strip_to)
         except ShareError as error:
             sys.stderr.write(f"{error}\n")
-            return 2
+            failed = True
+            continue
         private |= bool(checked.found)
         sys.stdout.write("\n".join(report(path, checked)) + "\n")
-    return int(private and options.strip_to is None)
+    return 2 if failed else int(private and options.strip_to is None)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """`python client batch`: reads a study, plans it, and runs what is left of it."""
 
-import json
 import os
-import re
 import sys
 from collections import Counter
 from contextlib import closing, suppress
@@ -18,21 +16,20 @@ from ..errors import ClientError, UsageError
 from ..follow import DAY
 from ..printable import printable
 from ..report.command import make
-from . import export, plan, runner, store, study, thumbnails
+from . import export, runner, store, study, thumbnails
 from .board import Bars, Board, Lines, Pace, Quiet
 from .cluster import Cluster
 from .desk import Desk
 from .engine import Engine, Rules, needs_of
 from .estimate import estimate
-from .folder import fetch, gone, opened
-from .graphs import Graph
+from .folder import opened
 from .machine import Recipe, Started
+from .prepare import prepared
 from .servers import Servers
 from .study import Study
 from .table import FILE, Table
 
 HOME = "http://127.0.0.1:8188"
-PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 DEPTH = 2  # so that a server has the next job when it ends one
 
 Path_ = Annotated[Path, typer.Argument(metavar="STUDY", help="A .toml study, or a .csv or .jsonl with one job a row.")]
@@ -99,7 +96,7 @@ def batch(
     folder = output or Path("results") / said.name
     if dry_run:
         with closing(Servers(*named(server or list(said.servers) or [HOME], depth), patience, board.say)) as asked:
-            tell(estimate(said, folder, asked, start))
+            tell(estimate(said, folder, asked, refused, missing, start, bool(ray)))
         return
     recipe = Recipe(comfyui, python, models, tuple(comfyui_arg))
     one_depth = (depth or [DEPTH])[0]
@@ -149,24 +146,17 @@ def carry_out(
         ClientError: Not all is done.
     """
     store.check(rules.target)
-    graphs: dict[str, Graph] = {}
-    jobs = {job.digest: job for job in plan.jobs(said, graphs, table.digest_of)}
-    digests = {name: plan.digest_of_prompt(graph.prompt) for name, graph in graphs.items()}
-    about = {"name": said.name, "text": said.text, "version": version(), "graphs": json.dumps(digests)}
-    table.plan(jobs.values(), about)
-    table.again(said.tries, refused)
-    lost = gone(table)
-    if missing:
-        fetch(table, lost)
-    elif lost:
-        board.say(f"{len(lost)} jobs are done whose clips are no longer in the folder. --missing gets these again.")
+    ready = prepared(said, table, refused, missing)
+    jobs = ready.jobs
+    if ready.lost and not missing:
+        board.say(ready.told())
     store.clean(table.folder)
     desk = Desk(table, engine.places(), jobs, rules, board)
     left = Counter(jobs[known.digest].variant for known in table.left())
     board.begin(len(jobs) - left.total(), len(jobs), Pace(left, table.measured()), len(desk.places))
     try:
         if left:
-            runner.run(desk, engine, needs_of((jobs[known.digest] for known in table.left()), graphs))
+            runner.run(desk, engine, needs_of((jobs[known.digest] for known in table.left()), ready.graphs))
         elif (error := runner.verdict(desk)) is not None:
             raise error
     finally:
@@ -181,13 +171,6 @@ def reported(folder: Path, board: Board) -> list[Path]:
     except ClientError as error:
         board.say(str(error))
         return []
-
-
-def version() -> str:
-    """Returns the version of this checkout, "" where it was taken apart."""
-    text = PROJECT.read_text(encoding="utf-8") if PROJECT.is_file() else ""
-    found = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
-    return found[1] if found else ""
 
 
 def named(servers: list[str], depths: list[int]) -> tuple[list[address.Address], list[int]]:

@@ -56,6 +56,7 @@ class Order:
         target: Folder of the clips, or an address that fsspec takes.
         timeout: Seconds that it may take.
         made: Its clip was here before. Where it was posted, that is fetched again, or the job is lost.
+        tried: It failed before, so that what the place remembers of it may have been paid then.
     """
 
     job: Job
@@ -65,6 +66,7 @@ class Order:
     target: str
     timeout: float
     made: bool = False
+    tried: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,73 +1,151 @@
-"""What a study will take, as far as that is known: `--dry-run`."""
+"""What a run with the same options would do, as far as that is known: `--dry-run`."""
 
-from collections import Counter
-from collections.abc import Mapping
-from functools import cache
+import tempfile
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from rich.console import Console
+
 from ..errors import ClientError
-from . import plan
-from .board import Pace, duration
-from .engine import Engine, needs_of
+from .board import Pace, Quiet, duration
+from .desk import CENT, Desk, Place
+from .engine import Engine, Rules, needs_of
 from .folder import opened
-from .graphs import Graph
+from .machine import names
 from .plan import Job, Offer, cost
+from .prepare import Prepared, prepared
 from .study import Study
-from .trouble import FILE
+from .table import Known, Table
+from .trouble import FILE, told
 
 
-def estimate(said: Study, folder: Path, engine: Engine, start: int = 0) -> str:
+def estimate(
+    said: Study,
+    folder: Path,
+    engine: Engine,
+    refused: bool = False,
+    missing: bool = False,
+    start: int = 0,
+    ray: bool = False,
+) -> str:
     """Returns how many jobs a study has, how long they take and what they cost, as far as that is known.
+
+    The table is written as at the beginning of a run, and all of that is taken back.
 
     Args:
         said: The study.
         folder: Of its results, which may hold some already.
         engine: Is asked for prices.
+        refused: Also what was refused is tried again.
+        missing: Also clips are got again that are no longer in the folder.
         start: How many ComfyUIs are to be started; 0 for those of the engine.
+        ray: They are on a cluster, where any that has a job is taken to be.
+
+    Raises:
+        ClientError: The run could not begin.
     """
-    graphs: dict[str, Graph] = {}
-    done: set[str] = set()
-    measured: dict[str, tuple[int, float]] = {}
-    if (folder / FILE).is_file():
-        with opened(folder) as table:
-            jobs = list(plan.jobs(said, graphs, table.digest_of))
-            done, measured = {row["digest"] for row in table.wanted() if row["state"] == "done"}, table.measured()
-    else:
-        jobs = list(plan.jobs(said, graphs, cache(plan.bytes_digest)))
-    left = [job for job in jobs if job.digest not in done]
-    lines = [f"{said.name}: {len(jobs)} jobs, {len(jobs) - len(left)} done, {len(left)} left."]
-    by_variant = Counter(job.variant for job in left)
-    for variant, count in by_variant.items():
+    with told(folder):
+        begun = (folder / FILE).is_file()
+    with (
+        tempfile.TemporaryDirectory() as spare,
+        opened(folder if begun else Path(spare) / "study") as table,
+        table.together(tried=True),
+    ):
+        ready = prepared(said, table, refused, missing)
+        left = table.left()
+        places = names(start) if start and not ray else list(engine.places())
+        if ray:
+            places += [known.server for known in left if known.server]
+        desk = Desk(table, dict.fromkeys(places, 1), ready.jobs, Rules(max_usd=said.max_usd), Quiet(Console()))
+        lines = amount(said.name, table, ready, missing) + time(table, ready, left, start or len(engine.places()))
+        return "\n".join([*lines, cost_of(desk, ready, engine), *elsewhere(desk)])
+
+
+def amount(name: str, table: Table, ready: Prepared, missing: bool) -> list[str]:
+    """Returns how many jobs there are, of each state, and how many clips are gone."""
+    counts = table.counts()
+    left = counts.pop("open", 0) + counts.pop("posted", 0)
+    ended = "".join(f", {counts[state]} {state}" for state in ("failed", "refused") if state in counts)
+    lines = [f"{name}: {len(ready.jobs)} jobs, {counts.get('done', 0)} done{ended}, {left} left."]
+    if ready.lost and missing:
+        lines.append(
+            f"Of these, {ready.lost} have clips that are no longer in the folder. They are fetched from where they "
+            "were made, or else made again."
+        )
+    elif ready.lost:
+        lines.append(ready.told())
+    return lines
+
+
+def time(table: Table, ready: Prepared, left: Iterable[Known], count: int) -> list[str]:
+    """Returns how long the jobs of each variant take, and all of them in so many places."""
+    measured, by_variant = table.measured(), Counter(ready.jobs[known.digest].variant for known in left)
+    lines = []
+    for variant, number in by_variant.items():
         timed = measured.get(variant)
         took = f"{timed[1]:.1f} s each, by {timed[0]} that were timed" if timed else "not timed yet"
-        lines.append(f"    {count} x {variant}: {took}")
-    count = start or len(engine.places())
+        lines.append(f"    {number} x {variant}: {took}")
     seconds = Pace(by_variant, measured).seconds(count)
     where = f"on {count} server{'s' * (count > 1)}"
-    lines.append(
-        "Time: not known before a job was timed." if seconds is None else f"Time: about {duration(seconds)} {where}."
-    )
-    lines.append(cost_of(left, graphs, engine, said.max_usd))
-    return "\n".join(lines)
+    known = "not known before a job was timed." if seconds is None else f"about {duration(seconds)} {where}."
+    return [*lines, f"Time: {known}"]
 
 
-def cost_of(left: list[Job], graphs: Mapping[str, Graph], engine: Engine, limit: float | None) -> str:
-    """Returns what jobs cost, by what a server says of the prices."""
-    paid = [job for job in left if job.offers]
-    if not paid:
-        return "Cost: nothing; no job is hosted."
-    prices: Mapping[Offer, float] = {}
+def cost_of(desk: Desk, ready: Prepared, engine: Engine) -> str:
+    """Returns what jobs cost, by what a server says of the prices, and how many of them the ceiling stops."""
+    lines = [*(place.bound for place in desk.places.values()), desk.open]
+    paid = [known for line in lines for known in line if ready.jobs[known.digest].offers]
+    if not paid and not desk.elsewhere:
+        return "Cost: nothing; no job that is left is hosted."
+    prices, why = asked(engine, [ready.jobs[known.digest] for known in paid], ready)
+    before, limit = desk.spent, desk.rules.max_usd
+    new = [known for known in paid if known.state != "posted"]
+    usd = {known.number: cost(ready.jobs[known.digest], prices) for known in paid}
+    unpriced = sum(usd[known.number] is None for known in new)
+    taken = new if why else ordered(desk, new, prices)
+    priced = [each for known in taken if (each := usd[known.number]) is not None]
+    text = f"Cost: ${sum(priced):.2f} for {len(priced)} hosted clips."
+    tried = sum(known.usd or 0.0 for known in new)
+    if tried:
+        text += f" Of that, ${tried:.2f} may be paid already, by tries that failed."
+    if unpriced:
+        stopped = " They would be refused, as the study has a ceiling." if limit is not None and not why else ""
+        text += f" Of {unpriced} more nobody names the price.{why}{stopped}"
+    there = [known for known in paid if known.state == "posted" and known.clips is None]
+    if there:
+        text += f" Beside these, {len(there)} are ordered already, for ${sum(known.usd or 0.0 for known in there):.2f}."
+    lost = [usd[known.number] or known.usd or 0.0 for known in paid if known.state == "posted" and known.clips]
+    if lost:
+        text += f" Up to ${sum(lost):.2f} more for {len(lost)}, if their clips are gone from where they were made."
+    if limit is None:
+        return text
+    spent = f", of which ${before:.2f} are spent or ordered" if before > CENT else ""
+    passes = f" {desk.dear} jobs would pass it, and are left." if desk.dear else ""
+    return f"{text} The study's ceiling is ${limit:.2f}{spent}.{passes}"
+
+
+def asked(engine: Engine, jobs: list[Job], ready: Prepared) -> tuple[Mapping[Offer, float], str]:
+    """Asks the first place that answers for the prices of jobs. Returns them, or why nobody answers."""
     why = ""
-    for place in engine.places():
+    for place in engine.places() if jobs else ():
         try:
-            prices = engine.open(place, needs_of(paid, graphs)).prices
-            break
+            return engine.open(place, needs_of(jobs, ready.graphs)).prices, ""
         except ClientError as error:
             why = f" {error}"
-    known = [usd for job in paid if (usd := cost(job, prices)) is not None]
-    text = f"Cost: ${sum(known):.2f} for {len(known)} hosted clips."
-    if len(known) < len(paid):
-        text += f" Of {len(paid) - len(known)} more nobody names the price.{why}"
-    if limit is not None:
-        text += f" The study's ceiling is ${limit:.2f}."
-    return text
+    return {}, why
+
+
+def ordered(desk: Desk, jobs: list[Known], prices: Mapping[Offer, float]) -> list[Known]:
+    """Returns those of some jobs that the study can pay for, as a run takes them."""
+    place, waiting, taken = Place("", 1, prices=prices), deque(jobs), []
+    while known := desk.affordable(place, waiting):
+        taken.append(desk.post(place, known))
+    return taken
+
+
+def elsewhere(desk: Desk) -> list[str]:
+    """Returns how many jobs would wait for places that are not named."""
+    count = sum(desk.elsewhere.values())
+    named = ", ".join(desk.elsewhere)
+    return [f"{count} of the jobs that are left were ordered at {named}, and wait for it to be named."] if count else []

@@ -7,13 +7,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .table import CLIPS, LOCK, Table
-from .trouble import FILE
+from .trouble import FILE, told
 
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Table]:
     """Opens the table of a study, and closes it whatever happens. What is new is removed again if it has no job."""
-    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    with told(folder):
+        new = [each for each in (folder, *folder.parents) if not each.exists()]
     table = Table(folder)
     try:
         yield table

@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import address
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEEPER = Path(__file__).resolve().parent / "keeper.py"
 LAUNCH = ROOT / "tools" / "launch.py"
 SETUP = ROOT / "tools" / "bootstrap.py"
+GPUS = "CUDA_VISIBLE_DEVICES"
 FOLDER = ".machines"  # of what they read and write, in the study's folder
 READY = 600.0  # seconds until the first answer: some packs install things
 PATIENCE = 2.0  # seconds that one may be silent; whether it lives is known
@@ -156,7 +157,7 @@ class Started(Servers):
 
     Args:
         recipe: How each is started.
-        count: How many; where there are several, each gets the GPU of its number.
+        count: How many; where there are several, each gets one of the GPUs that this process may use.
         depth: Jobs that each has at once.
         folder: The study's.
         say: Takes a sentence for the user.
@@ -165,12 +166,11 @@ class Started(Servers):
     def __init__(self, recipe: Recipe, count: int, depth: int, folder: Path, say: Callable[[str], None]):
         super().__init__([], [], PATIENCE, say)
         found = recipe.found()
-        names = [f"machine {number}" for number in range(1, count + 1)]
-        self.depths = dict.fromkeys(names, depth)
+        self.depths = dict.fromkeys(names(count), depth)
         self.machines = {}
-        for number, name in enumerate(names):
-            own = {"CUDA_VISIBLE_DEVICES": str(number), **found.environment} if count > 1 else found.environment
-            each = Recipe(found.comfyui, found.python, found.models, found.arguments, own)
+        shares = shared(count, found.arguments)
+        for number, (name, share) in enumerate(zip(self.depths, shares, strict=True)):
+            each = replace(found, environment={**share, **found.environment})
             self.machines[name] = Machine(each, (folder / FOLDER / str(number + 1)).absolute())
 
     def open(self, place: str, needs: Needs) -> Found:
@@ -196,6 +196,29 @@ class Started(Servers):
         super().close()
         for machine in self.machines.values():
             machine.stop()
+
+
+def shared(count: int, arguments: Sequence[str]) -> list[dict[str, str]]:
+    """Returns the variables that give each of several ComfyUIs a GPU of its own, of those that this process may use.
+
+    Raises:
+        UsageError: These are too few.
+    """
+    said = os.environ.get(GPUS)
+    if count == 1 or "--cpu" in arguments or said in ("", "-1"):
+        return [{}] * count
+    known = [each.strip() for each in said.split(",")] if said else list(map(str, range(count)))
+    if len(known) < count:
+        raise UsageError(
+            f"--start {count} needs a GPU for each, and {GPUS} names {len(known)}. Start fewer, or with "
+            "--comfyui-arg=--cpu."
+        )
+    return [{GPUS: each} for each in known[:count]]
+
+
+def names(count: int) -> list[str]:
+    """Names so many ComfyUIs of this machine."""
+    return [f"machine {number}" for number in range(1, count + 1)]
 
 
 def install(folder: Path) -> None:

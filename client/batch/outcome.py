@@ -8,11 +8,12 @@ from .. import explain
 from ..answers import Json, ShapeError, parsed
 from ..errors import ClientError, RunError, SaveError, UnreachableError
 from ..job import texts
+from ..printable import short
 from ..progress import Display
 from ..prompts import Prompt
 from ..save import BrokenFileError, save_all
 from ..server import Server
-from ..shapes import finite, messages
+from ..shapes import amount, finite, messages
 from .engine import Order
 from .plan import HOSTED
 from .store import keep
@@ -83,17 +84,20 @@ def result(server: Server, order: Order, prompt: Prompt, record: Json, watched: 
         waited=watched.waited,
         seconds=seconds(record),
         stages=dict(watched.seconds),
-        usd=cost(prompt, record),
+        usd=cost(prompt, record, order.tried),
         numbers=numbers(record),
         texts=tuple(bare(server.address.mask(text)) for text in texts(prompt, record)),
     )
 
 
-def cost(prompt: Prompt, record: Json) -> float | None:
-    """Returns what a job cost in US dollars; None where a hosted node that ran does not say."""
-    old = cached(record)
+def cost(prompt: Prompt, record: Json, tried: bool = False) -> float | None:
+    """Returns what a job cost in US dollars; None where a hosted node that ran does not say.
+
+    A node that ComfyUI remembers cost nothing now. Of a job that was tried before, that try may have paid it.
+    """
+    old = set() if tried else cached(record)
     said = {key: explain.listed(results.get("usd")) for key, results in record["outputs"].items() if key not in old}
-    paid = [finite(usd) for each in said.values() for usd in each]
+    paid = [amount(usd) for each in said.values() for usd in each]
     silent = any(node["class_type"] == HOSTED and key not in old and not said.get(key) for key, node in prompt.items())
     known = [usd for usd in paid if usd is not None]
     return None if silent or len(known) < len(paid) else math.fsum(known)
@@ -125,9 +129,9 @@ def numbers(record: Json) -> dict[str, float]:
             except ShapeError:
                 continue
             if isinstance(each, dict):
-                known = {str(name): value for name, value in each.items() if finite(value) is not None}
+                known = {short(name): value for name, value in each.items() if finite(value) is not None}
                 found[node] = found.get(node, {}) | known
-    before = {node: f"{node}." if len(found) > 1 else "" for node in found}
+    before = {node: f"{short(node)}." if len(found) > 1 else "" for node in found}
     return {before[node] + name: value for node, each in found.items() for name, value in each.items()}
 
 

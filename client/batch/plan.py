@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..printable import short
 from ..prompts import Prompt
 from ..settings import Setting
+from ..values import check_text
 from .graphs import SEEDS, Graph, is_file, load, value_of
 from .study import Study
 from .tables import Row, masked, reason
@@ -137,19 +138,6 @@ def planned(row: Row, graph: Graph, folder: Path, digest_of: Callable[[Path], st
         files={setting.name: digest for setting, digest in digests.items()},
         offers=tuple(offers(posted)),
     )
-
-
-def check_text(name: str, value: Any) -> None:
-    """Refuses letters that neither the table nor a server takes.
-
-    Raises:
-        UsageError: It has some.
-    """
-    if str(value).encode(errors="ignore").decode() != str(value):
-        raise UsageError(
-            f"The {name} '{short(str(value)[-100:])}' has letters that are no text. Rename the file, or write it "
-            "anew in UTF-8."
-        )
 
 
 def offers(prompt: Prompt) -> Iterator[Offer]:

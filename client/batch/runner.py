@@ -86,8 +86,9 @@ def one(desk: Desk, engine: Engine, needs: Needs, place: Place, slot: int, known
     job, rules = desk.jobs[known.digest], desk.rules
     posted, made = known.state == "posted", known.clips is not None
     order = Order(
-        job, needs.graphs[job.graph], known.prompt_id or "", posted, rules.target, rules.timeout, posted and made
-    )
+        job, needs.graphs[job.graph], known.prompt_id or "", posted, rules.target, rules.timeout, posted and made,
+        tried=known.tries > 0,
+    )  # fmt: skip
     try:
         result = engine.run(place.name, order, desk.board.worker(place.name, slot, job.name))
     except ClientError as error:

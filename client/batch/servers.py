@@ -1,8 +1,9 @@
 """Jobs on ComfyUIs that run already: the client's own way of running one prompt, many times at once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -29,12 +30,12 @@ from ..progress import Display
 from ..prompts import Prompt
 from ..server import Server
 from ..settings import Setting
-from ..shapes import finite
+from ..shapes import amount
 from ..transport import BrokenError
 from ..values import read
 from .engine import Found, Needs, Order
 from .outcome import Watched, result
-from .plan import Offer
+from .plan import Job, Offer, bytes_digest
 from .table import Result
 
 SYSTEM = "/system_stats"
@@ -65,6 +66,7 @@ class Servers:
         self.free: dict[str, list[Server]] = defaultdict(list)
         self.known: dict[str, dict[str, list[Setting]]] = {}
         self.sent: dict[str, dict[str, str]] = defaultdict(dict)
+        self.deleted: set[str] = set()  # digests of jobs whose clips somebody deleted there
 
     def places(self) -> dict[str, int]:
         """Returns the addresses, without what is secret in them, and how many jobs each takes."""
@@ -113,19 +115,25 @@ class Servers:
             finally:
                 follower.disconnect()
             explain.check_end(ready, record)
-            return result(server, order, ready, record, watched)
+            try:
+                return result(server, order, ready, record, watched)
+            except RunError:
+                self.deleted.add(order.job.digest)
+                raise
 
     def ready(self, place: str, server: Server, order: Order) -> Prompt:
         """Returns the prompt to post, with its pictures on the server.
 
         Raises:
-            NotTakenError: A value or a picture cannot be used.
+            NotTakenError: A value or a picture cannot be used, or that is another one than the study began with.
         """
         known = self.known[place][order.job.graph]
         try:
-            return prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
+            check_files(order.job, self.sent[place])
+            ready = prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
         except (RefusedError, UsageError) as error:
             raise NotTakenError(str(error)) from error
+        return saved_anew(ready, order.prompt_id) if order.job.digest in self.deleted else ready
 
     def close(self) -> None:
         """Ends the connections, those that are in use when they are given back."""
@@ -166,11 +174,36 @@ def check(known: list[Setting], values: Mapping[str, tuple[Any, ...]]) -> None:
             read(setting, value)
 
 
+def saved_anew(prompt: Prompt, prompt_id: str) -> Prompt:
+    """Returns a prompt whose clips ComfyUI saves although it remembers them: under names that it has not had yet."""
+    made = {node_id: {**node, "inputs": dict(node["inputs"])} for node_id, node in prompt.items()}
+    for node in made.values():
+        prefix = node["inputs"].get("filename_prefix")
+        if isinstance(prefix, str):
+            node["inputs"]["filename_prefix"] = f"{prefix}_{prompt_id[:8]}"
+    return made
+
+
+def check_files(job: Job, sent: Container[str]) -> None:
+    """Refuses a file that is not sent yet, and is another one than the job was planned with.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for name, digest in job.files.items():
+        path = str(job.values[name])
+        if path not in sent and bytes_digest(Path(path)) != digest:
+            raise UsageError(
+                f"{short(Path(path).name)} has changed since the study began. Run the same command again: what it "
+                "makes of the picture as it is now is another job."
+            )
+
+
 def price(server: Server, offer: Offer) -> float | None:
     """Asks what a hosted clip costs; None where nobody names a price."""
     model, resolution, duration = offer
     asked = urlencode({"model": model, "resolution": resolution, "duration": duration})
-    return server.get(f"{PRICE}?{asked}", lambda said: finite(said.get("usd")))
+    return server.get(f"{PRICE}?{asked}", lambda said: amount(said.get("usd")))
 
 
 def versions(server: Server) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import SaveError, UsageError
 from .table import CLIPS
 
-SECRET = re.compile(r"://[^/@]*@")  # who asks, and by which password
+SECRET = re.compile(r"://[^/]*@")  # who asks, and by which password, which may hold an @ too
 PART = ".part-"  # before the name of a folder in which a clip arrives
 
 

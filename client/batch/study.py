@@ -24,6 +24,7 @@ its jobs from there: jobs = "rows.csv".
 import itertools
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
@@ -121,8 +122,11 @@ def read(path: Path, graph: str = "") -> Study:
 def name_of(value: Any) -> str:
     """Returns the name of a study, after which its results' folder is called."""
     name = text(value, "name")
-    if name != PureWindowsPath(name).name or name == "..":
-        raise UsageError(f"'name' is also what the folder of the results is called, so it is no path, got '{name}'.")
+    odd = any(letter < " " or unicodedata.category(letter) == "Cs" for letter in name)
+    if name != PureWindowsPath(name).name or name == ".." or odd:
+        raise UsageError(
+            f"'name' is also what the folder of the results is called, so it is one line, and no path, got '{name}'."
+        )
     return name
 
 

@@ -178,9 +178,8 @@ class Table:
     def again(self, tries: int, refused: bool) -> None:
         """Opens what may be tried again: failed jobs of fewer tries, and refused ones if asked."""
         with told(self.folder):
-            self.rows.execute("UPDATE jobs SET state = 'open' WHERE state = 'failed' AND tries < ?", (tries,))
-            if refused:
-                self.rows.execute("UPDATE jobs SET state = 'open' WHERE state = 'refused'")
+            which = "state = 'failed' AND tries < ? OR state = 'refused' AND ?"
+            self.rows.execute(f"UPDATE jobs SET state = 'open' WHERE {which}", (tries, refused))
 
     def left(self) -> list[Known]:
         """Lists the jobs that are to be done, in their order."""
@@ -233,16 +232,17 @@ class Table:
             yield dict(row)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Writes all of what is inside, or nothing."""
+    def together(self, tried: bool = False) -> Iterator[None]:
+        """Writes all of what is inside, or nothing; nothing in any case if it is only tried. One may be in another."""
         with told(self.folder):
-            self.rows.execute("BEGIN")
+            self.rows.execute("SAVEPOINT together")
+            end = ["ROLLBACK TO together", "RELEASE together"]
             try:
                 yield
-            except BaseException:
-                self.rows.execute("ROLLBACK")
-                raise
-            self.rows.execute("COMMIT")
+                end = end[not tried :]
+            finally:
+                for step in end if self.rows.in_transaction else ():  # a full disk may have taken all back
+                    self.rows.execute(step)
 
 
 def written(values: Mapping[str, Any]) -> str | None:

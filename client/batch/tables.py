@@ -16,7 +16,7 @@ from ..settings import close_to
 Value = str | int | float | bool
 ADDRESS = re.compile(r"https?://[^\s\"']+")
 SECRET = re.compile(r"[?#].*")  # behind an address, what may be a token
-USER = re.compile(r"(?<=://)[^/@\s\"']+@")  # who asks, and by which password
+USER = re.compile(r"(?<=://)[^/?#\s\"']+@")  # who asks, and by which password, which may hold an @ too
 END = "\x1a"  # a last row of our own: one that is read into the cell before it shows that no mark closes that
 FOLDER = r"(?:[^\\/\s\"'<>|,;]+[\\/]+)"
 QUOTED = r"(?<=[\"'])(?:~[\w.-]*|[A-Za-z]:)?[\\/]+(?:[^\\/\"'<>|\n]+[\\/]+)+"  # with spaces in it

@@ -22,7 +22,16 @@ def keep(table: Table, jobs: Iterable[Job]) -> None:
     had = table.pictured()
     paths = {digest: Path(job.values[name]) for job in jobs for name, digest in job.files.items() if digest not in had}
     wanted = list(paths.items())[: max(0, MOST - len(had))]
-    table.thumbnails({digest: small for digest, path in wanted if (small := thumbnail(path)) is not None})
+    made = {digest: thumbnail(path) for digest, path in wanted if is_still(table, path, digest)}
+    table.thumbnails({digest: small for digest, small in made.items() if small is not None})
+
+
+def is_still(table: Table, path: Path, digest: str) -> bool:
+    """Returns whether a file is the one that a job was planned with, and not another under its name by now."""
+    try:
+        return table.digest_of(path) == digest
+    except UsageError:  # it is gone
+        return False
 
 
 def thumbnail(path: Path) -> bytes | None:

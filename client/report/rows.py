@@ -1,6 +1,7 @@
 """What the table of a study says, read while anybody may be writing into it."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -83,7 +84,7 @@ def read(folder: Path) -> Told:
         UsageError: There is none, or it cannot be read.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not os.path.isfile(path):  # that of a path raises where a name is too long
         raise UsageError(
             f"{folder.name or folder} holds no study: there is no {FILE} in it. "
             "Name the folder that `python client batch` prints."

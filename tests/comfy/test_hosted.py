@@ -30,6 +30,11 @@ def test_a_picture_has_three_channels_and_rounded_values(channels, half):
     assert pixels[0, 1:4, 0].tolist() == [255, 0, half]
 
 
+def test_a_picture_of_whole_numbers_is_not_paid_for():
+    with pytest.raises(RequestError, match=r"floating-point numbers in 0\.\.1, last_image holds uint8\. Convert it"):
+        to_picture(torch.zeros(1, 8, 8, 3, dtype=torch.uint8), "last_image")
+
+
 def test_a_picture_without_numbers_is_not_paid_for():
     image = torch.rand(1, 4, 6, 3)
     image[0, 0, 0] = torch.nan

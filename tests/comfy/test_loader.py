@@ -1,5 +1,6 @@
 """Load Wan 2.2 I2V: the right files load, the wrong ones are named."""
 
+import os
 from pathlib import Path
 
 import comfy.sd
@@ -128,3 +129,16 @@ def test_a_vae_that_runs_on_another_device_can_be_copied(models):
     if hasattr(comfy.sd, "load_vae_patcher"):
         factory, arguments = patcher.cached_patcher_init
         assert factory(*arguments).model.state_dict().keys() == patcher.model.state_dict().keys()
+
+
+def test_a_file_that_was_replaced_is_loaded_anew(add_file, models):
+    """Else the clip would be made by the old file, and its recipe would tell the new one's hash."""
+    chosen = {"high_noise": toy.HIGH, "low_noise": toy.LOW, "text_encoder": toy.TEXT_ENCODER}
+    name = add_file("vae", "mine.safetensors", {"a": torch.zeros(1)})
+    seen = [Loader.fingerprint_inputs(**chosen, vae=name, weight_dtype="default") for _ in range(2)]
+    with (models / "vae" / name).open("ab") as file:
+        file.write(b"more")
+    seen.append(Loader.fingerprint_inputs(**chosen, vae=name, weight_dtype="default"))
+    assert seen[0] == seen[1] != seen[2]
+    assert Loader.fingerprint_inputs(**chosen, vae=None, weight_dtype=None)  # linked: not known yet
+    assert not any(os.sep in each for each in seen)

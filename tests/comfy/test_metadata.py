@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pack.nodes.lora
 import pack.nodes.sampling  # noqa: F401  # nodes that tell more than their inputs
 import pytest
-from pack.nodes.metadata import find_model, notes
+from pack.nodes.metadata import find_models, notes
+from pack.tests.toy import models as toy
 from pack.tests.toy.models import HIGH, LORA_HIGH, LORA_LOW
 
 pytestmark = pytest.mark.comfy
@@ -78,7 +79,25 @@ def test_a_sampler_that_comfyui_has_not_checked_is_not_spelled_out(models, promp
 
 @pytest.mark.parametrize("name", [HIGH, f"wan\\{HIGH}", f"somebody/else/{HIGH}"])
 def test_files_are_found_by_names_of_other_machines(models, name):
-    assert find_model(name) == models / "diffusion_models" / HIGH
+    assert find_models(name) == [models / "diffusion_models" / HIGH]
+
+
+def sha256(path):
+    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_two_files_of_one_name_are_told_by_both_hashes(models, add_lora, prompt):
+    """A pair in mirrored folders, as `auto` finds it."""
+    pair = [add_lora(f"{expert}/style.safetensors", toy.lora(seed)) for seed, expert in enumerate(("high", "low"))]
+    prompt["2"]["inputs"] |= {"lora_high": pair[0], "lora_low": "auto"}
+    assert recipe_of(prompt)["models"]["style.safetensors"] == [sha256(models / "loras" / name) for name in pair]
+
+
+def test_a_name_that_files_in_two_model_folders_have_is_told_by_both_hashes(models, add_lora, prompt):
+    """As files of Hugging Face have it: diffusion_pytorch_model.safetensors."""
+    vae = prompt["1"]["inputs"]["vae"]
+    add_lora(vae, toy.lora(1))
+    assert set(recipe_of(prompt)["models"][vae]) == {sha256(models / folder / vae) for folder in ("vae", "loras")}
 
 
 def test_the_global_switch_is_above_all(monkeypatch, prompt):

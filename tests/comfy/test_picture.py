@@ -175,6 +175,17 @@ def test_an_empty_batch_is_said(vae):
             run()
 
 
+def test_a_picture_of_whole_numbers_does_not_become_white(vae):
+    whole = (picture(32, 32) * 255).to(torch.uint8)
+    for run in (
+        lambda: fit(whole),
+        lambda: ImageToVideo.execute(POSITIVE, vae, whole, 0.5),
+        lambda: ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 0.5, end_image=whole),
+    ):
+        with pytest.raises(ValueError, match=r"A picture holds floating-point numbers in 0\.\.1, got uint8\. Check"):
+            run()
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_picture_without_numbers_is_said_before_it_is_encoded(vae, value):
     flawed = picture(32, 32)

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
+from pack.nodes import long_progress
 from pack.nodes.progress import StepProgress, duration
 from pack.tests.toy.sampling import SHAPE, conditioning, sample, server_hook
 from PIL import Image
@@ -48,6 +49,35 @@ def test_status_names_step_expert_and_time_left(high):
     assert said[0] == "Step 1 of 2, high-noise expert"
     assert re.fullmatch(r"Step 2 of 2, low-noise expert, about \d+ s left", said[1])
     assert len(said) == 2
+
+
+def test_a_long_clips_time_left_does_not_count_the_loading_of_the_model(high, monkeypatch):
+    said, clock = [], [0.0]
+    monkeypatch.setattr(long_progress, "say", lambda text, node_id: said.append(text.partition(", about ")[2]))
+    monkeypatch.setattr(long_progress.time, "perf_counter", lambda: clock[0])
+
+    def after(seconds, report, *arguments):
+        clock[0] += seconds
+        report(*arguments)
+
+    progress = long_progress.StoryProgress(["high", "low"], [True, True], high.model.latent_format, None)
+    for part, seconds in enumerate([(60, 5, 3), (5, 5, 3)]):
+        progress.sample(part)
+        for step in range(2):
+            after(seconds[step], progress, step, torch.zeros(SHAPE), torch.zeros(SHAPE), 2)
+        progress.decode(part)
+        after(seconds[2], progress.finish_part)
+    assert said == ["", "", "20 s left", "13 s left", "8 s left", "3 s left"]
+
+
+def test_a_long_clip_that_is_all_there_tells_the_time_of_its_decoding(high, monkeypatch):
+    said = []
+    monkeypatch.setattr(long_progress, "say", lambda text, node_id: said.append(text))
+    progress = long_progress.StoryProgress(["high"], [False, False], high.model.latent_format, None)
+    for part in range(2):
+        progress.decode(part)
+        progress.finish_part()
+    assert said == ["Part 1 of 2, decoding", "Part 2 of 2, decoding, about 1 s left"]
 
 
 @pytest.mark.parametrize(

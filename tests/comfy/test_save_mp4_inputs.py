@@ -12,6 +12,7 @@ import pytest
 import torch
 from comfy_api.latest import InputImpl, Types, io
 from pack.nodes.decode import DecodeMp4
+from pack.nodes.saving import SaveSettings
 from pack.nodes.video import SaveMp4
 
 pytestmark = pytest.mark.comfy
@@ -87,6 +88,21 @@ def test_sound_longer_and_shorter_than_the_clip(seconds, heard):
     with av.open(str(save(ramp(16), audio={"waveform": tone, "sample_rate": 48_000}))) as file:
         assert file.streams.video[0].duration * file.streams.video[0].time_base == 1
         assert abs(file.streams.audio[0].duration * file.streams.audio[0].time_base - heard) < 0.001
+
+
+def test_sound_that_holds_none_is_said():
+    with pytest.raises(ValueError, match=r"audio holds no sound, but an empty batch\. Look at the node"):
+        save(ramp(), audio={"waveform": torch.zeros(0, 2, 100), "sample_rate": 48_000})
+    sound = {"waveform": torch.zeros(1, 2, 0), "sample_rate": 48_000}
+    assert SaveSettings(**SETTINGS, audio=sound).notes_on_sound() == ["The sound has no samples: the clip is silent."]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_frames_of_whole_numbers_do_not_become_white(channels):
+    frames = (ramp(2)[..., :channels] * 255).to(torch.uint8)
+    with pytest.raises(ValueError, match=r"Frames are floating point in 0\.\.1, got uint8\. Convert and scale"):
+        save(frames, filename_prefix="whole/clip")
+    assert not list((Path(folder_paths.get_output_directory()) / "whole").iterdir())
 
 
 @pytest.mark.parametrize("prefix", ["../outside", "video/../../outside", "/tmp/outside"])

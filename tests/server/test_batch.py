@@ -120,3 +120,19 @@ def check(out, jobs):
     assert {len(frames_of(out / clip)) for clip in clips} == {5}
     assert len({row["server"] for row in done}) == 2
     assert all(row["seconds"] > 0 and row["error"] is None for row in done)
+
+
+def test_a_clip_that_is_gone_everywhere_is_made_again_though_comfyui_remembers_it(server, tmp_path, picture, start):
+    """What it remembers of the last prompt it does not run again: the name of the clip, and no clip."""
+    study, out, there = tmp_path / "study.toml", tmp_path / "out", server.base / "output"
+    said = STUDY.format(picture=picture.as_posix(), seeds=[977]).replace(', "A dog."', "")
+    study.write_text(said, encoding="utf-8")
+    command, before = arguments(study, out, [server.address], "--no-report"), set(there.rglob("*.mp4"))
+    assert start(command).end(120)[0] == 0
+    (out / json.loads(rows(out)[0]["clips"])[0]).unlink()
+    (made,) = set(there.rglob("*.mp4")) - before
+    made.unlink()
+    again = start([*command, "--missing"])
+    assert again.end(120)[0] == 0, again.said
+    assert states(out) == {"done": 1}
+    assert len(frames_of(out / json.loads(rows(out)[0]["clips"])[0])) == 5

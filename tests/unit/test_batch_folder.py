@@ -7,9 +7,10 @@ import sqlite3
 import subprocess
 
 import pytest
-from pack.client.batch import command, table
+from pack.client.batch import command, study, table
 from pack.client.batch.folder import remove
-from pack.client.errors import UsageError
+from pack.client.errors import SaveError, UsageError
+from pack.client.report.command import make
 from pack.tests.toy.studies import arguments, check_all_done, forgetting, rows, run, servers, states, wait_until, write
 
 try:
@@ -78,6 +79,24 @@ def test_one_process_at_a_time_works_in_a_folder(two, tmp_path):
     run(path, out, servers(two.addresses))
 
 
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_folder_whose_name_is_too_long_is_a_sentence(dry, tmp_path):
+    with pytest.raises(SaveError, match=r"The results cannot be written into 小+: "):
+        command.batch(write(tmp_path, 2), output=tmp_path / ("小" * 300), dry_run=dry)
+
+
+def test_the_report_of_such_a_folder_is_a_sentence(tmp_path):
+    with pytest.raises(UsageError, match=r"小+ holds no study: there is no study\.sqlite in it"):
+        make(tmp_path / ("小" * 300))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\ud800"])
+def test_a_name_that_no_folder_can_have_is_refused(name):
+    with pytest.raises(UsageError, match=r"so it is one line, and no path, got 'a"):
+        study.name_of(f"a{name}")
+    assert study.name_of("👩\u200d👧 小 [1]") == "👩\u200d👧 小 [1]"
+
+
 @pytest.mark.parametrize("content", [b"no table at all", None])
 def test_a_file_that_is_no_table_is_left_alone(two, tmp_path, content):
     path, out = write(tmp_path, 2), tmp_path / "out"
@@ -141,6 +160,14 @@ def test_clips_go_to_any_address_instead(two, tmp_path):
     assert all(clip.startswith("file://") for clip in clips)
     assert len(list(away.iterdir() if away.is_dir() else [])) + len(list(tmp_path.glob("away %*/*"))) == 4
     assert list((out / "clips").iterdir()) == []
+
+
+def test_the_password_of_an_address_for_clips_is_kept_nowhere(two, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    path, out = write(tmp_path, 2), tmp_path / "out"
+    fsspec.register_implementation("toy", fsspec.get_filesystem_class("memory"), clobber=True)
+    run(path, out, servers(two.addresses), target="toy://ada:p@ss:w@rd@host/folder")
+    assert [json.loads(row["clips"])[0].rpartition("/")[0] for row in rows(out)] == ["toy://host/folder"] * 2
 
 
 def test_an_address_that_nobody_speaks_to_is_a_sentence(two, tmp_path):

@@ -1,9 +1,15 @@
 """What a study keeps of its own text, of pictures and of what servers say: no folder, no token and no camera."""
 
 import io
+import json
 
 import pytest
+from pack.client import address
 from pack.client.batch import study, tables, thumbnails
+from pack.client.batch.servers import Servers
+from pack.client.errors import RefusedError
+from pack.client.report.rows import read as report
+from pack.tests.toy.studies import rows, run, servers, states, write
 from PIL import Image
 
 
@@ -22,6 +28,39 @@ from PIL import Image
 )
 def test_the_text_of_a_study_is_kept_without_folders_and_secrets(said, shown):
     assert tables.shown(said, study.tomllib.loads(said).values()) == shown
+
+
+class Meanwhile(Servers):
+    """Servers that somebody waits for who then saves another picture under the name of one."""
+
+    def open(self, place, needs):
+        found = super().open(place, needs)
+        Image.new("RGB", (8, 8), "blue").save(self.picture)
+        return found
+
+
+def test_a_picture_that_is_changed_while_a_study_runs_is_not_sent_as_the_one_before(two, tmp_path):
+    path, out = write(tmp_path, 4), tmp_path / "out"
+    engine = Meanwhile([address.parse(two.addresses[0])], [1], 1.0, print)
+    engine.picture = tmp_path / "0.png"
+    with pytest.raises(RefusedError, match=r"2 jobs were refused"):
+        run(path, out, engine)
+    assert states(out) == {"refused": 2, "done": 2}
+    assert list(report(out).thumbnails) == [json.loads(rows(out)[-1]["files"])["picture"]]  # not as the one before
+    assert rows(out)[0]["error"] == (
+        "0.png has changed since the study began. Run the same command again: what it makes of the picture as it is "
+        "now is another job."
+    )
+    run(path, out, servers(two.addresses))
+    assert [row["state"] for row in rows(out) if row["wanted"]] == ["done"] * 4
+    assert two.made().total() == 4
+
+
+def test_numbers_of_a_server_have_names_that_can_be_shown_and_kept(two, tmp_path):
+    for comfy in two.comfies:
+        comfy.numbers = {"motion": 1.0, "\ud800\x1b[2Jodd\nname": 2.0}
+    run(write(tmp_path, 2), tmp_path / "out", servers(two.addresses))
+    assert [json.loads(row["numbers"]) for row in rows(tmp_path / "out")] == [{"motion": 1.0, "odd name": 2.0}] * 2
 
 
 def test_thumbnails_are_small_and_say_nothing_of_the_camera(tmp_path):
@@ -45,6 +84,12 @@ def test_thumbnails_are_small_and_say_nothing_of_the_camera(tmp_path):
         ("see 's3://bucket/ada/x.mp4'", "see 's3://bucket/ada/x.mp4'"),
         ("https://ada:word@host/clip?token=1 and https://host/b#c", "https://host/clip?*** and https://host/b?***"),
         ("http://" * 2857, "http://" * 2857),  # in linear time
+        (
+            "ftp://ada:p@ss:w@rd@host/a, http://host/b@c and http://host?d@e",
+            "ftp://host/a, http://host/b@c and http://host?***",
+        ),
+        ("see http://host, b@c.de", "see http://host, b@c.de"),
+        ("http://" + "a@" * 20_000, "http://"),
     ],
 )
 def test_what_a_server_says_is_kept_without_its_folders_and_tokens(said, kept):

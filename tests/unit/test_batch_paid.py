@@ -128,11 +128,45 @@ def test_a_job_that_nobody_took_costs_nothing_and_may_go_elsewhere_later(two, tm
     assert two.comfies[1].made.total() == 2
 
 
+def test_a_server_whose_address_holds_a_token_tells_prices_too(two, tmp_path):
+    path, out = write(tmp_path, 4, f"max_usd = 0.25\n{HOSTED}"), tmp_path / "out"
+    with pytest.raises(CeilingError, match=r"2 jobs are left"):
+        run(path, out, servers([f"{two.addresses[0]}?token=abc&token=d%20e"]))
+    assert states(out) == {"done": 2, "open": 2}
+
+
+def test_a_clip_that_was_paid_in_a_try_that_failed_later_is_counted(two, tmp_path):
+    """The next try finds the hosted node's clip in ComfyUI's memory, which costs nothing: the first one paid it."""
+    path, out = write(tmp_path, 4, f"max_usd = 0.25\n{HOSTED}"), tmp_path / "out"
+    for comfy in two.comfies:
+        comfy.faults = Faults(failing=1.0, last=True)
+    with pytest.raises(CeilingError):
+        run(path, out, servers(two.addresses))
+    for comfy in two.comfies:
+        comfy.faults = Faults()
+    with pytest.raises(CeilingError, match=r"2 jobs are left .+ \$0\.25, of which \$0\.20 are spent or ordered"):
+        run_again(path, out, two, tries=2)
+    assert [row["usd"] for row in rows(out) if row["state"] == "done"] == [0.1, 0.1]
+
+
 @pytest.mark.parametrize(("cached", "said", "usd"), [([], [0.1], 0.1), (["7"], [0.1], 0.0), ([], [], None)])
 def test_what_a_job_cost_is_what_the_nodes_that_ran_say(cached, said, usd):
     status = {"messages": [["execution_cached", {"nodes": cached}]]}
     assert outcome.cost(comfy_prompts.HOSTED, {"outputs": {"7": {"usd": said}}, "status": status}) == usd
     assert outcome.cost(comfy_prompts.PROMPT, {"outputs": {}, "status": status}) == 0.0
+
+
+@pytest.mark.parametrize("said", [[-0.5], [0.1, -0.5], ["0.1"], [None], [True], [1e40]])
+def test_what_can_be_no_sum_that_was_paid_is_not_counted_as_one(said):
+    """Else it would be taken off what the others cost."""
+    assert outcome.cost(comfy_prompts.HOSTED, {"outputs": {"7": {"usd": said}}}) is None
+
+
+def test_a_price_below_nothing_is_none(two, tmp_path, monkeypatch):
+    monkeypatch.setitem(comfy_prompts.PRICES, "480p", -1.0)
+    with pytest.raises(RefusedError, match=r"2 jobs were refused"):
+        run(write(tmp_path, 2, f"max_usd = 5\n{HOSTED}"), tmp_path / "out", servers(two.addresses))
+    assert two.made().total() == 0
 
 
 def test_a_ceiling_that_is_no_number_is_refused(tmp_path):

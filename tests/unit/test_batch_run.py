@@ -161,7 +161,7 @@ def test_a_picture_that_is_gone_is_named_without_its_folder(two, tmp_path):
         run(path, out, servers(two.addresses, depth=1))
     thread.join()
     assert [row["state"] for row in rows(out)] == ["done"] * 3 + ["refused"] * 3
-    assert "'1.png' is neither" in rows(out)[-1]["error"]
+    assert "The picture 1.png cannot be read: No such file or directory." in rows(out)[-1]["error"]
     assert str(tmp_path) not in json.dumps(rows(out))
 
 

@@ -106,8 +106,11 @@ NO_STUDY = {
     "no name": (f'pictures = ["{"a" * 300}.png"]', r"The pictures 'a+\.png' cannot be looked for: File name too long"),
     "no number": (f"seeds = [{'1' * 5000}]", r"A study must be a TOML file that can be read; .+ is not: Exceeds"),
     "a well": (f"seeds = {'[' * 5000}", r"A study must be a TOML file that can be read; .+ is not: .+recursion"),
-    "a way out": ('name = "../../elsewhere"', r"'name' is also what the folder of the results is called, so it is no"),
-    "a way up": ('name = ".."', r"so it is no path, got '\.\.'"),
+    "a way out": (
+        'name = "../../elsewhere"',
+        r"'name' is also what the folder of the results is called, so it is one line",
+    ),
+    "a way up": ('name = ".."', r"so it is one line, and no path, got '\.\.'"),
 }
 
 

@@ -126,3 +126,26 @@ def test_words_numbers_and_signs_of_markup_are_shown_as_they_are():
 
 def test_a_bar_of_nothing_can_still_be_seen():
     assert lengths(chart.draw({"": {"time ratio": 0.0, "seconds ours": 0.0, "seconds core": 0.0}}, "")) == [1.0]
+
+
+def test_a_curve_goes_through_the_numbers():
+    wanted = chart.CURVES["density"]
+    shares = {"cubes, density 0.1, dense steps 1": 0.2, "cubes, density 0.5, dense steps 1": 0.6, "dense": 1.0}
+    times = {**dict.fromkeys(shares, 1.0), "cubes, density 0.1, dense steps 1": 2.0}
+    svg = chart.draw_curves({wanted.across: shares, wanted.up: times}, wanted)
+    dots = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in ElementTree.fromstring(svg).iter(f"{SVG}circle")]
+    assert dots == [(chart.LEFT, chart.TOP), (chart.WIDTH - chart.RIGHT, chart.HEIGHT - chart.BOTTOM)]
+    assert {"cubes", "0.2", "0.6", "1", "2", wanted.across, wanted.up} <= set(texts(svg))
+    assert "dense" not in texts(svg)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.34, 0.66], [0.3, 0.4, 0.5, 0.6, 0.7]),
+        ([1.0, 1.0], [1.0, 1.2]),
+        ([-30, 900], [-200, 0, 200, 400, 600, 800, 1000]),
+    ],
+)
+def test_marks_are_round_and_enclose_the_numbers(values, expected):
+    assert chart.marks(values) == pytest.approx(expected)

@@ -1,9 +1,10 @@
 """ComfyUI's answers in sentences, and addresses without their secrets."""
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from pack.client import address, explain, save
+from pack.client import address, cli, errors, explain, save
 from pack.client.errors import RunError, SaveError, UsageError
 from pack.client.progress import Stage, left_in_words
 
@@ -161,3 +162,12 @@ def test_the_time_left_follows_the_pace_so_far():
     assert Stage("x", began=10.0, done=4, total=4).left(20.0) is None
     assert left_in_words(125.0) == ", about 2 min 05 s left"
     assert left_in_words(None) == ""
+
+
+def test_the_help_names_every_exit_code():
+    codes = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ClientError)
+    }
+    assert codes <= {int(code) for code in re.findall(r"\b(\d+) [a-z]", cli.__doc__)}

@@ -11,6 +11,7 @@ import pytest
 from pack.client import files
 from pack.client.errors import SaveError
 from pack.client.printable import printable, short
+from pack.client.publish import replaced
 from pack.tests.toy.clip import clip
 from PIL import Image
 from safetensors.numpy import save as tensors
@@ -134,3 +135,15 @@ def test_texts_of_others_are_cut_where_that_is_said():
     assert printable("x" * 51, 50) == "x" * 50 + "..."
     assert printable("\x1b[31m" * 100_000, 50).endswith("...")
     assert short("two\n lines") == "two lines"
+
+
+def test_two_who_write_the_same_file_do_not_write_into_each_others(tmp_path):
+    """A batch that ends makes its report while somebody makes it by hand: each is whole, and the last one stays."""
+    path = tmp_path / "report.html"
+    with replaced(path) as first:
+        first.write_text("first", encoding="utf-8")
+        with replaced(path) as second:
+            second.write_text("second, which is longer", encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == "second, which is longer"
+    assert path.read_text(encoding="utf-8") == "first"
+    assert list(tmp_path.iterdir()) == [path]

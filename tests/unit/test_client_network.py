@@ -4,6 +4,9 @@ tests/server runs the same client against a real ComfyUI.
 """
 
 import errno
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from pack.client.progress import Silent
 from pack.tests.toy import refusing_kernel
 from pack.tests.toy.hostile_answers import CLIP
 from pack.tests.toy.small_comfyui import FILE, PROMPT, RECORD, Comfy
+
+ROOT = Path(__file__).resolve().parents[2]
 
 on_linux = pytest.mark.skipif(not refusing_kernel.available, reason="needs a kernel that refuses on request")
 
@@ -250,3 +255,22 @@ def test_ctrl_c_while_the_prompt_is_sent_cancels_what_may_have_arrived(comfy, cl
         job.submit(client, PROMPT, "me", Silent(), strict=False)
     assert error.value.exit_code == 130
     assert comfy.pending == []
+
+
+def test_a_file_whose_name_no_address_can_hold_is_none(client, tmp_path):
+    """JSON can write half a character, which is no text."""
+    record = {**RECORD, "outputs": {"9": {"images": [{**FILE, "filename": "a\ud800.mp4"}]}}}
+    with pytest.raises(RunError, match=r"saved nothing in the server's output folder"):
+        save.save_all(client, record, tmp_path, overwrite=False)
+
+
+@pytest.mark.slow
+def test_a_clip_is_told_also_where_the_output_takes_few_letters(comfy, tmp_path):
+    """On Windows that is so where it goes into a file or to another program."""
+    comfy.history["id-1"] = RECORD
+    told = subprocess.run(
+        [sys.executable, str(ROOT / "client"), "fetch", "id-1", "--server", comfy.address, "--output", "\u5c0f"],
+        cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, capture_output=True, timeout=60,
+    )  # fmt: skip
+    (clip,) = (tmp_path / "\u5c0f").iterdir()
+    assert (told.returncode, told.stdout.decode().strip()) == (0, str(Path("\\u5c0f", clip.name))), told.stderr

@@ -235,3 +235,14 @@ def test_sound_is_not_looked_at_as_a_picture(file):
     recording = Recording(sound)
     job.prepare(recording, prompt, {"sound": str(file("b.wav", b"RIFF"))}, [].append)
     assert recording.taken == [("b.wav", None)]
+
+
+@pytest.mark.parametrize("inputs", [{"picture": "a\udcff.png"}, {"prompt": "She looks \udcff."}])
+def test_letters_that_are_no_text_are_told(inputs):
+    """So Python reads a file's name or an argument that is not in UTF-8."""
+    known = {"LoadImage": INFO["LoadImage"], "Say": {"input": {"required": {"prompt": ["STRING", {}]}}}}
+    prompt = {**PROMPT, "2": {"class_type": "Say", "inputs": {"prompt": ""}}}
+    recording = Recording(known)
+    with pytest.raises(UsageError, match=r"has letters that are no text\. Rename the file, or write it anew in UTF-8"):
+        job.prepare(recording, prompt, inputs, [].append)
+    assert recording.taken == []

@@ -231,3 +231,13 @@ def test_entries_share_their_beginnings():
     assert [pattern.count(letter) for letter in "lw"] == [2, 2]  # a letter, and the same again
     assert find("some glowing words without an end " * 100, sections) is None
     assert find("some glowing words " * 100 + "glowja", sections)
+
+
+@pytest.mark.parametrize(
+    "entry", ["forbiddenite  # a mineral", "/forbidden[a-z]+/ # a mineral", "[es] # Spanish\nforbiddenite"]
+)
+def test_a_note_behind_an_entry_is_none_of_it(entry):
+    """Else nothing would be found, and nobody told."""
+    assert find("a forbiddenite", parse(entry))
+    assert find("a c# minor", parse("c#"))
+    assert find("a forbiddenite", parse("/forbid( #|d)enite/"))

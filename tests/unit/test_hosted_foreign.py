@@ -21,7 +21,7 @@ from pack.tests.toy.hosted import (
 )
 from pack.tests.toy.loopback import KEY
 
-NO_AMOUNTS = ["1e400", "NaN", "-Infinity", DIGITS, "-" + DIGITS, "-1", "true", '"0.15"', "1001", "[]", "{}", "1e308"]
+NO_AMOUNTS = ["1e400", "NaN", "-Infinity", DIGITS, "-" + DIGITS, "-1", "true", '"1,5"', "1001", "[]", "{}", "1e308"]
 DEEP_ERROR = '{"error":' * 400 + "1" + "}" * 400
 ODD_JSON = json.dumps(ODD)
 
@@ -119,6 +119,23 @@ def test_a_quote_that_can_be_no_price_is_not_counted_as_one(value, wavespeed, ru
     assert got.name == ("PolicyError" if too_much else "clip")
     assert ("nobody names the price" if too_much else "Price: about $0.15, prices of") in got.text
     assert wavespeed.posts == (0 if too_much else 1)
+
+
+@pytest.mark.parametrize(("quote", "name"), [('"0.41"', "PolicyError"), ('"0.40"', "clip"), ('"1001"', "PolicyError")])
+def test_a_quote_that_is_a_number_as_text_counts_as_it_is(quote, name, wavespeed, running, tmp_path):
+    """AtlasCloud writes prices so in its list of models. The table's estimate would be too low a number."""
+    wavespeed.break_next("price", quoting(quote)(wavespeed))
+    limit = client(tmp_path, running, WAN22_TURBO_HOSTED_MAX_USD="0.40")
+    got = outcome(limit, request("wavespeed"), run_id=str(tmp_path))
+    assert got.name == name
+    assert wavespeed.posts == (name == "clip")
+
+
+@pytest.mark.parametrize(
+    ("charge", "usd"), [("0.80", 0.8), ("7", 7.0), ("0", 0.0), ("1e2", None), ("", None), ("-1", None)]
+)
+def test_a_charge_that_is_a_number_as_text_counts_as_it_is(charge, usd):
+    assert read_task({"data": {"id": "a", "price": charge}}).usd == usd
 
 
 @pytest.mark.parametrize("charge", [0.05, 0, 1000, 7])

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pack.hosted import jobs
+from pack.hosted import credentials, jobs
 from pack.hosted.ledger import Ledger, Row
 from pack.hosted.request import Lora
 from pack.tests.toy.hosted import client, outcome, request, rows_of
@@ -93,6 +93,17 @@ def test_without_a_job_it_says_so(tmp_path):
     assert answer.returncode == 0
     assert "There are no jobs." in answer.stdout
     assert list(tmp_path.iterdir()) == []  # it only looks
+
+
+@pytest.mark.parametrize("module", [jobs, credentials])
+def test_a_user_directory_that_is_none_is_not_taken_for_an_empty_one(module, tmp_path, capsys):
+    """Else all jobs would seem to be gone, and a key would lie where no ComfyUI looks for it."""
+    wrong = ["--user-directory", str(tmp_path / "usr")]
+    with pytest.raises(SystemExit) as ended:
+        module.main(wrong if module is jobs else ["remove", "wavespeed", *wrong])
+    assert ended.value.code == 2
+    assert "there is no folder usr. Name the one that ComfyUI calls user" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_limit_that_is_no_number_is_told(tmp_path):

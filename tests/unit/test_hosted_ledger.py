@@ -1,6 +1,7 @@
 """The rows of the ledger: whole or not there, and without anything private."""
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from pack.common import files
 from pack.hosted.errors import HostedError
 from pack.hosted.ledger import KEPT_DAYS, STATES, Ledger, Row
+from pack.tests.toy import refusing_kernel
 from pack.tests.toy.hosted import rows_of
 
 DIGEST = "a" * 64
@@ -143,3 +145,17 @@ def test_two_processes_work_on_a_request_one_after_the_other(tmp_path):
     child.wait(10)
     child.stdout.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not refusing_kernel.available, reason="needs a kernel that refuses on request")
+@pytest.mark.parametrize(("refusal", "ends"), [(errno.EINVAL, None), (errno.ENOTSUP, None), (errno.EIO, OSError)])
+def test_a_disk_that_cannot_confirm_what_is_in_a_folder_is_no_error(refusal, ends, tmp_path):
+    """A folder that a virtual machine shares answers so, and nobody there could order a clip. A broken disk is one."""
+    row = tmp_path / "row.json"
+    row.write_bytes(b"{}")
+    if ends is None:
+        refusing_kernel.run(lambda: files.remove(row), fsync=refusal)
+    else:
+        with pytest.raises(ends):
+            refusing_kernel.run(lambda: files.remove(row), fsync=refusal)
+    assert not row.exists()

@@ -40,6 +40,23 @@ def test_the_operator_may_allow_some_models_only(wavespeed, running, tmp_path):
     assert outcome(client(tmp_path, running, **only), allowed).name == "clip"
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("WAN22_TURBO_HOSTED_MAX_USD_A_DAY", "WAN22_TURBO_HOSTED_MAX_USD_PER_DAY"),
+        ("WAN22_TURBO_HOSTED_MAX_USE", "WAN22_TURBO_HOSTED_MAX_USD"),
+        ("WAN22_TURBO_HOSTED_MODEL", "WAN22_TURBO_HOSTED_MODELS"),
+    ],
+)
+def test_a_limit_under_a_name_that_nobody_reads_is_not_taken_for_none(typed, meant, wavespeed, running, tmp_path):
+    refused = outcome(client(tmp_path, running, **{typed: "0.1"}), request("wavespeed"))
+    assert refused.name == "PolicyError"
+    assert f"There is no variable {typed}, and a limit may be meant by it. Whoever runs this ComfyUI" in refused.text
+    assert f"The nearest that there is: {meant}." in refused.text
+    assert not wavespeed.requests
+    assert outcome(client(tmp_path, running, **{typed: " "}), request("wavespeed")).name == "clip"
+
+
 def test_a_run_keeps_the_operators_ceiling_over_all_its_nodes(wavespeed, running, tmp_path):
     maker = client(tmp_path, running, WAN22_TURBO_HOSTED_MAX_USD="0.40")
     names = [outcome(maker, request("wavespeed", seed=seed), run_id="one run").name for seed in range(4)]

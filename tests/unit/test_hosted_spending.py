@@ -122,6 +122,18 @@ def test_what_the_provider_charged_counts_in_place_of_the_price_before(says, lim
     assert [row.charged for row in rows_of(maker.ledger)] == [0.4, 0.4]
 
 
+@pytest.mark.parametrize(
+    ("says", "names"), [({}, ["clip", "clip", "PolicyError"]), ({"status": "failed"}, ["JobFailedError"] * 3)]
+)
+def test_a_clip_that_is_just_done_did_not_cost_nothing(says, names, running, tmp_path):
+    """AtlasCloud names the charge a little later. A failed job may have cost nothing, though."""
+    provider = running.named("atlascloud")
+    provider.break_next("poll", (job_says(**says, price=0) if says else polled(price=0))(provider), forever=True)
+    maker = client(tmp_path, running, **{DAILY: "0.45"})
+    asked = [request("atlascloud", offer=PRICED, seed=seed) for seed in range(3)]
+    assert [outcome(maker, each, run_id=str(tmp_path)).name for each in asked] == names
+
+
 def test_a_failed_job_that_costs_nothing_leaves_the_run_its_ceiling(wavespeed, running, tmp_path):
     maker = client(tmp_path, running, **{RUN: "0.20"})
     wavespeed.break_next("poll", job_says(status="failed")(wavespeed))

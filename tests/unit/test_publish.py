@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 import pytest
-from pack.media.publish import publish, remove_leftovers
+from pack.media.publish import Place, publish, remove_leftovers
 
 TOY = Path(__file__).parents[1] / "toy"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and locks")
@@ -65,10 +65,28 @@ def test_what_somebody_still_writes_is_not_a_leftover(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.bin", "b.bin"]
 
 
+class Judged(Place):
+    """A place in a folder into which another ComfyUI writes, while a content filter looks at the finished clip."""
+
+    def take(self, file):
+        remove_leftovers(file.parent)
+        super().take(file)
+
+
+@pytest.mark.parametrize("has_locks", [pytest.param(True, marks=posix), False])
+def test_a_finished_file_that_is_about_to_get_its_name_is_not_a_leftover(tmp_path, monkeypatch, has_locks):
+    if not has_locks:  # as on Windows, which renames closed files only
+        monkeypatch.setattr("pack.media.publish.fcntl", None)
+    with publish(Judged(tmp_path / "clip.mp4")) as temporary:
+        temporary.write_bytes(b"minutes of work")
+    assert (tmp_path / "clip.mp4").read_bytes() == b"minutes of work"
+
+
 def test_only_files_of_this_pack_are_leftovers(tmp_path):
     names = [".wan22-turbo-1.part", ".other.part", "wan22-turbo-1.part", "clip.mp4"]
     for name in names:
         (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1e9, 1e9))  # Windows, which has no such locks, keeps those of today
     remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted(names[1:])
 

@@ -16,7 +16,7 @@ def nodes_of(prompt):
 
 def test_recipe_of_the_shipped_graph_tells_models_loras_seed_and_sizes():
     prompt = json.loads(PROMPT.read_text(encoding="utf-8"))
-    told = recipe(prompt, {name: f"sha256:{n}" for n, name in enumerate(model_files(prompt))}, {"width": 1280})
+    told = recipe(prompt, {name: [f"sha256:{n}"] for n, name in enumerate(model_files(prompt))}, {"width": 1280})
     text = json.dumps(told)
     for fact in ("high_noise_14B", "HIGH-rCM6_0", '"strength_high": 1', '"seed": 0', '"steps": 4', '"tier": "720p"'):
         assert fact in text
@@ -50,7 +50,8 @@ def test_recipe_names_files_without_their_folders(name):
     inputs = {"high_noise": name, "low_noise": "mine/b.safetensors", "high": ["1", 0]}
     prompt = {"1": {"class_type": "Wan22Turbo_Loader", "inputs": inputs}}
     assert nodes_of(prompt) == {"1 Wan22Turbo_Loader": {"high_noise": "a.safetensors", "low_noise": "b.safetensors"}}
-    assert recipe(prompt, {name: "sha256:1"}, {})["models"] == {"a.safetensors": "sha256:1", "b.safetensors": "unknown"}
+    told = recipe(prompt, {name: ["sha256:1"]}, {})["models"]
+    assert told == {"a.safetensors": "sha256:1", "b.safetensors": "unknown"}
 
 
 def test_a_value_with_a_colon_stays_whole():

@@ -161,6 +161,22 @@ def test_files_that_cannot_be_checked_are_named(tmp_path, capsys, name, message)
     assert message in capsys.readouterr().err
 
 
+def test_one_file_that_cannot_be_checked_leaves_none_unchecked(tmp_path, capsys):
+    write_graph(tmp_path / "g.json")
+    (tmp_path / "torn.mp4").write_bytes(b"torn")
+    assert main([str(tmp_path / "torn.mp4"), str(tmp_path / "g.json")]) == 2
+    said = capsys.readouterr()
+    assert "torn.mp4 is not" in said.err
+    assert "g.json: 6 private" in said.out
+
+
+def test_a_folder_for_copies_that_cannot_be_is_a_sentence(tmp_path, capsys):
+    write_graph(tmp_path / "g.json")
+    (tmp_path / "a file").write_bytes(b"")
+    assert main(["--strip-to", str(tmp_path / "a file"), str(tmp_path / "g.json")]) == 2
+    assert "No clean copy can be made of g.json: " in capsys.readouterr().err
+
+
 def test_a_file_is_not_replaced_by_its_copy(tmp_path, capsys):
     write_graph(tmp_path / "g.json")
     assert main(["--strip-to", str(tmp_path), str(tmp_path / "g.json")]) == 2

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from pack.media.audio_reading import counted_from, joined, notes_on, sounds_of, start_of
@@ -53,8 +54,26 @@ def test_a_part_without_frames_is_said(tmp_path):
         look(path, Window(Fraction(50), Fraction(1)))
 
 
+OPEN = "open-gop=1:keyint=16:min-keyint=16:bframes=3:b-adapt=0:scenecut=0"  # some frames come after the next key frame
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize("first", [13, 15, 16, 30])
+def test_a_part_begins_with_its_first_frame_wherever_the_key_frames_are(tmp_path, name, first):
+    path = make(tmp_path / name, range(40), **{"x264-params": OPEN})
+    begin = min(time for time in times_of(path)) + Fraction(first, 16)
+    whole = [rgb.mean() for rgb, _, _ in frames(look(path))]
+    part = look(path, Window(begin, Fraction(5, 16)))
+    assert [rgb.mean() for rgb, _, _ in frames(part)] == whole[first : first + 5]
+    assert part.count == 5
+
+
+def times_of(path):
+    with av.open(str(path)) as file:
+        return [packet.pts * packet.time_base for packet in file.demux(video=0) if packet.pts is not None]
+
+
 def test_a_file_without_a_video_is_said(tmp_path):
-    import av
     from pack.tests.toy.videos import tone
 
     path = tmp_path / "a.m4a"
@@ -87,6 +106,17 @@ def test_a_part_of_decoded_sound_is_cut_to_the_sample(tmp_path):
     path = make(tmp_path / "a.mkv", range(32), voices=[Voice("flac", seconds=2.0)])
     (sound,) = sounds_of(path, Window(Fraction(1, 2), Fraction(3, 4)))
     assert (sound.start, sound.waveform.shape) == (Fraction(1, 2), (2, 36_000))
+
+
+@pytest.mark.parametrize(("codec", "name"), [("aac", "a.mp4"), ("mp2", "a.ts"), ("mp3", "a.avi")])
+def test_a_part_of_sound_begins_as_the_whole_sounds_there(tmp_path, codec, name):
+    """Such codecs lay each packet over the one before, which has to be decoded too."""
+    path = make(tmp_path / name, voices=[Voice(codec, seconds=2.0)])
+    (whole,) = sounds_of(path, Window(Fraction(0), Fraction(5)))
+    first = 30_001
+    (part,) = sounds_of(path, Window(whole.start + Fraction(first, 48_000), Fraction(1, 2)))
+    assert part.waveform.shape[1] == 24_000
+    np.testing.assert_allclose(part.waveform, whole.waveform[:, first : first + 24_000], atol=1e-4)
 
 
 def test_a_gap_that_no_memory_holds_is_an_error_in_the_times():

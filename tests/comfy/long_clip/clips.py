@@ -102,3 +102,10 @@ def with_loras(high, low):
     return {
         **PROMPT, "2": {"class_type": "Wan22Turbo_Lora", "inputs": inputs}, "9": {**PROMPT["9"], "inputs": own},
     }  # fmt: skip
+
+
+def asked(answer):
+    """A graph with another pack's node, of which ComfyUI has asked whether it is as before."""
+    patch = {"class_type": "SomebodysPatch", "inputs": {"model": ["1", 0]}, "is_changed": [answer]}
+    own = {**PROMPT["9"]["inputs"], "high": ["3", 0]}
+    return {**PROMPT, "3": patch, "9": {**PROMPT["9"], "inputs": own}}

@@ -6,7 +6,7 @@ import comfy.model_management
 import pytest
 import torch
 from pack.nodes import long_run, origins
-from pack.tests.comfy.long_clip.clips import STORY, clips, cut, file_of, frames_of, parts_there, start
+from pack.tests.comfy.long_clip.clips import STORY, asked, clips, cut, file_of, frames_of, parts_there, start
 
 pytestmark = pytest.mark.comfy
 
@@ -47,6 +47,20 @@ def test_a_run_that_was_cut_goes_on_and_gives_the_same_clip_bit_for_bit(
     assert resumed[3] == whole[3]
     for path in file_of(whole).parent.iterdir():
         path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("graph", "why"),
+    [
+        (asked(float("nan")), "SomebodysPatch before this node may give other models"),
+        (None, "another node has put this one"),
+    ],
+)
+def test_parts_that_no_run_finds_again_are_not_called_kept(make, high, low, graph, why):
+    with pytest.raises(RuntimeError, match=f"power No part of this run can be used again: {why}"):
+        make(models=(cut(high, 4, RuntimeError("power")), low), graph=graph)
+    assert f"Warning: The parts of this clip are not found again: {why}" in make("It turns.", parts=1, graph=graph)[1]
+    assert "not found again" not in make("It turns.", parts=1)[1]
 
 
 def test_a_cancel_ends_within_a_step(make, high):

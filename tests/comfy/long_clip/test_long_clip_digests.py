@@ -1,13 +1,15 @@
 """Which parts of a long clip are made again after a change."""
 
 import json
+import os
 
 import folder_paths
 import pytest
 import torch
 from pack.nodes import origins
-from pack.nodes.lora import AUTO
-from pack.tests.comfy.long_clip.clips import PROMPT, STORY, changed, digests, start, with_loras
+from pack.nodes.loader import Loader
+from pack.nodes.lora import AUTO, Lora
+from pack.tests.comfy.long_clip.clips import PROMPT, STORY, asked, changed, digests, start, with_loras
 from pack.tests.toy import models as toy
 from safetensors.torch import save_file
 
@@ -30,6 +32,12 @@ pytestmark = pytest.mark.comfy
 def test_what_is_made_again_is_what_the_change_reaches(planned, changes, again):
     before = digests(planned(seconds=0.6))
     assert len(set(digests(planned(seconds=0.6, **changes))) - set(before)) == again
+
+
+def test_a_picture_of_any_precision_is_known(planned):
+    """NumPy has no bf16, in which some upscalers leave a picture."""
+    half = start().to(torch.bfloat16)
+    assert digests(planned(picture=half)) == digests(planned(picture=half.float()))
 
 
 def test_a_changed_line_makes_its_part_and_the_later_ones_again(make, made):
@@ -96,10 +104,45 @@ def test_a_partner_that_auto_finds_is_known(planned, add_lora):
     assert not set(paired) & set(digests(planned(graph=graph)))
 
 
-def test_what_comfyui_asks_a_node_beside_its_inputs_is_known(planned):
-    def asked(answer):
-        return digests(planned(graph={**PROMPT, "1": {**PROMPT["1"], "is_changed": [answer]}}))
+def test_a_file_is_known_where_another_one_of_its_name_lies_in_another_folder(planned, add_file):
+    for seed, folder in enumerate(("checkpoints", "loras")):
+        add_file(folder, "twin.safetensors", toy.lora(seed))
+    graph = with_loras("twin.safetensors", "none")
+    before = digests(planned(graph=graph))
+    save_file(toy.lora(3), folder_paths.get_full_path_or_raise("loras", "twin.safetensors"))
+    assert not set(before) & set(digests(planned(graph=graph)))
 
-    assert asked("one picture") == asked("one picture")
-    assert not set(asked("one picture")) & set(asked("another"))
-    assert not set(asked(float("nan"))) & set(asked(float("nan")))  # it says that nobody can tell
+
+def test_what_comfyui_asks_a_node_beside_its_inputs_is_known(planned):
+    def digests_where(answer):
+        return digests(planned(graph=asked(answer)))
+
+    assert digests_where("one picture") == digests_where("one picture")
+    assert not set(digests_where("one picture")) & set(digests_where("another"))
+    assert not set(digests_where(float("nan"))) & set(digests_where(float("nan")))  # it says that nobody can tell
+
+
+def test_a_text_beside_a_lora_or_a_later_date_of_a_file_makes_nothing_again(planned, add_lora, models):
+    """The files are known by what is in them, and a node's answer to ComfyUI tells more."""
+    graph = with_loras(add_lora("dated/ink.safetensors", toy.lora(1)), "none")
+
+    def digests_now():
+        for node, kind in (("1", Loader), ("2", Lora)):
+            chosen = {name: value for name, value in graph[node]["inputs"].items() if not isinstance(value, list)}
+            graph[node]["is_changed"] = [kind.fingerprint_inputs(**chosen)]
+        return digests(planned(graph=graph)), graph["2"]["is_changed"], graph["1"]["is_changed"]
+
+    seen = [digests_now()]
+    words, settings = ((models / "loras" / "dated" / name) for name in ("ink.txt", "adapter_config.json"))
+    words.write_text("ink", encoding="utf-8")
+    seen.append(digests_now())
+    os.utime(models / "diffusion_models" / toy.HIGH)
+    seen.append(digests_now())
+    settings.write_text('{"r": 4, "lora_alpha": 8}', encoding="utf-8")
+    seen.append(digests_now())
+    words.unlink()
+    settings.unlink()
+    parts, loras, loaders = zip(*seen, strict=True)
+    assert parts[0] == parts[1] == parts[2]
+    assert not set(parts[2]) & set(parts[3])  # which sets how strongly the LoRA acts
+    assert [loras[0] != loras[1], loaders[1] != loaders[2], loras[2] != loras[3]] == [True] * 3
