@@ -196,21 +196,22 @@ class Desk:
         """Writes down what went wrong with a job, and opens it again where that may help."""
         if self.closed:  # whatever the table says is true, and the next run asks the place
             return
-        gone = known.state == "posted" and known.clips is not None and isinstance(error, (JobLostError, RunError))
-        if gone or isinstance(error, SpentError):
-            known = replace(known, usd=None, failed_usd=known.failed_usd + (known.usd or 0.0), clips=None)
-            self.table.set(known.number, usd=None, failed_usd=known.failed_usd, clips=None)  # the next try pays anew
+        asked = known.state == "posted"  # only, as it had been sent before
+        gone = asked and known.clips is not None and isinstance(error, (JobLostError, RunError))
+        if gone or isinstance(error, SpentError):  # the next try pays anew
+            failed_usd = known.failed_usd + (known.usd or 0.0)
+            known = replace(known, usd=None, carried=False, failed_usd=failed_usd, clips=None)
+        elif not isinstance(error, (UnreachableError, NotTakenError)):  # that is asked for again, or was not sent
+            known = replace(known, carried=True)
         if isinstance(error, SaveError):
             self.error = SaveError(
                 f"{error} Make room, and run the same command again: it fetches this clip and goes on."
             )
         elif gone or isinstance(error, (JobLostError, UnreachableError)):
-            self.missed(place, replace(known, lost=known.lost + 1), error)
+            counted = asked and isinstance(error, JobLostError)  # as the break before; else this program had ended
+            self.missed(place, replace(known, lost=max(known.lost, 1) if counted else known.lost + 1), error)
         elif isinstance(error, (RefusedError, UsageError)):
-            first = known.state == "open" and not known.tries and not known.lost
-            if first and isinstance(error, NotTakenError):
-                self.table.unposted(known.number)
-                self.spent -= known.usd or 0.0
+            known = self.untaken(known) if isinstance(error, NotTakenError) else known
             self.settle(known, "refused", str(error))
         elif known.tries + 1 < self.rules.tries:
             again = replace(known, state="open", tries=known.tries + 1)
@@ -218,6 +219,14 @@ class Desk:
             self.put(again, place.name)
         else:
             self.settle(replace(known, tries=known.tries + 1), "failed", str(error))
+
+    def untaken(self, known: Known) -> Known:
+        """Returns a job that nobody took: this time it cost nothing. One that never was sent may go anywhere."""
+        if known.carried:
+            return known
+        self.spent -= known.usd or 0.0
+        server = known.server if known.tries or known.lost else None
+        return replace(known, server=server, prompt_id=None, usd=None)
 
     def missed(self, place: Place, known: Known, error: ClientError) -> None:
         """Goes on after a job whose place lost it, or is away."""
@@ -234,12 +243,12 @@ class Desk:
 
     def back(self, known: Known, why: str) -> None:
         """Writes down that a job is not done, and goes on."""
-        self.table.reopen(known.number, self.named(known, why), known.state, known.tries, known.lost)
+        self.table.reopen(known, self.named(known, why))
 
     def settle(self, known: Known, state: Literal["failed", "refused"], why: str) -> None:
         """Writes down that a job is not done, and is not tried again in this run."""
         why = self.named(known, why)
-        self.table.reopen(known.number, why, state, known.tries, known.lost)
+        self.table.reopen(replace(known, state=state), why)
         self.board.settled(self.jobs[known.digest], state, why, None)
 
     def named(self, known: Known, text: str) -> str:

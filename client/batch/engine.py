@@ -52,11 +52,11 @@ class Order:
         job: With its values.
         prompt: Its graph, as the study has it.
         prompt_id: Under which it is posted.
-        posted: It may have been posted under that before, and must be looked for first.
+        posted: It may have been posted under that before: what became of it is fetched, or it is lost.
         target: Folder of the clips, or an address that fsspec takes.
         timeout: Seconds that it may take.
-        made: Its clip was here before. Where it was posted, that is fetched again, or the job is lost.
-        tried: It failed before, so that what the place remembers of it may have been paid then.
+        again: It was sent before. What the place remembers of its clips may be deleted, so they get other names.
+        carried: It was sent before, so that what the place remembers of it may have been paid then.
     """
 
     job: Job
@@ -65,8 +65,8 @@ class Order:
     posted: bool
     target: str
     timeout: float
-    made: bool = False
-    tried: bool = False
+    again: bool = False
+    carried: bool = False
 
 
 @dataclass(frozen=True)
