@@ -1,7 +1,9 @@
 """ComfyUIs that this program starts itself, and starts again when they die: `--start 2`."""
 
+import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from .. import address
 from ..errors import ClientError, UnreachableError, UsageError
-from ..printable import printable
+from ..printable import printable, short
 from ..progress import Display
 from .engine import Found, Needs, Order
 from .servers import Servers
@@ -23,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 KEEPER = Path(__file__).resolve().parent / "keeper.py"
 LAUNCH = ROOT / "tools" / "launch.py"
 SETUP = ROOT / "tools" / "bootstrap.py"
+MACHINE = "machine"  # the name of each here, before its number
 GPUS = "CUDA_VISIBLE_DEVICES"
+GPU = re.compile(r"\d|GPU-|MIG-")  # how the name of one begins; at any other, such as -1, CUDA reads no further
 FOLDER = ".machines"  # of what they read and write, in the study's folder
 READY = 600.0  # seconds until the first answer: some packs install things
 PATIENCE = 2.0  # seconds that one may be silent; whether it lives is known
@@ -165,10 +169,10 @@ class Started(Servers):
 
     def __init__(self, recipe: Recipe, count: int, depth: int, folder: Path, say: Callable[[str], None]):
         super().__init__([], [], PATIENCE, say)
+        shares = shared(count, recipe.arguments)
         found = recipe.found()
         self.depths = dict.fromkeys(names(count), depth)
         self.machines = {}
-        shares = shared(count, found.arguments)
         for number, (name, share) in enumerate(zip(self.depths, shares, strict=True)):
             each = replace(found, environment={**share, **found.environment})
             self.machines[name] = Machine(each, (folder / FOLDER / str(number + 1)).absolute())
@@ -202,12 +206,15 @@ def shared(count: int, arguments: Sequence[str]) -> list[dict[str, str]]:
     """Returns the variables that give each of several ComfyUIs a GPU of its own, of those that this process may use.
 
     Raises:
-        UsageError: These are too few.
+        UsageError: These are too few, or one of them is named twice.
     """
     said = os.environ.get(GPUS)
-    if count == 1 or "--cpu" in arguments or said in ("", "-1"):
+    named = map(str, range(count)) if said is None else map(str.strip, said.split(","))
+    known = list(itertools.takewhile(GPU.match, named))
+    if count == 1 or "--cpu" in arguments or not known:
         return [{}] * count
-    known = [each.strip() for each in said.split(",")] if said else list(map(str, range(count)))
+    if len(set(known)) < len(known):
+        raise UsageError(f"{GPUS} names a GPU twice, got '{short(said or '')}'. CUDA then finds none: name each once.")
     if len(known) < count:
         raise UsageError(
             f"--start {count} needs a GPU for each, and {GPUS} names {len(known)}. Start fewer, or with "
@@ -218,7 +225,7 @@ def shared(count: int, arguments: Sequence[str]) -> list[dict[str, str]]:
 
 def names(count: int) -> list[str]:
     """Names so many ComfyUIs of this machine."""
-    return [f"machine {number}" for number in range(1, count + 1)]
+    return [f"{MACHINE} {number}" for number in range(1, count + 1)]
 
 
 def install(folder: Path) -> None:

@@ -13,7 +13,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,18 +104,23 @@ class Table:
             self.lock = sqlite3.connect(folder / LOCK, isolation_level=None, timeout=0, check_same_thread=False)
             self.lock.execute("BEGIN EXCLUSIVE")
             self.rows = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
-            self.rows.row_factory = sqlite3.Row
-            version = self.rows.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
-                raise UsageError(
-                    f"{FILE} in {folder.name} was made by a newer version of this program. Use that, or another folder."
-                )
-            self.rows.execute("PRAGMA journal_mode=WAL")
-            self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
-            self.rows.executescript(SCHEMA)
-            with self.together():
-                self.add_columns()
-            self.rows.execute(f"PRAGMA user_version={VERSION}")
+            self.begin()
+
+    def begin(self) -> None:
+        """Makes what the file lacks, if it is this program's."""
+        self.rows.row_factory = sqlite3.Row
+        version = self.rows.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            raise UsageError(
+                f"{FILE} in {self.folder.name} was made by a newer version of this program. Use that, or another "
+                "folder."
+            )
+        self.rows.execute("PRAGMA journal_mode=WAL")
+        self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
+        self.rows.executescript(SCHEMA)
+        with self.together():
+            self.add_columns()
+        self.rows.execute(f"PRAGMA user_version={VERSION}")
 
     def add_columns(self) -> None:
         """Adds the columns that the table of an earlier version lacks."""
@@ -237,17 +242,34 @@ class Table:
             yield dict(row)
 
     @contextmanager
-    def together(self, tried: bool = False) -> Iterator[None]:
-        """Writes all of what is inside, or nothing; nothing in any case if it is only tried. One may be in another."""
-        with told(self.folder):
-            self.rows.execute("SAVEPOINT together")
-            end = ["ROLLBACK TO together", "RELEASE together"]
-            try:
-                yield
-                end = end[not tried :]
-            finally:
-                for step in end if self.rows.in_transaction else ():  # a full disk may have taken all back
-                    self.rows.execute(step)
+    def together(self) -> Iterator[None]:
+        """Writes all of what is inside, or nothing."""
+        with told(self.folder), self.rows:
+            self.rows.execute("BEGIN")
+            yield
+
+
+class Copy(Table):
+    """The table in a folder as it is now, or a new one, in memory: whatever is written into it, the folder stays.
+
+    Raises:
+        UsageError: The file is none of this program's.
+        SaveError: It cannot be read.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.rows = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        with told(folder):
+            if (folder / FILE).is_file():
+                read = f"{(folder / FILE).absolute().as_uri()}?mode=rw"  # else SQLite leaves files of its own behind
+                with closing(sqlite3.connect(read, uri=True)) as there:  # also while a batch writes into it
+                    there.backup(self.rows)
+            self.begin()
+
+    def close(self) -> None:
+        """Forgets all."""
+        self.rows.close()
 
 
 def written(values: Mapping[str, Any]) -> str | None:

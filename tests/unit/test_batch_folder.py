@@ -172,9 +172,10 @@ def test_the_password_of_an_address_for_clips_is_kept_nowhere(two, tmp_path):
 
 def test_an_address_that_nobody_speaks_to_is_a_sentence(two, tmp_path):
     path, out = write(tmp_path, 2), tmp_path / "out"
-    with pytest.raises(UsageError, match=r"^Clips cannot be sent to nosuch://\.\.\.: ") as error:
-        run(path, out, servers(two.addresses), target="nosuch://user:secret@host/folder")
-    assert "secret" not in str(error.value)
+    for dry in (True, False):
+        with pytest.raises(UsageError, match=r"^Clips cannot be sent to nosuch://\.\.\.: ") as error:
+            command.batch(path, two.addresses, output=out, clips="nosuch://user:secret@host/folder", dry_run=dry)
+        assert "secret" not in str(error.value)
     assert sum(comfy.posted.total() for comfy in two.comfies) == 0
 
 
