@@ -119,12 +119,15 @@ class Servers:
         Raises:
             NotTakenError: A value or a picture cannot be used, or that is another one than the study began with.
         """
-        known = self.known[place][order.job.graph]
+        known, sent = self.known[place][order.job.graph], self.sent[place]
+        new = dict(sent)
         try:
-            check_files(order.job, self.sent[place])
-            ready = prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
+            check_files(order.job, sent)
+            ready = prepare(server, order.prompt, order.job.values, self.say, known, new)
+            check_files(order.job, sent)  # again: what was saved meanwhile may be what was sent
         except (RefusedError, UsageError) as error:
             raise NotTakenError(str(error)) from error
+        sent |= new
         return saved_anew(ready, order.prompt_id) if order.again else ready
 
     def close(self) -> None:
