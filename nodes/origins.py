@@ -45,7 +45,9 @@ def identity(prompt: Prompt | None, node_id: str | None, sockets: Sequence[str])
 
 def why_unknown(prompt: Prompt | None, node_id: str | None, sockets: Sequence[str]) -> str:
     """Returns why `identity` is another one at each call, or ""."""
-    if not prompt or node_id is None or node_id not in prompt:
+    if not prompt or node_id is None:
+        return "this node was called without a prompt, which tells which models come in"
+    if node_id not in prompt:
         return "another node has put this one into the graph, so the prompt does not tell which models come in"
     before = _before(prompt, node_id, sockets).values()
     restless = dict.fromkeys(str(node["class_type"]) for node in before if _text(node) is None)
