@@ -14,9 +14,10 @@ from ..common.redact import without_tokens
 from ..media.clip_numbers import checked
 from ..media.recipe import model_files, recipe
 from ..weights.formats.model_file import fingerprint
+from ..weights.names import Expert
 from . import receipts
 from .door import NODES, Node, complaints
-from .loader import resolve
+from .loader import EXPERTS, resolve
 
 LEVELS = ("workflow", "recipe", "none")
 CLIP_REPORT = "clip_report"  # the key of a clip's numbers
@@ -119,16 +120,18 @@ def _hashes_by_name(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def find_models(name: str) -> list[Path]:
     """Returns the paths of the files that a name in another pack's node may mean, in any of ComfyUI's model folders.
 
-    A prompt does not say in which folder such a node looks, and files of Hugging Face have one name in several.
+    A prompt does not say in which folder such a node looks, and files of Hugging Face have one name in several. It may
+    also give the name to a node of this pack, which finds files by names of other machines, and by the expert.
     """
     found = [folder_paths.get_full_path(folder, name) for folder in folder_paths.folder_names_and_paths]
-    found += [_resolved(folder, name) for folder in ("diffusion_models", "text_encoders", "vae", "loras")]
+    folders = ("diffusion_models", "text_encoders", "vae", "loras")
+    found += [_resolved(folder, name, expert) for folder in folders for expert in EXPERTS.values()]
     return [Path(path) for path in dict.fromkeys(found) if path]
 
 
-def _resolved(folder: str, name: str) -> str | None:
+def _resolved(folder: str, name: str, expert: Expert) -> str | None:
     """Returns the path of a file that is named as on another machine."""
     try:
-        return folder_paths.get_full_path(folder, resolve(folder, name))
+        return folder_paths.get_full_path(folder, resolve(folder, name, expert))
     except (FileNotFoundError, ValueError):
         return None

@@ -125,6 +125,18 @@ def test_a_file_is_known_where_another_one_has_its_name(planned, add_file, model
     assert digests(planned(graph=graph)) == changed  # which this node does not read
 
 
+def test_a_file_whose_name_comes_from_another_node_is_known(planned, add_lora, models):
+    """This pack's nodes tell two files of one name apart by the expert, also then."""
+    pair = [add_lora(f"{expert}/style.safetensors", toy.lora(seed)) for seed, expert in enumerate(("high", "low"))]
+    graph = with_loras(["7", 0], ["7", 0])
+    graph["7"] = {"class_type": "SomebodysText", "inputs": {"text": "somebody/style.safetensors"}}
+    seen = [digests(planned(graph=graph))]
+    for seed, name in enumerate(pair, 2):
+        save_file(toy.lora(seed), models / "loras" / name)
+        seen.append(digests(planned(graph=graph)))
+    assert len({digest for each in seen for digest in each}) == 3 * 3
+
+
 def test_settings_beside_two_loras_are_known_each_with_its_own(planned, add_lora, models):
     pair = [add_lora(f"{name}/adapter_model.safetensors", toy.lora(1)) for name in ("ink", "oil")]
     settings = [(models / "loras" / name).with_name("adapter_config.json") for name in pair]
