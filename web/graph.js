@@ -13,6 +13,27 @@ export function after(object, method, act) {
   };
 }
 
+// Lets `read` say what a property of `object` is, and calls `act` after it was set; returns what tells it as it was kept.
+export function redefine(object, name, read, act = () => {}) {
+  let plain = object[name];
+  const { get = () => plain, set = (value) => (plain = value) } = accessorOf(object, name);
+  const kept = () => get.call(object);
+  const write = (value) => {
+    set.call(object, value);
+    act();
+  };
+  Object.defineProperty(object, name, { configurable: true, enumerable: true, get: () => read(kept), set: write });
+  return kept;
+}
+
+function accessorOf(object, name) {
+  const own = object && Object.getOwnPropertyDescriptor(object, name);
+  return object ? (own ?? accessorOf(Object.getPrototypeOf(object), name)) : {};
+}
+
+// Calls `act` after a property was set, as which other extensions may have put their own there.
+export const afterSet = (object, name, act) => redefine(object, name, (kept) => kept(), act);
+
 // All nodes of a graph, also those in its subgraphs.
 export function everyNode(graph = app.rootGraph ?? app.graph) {
   return graph.nodes.flatMap((node) => [node, ...(node.subgraph ? everyNode(node.subgraph) : [])]);

@@ -1,6 +1,6 @@
 // What is posted where the frontend alone would post the wrong thing: bypassed nodes, and tokens in the names of clips.
 import { app } from "../../scripts/app.js";
-import { after, BYPASSED, findNode } from "./graph.js";
+import { after, BYPASSED, findNode, redefine } from "./graph.js";
 import { nodes, say } from "./words.js";
 
 const ACTIVE = 0; // LiteGraph's mode of a node that runs
@@ -10,22 +10,9 @@ let making = 0; // prompts that are being made
 // While a prompt is made, a bypassed node looks like one that runs: so it gets into the prompt with what it got and holds,
 // through every reroute and subgraph that the frontend knows. `passOn` takes it out again.
 function watchMode(node) {
-  let plain = node.mode;
-  const { get = () => plain, set = (value) => (plain = value) } = accessorOf(node, "mode");
-  const mode = () => get.call(node);
+  const mode = redefine(node, "mode", (read) => (making && read() === BYPASSED ? ACTIVE : read()));
   modes.set(node, mode);
-  Object.defineProperty(node, "mode", {
-    configurable: true,
-    enumerable: true,
-    get: () => (making && mode() === BYPASSED ? ACTIVE : mode()),
-    set: (value) => set.call(node, value),
-  });
   after(node, "onSerialize", (saved) => (saved.mode = mode())); // in the graph that goes with the prompt, as it is
-}
-
-function accessorOf(object, name) {
-  const own = object && Object.getOwnPropertyDescriptor(object, name);
-  return object ? (own ?? accessorOf(Object.getPrototypeOf(object), name)) : {};
 }
 
 // Takes bypassed nodes out of a prompt, and puts what goes on in place of each link to one.

@@ -1,8 +1,9 @@
 // Shows on the pack's nodes what a run will do, in the server's own words, and after a run what it reported.
 import { app } from "../../scripts/app.js";
-import { after, BYPASSED, everyNode, findNode, isLinked, widgetOf } from "./graph.js";
+import { after, afterSet, BYPASSED, everyNode, findNode, isLinked, widgetOf } from "./graph.js";
 import { matchNames } from "./model_names.js";
 import { sizeOf, pictureOf } from "./picture.js";
+import { isElsewhere, notedOf, running, watchRuns } from "./runs.js";
 import { nodes, say, translated } from "./words.js";
 
 const PANEL = "wan22_turbo_report";
@@ -24,7 +25,7 @@ class Panel {
     this.asks = nodes[node.comfyClass]?.preview; // the route, the widgets in the question, the lines that are kept free
     this.live = { text: "" }; // the server's last answer
     this.report = null; // text and question of the last run
-    this.without = null; // what the run that was last asked for is without this node
+    this.without = null; // what a run is without this node, while it is bypassed
     this.query = undefined; // the question that the widgets stand for now
     this.timer = 0;
     this.room = Infinity; // pixels that a report may take
@@ -83,7 +84,7 @@ class Panel {
     this.node.setDirtyCanvas?.(true, true);
   }
 
-  // Says what a run is without this node, if it is bypassed.
+  // Says what a run is without this node, as long as it is bypassed.
   tellOfBypass() {
     const { mode, comfyClass } = this.node;
     const words = (mode === BYPASSED && say("bypassed", comfyClass)) || null;
@@ -97,10 +98,12 @@ class Panel {
     this.show();
   }
 
-  async tellOfRun(text) {
-    const query = this.asks && (await question(this.node, this.asks)).query; // now: code may have set widgets without a word
-    if (query !== this.query) this.later();
-    this.query = query;
+  // Shows the report of a run. `asked`: what the node stood for when the run was posted, if that is known.
+  async tellOfRun(text, asked) {
+    const now = this.asks ? await question(this.node, this.asks) : {}; // code may have set widgets without a word
+    if (now.query !== this.query) this.later();
+    this.query = now.query;
+    const { query } = asked ?? now;
     askedFor.set(text, query);
     this.tell(text, query);
   }
@@ -187,6 +190,8 @@ function heightBeside(panel) {
   return drawn.offsetHeight - LiteGraph.NODE_TITLE_HEIGHT - element.offsetHeight - FRAME + 8; // as in its minHeight
 }
 
+const isOurs = (node) => Boolean(node?.comfyClass?.startsWith("Wan22Turbo_"));
+const askAgain = () => present.forEach((node) => panels.get(node).later());
 const widthOf = (line) => line.length * FONT.letter + (line.match(WIDE)?.length ?? 0) * (FONT.wide - FONT.letter);
 const textOf = (output) => [output?.text ?? []].flat().join("\n");
 
@@ -218,10 +223,23 @@ function panelOf(node) {
   return panels.get(node);
 }
 
+// What the nodes of a prompt stand for: by their ids, answers to `question` that are still to come.
+function standFor(prompt) {
+  const asking = Object.keys(prompt).map((id) => [id, panels.get(findNode(id))]);
+  return new Map(asking.flatMap(([id, panel]) => (panel?.asks ? [[id, question(panel.node, panel.asks)]] : [])));
+}
+
+async function showRun({ node, display_node, output, prompt_id }) {
+  const [text, id] = [textOf(output), display_node || node];
+  const here = isElsewhere(prompt_id) ? null : findNode(id);
+  const asked = await notedOf(prompt_id)?.get(id);
+  if (!text) return;
+  if (asked) askedFor.set(text, asked.query); // for when its graph is looked at again
+  if (isOurs(here)) await panelOf(here).tellOfRun(text, asked);
+}
+
 function attend(node) {
-  after(node, "onExecuted", (output) => {
-    if (textOf(output)) void panelOf(node).tellOfRun(textOf(output));
-  });
+  afterSet(node, "mode", () => panels.get(node)?.tellOfBypass());
   after(node, "onRemoved", () => present.delete(node));
   after(node, "onAdded", () => panels.has(node) && panelOf(node).later()); // again, when it moves into a subgraph
   const asks = nodes[node.comfyClass]?.preview;
@@ -239,13 +257,16 @@ const locatorOf = ({ id, graph }) => (graph && graph !== graph.rootGraph ? `${gr
 app.registerExtension({
   name: "wan22_turbo.live",
   setup() {
+    watchRuns(standFor);
+    app.api.addEventListener("executed", ({ detail }) => void showRun(detail));
     // A node that runs again has no report until it is done: none, if it fails. Nodes taken from the cache keep theirs.
     app.api.addEventListener("executing", ({ detail }) => {
-      const panel = detail == null ? null : panels.get(findNode(detail));
+      const panel = detail == null || isElsewhere(running) ? null : panels.get(findNode(detail));
       if (!panel?.report) return;
       panel.report = null;
       panel.show();
     });
+    app.api.addEventListener("reconnected", askAgain);
     app.api.addEventListener("promptQueued", () => {
       for (const node of everyNode()) {
         const said = say("bypassed", node.comfyClass) && (panels.has(node) || node.mode === BYPASSED);
@@ -254,16 +275,17 @@ app.registerExtension({
     });
   },
   beforeConfigureGraph: matchNames,
+  refreshComboInNodes: askAgain, // after R there may be other files
   nodeCreated(node) {
-    if (node.comfyClass?.startsWith("Wan22Turbo_")) attend(node);
+    if (isOurs(node)) attend(node);
     // Nodes 2.0 of 0.16.3 takes a clip for a picture, unless an input is a VIDEO and nothing else.
-    if (node.comfyClass?.startsWith("Wan22Turbo_") && widgetOf(node, "filename_prefix")) node.previewMediaType = "video";
+    if (isOurs(node) && widgetOf(node, "filename_prefix")) node.previewMediaType = "video";
     if (node.comfyClass !== "LoadImage") return;
     const file = widgetOf(node, "image"); // another pack may have made a Load Image of its own
     if (!file) return;
-    after(file, "callback", () => {
-      for (const other of present) if (panels.get(other).asks?.picture) panels.get(other).later();
-    });
+    const other = () => present.forEach((each) => panels.get(each).asks?.picture && panels.get(each).later());
+    after(file, "callback", other);
+    afterSet(node, "mode", other);
   },
   // Another tab of the frontend, or a run chosen from the history: the reports of that one.
   onNodeOutputsUpdated(outputs) {

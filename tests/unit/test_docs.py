@@ -1,5 +1,6 @@
 """README and docs: short, whole, said once, and true of the code where code can tell."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -120,3 +121,24 @@ def test_the_exit_codes_are_those_of_the_client():
     told = re.findall(r"^\| (\d+) \| .+ \|$", read(ROOT / "docs" / "api.md"), re.MULTILINE)
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ClientError)]
     assert [int(code) for code in told] == sorted({0, *(kind.exit_code for kind in kinds)})
+
+
+def test_what_a_note_says_of_another_graph_is_so():
+    """As in "With rCM files choose **rcm**, as in wan22_turbo_i2v": that graph has the nodes and values."""
+    names = json.loads(read(ROOT / "locales" / "en" / "nodeDefs.json"))
+    types = {told["display_name"]: kind for kind, told in names.items()} | {"VAE Decode": "VAEDecode"}
+    graphs = {path.stem: json.loads(read(path))["nodes"] for path in (ROOT / "workflows").glob("*.json")}
+    seen = []
+    for name, nodes in graphs.items():
+        for note in (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote"):
+            assert set(re.findall(r"wan22_\w+", note)) <= set(graphs), name
+            sentences = "\n".join(re.split(r"(?<=\.)\s", note))
+            for sentence, other in re.findall(r"(.*\bas (?:in )?(wan22_\w+))", sentences):
+                there = {node["type"] for node in graphs[other]}
+                values = {str(value) for node in graphs[other] for value in node.get("widgets_values", [])}
+                nodes_named = {kind for title, kind in types.items() if title in sentence}
+                values_named = set(re.findall(r"\*\*(\w+)\*\*", sentence))
+                assert nodes_named <= there, (name, sentence)
+                assert values_named <= values, (name, sentence)
+                seen += [*nodes_named, *values_named]
+    assert {"rcm", "shifted"} <= set(seen)

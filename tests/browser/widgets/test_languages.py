@@ -19,13 +19,12 @@ from pack.tests.browser.hands import (
 )
 from pack.tests.browser.widgets.conftest import STYLE
 from pack.tests.browser.widgets.test_bypass import held_back
-from pack.tests.browser.widgets.test_panel import FIELD
+from pack.tests.browser.widgets.test_panel import FIELD, TOLD
 
 pytestmark = pytest.mark.browser
 
 LORA, FIT, SAMPLER, CLIP = "Wan22Turbo_Lora", "Wan22Turbo_Resolution", "Wan22Turbo_Sampler", "Wan22Turbo_Hosted"
 SPEAK = "language => app.extensionManager.setting.set('Comfy.Locale', language)"
-TOLD = "([type, text]) => app.graph.nodes.find(node => node.type === type).onExecuted({text: [text]})"
 BYPASS = "type => { app.graph.nodes.find(node => node.type === type).mode = 4; }"
 
 

@@ -33,14 +33,16 @@ FIELD = """type => {
     const node = app.graph.nodes.find(node => node.type === type);
     const field = node.widgets.find(widget => widget.name === 'wan22_turbo_report').element.querySelector('textarea');
     return [field.clientHeight, field.scrollHeight]; }"""
+# As the server tells of a node that has run.
+TOLD = """([type, text]) => {
+    const detail = {node: String(app.graph.nodes.find(node => node.type === type).id), output: {text: [text]}};
+    app.api.dispatchEvent(new CustomEvent('executed', {detail})); }"""
 TITLE = 30
 
 
 def tell(tab, node, text):
     """Shows a report as a run does, without the run."""
-    tab.evaluate(
-        "([type, text]) => app.graph.nodes.find(node => node.type === type).onExecuted({text: [text]})", [node, text]
-    )
+    tab.evaluate(TOLD, [node, text])
     wait_for_text(tab, node, text[:20])
     settle(tab)
 
