@@ -241,7 +241,7 @@ def test_entries_share_their_beginnings():
 )  # fmt: skip
 def test_what_may_be_a_note_behind_an_entry_or_half_a_pattern_is_refused(entry):
     """Else nothing would be found, or too much, and nobody told."""
-    with pytest.raises(NoAnswerError, match="line 2 of the list .* a note in a line of its own"):
+    with pytest.raises(NoAnswerError, match=r"line 2 of the list .* a note in a line of its own"):
         parse(f"# a note\n{entry}")
 
 
