@@ -23,7 +23,8 @@ from .desk import Desk
 from .engine import Engine, Rules, needs_of
 from .estimate import estimate
 from .folder import opened
-from .machine import Recipe, Started, shared
+from .gpus import shared
+from .machine import Recipe, Started
 from .prepare import prepared
 from .servers import Servers
 from .study import Study

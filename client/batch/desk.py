@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,34 +26,13 @@ from ..errors import (
     UsageError,
 )
 from .board import Board
-from .engine import Found, Rules
-from .plan import Job, Offer, cost
+from .engine import Found, Place, Rules
+from .plan import Job, cost
 from .table import SERVER, Known, Result, Table
 from .tables import bare
 
 CENT = 1e-9  # what sums of cents may be off by
 MOST_LOST = 10  # times that a job may get lost before it is taken for the reason
-
-
-@dataclass
-class Place:
-    """A place, and what is known of it now.
-
-    Args:
-        state: "new" while it is asked, for as long as it takes to start.
-        bound: Jobs that only it may take: posted there, or perhaps paid there.
-        heard: When it was last heard of, on a monotonic clock; None before the first time.
-        error: Why it is away, or cannot do the study.
-    """
-
-    name: str
-    depth: int
-    state: Literal["new", "up", "away", "unfit"] = "new"
-    bound: deque[Known] = field(default_factory=deque)
-    prices: Mapping[Offer, float] = field(default_factory=dict)
-    heard: float | None = None
-    error: ClientError | None = None
-    opening: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Desk:

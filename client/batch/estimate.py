@@ -9,13 +9,14 @@ from rich.console import Console
 
 from ..errors import ClientError
 from .board import Pace, Quiet, duration
-from .desk import CENT, Desk, Place
-from .engine import Engine, Rules, needs_of
+from .desk import CENT, Desk
+from .engine import Engine, Place, Rules, needs_of
+from .folder import Copy
 from .machine import MACHINE, names
 from .plan import Job, Offer, cost
 from .prepare import Prepared, prepared
 from .study import Study
-from .table import Copy, Known, Table
+from .table import Known, Table
 
 
 def estimate(

@@ -1,23 +1,22 @@
 """ComfyUIs that this program starts itself, and starts again when they die: `--start 2`."""
 
-import itertools
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import address
 from ..errors import ClientError, UnreachableError, UsageError
-from ..printable import printable, short
+from ..printable import printable
 from ..progress import Display
 from .engine import Found, Needs, Order
+from .gpus import shared
 from .servers import Servers
 from .table import Result
 
@@ -26,8 +25,6 @@ KEEPER = Path(__file__).resolve().parent / "keeper.py"
 LAUNCH = ROOT / "tools" / "launch.py"
 SETUP = ROOT / "tools" / "bootstrap.py"
 MACHINE = "machine"  # the name of each here, before its number
-GPUS = "CUDA_VISIBLE_DEVICES"
-GPU = re.compile(r"\d|GPU-|MIG-")  # how the name of one begins; at any other, such as -1, CUDA reads no further
 FOLDER = ".machines"  # of what they read and write, in the study's folder
 READY = 600.0  # seconds until the first answer: some packs install things
 PATIENCE = 2.0  # seconds that one may be silent; whether it lives is known
@@ -200,27 +197,6 @@ class Started(Servers):
         super().close()
         for machine in self.machines.values():
             machine.stop()
-
-
-def shared(count: int, arguments: Sequence[str]) -> list[dict[str, str]]:
-    """Returns the variables that give each of several ComfyUIs a GPU of its own, of those that this process may use.
-
-    Raises:
-        UsageError: These are too few, or one of them is named twice.
-    """
-    said = os.environ.get(GPUS)
-    named = map(str, range(count)) if said is None else map(str.strip, said.split(","))
-    known = list(itertools.takewhile(GPU.match, named))
-    if count == 1 or "--cpu" in arguments or not known:
-        return [{}] * count
-    if len(set(known)) < len(known):
-        raise UsageError(f"{GPUS} names a GPU twice, got '{short(said or '')}'. CUDA then finds none: name each once.")
-    if len(known) < count:
-        raise UsageError(
-            f"--start {count} needs a GPU for each, and {GPUS} names {len(known)}. Start fewer, or with "
-            "--comfyui-arg=--cpu."
-        )
-    return [{GPUS: each} for each in known[:count]]
 
 
 def names(count: int) -> list[str]:

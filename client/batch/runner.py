@@ -4,8 +4,8 @@ import threading
 import time
 
 from ..errors import CancelledError, CeilingError, ClientError, RefusedError, RunError, UnreachableError, UsageError
-from .desk import Desk, Place
-from .engine import Engine, Needs, Order
+from .desk import Desk
+from .engine import Engine, Needs, Order, Place
 from .table import Known
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a place that is away

@@ -13,7 +13,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,9 @@ class Table:
     def begin(self) -> None:
         """Makes what the file lacks, if it is this program's."""
         self.rows.row_factory = sqlite3.Row
-        version = self.rows.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
+        if self.rows.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):
             raise UsageError(
-                f"{FILE} in {self.folder.name} was made by a newer version of this program. Use that, or another "
-                "folder."
+                f"{FILE} in {self.folder.name} was made by a newer version of this program. Use that or another folder."
             )
         self.rows.execute("PRAGMA journal_mode=WAL")
         self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
@@ -128,8 +126,7 @@ class Table:
         for name in lacks:
             self.rows.execute(f"ALTER TABLE jobs ADD COLUMN {name} {COLUMNS[name]}")
         if "carried" in lacks:  # where that version does not tell, rather counted twice than not at all
-            was = "tries + lost > 0 AND (usd IS NOT NULL OR failed_usd = 0)"
-            self.rows.execute(f"UPDATE jobs SET carried = {was}")
+            self.rows.execute("UPDATE jobs SET carried = tries + lost > 0 AND (usd IS NOT NULL OR failed_usd = 0)")
 
     def close(self) -> None:
         """Writes all into the one file, and lets others in."""
@@ -214,8 +211,7 @@ class Table:
 
     def reopen(self, known: Known, error: str) -> None:
         """Writes down why a job is not done, and all that is known of it now: its money moves with its state."""
-        ended = None if known.state in ("open", "posted") else time.time()
-        self.set(**asdict(known), error=error, finished=ended)
+        self.set(**asdict(known), error=error, finished=None if known.state in ("open", "posted") else time.time())
 
     def set(self, number: int, **values: Any) -> None:
         """Writes values into a job's row, and returns when they are on the disk."""
@@ -247,29 +243,6 @@ class Table:
         with told(self.folder), self.rows:
             self.rows.execute("BEGIN")
             yield
-
-
-class Copy(Table):
-    """The table in a folder as it is now, or a new one, in memory: whatever is written into it, the folder stays.
-
-    Raises:
-        UsageError: The file is none of this program's.
-        SaveError: It cannot be read.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.rows = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        with told(folder):
-            if (folder / FILE).is_file():
-                read = f"{(folder / FILE).absolute().as_uri()}?mode=rw"  # else SQLite leaves files of its own behind
-                with closing(sqlite3.connect(read, uri=True)) as there:  # also while a batch writes into it
-                    there.backup(self.rows)
-            self.begin()
-
-    def close(self) -> None:
-        """Forgets all."""
-        self.rows.close()
 
 
 def written(values: Mapping[str, Any]) -> str | None:
