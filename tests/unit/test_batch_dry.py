@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from pack.client import address
@@ -149,14 +150,12 @@ def test_a_run_may_begin_while_prices_are_asked(two, tmp_path):
 
     class Asked(Servers):
         def open(self, place, needs):
-            working = Table(out)
-            assert "Cost: $0.20 for" in estimate(study.read(path), out, servers([two.addresses[1]]))
-            working.close()
+            with closing(Table(out)), closing(servers([two.addresses[1]])) as other:
+                assert "Cost: $0.20 for" in estimate(study.read(path), out, other)
             return super().open(place, needs)
 
-    engine = Asked([address.parse(two.addresses[0])], [1], 1.0, print)
-    assert "Cost: $0.20 for 2 hosted clips." in estimate(study.read(path), out, engine)
-    engine.close()
+    with closing(Asked([address.parse(two.addresses[0])], [1], 1.0, print)) as engine:
+        assert "Cost: $0.20 for 2 hosted clips." in estimate(study.read(path), out, engine)
 
 
 def test_what_failed_is_not_told_as_paid_where_it_is_not_sent(two, tmp_path, dry):
