@@ -18,7 +18,7 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
-from . import conditioning
+from . import conditioning, keyframes
 from .routing import I2V_BOUNDARY, Expert, expert_at, experts
 
 SIZES = ("dim", "num_layers")
@@ -80,9 +80,10 @@ class LateExpert(comfy.samplers.CFGGuider):
         latent_image = latent_image.to(device=device, dtype=torch.float32)
         if torch.count_nonzero(latent_image) > 0:
             latent_image = self.inner_model.process_latent_in(latent_image)
-        self.conds = comfy.samplers.process_conds(
-            self.inner_model, noise.to(device), self.conds, device, latent_image, denoise_mask, seed, **shapes
-        )
+        with keyframes.kept(self.conds):
+            self.conds = comfy.samplers.process_conds(
+                self.inner_model, noise.to(device), self.conds, device, latent_image, denoise_mask, seed, **shapes
+            )
         self.loop_options = comfy.model_patcher.create_model_options_clone(self.model_options)
         self.loop_options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas.to(device)
 
