@@ -54,15 +54,24 @@ class Run:
     def __init__(self, sigmas: Sequence[float], first: int) -> None:
         self.sigmas = list(sigmas)
         self.first = first  # steps that other samplers have run before
+        self.at = 0  # the step that goes on, within `sigmas`
         self.dense_layers: set[tuple[str, int]] = set()
         self.steps: list[Step] = []
         self.kernel = ""
         self.notes: list[str] = []
 
     def step_of(self, sigma: float) -> int:
-        """Returns the number of the step that an evaluation at this sigma belongs to, from 0."""
-        before = [at for at, start in enumerate(self.sigmas[:-1]) if start >= sigma - ROUNDING]
-        return self.first + (before[-1] if before else 0)
+        """Returns the number of the step that the next evaluation, at this sigma, belongs to, from 0.
+
+        The list of sigmas may rise on its way, or stay: steps are never gone back to.
+        """
+        starts = self.sigmas[:-1]
+        begun = [at for at in range(self.at, len(starts)) if _equal(starts[at], sigma)]
+        if begun:
+            self.at = begun[0]
+        while not begun and self.at + 1 < len(starts) and sigma <= starts[self.at + 1] < starts[self.at]:
+            self.at += 1  # a sampler that evaluates where it likes
+        return self.first + self.at
 
 
 class Evaluation:

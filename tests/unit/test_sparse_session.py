@@ -222,6 +222,25 @@ def test_a_sampler_that_evaluates_between_its_sigmas_stays_in_the_step():
     model = Model(session)
     session.sample(SIGMAS, lambda: [model.evaluate(sigma) for sigma in (0.995, 0.95, 0.934, 0.9)])
     assert [row["step"] for row in session.rows] == [1, 1, 2, 2]
+    session.sample(SIGMAS, lambda: [model.evaluate(sigma) for sigma in (0.995, 0.7, 0.65)])  # as dpm_adaptive does
+    assert [row["step"] for row in session.rows] == [1, 3, 3]
+    session.sample([0.3, 0.6, 1.0], lambda: [model.evaluate(sigma) for sigma in (0.3, 0.45, 0.6, 0.8)])
+    assert [row["step"] for row in session.rows] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "steps"),
+    [
+        ([0.995, 0.853, 0.609, 0.853, 0.4, 0.0], [1, 2, 3, 4, 5]),  # noise is added again on the way
+        ([0.995, 0.995, 0.853, 0.0], [1, 1, 3]),  # nothing tells two such steps apart
+        ([0.609, 0.853, 0.995, 1.0], [1, 2, 3]),  # a clip is turned into noise
+    ],
+)
+def test_a_list_of_sigmas_need_not_fall(sigmas, steps):
+    session = Session(Settings(0.3, 2, error_limit=1.0))
+    run(session, Model(session), sigmas=sigmas)
+    assert [row["step"] for row in session.rows] == steps
+    assert [row["sparse layers"] for row in session.rows] == [0 if step <= 2 else 2 for step in steps]
 
 
 def test_an_interrupted_run_leaves_a_receipt_and_the_next_one_begins_anew():
