@@ -4,6 +4,7 @@ from math import prod
 
 import pytest
 import torch
+from pack.attention import kernels
 from pack.attention.order import cube_order
 from pack.attention.session import Evaluation, Session, Settings
 from torch.nn.functional import scaled_dot_product_attention
@@ -157,6 +158,19 @@ def test_a_receipt_says_what_was_sparse_and_why_no_better_kernel():
     assert "gather, error at most 0." in second
     assert any("flex_attention gains nothing on a cpu device" in line for line in rest)
     assert 0 < session.rows[1]["share of time"] <= 1
+
+
+def test_the_receipt_names_the_kernel_of_each_expert(monkeypatch):
+    """One may compute in another type, or on another device."""
+    fast = kernels.GATHER._replace(name="fast", halves=True)
+    monkeypatch.setattr(kernels, "KERNELS", (fast, kernels.GATHER))
+    session = Session(Settings(0.3, 0, error_limit=1.0))
+    high, low = Model(session, "high"), Model(session, "low")
+    high.q, high.k, high.v = (each.bfloat16() for each in (high.q, high.k, high.v))
+    high.text = high.text.bfloat16()
+    run(session, high, low)
+    assert [row["kernel"] for row in session.rows] == ["fast", "fast", "gather", "gather"]
+    assert session.text.count("no better kernel: fast computes in bf16 or fp16, and the model in float32") == 1
 
 
 def test_no_attention_at_all_is_an_error():
