@@ -252,7 +252,7 @@ def with_noise_stream(sampler: Any, noise: torch.Tensor, seed: int | None) -> An
     if seed is None or not is_lcm or "noise_sampler" in sampler.extra_options:
         return sampler
     generator = torch.Generator("cpu").manual_seed(seed)
-    if not torch.randn(noise.shape, generator=generator).equal(noise.cpu()):
+    if not torch.randn(noise.shape, generator=generator).to(noise.dtype).equal(noise.cpu()):
         # A batch_index picked the initial noise from further on in the stream, or it is none of ours: a stream that
         # cannot meet it is the next seed's.
         generator.manual_seed((seed + 1) % 2**64)
