@@ -207,8 +207,9 @@ class Session:
     def finish(self) -> None:
         """Makes the receipt of the run that ends."""
         run, self.run = self.current, None
-        self.ends.pop(run.sigmas[-1], None)
-        self.ends[run.sigmas[-1]] = run.first + len(run.sigmas) - 1
+        if run.sigmas[-1] < run.sigmas[0]:  # else it made noise, and what begins there is a clip of its own
+            self.ends.pop(run.sigmas[-1], None)
+            self.ends[run.sigmas[-1]] = run.first + len(run.sigmas) - 1
         self.rows = receipt.rows(run.steps)
         head = f"sparse attention: density {self.settings.density:g}, error limit {self.settings.error_limit:g}"
         if self.settings.training:

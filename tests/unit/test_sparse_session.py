@@ -257,6 +257,12 @@ def test_a_list_of_sigmas_need_not_fall(sigmas, steps):
     assert [row["sparse layers"] for row in session.rows] == [0 if step <= 2 else 2 for step in steps]
 
 
+def test_a_run_is_none_that_goes_on_where_a_clip_was_turned_into_noise():
+    session = Session(Settings(0.3, 1, error_limit=1.0))
+    run(session, Model(session), sigmas=[0.3, 0.995])
+    assert [row["step"] for row in run(session, Model(session)).rows] == [1, 2, 3, 4]
+
+
 def test_an_interrupted_run_leaves_a_receipt_and_the_next_one_begins_anew():
     session = Session(Settings(0.3, 1, error_limit=1.0))
     model = Model(session)
