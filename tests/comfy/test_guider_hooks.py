@@ -26,11 +26,15 @@ def strengths(*parts):
     return keyframes
 
 
+def bias_of(patcher):
+    return patcher.model.diffusion_model.head.head.bias[0].item()
+
+
 def noted(patcher, found):
     """Returns a clone of an expert that notes the bias with which each of its evaluations runs."""
 
     def note(apply_model, arguments):
-        found.append(float(patcher.model.diffusion_model.head.head.bias[0]))
+        found.append(bias_of(patcher))
         return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
 
     clone = patcher.clone()
@@ -49,7 +53,7 @@ def noted(patcher, found):
     ],
 )
 def test_keyframes_go_on_where_the_low_expert_joins(high, low, parts, wanted):
-    own = [float(each.model.diffusion_model.head.head.bias[0]) for each in (high, low)]
+    own = [bias_of(each) for each in (high, low)]
     found = []
     sample(noted(high, found), noted(low, found), hooked(high, strengths(*parts)), schedule="lightning")
     moved = [bias - own[at >= 2] for at, bias in enumerate(found)]
