@@ -44,7 +44,12 @@ def expert_of(name: str) -> Expert | None:
     return None
 
 
+_BOTH = re.compile(r"(?<!\S)(?:(?:high|hn) (?:and )?(?:low|ln)|(?:low|ln) (?:and )?(?:high|hn))(?!\S)")
+
+
 def _expert_in(name: list[str]) -> Expert | None:
+    if _BOTH.search(" ".join(name)):  # one file for both
+        return None
     followed = list(zip(name, [*name, ""][1:], strict=True))
     sure = {word for word, after in followed if word in ("high", "low") and after == "noise"}
     likely = {word for word, after in followed if word in _EXPERT_WORDS and _ends_a_word(word, after)}

@@ -82,6 +82,11 @@ RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
         ("clip_l.safetensors", None),
         # both say nothing
         ("dance_high_and_low.safetensors", None),
+        ("high_and_low_dance.safetensors", None),
+        ("wan22_high_low_dance.safetensors", None),
+        ("low-high noise dance.safetensors", None),
+        ("HN_LN_dance.safetensors", None),
+        ("high_noise_low_light.safetensors", "high"),
         ("high_noise_and_low_noise.safetensors", None),
         ("ハイノイズローノイズ.safetensors", None),
         ("저노이즈고노이즈.safetensors", None),
