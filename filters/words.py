@@ -1,11 +1,15 @@
 """A list of words and patterns, as a filter of texts.
 
-    # What stands behind a # is a note.
-    forbiddenite            # a word, in whatever language the text is
-    forbidden ore           # words in a row
-    forbiddenit*            # every word that begins so; *ite every word that ends so
-    /forbid[a-z]+ite/       # a pattern of Python's re, held against the folded text
-    [es]                    # from here on words of Spanish, in which n with a tilde is a letter of its own
+    # Each note has a line of its own. This is a word, in whatever language the text is:
+    forbiddenite
+    # Words in a row:
+    forbidden ore
+    # Every word that begins so; *ite every word that ends so:
+    forbiddenit*
+    # A pattern of Python's re, held against the folded text:
+    /forbid[a-z]+ite/
+    # From here on words of Spanish, in which n with a tilde is a letter of its own:
+    [es]
 
 A word is found where nothing joins on to it: an entry never lies within a longer word, unless a star says so.
 Chinese, Japanese, Thai and other scripts know no spaces, so there it is found anywhere.
@@ -25,7 +29,9 @@ from .settings import WORDS, Settings
 EVERY = "*"  # the section of what stands before the first heading
 MOST_ENTRY = 200  # characters
 MOST_BYTES = 4_000_000  # of the file
-_NOTE = re.compile(r"(?:^|\s+)#.*")
+_NOTE = re.compile(r"\s#(?!\w)")  # as it may stand behind words, unlike that in: we are #1
+_NOTE_OF_PATTERN = re.compile(r".+/\s*#")  # in /ore/ # see https://example.com/, which ends as a pattern does
+_SIGNS = re.compile(r"[\[\](){}|\\^+#]")  # of a pattern, or a note behind it, in what ends otherwise
 _HEADING = re.compile(r"\[\s*(\*|[A-Za-z]{2,3}(?:-\w+)*)\s*\]")
 # Letters with accents that make other words, by language. In all others an accent changes nothing.
 OWN_LETTERS = {
@@ -97,10 +103,13 @@ def parse(text: str) -> tuple[Section, ...]:
     language = EVERY
     for number, raw in enumerate(text.splitlines(), 1):
         entry = raw.strip()
-        if not (entry.startswith("/") and entry.endswith("/")):  # a pattern
-            entry = _NOTE.sub("", entry)
-        if not entry:
+        if not entry or entry.startswith("#"):
             continue
+        if _unclear(entry):
+            raise NoAnswerError(
+                f"line {number} of the list holds what may be a note or half a pattern: write a note in a line of its "
+                "own, end a pattern with a slash, and leave out a # that belongs to an entry"
+            )
         heading = _HEADING.fullmatch(entry)
         if heading:
             language = heading[1].lower()
@@ -111,6 +120,17 @@ def parse(text: str) -> tuple[Section, ...]:
     if not entries:
         raise NoAnswerError("the list holds no entry")
     return tuple(_section(language, lines) for language, lines in entries.items())
+
+
+def _unclear(entry: str) -> bool:
+    """Returns whether nobody can tell what is meant: taken as words, it might find nothing, and nobody would know."""
+    if not entry.startswith("/"):
+        return bool(_NOTE.search(entry))
+    return bool(_NOTE_OF_PATTERN.match(entry) if _is_pattern(entry) else _SIGNS.search(entry))
+
+
+def _is_pattern(entry: str) -> bool:
+    return len(entry) > 2 and entry[0] == entry[-1] == "/"
 
 
 def find(text: str, sections: Iterable[Section]) -> str | None:
@@ -144,7 +164,7 @@ def _section(language: str, lines: list[tuple[int, str]]) -> Section:
     patterns: list[re.Pattern[str]] = []
     for number, entry in lines:
         try:
-            if len(entry) > 2 and entry[0] == entry[-1] == "/":
+            if _is_pattern(entry):
                 patterns.append(re.compile(entry[1:-1], re.IGNORECASE))
                 continue
         except re.error as error:

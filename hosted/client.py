@@ -168,7 +168,7 @@ class Client:
                 row, task, resumed = await finish(job, run_id)
             if stop_if_flagged:
                 stop_flagged(job, row)
-            path = await fetch(job, row, task)
+            path, row = await fetch(job, row, task)
         status.row = None  # nothing is left to pick up
         return Clip(path, row, resumed, time.monotonic() - began)
 
@@ -247,8 +247,8 @@ def is_here(job: Job, row: Row) -> bool:
     return True
 
 
-async def fetch(job: Job, row: Row, task: Task) -> Path:
-    """Downloads the clip, unless it is here already.
+async def fetch(job: Job, row: Row, task: Task) -> tuple[Path, Row]:
+    """Downloads the clip, unless it is here already, and returns where it is and what is known of its job by then.
 
     Raises:
         DownloadError: It could not be fetched, or is none to take.
@@ -266,5 +266,5 @@ async def fetch(job: Job, row: Row, task: Task) -> Path:
             if attempt + 1 == job.timing.attempts:
                 raise DownloadError(str(error)) from None
             await backoff.wait()
-            _, task = await polling.poll(job, row)  # for a fresh address: they expire
-    return path
+            row, task = await polling.poll(job, row)  # for a fresh address: they expire
+    return path, row

@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("provider", nargs="?", choices=list(BY_NAME))
     add_folder(parser)
     options = parser.parse_args(arguments)
-    folder = private_folder(parser, options)
+    folder = private_folder(parser, options, may_be_new=options.action == "set")
     provider = BY_NAME.get(options.provider)
     try:
         if options.action != "show":
@@ -147,15 +147,21 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user-directory", type=Path, help="ComfyUI's; else user/ of the ComfyUI around this pack")
 
 
-def private_folder(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path:
-    """Returns this pack's folder in ComfyUI's user directory; ends the program where there is none."""
-    if options.user_directory:
-        if not options.user_directory.is_dir():
+def private_folder(parser: argparse.ArgumentParser, options: argparse.Namespace, may_be_new: bool = False) -> Path:
+    """Returns this pack's folder in ComfyUI's user directory; ends the program where there is none.
+
+    Args:
+        may_be_new: The directory itself may be missing, as before ComfyUI's first start, but not the one around it.
+    """
+    named = options.user_directory
+    if named:
+        needed = named.parent if may_be_new and not named.exists() else named
+        if not needed.is_dir():
             parser.error(
-                f"there is no folder {options.user_directory.name}. Name the one that ComfyUI calls user, and makes "
-                "when it starts for the first time"
+                f"there is no folder {needed.name}. Name the one that ComfyUI calls user, and makes when it starts for "
+                "the first time"
             )
-        return options.user_directory / FOLDER
+        return named / FOLDER
     around = Path(__file__).absolute().parents[3]
     if not (around / "main.py").is_file():
         parser.error("this pack is not in a ComfyUI's custom_nodes folder; name --user-directory")

@@ -56,7 +56,7 @@ class Row:
     usd: float | None = None  # its price, asked or estimated; None where nobody names one
     asked: bool = False
     flagged: bool | None = None  # by the provider's word, of a clip that is done
-    charged: float | None = None  # US dollars, by the same word
+    charged: float | None = None  # US dollars, by the same word; None where it says none, for 0 is none yet
 
 
 class Entry(NamedTuple):
@@ -211,7 +211,7 @@ def _row(data: Any, written: float) -> Row:
         usd=text.amount(row.usd),
         asked=row.asked is True,
         flagged=row.flagged if isinstance(row.flagged, bool) else None,
-        charged=text.amount(row.charged),
+        charged=text.amount(row.charged) or None,
     )
 
 

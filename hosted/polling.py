@@ -89,9 +89,7 @@ async def poll(job: Job, row: Row) -> tuple[Row, Task]:
     while True:
         reply = await ask(job, row)
         task = job.provider.read_task(reply.data) if reply else Task()
-        # What was said once stays said. Of a clip that is just done, 0 means that its charge is not named yet.
-        told = task.usd or None if task.verdict == "done" else task.usd
-        charged = row.charged if told is None else told
+        charged = row.charged if task.usd is None else task.usd  # what was said once stays said
         if task.verdict == "done" and task.outputs:
             flagged = row.flagged if task.flagged is None else task.flagged
             return note_end(job, row, state="done", flagged=flagged, charged=charged), task

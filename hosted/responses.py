@@ -14,7 +14,7 @@ DONE = {"completed", "succeeded", "success", "done"}
 BAD = {"failed", "error", "cancelled", "canceled", "timeout", "deleted"}
 MODERATED = 1200  # WaveSpeed's code of a refusal by the content filter
 _MODERATION = re.compile(r"moderat|nsfw|safety|sensitive|content policy|inappropriate|prohibited", re.IGNORECASE)
-_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,12})?", re.ASCII)
+_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,40})?", re.ASCII)  # JavaScript writes 17 digits, decimals of Python 28
 _MAX_WORDS = 300  # characters of a provider's text that are passed on
 _MAX_STATUS = 40  # of the word for a state
 _OUTPUTS = 16  # addresses that are looked at; a job makes one clip
@@ -53,7 +53,7 @@ class Task(NamedTuple):
     error: str = ""
     code: int | None = None
     flagged: bool | None = None  # by the provider's content filter; None where it does not say
-    usd: float | None = None  # what it charged; None where it does not say
+    usd: float | None = None  # what it charged; None where it does not say (yet)
 
     @property
     def verdict(self) -> Literal["running", "done", "bad"]:
@@ -91,7 +91,7 @@ def read_task(data: Any) -> Task:
         error_text(found) or error_text(data),
         code if isinstance(code, int) else None,
         _flagged(found.get("has_nsfw_contents")),
-        text.amount(_as_number(found.get("price"))),
+        text.amount(_as_number(found.get("price"))) or None,  # 0 until the charge is known, at AtlasCloud
     )
 
 

@@ -84,8 +84,8 @@ def _start(sound: Sound) -> Fraction:
 def _decode(source: Source, number: int, window: Window) -> Audio | None:
     with open_source(source) as file:
         stream: Any = file.streams.audio[number]
-        if window.start > 0:
-            file.seek(int(max(Fraction(0), window.start - LEAD) / stream.time_base), stream=stream)
+        if window.start > LEAD:  # else from the beginning: a seek to 0 misses a packet that lies before it
+            file.seek(int((window.start - LEAD) / stream.time_base), stream=stream)
         last = window.end
         pieces = list(takewhile(lambda piece: last is None or piece[0] < last, _pieces(file, stream)))
         if not pieces:
@@ -95,6 +95,8 @@ def _decode(source: Source, number: int, window: Window) -> Audio | None:
         begin = max(0, round((window.start - start) * rate)) if window.start > 0 else 0
         end = None if window.end is None else max(0, round((window.end - start) * rate))
         wave = joined(pieces)[:, begin:end]
+        if not wave.shape[1]:  # it ended before
+            return None
         return Audio(wave, rate, named, start + Fraction(begin, rate), window == WHOLE, stream.language or "")
 
 

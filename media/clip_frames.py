@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .finite import flaw_of
+from .finite import check_floating, flaw_of
 from .opencv import cv2
 from .resize import to_rgb
 
@@ -29,8 +29,8 @@ def eight_bits(frame: np.ndarray, name: str) -> np.ndarray | None:
         raise ValueError(f"{name} has the shape {list(frame.shape)}; it must be [H, W, C] with 1, 3 or 4 channels.")
     if pixels.dtype == np.uint8 and pixels.shape[2] != 4:
         return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
-    if pixels.dtype != np.uint8 and not np.issubdtype(pixels.dtype, np.floating):
-        raise ValueError(f"{name} holds {pixels.dtype}; it must hold floating-point numbers in 0..1, or uint8.")
+    if pixels.dtype != np.uint8:
+        check_floating(pixels, name)
     scale = 255 if pixels.dtype == np.uint8 else 1
     if flaw_of(pixels):
         return None

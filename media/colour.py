@@ -5,7 +5,7 @@ Source: Recommendation ITU-R BT.709-6, items 3.2 to 3.4 (luma, colour difference
 
 import numpy as np
 
-from .finite import NotFiniteError, flaw
+from .finite import NotFiniteError, check_floating, flaw
 from .opencv import cv2
 
 KR, KB = 0.2126, 0.0722  # weights of red and blue in BT.709 luma
@@ -104,8 +104,7 @@ def _not_finite(frame: np.ndarray) -> NotFiniteError:
 def _check_frame(frame: np.ndarray) -> None:
     if frame.ndim != 3 or frame.shape[2] != 3:
         raise ValueError(f"A frame has the shape [H, W, 3], got {list(frame.shape)}.")
-    if not np.issubdtype(frame.dtype, np.floating):
-        raise ValueError(f"Frames are floating point in 0..1, got {frame.dtype}. Convert and scale them first.")
+    check_floating(frame, "A frame")
     height, width, _ = frame.shape
     if height % 2 or width % 2 or not frame.size:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Pictures that hold no numbers: NaN or infinity, which would be shown as black or white, and where they begin."""
+"""Pictures that hold no numbers between black and white: NaN or infinity, and where they begin, or whole numbers."""
 
 from typing import Any, NamedTuple
 
@@ -37,8 +37,25 @@ def name_of(value: Any) -> str:
     return "NaN" if np.isnan(value) else "infinity" if value > 0 else "minus infinity"
 
 
+def check_floating(pictures: Any, what: str) -> None:
+    """Refuses pictures, array or tensor, of whole numbers, of which all above 1 would be white: there, white is 255."""
+    is_array = isinstance(pictures, np.ndarray)
+    if not (np.issubdtype(pictures.dtype, np.floating) if is_array else pictures.is_floating_point()):
+        kind = str(pictures.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"{what} must hold floating-point numbers in 0..1, got {kind}. Look at the node that it comes from, which "
+            "should convert them."
+        )
+
+
 def check_pictures(pictures: Any, what: str) -> None:
-    """Refuses a batch, float[F, H, W, C], array or tensor, that holds NaN or infinity; the error begins with `what`."""
+    """Refuses a batch, [F, H, W, C], array or tensor, that holds whole numbers, NaN or infinity.
+
+    Raises:
+        ValueError: It does; the text begins with `what`.
+        NotFiniteError: The same, of NaN or infinity.
+    """
+    check_floating(pictures, what)
     for number, picture in enumerate(pictures):
         check_picture(picture, what, number, len(pictures))
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from .finite import check_picture
+from .finite import check_floating, check_picture
 
 FLAT = 1e-3  # a channel that varies less has no contrast to match
 GAINS = (0.8, 1.25)  # drift between two clips is a few percent; more is another picture
@@ -127,9 +127,7 @@ def _check_clip(name: str, clip: torch.Tensor) -> None:
         raise ValueError(
             f"A clip has 1 (grey), 3 (RGB) or 4 channels (RGB and alpha), the {name} clip has {clip.shape[3]}. {remedy}"
         )
-    if not clip.is_floating_point():
-        kind = str(clip.dtype).removeprefix("torch.")
-        raise ValueError(f"A clip holds floating-point numbers in 0..1, the {name} clip holds {kind}. {remedy}")
+    check_floating(clip, f"The {name} clip")
 
 
 def note_on_channels(first: torch.Tensor, second: torch.Tensor) -> str:

@@ -73,7 +73,8 @@ def converted(frame: Any, form: str) -> Any:
     """Returns a frame in another pixel format of FFmpeg's, converted by one thread.
 
     PyAV 17 lets several threads convert a band of rows each. Where a row ends within a vector, the last row of a band
-    writes over the first pixels of the next band, before or after these are there: at 854x480 in most frames.
+    writes over the first pixels of the next band, before or after these are there: at 854x480 in most frames of 16-bit
+    planes. In `rgb24`, which content filters read, none differed at 24 widths on x86, with up to 16 threads.
     """
     try:
         return frame.reformat(format=form, threads=1)

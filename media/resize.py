@@ -48,8 +48,6 @@ def resize_frames(frames: np.ndarray, size: Size, fit: str = "crop") -> np.ndarr
 def _check_frames(frames: np.ndarray) -> None:
     if frames.ndim != 4 or frames.shape[3] not in (1, 3, 4):
         raise ValueError(f"Frames have the shape [F, H, W, C] with 1, 3 or 4 channels, got {list(frames.shape)}.")
-    if not np.issubdtype(frames.dtype, np.floating):
-        raise ValueError(f"Frames are floating point in 0..1, got {frames.dtype}. Convert and scale them first.")
     check_pictures(frames, "The image")
 
 

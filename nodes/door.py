@@ -50,6 +50,20 @@ class Node(io.ComfyNode):
         """
         return {}
 
+    @classmethod
+    def decided_by(cls, name: str, value: str) -> list[str]:
+        """Returns the paths of the files that an input stands for: its model file first, then settings beside it.
+
+        Args:
+            name: Of the input.
+            value: Of the input, as `spelled_out` tells it.
+
+        Raises:
+            OSError: There is no such file, or it cannot be read.
+            ValueError: Several files fit, or the value is none of a file.
+        """
+        return []
+
 
 class Least(float):
     """The least value of an input. ComfyUI asks whether a value is below it, which NaN is not of a common number."""

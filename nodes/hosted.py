@@ -20,7 +20,7 @@ from ..hosted.polling import Status
 from ..hosted.providers import DURATIONS, OFFERS, RESOLUTIONS
 from ..hosted.settings import Settings
 from ..media import resize
-from ..media.finite import NotFiniteError, check_pictures
+from ..media.finite import check_pictures
 from ..weights.loras import triggers
 from .content import run_hosted
 from .door import Node
@@ -238,12 +238,9 @@ def to_picture(image: torch.Tensor, name: str) -> request.Picture:
         raise RequestError(f"A hosted model takes pictures as {name}, got {quoted(image)}. Connect one.")
     if len(image) != 1:
         raise RequestError(f"A hosted model takes one picture as {name}, got {len(image)}. Choose one of them.")
-    if not image.is_floating_point():  # of which all above 1 would be white, and paid for
-        kind = str(image.dtype).removeprefix("torch.")
-        raise RequestError(f"A picture holds floating-point numbers in 0..1, {name} holds {kind}. Convert it first.")
     try:
         check_pictures(image, f"The picture for {name}")
-    except NotFiniteError as error:  # it would be paid for
+    except ValueError as error:  # it would be paid for
         raise RequestError(str(error)) from None
     pixels = resize.to_rgb(image[0].float().clamp(0, 1).cpu().numpy())
     return request.Picture((pixels * 255).round().astype(np.uint8))

@@ -72,9 +72,14 @@ class Loader(Node):
         return check_names(find, high_noise=high_noise, low_noise=low_noise, text_encoder=text_encoder, vae=vae)
 
     @classmethod
+    def decided_by(cls, name: str, value: str) -> list[str]:
+        return [find(name, value)] if name in FOLDERS else []
+
+    @classmethod
     def fingerprint_inputs(cls, **chosen: Any) -> str:
         # A file that somebody has replaced is loaded anew; of a linked input nothing is known yet.
-        return state_of(find(slot, chosen[slot]) for slot in FOLDERS if chosen.get(slot) is not None)
+        known = ((slot, name) for slot, name in chosen.items() if name is not None)
+        return state_of(path for slot, name in known for path in cls.decided_by(slot, name))
 
     @classmethod
     def execute(cls, high_noise: str, low_noise: str, text_encoder: str, vae: str, weight_dtype: str) -> io.NodeOutput:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +87,19 @@ class Lora(Node):
         # The result depends on files that the inputs do not name: a partner found by name, text files with words.
         if lora_high is None or lora_low is None:
             return None
-        files = [path_of(file) for file in choose_files(lora_high, lora_low)[:2] if file]
-        settings = {
-            file
-            for path in files
-            if (file := Path(path).with_name(lora_keys.CONFIG)).is_file() and lora_keys.belongs(path)
-        }
-        beside = [*(sidecar for path in files for sidecar in triggers.sidecars_of(path)), *sorted(settings)]
-        return loader.state_of([*files, *beside])
+        chosen = {"lora_high": lora_high, **cls.spelled_out({"lora_high": lora_high, "lora_low": lora_low})}
+        files = [paths for slot, name in chosen.items() if (paths := cls.decided_by(slot, name))]
+        words = (sidecar for lora, *_ in files for sidecar in triggers.sidecars_of(lora))
+        return loader.state_of([*chain.from_iterable(files), *words])
+
+    @classmethod
+    def decided_by(cls, name: str, value: str) -> list[str]:
+        file = resolve(name, value) if name in EXPERTS else None
+        if file is None:
+            return []
+        path = path_of(file)
+        settings = Path(path).with_name(lora_keys.CONFIG)  # PEFT's, which say how strongly it acts
+        return [path, str(settings)] if settings.is_file() and lora_keys.belongs(path) else [path]
 
     @classmethod
     def spelled_out(cls, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from ..common.redact import without_tokens
 from ..media.clip_numbers import checked
 from ..media.recipe import model_files, recipe
 from ..weights.formats.model_file import fingerprint
+from ..weights.names import Expert
 from . import receipts
-from .door import NODES, complaints
-from .loader import resolve
+from .door import NODES, Node, complaints
+from .loader import EXPERTS, resolve
 
 LEVELS = ("workflow", "recipe", "none")
 CLIP_REPORT = "clip_report"  # the key of a clip's numbers
@@ -86,30 +87,51 @@ def _receipt(node_id: str, prompt: Prompt) -> dict[str, Any]:
     return {} if text is None else {"receipt": text}
 
 
-def hashes_of(prompt: Prompt) -> dict[str, list[str]]:
-    """Returns the hashes of the model files that each name in a prompt may mean on this machine, each hash once."""
+def own_hashes(node: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Returns the hashes of the files that decide what a node of this pack gives, by the inputs that name them."""
+    kind = NODES.get(node["class_type"], Node)
     hashes: dict[str, list[str]] = {}
-    for name in model_files(prompt):
-        for path in find_models(name):
-            with suppress(OSError):  # a file that cannot be read now is no reason to lose a clip
+    for name, value in node["inputs"].items():
+        with suppress(OSError, ValueError):  # a file that cannot be read now is no reason to lose a clip
+            for path in kind.decided_by(name, value) if isinstance(value, str) else []:
                 hashes.setdefault(name, []).append(fingerprint(path))
-    return {name: list(dict.fromkeys(found)) for name, found in hashes.items()}
+    return hashes
+
+
+def hashes_of(prompt: Prompt) -> dict[str, list[str]]:
+    """Returns the hashes of the model files that each name in a prompt means on this machine, or may mean."""
+    hashes: dict[str, set[str]] = {}
+    for node in prompt.values():
+        for name, found in _hashes_by_name(node):
+            hashes.setdefault(name, set()).add(found)
+    return {name: sorted(found) for name, found in hashes.items()}
+
+
+def _hashes_by_name(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if node["class_type"] in NODES:
+        yield from ((node["inputs"][name], found[0]) for name, found in own_hashes(node).items())
+        return
+    for name in model_files({"": node}):
+        for path in find_models(name):
+            with suppress(OSError):
+                yield name, fingerprint(path)
 
 
 def find_models(name: str) -> list[Path]:
-    """Returns the paths of the files that a name may mean, in whichever of ComfyUI's model folders they lie.
+    """Returns the paths of the files that a name in another pack's node may mean, in any of ComfyUI's model folders.
 
-    A prompt does not say in which folder a node looks, and files of Hugging Face have one name in several.
+    A prompt does not say in which folder such a node looks, and files of Hugging Face have one name in several. It may
+    also give the name to a node of this pack, which finds files by names of other machines, and by the expert.
     """
     found = [folder_paths.get_full_path(folder, name) for folder in folder_paths.folder_names_and_paths]
-    if not any(found):
-        found = [_resolved(folder, name) for folder in ("diffusion_models", "text_encoders", "vae", "loras")]
-    return [Path(path) for path in found if path]
+    folders = ("diffusion_models", "text_encoders", "vae", "loras")
+    found += [_resolved(folder, name, expert) for folder in folders for expert in EXPERTS.values()]
+    return [Path(path) for path in dict.fromkeys(found) if path]
 
 
-def _resolved(folder: str, name: str) -> str | None:
+def _resolved(folder: str, name: str, expert: Expert) -> str | None:
     """Returns the path of a file that is named as on another machine."""
     try:
-        return folder_paths.get_full_path(folder, resolve(folder, name))
+        return folder_paths.get_full_path(folder, resolve(folder, name, expert))
     except (FileNotFoundError, ValueError):
         return None

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,12 @@ import torch
 from comfyui_version import __version__ as comfyui_version
 
 from ..media.recipe import model_files
-from ..weights import lora_keys, names
-from ..weights.formats.model_file import fingerprint
-from .metadata import Prompt, find_models, hashes_of, meaning
+from ..weights import names
+from .metadata import Prompt, hashes_of, meaning, own_hashes
 from .receipts import is_link
 
 # Inputs of nodes on the way that say nothing of the model that comes out.
 OTHERS = {"Wan22Turbo_Lora": {"prompt", "trigger_words", "trigger_position"}}
-# These tell ComfyUI when a file was written, and a text beside it; here the contents of files are known.
-KNOWN_BY_FILES = {"Wan22Turbo_Loader", "Wan22Turbo_Lora"}
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 SVI = "SVI_Wan2.2-I2V-A14B_{}_noise_lora_v2.0_pro.safetensors"
 
@@ -43,20 +40,14 @@ def identity(prompt: Prompt | None, node_id: str | None, sockets: Sequence[str])
     links = [
         [name, _digest(inputs[name][0], found, known), inputs[name][1]] for name in sockets if is_link(inputs.get(name))
     ]
-    return _hash([links, sorted(hashes_of(found).items()), sorted(_settings_beside(found))])
-
-
-def _settings_beside(nodes: Prompt) -> Iterator[str]:
-    """Yields the hashes of the settings that PEFT keeps beside LoRAs, their alpha among them."""
-    for path in (path for name in model_files(nodes) for path in find_models(name)):
-        settings = path.with_name(lora_keys.CONFIG)
-        if settings.is_file() and lora_keys.belongs(path):
-            yield fingerprint(settings)
+    return _hash(links)
 
 
 def why_unknown(prompt: Prompt | None, node_id: str | None, sockets: Sequence[str]) -> str:
     """Returns why `identity` is another one at each call, or ""."""
-    if not prompt or node_id is None or node_id not in prompt:
+    if not prompt or node_id is None:
+        return "this node was called without a prompt, which tells which models come in"
+    if node_id not in prompt:
         return "another node has put this one into the graph, so the prompt does not tell which models come in"
     before = _before(prompt, node_id, sockets).values()
     restless = dict.fromkeys(str(node["class_type"]) for node in before if _text(node) is None)
@@ -107,9 +98,12 @@ def _before(prompt: Prompt, node_id: str, sockets: Sequence[str]) -> dict[str, d
         told = prompt[at].get("inputs", {})
         told = {**told, **meaning(kind, told)}  # a partner that "auto" finds is not named by the settings
         inputs = {name: value for name, value in told.items() if name not in OTHERS.get(kind, ())}
-        # ComfyUI asks some nodes for what their inputs do not tell, such as the content of a picture's file.
-        asked = None if kind in KNOWN_BY_FILES else prompt[at].get("is_changed")
-        found[at] = {"class_type": kind, "inputs": inputs, "is_changed": asked}
+        node = {"class_type": kind, "inputs": inputs}
+        own = own_hashes(node)
+        # ComfyUI asks some nodes for what their inputs do not tell, such as the content of a picture's file. Where the
+        # files are known, what is in them counts: this pack's answers also tell their dates, and texts beside them.
+        asked = None if own else prompt[at].get("is_changed")
+        found[at] = {**node, "files": own or hashes_of({at: node}), "is_changed": asked}
         waiting += [value[0] for value in inputs.values() if is_link(value)]
     return found
 
@@ -123,7 +117,7 @@ def _digest(node_id: str, nodes: Mapping[str, dict[str, Any]], known: dict[str, 
         name: [_digest(value[0], nodes, known), value[1]] if is_link(value) else value
         for name, value in nodes[node_id]["inputs"].items()
     }
-    known[node_id] = _hash([nodes[node_id]["class_type"], inputs, nodes[node_id]["is_changed"]])
+    known[node_id] = _hash({**nodes[node_id], "inputs": inputs})
     return known[node_id]
 
 

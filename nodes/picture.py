@@ -11,7 +11,7 @@ from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 
 from ..media import motion as motions
 from ..media import quality, resize, resolution
-from ..media.finite import check_pictures
+from ..media.finite import check_floating, check_pictures
 from ..media.vae_encode import skip_settled
 from .content import note_pictures
 from .door import Node
@@ -61,7 +61,8 @@ class Resolution(Node):
     @classmethod
     def execute(cls, image: torch.Tensor, tier: str, aspect: str, fit: str) -> io.NodeOutput:
         """Fits pictures, Tensor[F, H, W, 1 | 3 | 4] in [0, 1], as Tensor[F, h, w, 3]."""
-        check_batch(image)
+        check_not_empty(image)
+        check_floating(image, "The image")
         source = resolution.Size.of(image)
         target = resolution.fit_size(*source, tier, aspect)
         frames = image.float().cpu().numpy()
@@ -223,27 +224,20 @@ def check_vae(vae: Any) -> None:
         )
 
 
-def check_batch(image: torch.Tensor) -> None:
-    """Refuses a batch without a picture, as some list and filter nodes make it, and one of whole numbers.
-
-    In those white is 255, and all that is above 1 would become white.
-    """
+def check_not_empty(image: torch.Tensor) -> None:
+    """Refuses a batch without a picture, as some list and filter nodes make it."""
     if not len(image):
         raise ValueError("A picture is needed, got an empty batch. Check the node that it comes from.")
-    if not image.is_floating_point():
-        kind = str(image.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"A picture holds floating-point numbers in 0..1, got {kind}. Check the node that it comes from."
-        )
 
 
 def one_rgb(image: torch.Tensor, what: str) -> torch.Tensor:
     """Returns the first picture of a batch, since more would be taken for frames that are given, in three channels.
 
     Raises:
-        ValueError: There is none, or it holds NaN or infinity, which the VAE would spread over the whole clip.
+        ValueError: There is none, or it holds whole numbers, or NaN or infinity, which the VAE would spread over the
+            whole clip.
     """
-    check_batch(image)
+    check_not_empty(image)
     image = image[:1]
     check_pictures(image, what)
     if image.shape[3] == 3:

@@ -95,7 +95,7 @@ def test_whatever_is_wired_is_measured_or_told_of(frames):
         (FRAMES[0], None, r"A clip has the shape \[F, H, W, C\], this one has \[144, 256, 3\]"),
         (FRAMES, FRAMES[:0], "reference holds no picture."),
         (FRAMES, FRAMES[..., :2], r"The picture has the shape \[144, 256, 2\]"),
-        ((FRAMES * 255).int(), None, "Frame 1 holds int32"),
+        ((FRAMES * 255).int(), None, r"Frame 1 must hold floating-point numbers in 0\.\.1, got int32\. Look at"),
         (FRAMES, 3, "reference must come from another node, got 3."),
         ("a clip", None, "video must come from another node, got 'a clip'."),
     ],

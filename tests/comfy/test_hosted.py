@@ -31,7 +31,7 @@ def test_a_picture_has_three_channels_and_rounded_values(channels, half):
 
 
 def test_a_picture_of_whole_numbers_is_not_paid_for():
-    with pytest.raises(RequestError, match=r"floating-point numbers in 0\.\.1, last_image holds uint8\. Convert it"):
+    with pytest.raises(RequestError, match=r"The picture for last_image must hold floating-point .* uint8\. Look at"):
         to_picture(torch.zeros(1, 8, 8, 3, dtype=torch.uint8), "last_image")
 
 

@@ -93,11 +93,31 @@ def test_two_files_of_one_name_are_told_by_both_hashes(models, add_lora, prompt)
     assert recipe_of(prompt)["models"]["style.safetensors"] == [sha256(models / "loras" / name) for name in pair]
 
 
-def test_a_name_that_files_in_two_model_folders_have_is_told_by_both_hashes(models, add_lora, prompt):
-    """As files of Hugging Face have it: diffusion_pytorch_model.safetensors."""
-    vae = prompt["1"]["inputs"]["vae"]
-    add_lora(vae, toy.lora(1))
-    assert set(recipe_of(prompt)["models"][vae]) == {sha256(models / folder / vae) for folder in ("vae", "loras")}
+@pytest.mark.parametrize("place", ["v9.safetensors", "wan/v9.safetensors"])
+def test_a_file_of_this_packs_node_is_told_by_its_own_hash(models, add_file, prompt, place):
+    """Whatever files of that name lie in other folders: this pack's nodes know in which they look."""
+    for seed, folder in enumerate(("checkpoints", "loras")):
+        add_file(folder, "v9.safetensors", toy.lora(seed))
+    add_file("vae", place, toy.lora(2))
+    prompt["1"]["inputs"]["vae"] = "v9.safetensors"
+    assert recipe_of(prompt)["models"]["v9.safetensors"] == sha256(models / "vae" / place)
+
+
+def test_a_name_of_another_machine_is_told_by_the_file_of_each_expert(models, add_lora, prompt):
+    pair = [add_lora(f"{expert}/style.safetensors", toy.lora(seed)) for seed, expert in enumerate(("high", "low"))]
+    prompt["2"]["inputs"] |= dict.fromkeys(("lora_high", "lora_low"), "somebody/style.safetensors")
+    assert set(recipe_of(prompt)["models"]["style.safetensors"]) == {sha256(models / "loras" / name) for name in pair}
+
+
+@pytest.mark.parametrize("place", ["v9.safetensors", "wan/v9.safetensors"])
+def test_a_file_that_another_packs_node_names_is_told_by_all_that_it_may_be(models, add_file, prompt, place):
+    """Nobody knows where that node looks, and files of Hugging Face have one name in several folders."""
+    paths = [models / "checkpoints" / "v9.safetensors", models / "vae" / place]
+    for seed, path in enumerate(paths):
+        folder, name = path.relative_to(models).as_posix().split("/", 1)
+        add_file(folder, name, toy.lora(seed))
+    prompt["20"] = {"class_type": "SomebodysLoader", "inputs": {"file": "v9.safetensors"}}
+    assert set(recipe_of(prompt)["models"]["v9.safetensors"]) == set(map(sha256, paths))
 
 
 def test_the_global_switch_is_above_all(monkeypatch, prompt):

@@ -177,12 +177,12 @@ def test_an_empty_batch_is_said(vae):
 
 def test_a_picture_of_whole_numbers_does_not_become_white(vae):
     whole = (picture(32, 32) * 255).to(torch.uint8)
-    for run in (
-        lambda: fit(whole),
-        lambda: ImageToVideo.execute(POSITIVE, vae, whole, 0.5),
-        lambda: ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 0.5, end_image=whole),
+    for run, what in (
+        (lambda: fit(whole), "The image"),
+        (lambda: ImageToVideo.execute(POSITIVE, vae, whole, 0.5), "The start image"),
+        (lambda: ImageToVideo.execute(POSITIVE, vae, picture(32, 32), 0.5, end_image=whole), "The end image"),
     ):
-        with pytest.raises(ValueError, match=r"A picture holds floating-point numbers in 0\.\.1, got uint8\. Check"):
+        with pytest.raises(ValueError, match=rf"{what} must hold floating-point numbers in 0\.\.1, got uint8\. L"):
             run()
 
 

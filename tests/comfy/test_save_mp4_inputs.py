@@ -100,7 +100,7 @@ def test_sound_that_holds_none_is_said():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_frames_of_whole_numbers_do_not_become_white(channels):
     frames = (ramp(2)[..., :channels] * 255).to(torch.uint8)
-    with pytest.raises(ValueError, match=r"Frames are floating point in 0\.\.1, got uint8\. Convert and scale"):
+    with pytest.raises(ValueError, match=r"A frame must hold floating-point numbers in 0\.\.1, got uint8\. Look at"):
         save(frames, filename_prefix="whole/clip")
     assert not list((Path(folder_paths.get_output_directory()) / "whole").iterdir())
 

@@ -128,7 +128,7 @@ def test_layout_and_precision_of_the_array_do_not_matter(arrange):
         (noise(4, 4)[:0], "Frame is 4x0; 4:2:0 video needs even sides"),
         (noise(4, 4)[..., :2], r"A frame has the shape \[H, W, 3\], got \[4, 4, 2\]"),
         (noise(4, 4)[None], r"A frame has the shape \[H, W, 3\], got \[1, 4, 4, 3\]"),
-        (np.zeros((4, 4, 3), np.uint8), "Frames are floating point in 0..1, got uint8"),
+        (np.zeros((4, 4, 3), np.uint8), r"A frame must hold floating-point numbers in 0\.\.1, got uint8"),
     ],
 )
 def test_refuses_what_is_no_frame(frame, message):

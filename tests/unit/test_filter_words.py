@@ -234,10 +234,24 @@ def test_entries_share_their_beginnings():
 
 
 @pytest.mark.parametrize(
-    "entry", ["forbiddenite  # a mineral", "/forbidden[a-z]+/ # a mineral", "[es] # Spanish\nforbiddenite"]
-)
-def test_a_note_behind_an_entry_is_none_of_it(entry):
-    """Else nothing would be found, and nobody told."""
-    assert find("a forbiddenite", parse(entry))
-    assert find("a c# minor", parse("c#"))
-    assert find("a forbiddenite", parse("/forbid( #|d)enite/"))
+    "entry",
+    ["forbiddenite  # a mineral", "forbiddenite #", "c # sharp", "forbidden ore ## a mineral", "[es] # Spanish",
+     "/forbid[a-z]+/ # a mineral", "/forbid[a-z]+/ # see https://example.com/", "/forbid( #|d)enite/ # a mineral",
+     "/forbid[a-z]+/# a mineral", "/forbiddenite/ #mineral", "/forbid[a-z]+", "/forbid[a-z]+/i"],
+)  # fmt: skip
+def test_what_may_be_a_note_behind_an_entry_or_half_a_pattern_is_refused(entry):
+    """Else nothing would be found, or too much, and nobody told."""
+    with pytest.raises(NoAnswerError, match=r"line 2 of the list .* a note in a line of its own"):
+        parse(f"# a note\n{entry}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "found", "passes"),
+    [("we are #1", "see, we are #1 here", "we are happy"), ("buy #forbidden", "Buy forbidden!", "i buy bread"),
+     ("c#", "a c# minor", "a minor"), ("c# minor", "a c# minor", "a c# major"),
+     ("/r/forbiddenite", "see /r/forbiddenite", "a forbiddenite"),
+     ("/forbid( #|d)enite/", "a forbiddenite", "to forbid"), ("/forbid( # |d)enite/", "a forbiddenite", "to forbid")],
+)  # fmt: skip
+def test_a_sign_within_an_entry_begins_no_note(entry, found, passes):
+    assert find(found, parse(f"#note\n{entry}"))
+    assert find(passes, parse(entry)) is None

@@ -96,3 +96,21 @@ def test_the_command_refuses_what_is_no_key(tmp_path):
     empty = run("set", "wavespeed", "--user-directory", str(tmp_path), typed="\n")
     assert empty.returncode == 1
     assert "No key was typed" in empty.stderr
+
+
+def test_a_key_is_set_before_comfyui_has_started_for_the_first_time(tmp_path):
+    """As in an image of a container: only the user directory itself is still to be made."""
+    folder = tmp_path / "user"
+    answer = run("set", "wavespeed", "--user-directory", str(folder), typed=f"{KEY}\n")
+    assert (answer.returncode, answer.stdout) == (0, "WaveSpeed (WAVESPEED_API_KEY): present\n"), answer.stderr
+    assert credentials.find_key(WAVESPEED, folder / credentials.FOLDER, {}) == KEY
+
+
+def test_a_key_is_not_set_where_nothing_is_or_a_file(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for wrong, name in ((tmp_path / "Comfy" / "user", "Comfy"), (tmp_path / "file", "file")):
+        with pytest.raises(SystemExit) as ended:
+            credentials.main(["set", "wavespeed", "--user-directory", str(wrong)])
+        assert ended.value.code == 2
+        assert f"there is no folder {name}. Name the one that ComfyUI calls user" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

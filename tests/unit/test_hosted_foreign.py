@@ -121,9 +121,13 @@ def test_a_quote_that_can_be_no_price_is_not_counted_as_one(value, wavespeed, ru
     assert wavespeed.posts == (0 if too_much else 1)
 
 
-@pytest.mark.parametrize(("quote", "name"), [('"0.41"', "PolicyError"), ('"0.40"', "clip"), ('"1001"', "PolicyError")])
+@pytest.mark.parametrize(
+    ("quote", "name"),
+    [('"0.41"', "PolicyError"), ('"0.40"', "clip"), ('"1001"', "PolicyError"),
+     ('"0.41000000000000003"', "PolicyError"), (f'"0.41{"0" * 36}"', "PolicyError")],
+)  # fmt: skip
 def test_a_quote_that_is_a_number_as_text_counts_as_it_is(quote, name, wavespeed, running, tmp_path):
-    """AtlasCloud writes prices so in its list of models. The table's estimate would be too low a number."""
+    """AtlasCloud writes prices so, JavaScript with 17 digits. The table's estimate would be too low a number."""
     wavespeed.break_next("price", quoting(quote)(wavespeed))
     limit = client(tmp_path, running, WAN22_TURBO_HOSTED_MAX_USD="0.40")
     got = outcome(limit, request("wavespeed"), run_id=str(tmp_path))
@@ -132,13 +136,13 @@ def test_a_quote_that_is_a_number_as_text_counts_as_it_is(quote, name, wavespeed
 
 
 @pytest.mark.parametrize(
-    ("charge", "usd"), [("0.80", 0.8), ("7", 7.0), ("0", 0.0), ("1e2", None), ("", None), ("-1", None)]
+    ("charge", "usd"), [("0.80", 0.8), ("7", 7.0), ("0", None), ("1e2", None), ("", None), ("-1", None)]
 )
 def test_a_charge_that_is_a_number_as_text_counts_as_it_is(charge, usd):
     assert read_task({"data": {"id": "a", "price": charge}}).usd == usd
 
 
-@pytest.mark.parametrize("charge", [0.05, 0, 1000, 7])
+@pytest.mark.parametrize("charge", [0.05, 1000, 7])
 def test_an_amount_is_taken_as_it_is(charge):
     assert read_task({"data": {"id": "a", "price": charge}}).usd == charge
     assert dollars(read_task({"data": {"id": "a", "price": charge}}).usd).startswith("$")

@@ -20,7 +20,7 @@ ROW = vars(Row("b" * 64, "wavespeed", "m", "sent", 1.7e9, {"seed": "c" * 64}, "j
 AMOUNTS = [float("nan"), float("inf"), -1, 10**400, True, "0.15", [], 1e308]
 MENDED = [
     *(("usd", value, "usd", None) for value in AMOUNTS),
-    *(("charged", value, "charged", None) for value in AMOUNTS),
+    *(("charged", value, "charged", None) for value in (*AMOUNTS, 0, 0.0)),
     *(("flagged", value, "flagged", None) for value in (1, "true", [], {})),
     *(("asked", value, "asked", False) for value in (1, "true", [], None)),
     *(("job_id", value, "state", "claimed") for value in ("\x1b[2J", "a\nb", "", "..", "x" * 999, [], {}, True, None)),

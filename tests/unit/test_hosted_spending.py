@@ -122,16 +122,37 @@ def test_what_the_provider_charged_counts_in_place_of_the_price_before(says, lim
     assert [row.charged for row in rows_of(maker.ledger)] == [0.4, 0.4]
 
 
-@pytest.mark.parametrize(
-    ("says", "names"), [({}, ["clip", "clip", "PolicyError"]), ({"status": "failed"}, ["JobFailedError"] * 3)]
-)
-def test_a_clip_that_is_just_done_did_not_cost_nothing(says, names, running, tmp_path):
-    """AtlasCloud names the charge a little later. A failed job may have cost nothing, though."""
+@pytest.mark.parametrize("says", [{}, {"status": "failed"}])
+@pytest.mark.parametrize(("limit", "runs"), [(DAILY, "abc"), (RUN, "aaa")])
+def test_a_charge_of_nothing_is_none_yet(says, limit, runs, running, tmp_path):
+    """AtlasCloud names the charge a little later, and may charge a job that failed."""
     provider = running.named("atlascloud")
     provider.break_next("poll", (job_says(**says, price=0) if says else polled(price=0))(provider), forever=True)
-    maker = client(tmp_path, running, **{DAILY: "0.45"})
+    maker = client(tmp_path, running, **{limit: "0.45"})
     asked = [request("atlascloud", offer=PRICED, seed=seed) for seed in range(3)]
-    assert [outcome(maker, each, run_id=str(tmp_path)).name for each in asked] == names
+    outcomes = [outcome(maker, each, run_id=f"{tmp_path} {run}") for each, run in zip(asked, runs, strict=True)]
+    assert [each.name for each in outcomes] == ["JobFailedError" if says else "clip"] * 2 + ["PolicyError"]
+    assert says or all("Price: about $0.20" in each.text and each.clip.usd == 0.2 for each in outcomes[:2])
+
+
+def test_a_charge_of_nothing_takes_nothing_back_that_was_charged(running, tmp_path):
+    provider, maker = running.named("atlascloud"), client(tmp_path, running)
+    provider.break_next("poll", polled(price=0.4)(provider), forever=True)
+    first = outcome(maker, request("atlascloud", offer=PRICED))
+    first.clip.path.unlink()
+    provider.break_next("poll", polled(price=0)(provider))
+    again = outcome(maker, request("atlascloud", offer=PRICED))
+    assert (again.clip.resumed, again.clip.usd, rows_of(maker.ledger)[0].charged) == (True, 0.4, 0.4)
+
+
+def test_a_charge_that_is_named_while_the_clip_is_fetched_is_that_of_the_clip(running, tmp_path):
+    provider, maker = running.named("atlascloud"), client(tmp_path, running)
+    provider.seconds = 0.0
+    provider.break_next("poll", polled(price=0)(provider), polled(price=0.4)(provider))
+    provider.break_next("download", raw(403, "expired")(provider))
+    got = outcome(maker, request("atlascloud", offer=PRICED))
+    assert (got.clip.usd, rows_of(maker.ledger)[0].charged) == (0.4, 0.4)
+    assert "Price: $0.40 charged" in got.text
 
 
 def test_a_failed_job_that_costs_nothing_leaves_the_run_its_ceiling(wavespeed, running, tmp_path):
@@ -192,7 +213,7 @@ def made(seconds, state="done", **changes):
 @pytest.mark.parametrize(
     ("row", "usd"),
     [
-        (made(0), 0.15), (made(0, charged=0.2), 0.2), (made(0, charged=0.0), 0.0), (made(0, "claimed"), 0.15),
+        (made(0), 0.15), (made(0, charged=0.2), 0.2), (made(0, "claimed"), 0.15),
         (made(0, "sent"), 0.15), (made(0, "missing"), 0.15), (made(0, "failed"), 0.0),
         (made(0, "failed", provider="atlascloud"), 0.15), (made(0, "failed", provider="api302"), 0.15),
         (made(0, usd=None), None), (made(0, usd=None, charged=0.1), 0.1),

@@ -160,7 +160,7 @@ def test_a_single_frame_continues_a_clip_and_is_continued():
             r"has 1 \(grey\), 3 \(RGB\) or 4 channels \(RGB and alpha\), the second clip has 2",
         ),
         ((8, 8, 3), torch.float32, r"has the shape \[F, H, W, C\], the second clip has \[8, 8, 3\]"),
-        ((2, 8, 8, 3), torch.uint8, r"holds floating-point numbers in 0\.\.1, the second clip holds uint8"),
+        ((2, 8, 8, 3), torch.uint8, r"The second clip must hold floating-point numbers in 0\.\.1, got uint8"),
     ],
 )
 def test_what_is_no_clip_is_refused_by_its_true_reason(shape, dtype, message):

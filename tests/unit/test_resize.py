@@ -109,7 +109,7 @@ def test_colours_hidden_by_transparency_do_not_bleed():
         (frames(8, 8), "zoom", "Fit is one of crop, pad, stretch, got 'zoom'"),
         (frames(8, 8)[0], "crop", r"Frames have the shape \[F, H, W, C\] with 1, 3 or 4 channels, got \[8, 8, 3\]"),
         (frames(8, 8, 2), "crop", r"got \[1, 8, 8, 2\]"),
-        (np.zeros((1, 8, 8, 3), np.uint8), "crop", "Frames are floating point in 0..1, got uint8"),
+        (np.zeros((1, 8, 8, 3), np.uint8), "crop", r"The image must hold floating-point numbers in 0\.\.1, got uint8"),
     ],
 )
 def test_refuses_what_it_cannot_resize(clip, fit, message):

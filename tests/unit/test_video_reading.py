@@ -54,6 +54,7 @@ def test_a_part_without_frames_is_said(tmp_path):
         look(path, Window(Fraction(50), Fraction(1)))
 
 
+LAPPED = [("aac", "a.mp4"), ("mp2", "a.ts"), ("mp3", "a.avi")]
 OPEN = "open-gop=1:keyint=16:min-keyint=16:bframes=3:b-adapt=0:scenecut=0"  # some frames come after the next key frame
 
 
@@ -108,15 +109,30 @@ def test_a_part_of_decoded_sound_is_cut_to_the_sample(tmp_path):
     assert (sound.start, sound.waveform.shape) == (Fraction(1, 2), (2, 36_000))
 
 
-@pytest.mark.parametrize(("codec", "name"), [("aac", "a.mp4"), ("mp2", "a.ts"), ("mp3", "a.avi")])
-def test_a_part_of_sound_begins_as_the_whole_sounds_there(tmp_path, codec, name):
-    """Such codecs lay each packet over the one before, which has to be decoded too."""
+@pytest.mark.parametrize(
+    ("codec", "name", "first"),
+    [
+        *((codec, name, first) for codec, name in LAPPED for first in (1, 500, 30_001)),
+        ("aac", "a.mkv", 1), ("aac", "a.mkv", 500),
+    ],
+)  # fmt: skip
+def test_a_part_of_sound_begins_as_the_whole_sounds_there(tmp_path, codec, name, first):
+    """Such codecs lay each packet over the one before, which has to be decoded too, also the one before the first."""
     path = make(tmp_path / name, voices=[Voice(codec, seconds=2.0)])
     (whole,) = sounds_of(path, Window(Fraction(0), Fraction(5)))
-    first = 30_001
     (part,) = sounds_of(path, Window(whole.start + Fraction(first, 48_000), Fraction(1, 2)))
     assert part.waveform.shape[1] == 24_000
     np.testing.assert_allclose(part.waveform, whole.waveform[:, first : first + 24_000], atol=1e-4)
+
+
+@pytest.mark.parametrize(("codec", "name"), [("aac", "a.mp4"), ("flac", "a.mkv"), ("mp2", "a.ts")])
+def test_a_track_that_ended_before_the_part_is_not_in_it(tmp_path, codec, name):
+    """It would be called silent, while the other one sounds."""
+    path = make(tmp_path / name, range(48), voices=[Voice(codec), Voice(codec, seconds=3.0)])
+    window = Window(look(path).zero + Fraction(11, 10), Fraction(1))
+    sounds = sounds_of(path, window)
+    assert [sound.waveform.shape[1] for sound in sounds] == [48_000]
+    assert not any("silent" in note for note in notes_on(path, sounds))
 
 
 def test_a_gap_that_no_memory_holds_is_an_error_in_the_times():

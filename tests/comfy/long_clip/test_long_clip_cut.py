@@ -6,7 +6,7 @@ import comfy.model_management
 import pytest
 import torch
 from pack.nodes import long_run, origins
-from pack.tests.comfy.long_clip.clips import STORY, asked, clips, cut, file_of, frames_of, parts_there, start
+from pack.tests.comfy.long_clip.clips import PROMPT, STORY, asked, clips, cut, file_of, frames_of, parts_there, start
 
 pytestmark = pytest.mark.comfy
 
@@ -53,7 +53,8 @@ def test_a_run_that_was_cut_goes_on_and_gives_the_same_clip_bit_for_bit(
     ("graph", "why"),
     [
         (asked(float("nan")), "SomebodysPatch before this node may give other models"),
-        (None, "another node has put this one"),
+        (None, "this node was called without a prompt"),
+        ({"1": PROMPT["1"]}, "another node has put this one into the graph"),
     ],
 )
 def test_parts_that_no_run_finds_again_are_not_called_kept(make, high, low, graph, why):

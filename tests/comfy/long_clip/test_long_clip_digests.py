@@ -104,13 +104,50 @@ def test_a_partner_that_auto_finds_is_known(planned, add_lora):
     assert not set(paired) & set(digests(planned(graph=graph)))
 
 
-def test_a_file_is_known_where_another_one_of_its_name_lies_in_another_folder(planned, add_file):
-    for seed, folder in enumerate(("checkpoints", "loras")):
-        add_file(folder, "twin.safetensors", toy.lora(seed))
-    graph = with_loras("twin.safetensors", "none")
+@pytest.mark.parametrize(
+    ("named", "loaded", "twin"),
+    [
+        ("twin.safetensors", "loras/twin.safetensors", "checkpoints/twin.safetensors"),
+        ("pen.safetensors", "loras/inner/pen.safetensors", "checkpoints/pen.safetensors"),
+        ("somebody/style.safetensors", "loras/high/style.safetensors", "loras/low/style.safetensors"),
+    ],
+    ids=["two folders", "below a folder", "by expert"],
+)
+def test_a_file_is_known_where_another_one_has_its_name(planned, add_file, models, named, loaded, twin):
+    for seed, place in enumerate((loaded, twin)):
+        add_file(*place.split("/", 1), toy.lora(seed))
+    graph = with_loras(named, "none")
     before = digests(planned(graph=graph))
-    save_file(toy.lora(3), folder_paths.get_full_path_or_raise("loras", "twin.safetensors"))
-    assert not set(before) & set(digests(planned(graph=graph)))
+    save_file(toy.lora(2), models / loaded)
+    changed = digests(planned(graph=graph))
+    assert not set(before) & set(changed)
+    save_file(toy.lora(3), models / twin)
+    assert digests(planned(graph=graph)) == changed  # which this node does not read
+
+
+def test_a_file_whose_name_comes_from_another_node_is_known(planned, add_lora, models):
+    """This pack's nodes tell two files of one name apart by the expert, also then."""
+    pair = [add_lora(f"{expert}/style.safetensors", toy.lora(seed)) for seed, expert in enumerate(("high", "low"))]
+    graph = with_loras(["7", 0], ["7", 0])
+    graph["7"] = {"class_type": "SomebodysText", "inputs": {"text": "somebody/style.safetensors"}}
+    seen = [digests(planned(graph=graph))]
+    for seed, name in enumerate(pair, 2):
+        save_file(toy.lora(seed), models / "loras" / name)
+        seen.append(digests(planned(graph=graph)))
+    assert len({digest for each in seen for digest in each}) == 3 * 3
+
+
+def test_settings_beside_two_loras_are_known_each_with_its_own(planned, add_lora, models):
+    pair = [add_lora(f"{name}/adapter_model.safetensors", toy.lora(1)) for name in ("ink", "oil")]
+    settings = [(models / "loras" / name).with_name("adapter_config.json") for name in pair]
+    seen = []
+    for alphas in ((4, 8), (8, 4)):
+        for path, alpha in zip(settings, alphas, strict=True):
+            path.write_text(json.dumps({"r": 4, "lora_alpha": alpha}), encoding="utf-8")
+        seen.append(digests(planned(graph=with_loras(*pair))))
+    for path in settings:
+        path.unlink()
+    assert not set(seen[0]) & set(seen[1])
 
 
 def test_what_comfyui_asks_a_node_beside_its_inputs_is_known(planned):
