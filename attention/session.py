@@ -54,15 +54,23 @@ class Run:
     def __init__(self, sigmas: Sequence[float], first: int) -> None:
         self.sigmas = list(sigmas)
         self.first = first  # steps that other samplers have run before
+        self.at = 0  # the step that goes on, within `sigmas`
         self.dense_layers: set[tuple[str, int]] = set()
         self.steps: list[Step] = []
-        self.kernel = ""
         self.notes: list[str] = []
 
     def step_of(self, sigma: float) -> int:
-        """Returns the number of the step that an evaluation at this sigma belongs to, from 0."""
-        before = [at for at, start in enumerate(self.sigmas[:-1]) if start >= sigma - ROUNDING]
-        return self.first + (before[-1] if before else 0)
+        """Returns the number of the step that the next evaluation, at this sigma, belongs to, from 0.
+
+        The list of sigmas may rise on its way, or stay: steps are never gone back to.
+        """
+        starts = self.sigmas[:-1]
+        begun = [at for at in range(self.at, len(starts)) if _equal(starts[at], sigma)]
+        if begun:
+            self.at = begun[0]
+        while not begun and self.at + 1 < len(starts) and sigma <= starts[self.at + 1] < starts[self.at]:
+            self.at += 1  # a sampler that evaluates where it likes
+        return self.first + self.at
 
 
 class Evaluation:
@@ -133,21 +141,20 @@ class Evaluation:
         """Computes a layer's sparse attention, and measures its error where it was not trained to be so."""
         training = self.settings.training
         kernel, reasons = kernels.choose(self.settings.kernel, q.device, q.dtype, trained=training is not None)
-        if not self.run.kernel:
-            self.run.kernel = kernel.name
-            self.run.notes += [f"no better kernel: {reason}" for reason in reasons]
+        notes = (f"no better kernel: {reason}" for reason in reasons)
+        self.run.notes += [note for note in notes if note not in self.run.notes]
         q, k, v = (x.unflatten(2, (heads, HEAD)) for x in (q, k, v))
         if training and kernel.over_blocks:
             projection = training.projections.get(self.expert, {}).get(layer)
             attended, density = trained.attend(
                 kernel.over_blocks, kernel.heads, q, k, v, self.settings.density, training.blocks, projection
             )
-            return attended.flatten(2), Call(layer, clock.stop(), density=density)
+            return attended.flatten(2), Call(layer, clock.stop(), kernel=kernel.name, density=density)
         order = self.settings.order(self.grid, q.device)
         pattern = Pattern(self.settings.density, self.settings.sink, kernel.tail if self.settings.tail else "none")
         attended, density = kernels.attend(kernel, q, k, v, order, pattern)
         bound = probe.measure(q, k, v, attended, seed=1000 * self.step.number + layer).bound
-        return attended.flatten(2), Call(layer, clock.stop(), density=density, bound=bound)
+        return attended.flatten(2), Call(layer, clock.stop(), kernel=kernel.name, density=density, bound=bound)
 
 
 class Session:
@@ -200,9 +207,10 @@ class Session:
     def finish(self) -> None:
         """Makes the receipt of the run that ends."""
         run, self.run = self.current, None
-        self.ends.pop(run.sigmas[-1], None)
-        self.ends[run.sigmas[-1]] = run.first + len(run.sigmas) - 1
-        self.rows = receipt.rows(run.steps, run.kernel)
+        if run.sigmas[-1] < run.sigmas[0]:  # else it made noise, and what begins there is a clip of its own
+            self.ends.pop(run.sigmas[-1], None)
+            self.ends[run.sigmas[-1]] = run.first + len(run.sigmas) - 1
+        self.rows = receipt.rows(run.steps)
         head = f"sparse attention: density {self.settings.density:g}, error limit {self.settings.error_limit:g}"
         if self.settings.training:
             head = f"sparse attention as trained ({self.settings.training.name}): density {self.settings.density:g}"
