@@ -264,3 +264,13 @@ def test_settings_that_may_be_another_files_are_told(listed):
         "The alpha of 'x.safetensors' is not given, and taken as the rank. The adapter_config.json in its folder may "
         "be that of another file there: put the two that belong together into a folder of their own."
     ]
+
+
+@pytest.mark.parametrize("in_doubt", [False, True])
+@pytest.mark.parametrize("part", ["lokr_w1", "hada_w1_a"])
+def test_no_file_is_named_for_the_alpha_of_a_kind_whose_settings_are_not_read(listed, part, in_doubt):
+    told = match(listed({f"base_model.model.blocks.0.ffn.0.{part}": (8, 8)}), assumed=True, in_doubt=in_doubt)
+    assert lora_report.warnings(told) == [
+        "The alpha of 'x.safetensors' is not given, and taken as the rank. If its effect is too strong or too weak, "
+        "change the strength."
+    ]

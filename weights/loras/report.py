@@ -231,7 +231,10 @@ def warnings(match: Match) -> list[str]:
         )
     if match.assumed:
         where = f"PEFT writes it into {CONFIG}: put that file beside it."
-        if match.in_doubt:
+        if not any(split(key).part == "lora_down.weight" for key in match.file.header.tensors):
+            # PEFT's settings of LoHa and LoKr are not read.
+            where = "If its effect is too strong or too weak, change the strength."
+        elif match.in_doubt:
             where = (
                 "The adapter_config.json in its folder may be that of another file there: put the two that belong "
                 "together into a folder of their own."
