@@ -18,6 +18,7 @@ from comfyui_version import __version__ as comfyui_version
 
 from ..media.recipe import model_files
 from ..weights import names
+from ..weights.words import words
 from .metadata import Prompt, hashes_of, meaning, own_hashes
 from .receipts import is_link
 
@@ -83,7 +84,7 @@ def notes_on_svi(prompt: Prompt | None, node_id: str | None) -> list[str]:
 
 def is_svi(name: str, expert: str) -> bool:
     """Returns whether a file is Stable Video Infinity's LoRA for an expert, or holds it, by its name."""
-    return "svi" in names.words(names.base_name(name)) and names.expert_of(name) in (expert, None)
+    return "svi" in words(names.base_name(name)) and names.expert_of(name) in (expert, None)
 
 
 def _before(prompt: Prompt, node_id: str, sockets: Sequence[str]) -> dict[str, dict[str, Any]]:

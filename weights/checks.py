@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from itertools import count
 
 from .formats.header import Header, ModelFile
-from .names import Expert, experts_of, words
+from .names import Expert, experts_of
 from .wan import training, transformer, turbodiffusion
 from .wan.quantised import SCALE
 from .wan.transformer import Kind, described, identify
+from .words import words
 
 EXAMPLES: dict[Expert, str] = {
     "high": "wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors",

@@ -11,15 +11,14 @@ from heapq import nlargest
 from pathlib import PurePosixPath
 from typing import Literal
 
-from .words import words
+from .folders import Place, place_of, signs, subject_of, tell, words_and_signs
+from .words import PARTNERS, split_capitals, words
 
 Expert = Literal["high", "low"]
 
 MAX_NAME = 400  # characters of a file's name with its folders, as a stranger's graph spells it
 _COMPARED = 20  # names that are compared with a missing one letter by letter, which is slow
 
-# The words that tell a pair apart, as its two names spell them.
-_PARTNERS = {"high": "low", "hn": "ln", "h": "l", "hi": "lo", "hnoise": "lnoise"}
 _EXPERT_WORDS: dict[str, Expert] = {"high": "high", "hn": "high", "low": "low", "ln": "low"}
 # A bare "high" or "low" means the expert at the end of a name, before a number and before these words; before others it
 # may belong to the subject, as in high_quality, high_kick or low_light.
@@ -27,34 +26,41 @@ _AFTER_EXPERT = {
     "and", "bf", "e", "ep", "epoch", "expert", "fp", "high", "i", "int", "lightning", "lightx", "lora", "loras", "low",
     "model", "models", "q", "r", "rank", "rcm", "scaled", "step", "steps", "v", "ver", "wan",
 }  # fmt: skip
-# Tools give such names to every file, so that only its folder tells what it is: `cat/high_noise_model`.
-_OF_TOOLS = {
-    "adapter", "diffusion", "expert", "lora", "loras", "model", "models", "noise", "pytorch", "v", "weights",
-    *_PARTNERS, *_PARTNERS.values(),
-}  # fmt: skip
+_OF_SUBJECTS = (
+    "angle|contrast|cut|detail|fashion|heels|key|kick|light|lighting|motion|poly|quality|res|resolution|speed|vram"
+)
+_SIDE_BY_SIDE = (
+    "high low|low high|High Low|Low High|HIGH LOW|LOW HIGH|hn ln|ln hn|HN LN|LN HN|(?i:high and low|low and high)"
+)
+# A file for both experts names them side by side: `dance_high_low`. Words of two spellings are no such pair, as in
+# `HIGH_low_poly`, nor are those of which the second belongs to the subject.
+_BOTH = re.compile(
+    r"(?<![^\W\d_])(?:" + _SIDE_BY_SIDE.replace(" ", r"[\W_]+") + r")(?:[\W_]*(?i:noise))?(?![^\W\d_])"
+    rf"(?![\W_]+(?i:{_OF_SUBJECTS})(?![^\W\d_]))"
+)
 
 
 def expert_of(name: str) -> Expert | None:
-    """Returns which expert a file is for by its name, else by its folders; None where neither says it clearly."""
+    """Returns which expert a file is for by its name, else by its folders; None where none says it or one says both."""
     path = _path(name)
     for part in (path.stem, *reversed(path.parts[:-1])):
-        expert = _expert_in(words(part))
-        if expert:
-            return expert
+        told = _expert_in(part)
+        if told:
+            return None if told == "both" else told
     return None
 
 
-_BOTH = re.compile(r"(?<!\S)(?:(?:high|hn) (?:and )?(?:low|ln)|(?:low|ln) (?:and )?(?:high|hn))(?!\S)")
-
-
-def _expert_in(name: list[str]) -> Expert | None:
-    if _BOTH.search(" ".join(name)):  # one file for both
-        return None
+def _expert_in(part: str) -> Expert | Literal["both"] | None:
+    """Returns what the name of a file or of one folder says by itself."""
+    rest, pairs = _BOTH.subn(" both ", split_capitals(part))
+    name = words(rest)
     followed = list(zip(name, [*name, ""][1:], strict=True))
     sure = {word for word, after in followed if word in ("high", "low") and after == "noise"}
     likely = {word for word, after in followed if word in _EXPERT_WORDS and _ends_a_word(word, after)}
     found: set[Expert] = {_EXPERT_WORDS[word] for word in sure or likely}
-    return found.pop() if len(found) == 1 else None
+    if len(found) == 1:
+        return found.pop()
+    return "both" if pairs or sure else None
 
 
 def _ends_a_word(word: str, after: str) -> bool:
@@ -81,7 +87,8 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
     """Finds the file that a graph names among those on this machine.
 
     The name as it stands comes first. Else a file fits that differs only in slashes, letter case or sub-folder,
-    if it is the only one. A file of the other expert never fits, nor one of another sub-folder if only that tells it.
+    if it is the only one. A file of the other expert never fits. A name that tools give to every file means none in a
+    folder of another subject.
 
     Args:
         wanted: Name in the graph, perhaps with another machine's folders.
@@ -101,9 +108,10 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
         )
     expert = expert_of(wanted) or expert
     listing = _listing(tuple(available))
+    named: list[str] = []
     for form, table in zip(_forms(wanted), listing.forms, strict=True):
-        fitting = [name for name in table.get(form, ()) if expert is None or expert_of(name) in (expert, None)]
-        fitting = [name for name in fitting if _may_be_one(wanted, name)]
+        named = [name for name in table.get(form, ()) if expert is None or expert_of(name) in (expert, None)]
+        fitting = _in_fitting_folders(wanted, named)
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
@@ -111,24 +119,21 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
                 f"'{_path(wanted).name}' is in '{folder}' {len(fitting)} times: {_listed(sorted(fitting))}. "
                 "Choose one of them in the list."
             )
+    if named:
+        raise FileNotFoundError(
+            f"'{_path(wanted).name}' is a name that many files have, and in '{folder}' it is only in other folders "
+            f"than in the graph: {_listed(sorted(named))}. Choose one of them in the list, or download "
+            "the graph's own into a folder of the graph's name, then refresh the page."
+        )
     raise FileNotFoundError(_not_found(_path(wanted).name, listing.nearest(wanted, expert), folder))
 
 
-def _may_be_one(one: str, other: str) -> bool:
-    """Returns whether two files of one spelling may be one: where the name says nothing, their folders must agree."""
-    if not _says_nothing(words(_path(one).stem)):
-        return True
-    first, second = (_telling_folder(name) for name in (one, other))
-    return not (first and second) or first == second
-
-
-def _telling_folder(name: str) -> str:
-    """Returns the nearest folder whose name says more than tools do; nothing where there is none."""
-    return next((_folded(part) for part in reversed(_path(name).parts[:-1]) if not _says_nothing(words(part))), "")
-
-
-def _says_nothing(words: Sequence[str]) -> bool:
-    return all(word in _OF_TOOLS or (word.isdecimal() and len(word) < 3) for word in words)
+def _in_fitting_folders(wanted: str, named: list[str]) -> list[str]:
+    """Returns which files of a name may be the wanted one: where it says nothing, their folders must agree."""
+    if not named or tell(words_and_signs(_path(wanted).stem)):
+        return named
+    place = place_of(_path(wanted))
+    return [name for name in named if place.may_be(place_of(_path(name)))]
 
 
 def base_name(name: str) -> str:
@@ -157,15 +162,18 @@ class _Parts:
         name: With its folders.
     """
 
-    __slots__ = ("folder", "plain", "stem", "suffix")
-
     def __init__(self, name: str):
-        path = _path(name)
+        self.path = path = _path(name)
         self.stem = words(path.stem)
         plain = _RCM.sub(r"\1", path.stem)
         self.plain = self.stem if plain == path.stem else words(plain)
         self.folder = words(str(path.parent))
         self.suffix = path.suffix.casefold()
+
+    @cached_property
+    def subject(self) -> Place:
+        """Of whom or what a file is whose name has no word for it."""
+        return subject_of(self.path)
 
 
 _RCM = re.compile(r"(rcm)\d+(?:[._]\d+)?", re.IGNORECASE)
@@ -211,8 +219,11 @@ def _listing(names: tuple[str, ...]) -> _Listing:
 
 
 def _not_found(name: str, available: Sequence[str], folder: str) -> str:
-    by_stem = {_path(other).stem.casefold(): other for other in available}  # the common suffix would make all alike
-    close = [by_stem[stem] for stem in get_close_matches(_path(name).stem.casefold(), by_stem, n=3)]
+    by_stem: dict[str, list[str]] = {}  # the common suffix would make all alike
+    for other in available:
+        by_stem.setdefault(_path(other).stem.casefold(), []).append(other)
+    alike = get_close_matches(_path(name).stem.casefold(), by_stem, n=3)
+    close = [other for stem in alike for other in by_stem[stem]]
     hint = f"The closest names there are {_listed(close)}: choose one" if close else "Download it into that folder"
     return f"'{name}' is not in ComfyUI's folder '{folder}'. {hint}, then refresh the page."
 
@@ -226,7 +237,8 @@ def partner(name: str, available: Iterable[str]) -> str | None:
 
     The names are equal but for the expert's word, in any spelling of case and separators. Where there is no such file,
     the strengths after "rCM" may differ too, because the two experts were merged with different ones. The same or the
-    mirrored folder comes before any other, and is the only one for a name that says nothing but the expert.
+    mirrored folder comes before any other. For a name that says nothing but the expert, another folder must be of the
+    same subject.
     """
     high, others = _Parts(name), _listing(tuple(available)).parts
     for without_strength in (False, True):
@@ -245,10 +257,12 @@ def _is_pair(high: _Parts, low: _Parts, base_only: bool, without_strength: bool)
     swaps = _swaps(high.plain, low.plain) if without_strength else _swaps(high.stem, low.stem)
     if swaps is None or high.suffix != low.suffix:
         return False
-    if base_only:  # a bare name without the expert's word, or with nothing else, would fit in any folder
-        return swaps > 0 and not _says_nothing(high.stem)
+    if base_only:  # a bare name without the expert's word would fit in any folder
+        return swaps > 0 and (tell(high.stem) or high.subject.is_of(low.subject))
     above = _swaps(high.folder, low.folder)
-    return above is not None and swaps + above > 0
+    return (
+        above is not None and swaps + above > 0 and (tell(high.stem) or signs(str(high.path)) == signs(str(low.path)))
+    )
 
 
 def _swaps(high: Sequence[str], low: Sequence[str]) -> int | None:
@@ -256,4 +270,4 @@ def _swaps(high: Sequence[str], low: Sequence[str]) -> int | None:
     if len(high) != len(low):
         return None
     differing = [(a, b) for a, b in zip(high, low, strict=True) if a != b]
-    return len(differing) if all(_PARTNERS.get(a) == b for a, b in differing) else None
+    return len(differing) if all(PARTNERS.get(a) == b for a, b in differing) else None

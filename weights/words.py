@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+# The words that tell a pair apart, as its two names spell them.
+PARTNERS = {"high": "low", "hn": "ln", "h": "l", "hi": "lo", "hnoise": "lnoise"}
 # The words for high and low noise in every language that the pack is translated to. They count only together with the
 # word for noise: a tall man is `alto` too, and a camera may look from `高`.
 _NOISE = {"noise", "ruido", "ruído", "bruit", "шум", "шума", "шумом"}
@@ -37,8 +39,13 @@ def words(text: str) -> list[str]:
     """
     if not text.isascii():
         text = _spaced(unicodedata.normalize("NFC", text))  # a Mac may list an accent as a letter of its own
-    text = _CAMEL.sub(" ", text).casefold()
+    text = split_capitals(text).casefold()
     return _in_english(_WORD.findall(_JOINED.sub(r"\1 ", text)))
+
+
+def split_capitals(text: str) -> str:
+    """Puts a space before the capitals that begin a word within a name."""
+    return _CAMEL.sub(" ", text)
 
 
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)")
@@ -51,15 +58,15 @@ def _spaced(text: str) -> str:
     return _EASTERN.sub(lambda found: " high noise " if found[1] or found[2] else " low noise ", text)
 
 
-def _in_english(words: Sequence[str]) -> list[str]:
+def _in_english(named: Sequence[str]) -> list[str]:
     """Puts the English words for those of the other languages; a word that means something else stays."""
-    if _KNOWN.isdisjoint(words):
-        return list(words)
+    if _KNOWN.isdisjoint(named):
+        return list(named)
     english: list[str] = []
     place = 0
-    while place < len(words):
-        whole, pair = _COMPOUNDS.get(words[place]), _level(words[place : place + 2])
-        english += [whole or pair or words[place], *(["noise"] if whole or pair else [])]
+    while place < len(named):
+        whole, pair = _COMPOUNDS.get(named[place]), _level(named[place : place + 2])
+        english += [whole or pair or named[place], *(["noise"] if whole or pair else [])]
         place += 2 if pair and not whole else 1
     return english
 

@@ -88,6 +88,20 @@ RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
         ("HN_LN_dance.safetensors", None),
         ("high_noise_low_light.safetensors", "high"),
         ("high_noise_and_low_noise.safetensors", None),
+        ("high/dance_high_low.safetensors", None),
+        ("high/dance_high_noise_and_low_noise.safetensors", None),
+        ("High and low dance.safetensors", None),
+        ("danceHighLow.safetensors", None),
+        # unless one of them is the subject's, or another word tells
+        ("wan22_HIGH_low_poly.safetensors", "high"),
+        ("wan22_high_low_poly.safetensors", "high"),
+        ("wan2.2_HIGH_low_angle.safetensors", "high"),
+        ("style_LOW_high_quality.safetensors", "low"),
+        ("glow_low_HighNoise.safetensors", "high"),
+        ("high_low_angle_HIGH_noise.safetensors", "high"),
+        ("high_low_dance_HIGH_noise.safetensors", "high"),
+        ("wan22_low_high_res_LN.safetensors", "low"),
+        ("dance_low_hn.safetensors", "high"),
         ("ハイノイズローノイズ.safetensors", None),
         ("저노이즈고노이즈.safetensors", None),
         ("", None),
@@ -120,6 +134,34 @@ def test_a_name_tells_the_expert_by_whole_words(name, expert):
             ["wan/high_noise/model.safetensors", "wan/low_noise/model.safetensors"],
             "wan/high_noise/model.safetensors",
         ),
+        # a name that says nothing is that of its folder, however that is spelled
+        (
+            "cat high/high.safetensors",
+            ["cat_high/high.safetensors", "dog/high.safetensors"],
+            "cat_high/high.safetensors",
+        ),
+        ("cat_high/high.safetensors", ["cat/high.safetensors"], "cat/high.safetensors"),
+        ("cat-v1/model.safetensors", ["cat v1/model.safetensors"], "cat v1/model.safetensors"),
+        (
+            "Wan2.2-Lightning/Seko-V1/high_noise_model.safetensors",
+            ["Wan2.2_Lightning/high_noise_model.safetensors"],
+            "Wan2.2_Lightning/high_noise_model.safetensors",
+        ),
+        (
+            "Wan2.2-Lightning/Seko-V1/high_noise_model.safetensors",
+            ["Wan2.2_Lightning/Seko-V1/high_noise_model.safetensors"],
+            "Wan2.2_Lightning/Seko-V1/high_noise_model.safetensors",
+        ),
+        ("/home/me/loras/cat/high.safetensors", ["wan/Cat/high.safetensors"], "wan/Cat/high.safetensors"),
+        ("C:\\ComfyUI\\models\\loras\\high.safetensors", ["cat/high.safetensors"], "cat/high.safetensors"),
+        (
+            "cat/checkpoint-1000/adapter_model.safetensors",
+            ["my cat/adapter_model.safetensors", "cat/adapter_model.safetensors"],
+            "cat/adapter_model.safetensors",
+        ),
+        # signs and numbers say something where there is no word
+        ("x/🔥_high.safetensors", ["y/🔥_high.safetensors"], "y/🔥_high.safetensors"),
+        ("a/22_HIGH.safetensors", ["b/22_HIGH.safetensors"], "b/22_HIGH.safetensors"),
     ],
 )
 def test_a_name_from_another_machine_finds_the_one_file_it_can_mean(wanted, available, found):
@@ -127,11 +169,52 @@ def test_a_name_from_another_machine_finds_the_one_file_it_can_mean(wanted, avai
 
 
 @pytest.mark.parametrize(
-    "name", ["high_noise_model", "pytorch_lora_weights", "adapter_model", "diffusion_pytorch_model", "LOW_v2"]
+    "name",
+    [
+        "high_noise_model",
+        "pytorch_lora_weights",
+        "adapter_model",
+        "diffusion_pytorch_model",
+        "LOW_v2",
+        "epoch40/adapter_model",
+        "checkpoint-1000/pytorch_lora_weights",
+        "transformer/diffusion_pytorch_model",
+        "vae/diffusion_pytorch_model",
+        "text_encoder/model",
+        "high_noise_lora_rank64/high_noise_model",
+    ],
 )
-def test_a_name_that_tools_give_to_every_file_means_none_of_another_folder(name):
-    with pytest.raises(FileNotFoundError, match=f"'{name}.safetensors' is not in ComfyUI's folder 'loras'"):
-        names.resolve_name(f"cat/{name}.safetensors", [f"dog/{name}.safetensors"], "loras")
+@pytest.mark.parametrize(
+    ("mine", "other"), [("cat", "dog"), ("🔥", "💧"), ("cat/output", "dog/output"), ("/home/wan/cat", "wan/dog")]
+)
+def test_a_name_that_tools_give_to_every_file_means_none_of_another_folder(name, mine, other):
+    with pytest.raises(FileNotFoundError, match="it is only in other folders"):
+        names.resolve_name(f"{mine}/{name}.safetensors", [f"{other}/{name}.safetensors"], "loras")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there"),
+    [
+        ("Wan2.2-I2V-A14B/vae/diffusion_pytorch_model", "flux/vae/diffusion_pytorch_model"),
+        ("flux/vae/diffusion_pytorch_model", "flux/transformer/diffusion_pytorch_model"),
+        ("cat/epoch40/adapter_model", "cat/epoch20/adapter_model"),
+        ("cat_v1/model", "cat_v2/model"),
+    ],
+)
+def test_nor_does_it_mean_another_part_or_step_of_its_own_subject(wanted, there):
+    with pytest.raises(FileNotFoundError, match="it is only in other folders"):
+        names.resolve_name(f"{wanted}.safetensors", [f"{there}.safetensors"], "loras")
+
+
+def test_all_files_of_such_a_name_are_listed():
+    available = ["dog/high_noise_model.safetensors", "bird/high_noise_model.safetensors", "cat/low_noise_model.pt"]
+    with pytest.raises(FileNotFoundError) as caught:
+        names.resolve_name("/home/me/cat/high_noise_model.safetensors", available, "loras")
+    assert str(caught.value) == (
+        "'high_noise_model.safetensors' is a name that many files have, and in 'loras' it is only in other folders "
+        "than in the graph: 'bird/high_noise_model.safetensors', 'dog/high_noise_model.safetensors'. Choose one of "
+        "them in the list, or download the graph's own into a folder of the graph's name, then refresh the page."
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,6 +263,11 @@ def test_a_missing_file_is_named_with_the_closest_ones():
         "'wan_2.1_vea.safetensors' is not in ComfyUI's folder 'vae'. "
         "The closest names there are 'sub/wan_2.1_vae.safetensors': choose one, then refresh the page."
     )
+
+
+def test_close_names_in_several_folders_are_all_named():
+    with pytest.raises(FileNotFoundError, match=r"'cat/ink_style_v2\.pt', 'dog/ink_style_v2\.pt': choose one"):
+        names.resolve_name("ink_style_v3.pt", ["cat/ink_style_v2.pt", "dog/ink_style_v2.pt"], "loras")
 
 
 def test_a_missing_file_with_no_like_is_to_be_downloaded():

@@ -73,6 +73,31 @@ def test_two_names_tell_the_experts_by_what_tells_them_apart(high, low, named):
         ("cat/high.safetensors", ["dog/low.safetensors", "cat/low.safetensors"], "cat/low.safetensors"),
         ("cat_high/high.safetensors", ["cat_low/low.safetensors"], "cat_low/low.safetensors"),
         ("cat/high/lora.safetensors", ["cat/low/lora.safetensors"], "cat/low/lora.safetensors"),
+        # which may be told by words of tools too
+        (
+            "cat/high/high_noise_model.pt",
+            ["dog/low_noise_model.pt", "cat/low_noise_model.pt"],
+            "cat/low_noise_model.pt",
+        ),
+        ("high_noise_model/high.pt", ["low_noise/low.pt"], "low_noise/low.pt"),
+        (
+            "L/high_noise_model/high_noise_model.pt",
+            ["L/low noise/low_noise_model.pt"],
+            "L/low noise/low_noise_model.pt",
+        ),
+        ("cat/high_noise_model/model_high.pt", ["cat/low/model_low.pt"], "cat/low/model_low.pt"),
+        ("cat/rank64/high.pt", ["wan/low.pt", "cat_low/low.pt"], "cat_low/low.pt"),
+        ("cat/epoch40/high/high.pt", ["cat/epoch20/low.pt"], None),
+        ("cat/high/high.pt", ["dog/low.pt"], None),
+        ("wan/cat/high.pt", ["wan/low.pt"], None),
+        ("cat/high/high.pt", ["cat/low.pt", "cat/low_noise/low.pt"], None),
+        # a sign or a number tells the subject where there is no word
+        ("🔥_high.pt", ["x/💧_low.pt", "x/🔥_low.pt"], "x/🔥_low.pt"),
+        ("🔥_high.pt", ["💧_low.pt"], None),
+        ("🔥/high.pt", ["💧/low.pt"], None),
+        ("🔥/high/high.pt", ["💧/low.pt"], None),
+        ("🔥/high/high.pt", ["🔥/low.pt"], "🔥/low.pt"),
+        ("a/22_HIGH.pt", ["b/22_LOW.pt"], "b/22_LOW.pt"),
         # the words of other languages
         ("镜头_高噪.safetensors", ["镜头_低噪.safetensors"], "镜头_低噪.safetensors"),
         (
@@ -84,6 +109,7 @@ def test_two_names_tell_the_experts_by_what_tells_them_apart(high, low, named):
         ("カメラ_ハイノイズ.safetensors", ["カメラ_ローノイズ.safetensors"], "カメラ_ローノイズ.safetensors"),
         ("카메라_고노이즈.safetensors", ["카메라_저노이즈.safetensors"], "카메라_저노이즈.safetensors"),
         ("danse_bruit_\u00e9lev\u00e9.pt", ["danse_bruit_faible.pt"], "danse_bruit_faible.pt"),
+        ("bruit_e\u0301leve\u0301.pt", ["bruit_faible.pt"], "bruit_faible.pt"),
         ("danse_bruit_e\u0301leve\u0301.pt", ["danse_bruit_faible.pt"], "danse_bruit_faible.pt"),
         ("baile_alto_ruido.pt", ["baile_bajo_ruido.pt"], "baile_bajo_ruido.pt"),
         ("dança_alto_ruído.pt", ["dança_baixo_ruído.pt"], "dança_baixo_ruído.pt"),
