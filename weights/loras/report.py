@@ -235,10 +235,7 @@ def warnings(match: Match) -> list[str]:
             # PEFT's settings of LoHa and LoKr are not read.
             where = "If its effect is too strong or too weak, change the strength."
         elif match.in_doubt:
-            where = (
-                "The adapter_config.json in its folder may be that of another file there: put the two that belong "
-                "together into a folder of their own."
-            )
+            where = f"The {CONFIG} in its folder may be that of another file there: give the two a folder of their own."
         found.append(f"The alpha of '{name}' is not given, and taken as the rank. {where}")
     if match.matched and match.zeros == match.matched:
         found.append(
