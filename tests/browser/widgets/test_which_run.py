@@ -70,7 +70,6 @@ def opened_and_posted(tab):
 def go_to(tab, which):
     """Opens the previous or the next of the frontend's tabs."""
     tab.evaluate(TAB, which)
-    settle(tab)
 
 
 @contextmanager
@@ -81,6 +80,7 @@ def questions(tab, route):
     def hear(request):
         asked.extend([request.url] * (f"/wan22_turbo/{route}?" in request.url))
 
+    settle(tab)
     tab.on("request", hear)
     yield asked
     settle(tab)
@@ -144,7 +144,7 @@ def test_an_interrupted_run_takes_the_report_of_its_node_and_a_cleared_graph_all
     wait_for_text(tab, DECODE, CLIP)
     assert text_of(tab, SAMPLER) == live
     tab.evaluate(CLEAR, DECODE)
-    load(tab, shipped())
+    go_to(tab, "Next")
     go_to(tab, "Previous")
     assert text_of(tab, DECODE) == ""
     assert tab.errors == []
@@ -157,8 +157,6 @@ def test_a_node_in_a_subgraph_has_its_report_and_asks_only_while_it_is_there(tab
     load(tab, shipped())
     tab.evaluate(TOLD, [START, executed(inner, REPORT), SUCCESS])
     with questions(tab, "plan") as asked:
-        settle(tab)
-        asked.clear()
         tab.evaluate(TOLD, [("reconnected", None)])
     assert len(asked) == 1  # of the sampler that is on the canvas
     go_to(tab, "Previous")
@@ -237,10 +235,9 @@ def test_a_picture_that_is_bypassed_is_not_taken_for_the_one_that_runs(tab):
     wait_for_text(tab, FIT, "the picture is not from Load Image")
     tab.keyboard.press("Control+b")  # it is selected still
     wait_for_text(tab, FIT, "451x300 -> ")
-    settle(tab)
     with questions(tab, "fit") as asked:  # no mode is changed: other packs set them all the time
         tab.evaluate("() => { for (const node of app.graph.nodes) node.mode = node.mode; }")
-        settle(tab)
+        settle(tab)  # in which a picture may be looked at
     assert asked == []
     assert tab.errors == []
 
