@@ -30,10 +30,12 @@ TOLD = """told => { for (const [kind, detail] of told)
 INSIDE = """type => { const [outer] = app.graph.nodes.filter(node => node.subgraph);
     const inner = outer.subgraph.nodes.find(node => node.type === type);
     return [`${outer.id}:${inner.id}`, inner.widgets.find(widget => widget.name === 'wan22_turbo_report').value]; }"""
-UNDO = """() => { const undo = app.extensionManager.workflow.activeWorkflow.changeTracker;
-    app.graph.nodes.find(node => node.type === 'LoadImage').title = 'Another';
-    (undo.captureCanvasState ?? undo.checkState).call(undo);
-    return undo.undo(); }"""
+# What ComfyUI does after keys and clicks: it looks at the graph, for undo and for when its tab is opened again.
+CAPTURE = """const undo = app.extensionManager.workflow.activeWorkflow.changeTracker;
+    (undo.captureCanvasState ?? undo.checkState).call(undo);"""
+UNDO = f"""() => {{ app.graph.nodes.find(node => node.type === 'LoadImage').title = 'Another';
+    {CAPTURE}
+    return undo.undo(); }}"""
 # Clears the graph, as the menu does it, and builds it anew with a node of the same type and id.
 CLEAR = """type => { const {id} = app.graph.nodes.find(node => node.type === type);
     app.clean();
@@ -72,6 +74,11 @@ def go_to(tab, which):
     tab.evaluate(TAB, which)
 
 
+def set_steps(tab, steps):
+    set_value(tab, SAMPLER, "steps", steps)
+    tab.evaluate(f"() => {{ {CAPTURE} }}")
+
+
 @contextmanager
 def questions(tab, route):
     """The questions that panels ask the server meanwhile."""
@@ -101,7 +108,7 @@ def test_a_report_is_of_the_values_that_were_posted(tab):
 def test_a_report_belongs_to_the_graph_that_was_run_whichever_is_open(tab):
     opened_and_posted(tab)
     decode = id_of(tab, DECODE)
-    set_value(tab, SAMPLER, "steps", 6)
+    set_steps(tab, 6)
     wait_for_text(tab, SAMPLER, "2 high + 4 low")
     load(tab, shipped())  # in a tab of its own
     wait_for_text(tab, SAMPLER, "2 high + 2 low")
@@ -113,13 +120,13 @@ def test_a_report_belongs_to_the_graph_that_was_run_whichever_is_open(tab):
     go_to(tab, "Previous")
     wait_for_text(tab, SAMPLER, "2 high + 4 low")
     assert text_of(tab, DECODE) == CLIP
-    set_value(tab, SAMPLER, "steps", 4)
+    set_steps(tab, 4)
     wait_for_text(tab, SAMPLER, REPORT)
     go_to(tab, "Next")
     wait_for_text(tab, SAMPLER, "an earlier plan")
     assert text_of(tab, DECODE) == ""
     # Of other steps the same words.
-    set_value(tab, SAMPLER, "steps", 6)
+    set_steps(tab, 6)
     wait_for_text(tab, SAMPLER, "2 high + 4 low")
     tab.evaluate(TOLD, [executed("7", REPORT, "of this one")])
     wait_for_text(tab, SAMPLER, REPORT)
