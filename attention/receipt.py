@@ -45,6 +45,7 @@ class Call(NamedTuple):
         layer: Its number.
         clock: Of the attention with its probe.
         why_dense: Why it was dense; empty where it was sparse.
+        kernel: That computed it; empty where it was dense.
         density: Share of the scores that were computed exactly.
         bound: The relative error is at most this, by the probe; None where the model was trained to attend so.
     """
@@ -52,6 +53,7 @@ class Call(NamedTuple):
     layer: int
     clock: Clock
     why_dense: str = ""
+    kernel: str = ""
     density: torch.Tensor | float | None = None
     bound: float | None = None
 
@@ -65,12 +67,12 @@ class Step(NamedTuple):
     calls: list[Call]
 
 
-def rows(steps: Iterable[Step], kernel: str) -> list[dict[str, object]]:
+def rows(steps: Iterable[Step]) -> list[dict[str, object]]:
     """Returns a receipt as plain values, a row for each evaluation, for whoever reads it with a program."""
-    return [_row(step, kernel) for step in steps]
+    return [_row(step) for step in steps]
 
 
-def _row(step: Step, kernel: str) -> dict[str, object]:
+def _row(step: Step) -> dict[str, object]:
     sparse = [call for call in step.calls if not call.why_dense]
     whole = max(step.clock.seconds(), 1e-9)
     row: dict[str, object] = {
@@ -84,7 +86,7 @@ def _row(step: Step, kernel: str) -> dict[str, object]:
     }
     if sparse:
         bounds = [call.bound for call in sparse if call.bound is not None]
-        row["kernel"] = kernel
+        row["kernel"] = ", ".join(dict.fromkeys(call.kernel for call in sparse))
         row["density"] = round(sum(float(call.density) for call in sparse if call.density is not None) / len(sparse), 4)
         if bounds:
             row["median error"], row["worst error"] = (round(found, 4) for found in (median(bounds), max(bounds)))

@@ -54,15 +54,24 @@ class Run:
     def __init__(self, sigmas: Sequence[float], first: int) -> None:
         self.sigmas = list(sigmas)
         self.first = first  # steps that other samplers have run before
+        self.at = 0  # the step that goes on, within `sigmas`
         self.dense_layers: set[tuple[str, int]] = set()
         self.steps: list[Step] = []
-        self.kernel = ""
         self.notes: list[str] = []
 
     def step_of(self, sigma: float) -> int:
-        """Returns the number of the step that an evaluation at this sigma belongs to, from 0."""
-        before = [at for at, start in enumerate(self.sigmas[:-1]) if start >= sigma - ROUNDING]
-        return self.first + (before[-1] if before else 0)
+        """Returns the number of the step that the next evaluation, at this sigma, belongs to, from 0.
+
+        The list of sigmas may rise on its way, or stay: of equal ones the next one counts. A sampler that looks ahead,
+        as heunpp2, comes back.
+        """
+        starts = self.sigmas[:-1]
+        begun = [at for at, start in enumerate(starts) if _equal(start, sigma)]
+        if begun:
+            self.at = next((at for at in begun if at >= self.at), begun[-1])
+        while not begun and self.at + 1 < len(starts) and sigma <= starts[self.at + 1] < starts[self.at]:
+            self.at += 1  # a sampler that evaluates where it likes
+        return self.first + self.at
 
 
 class Evaluation:
@@ -133,21 +142,20 @@ class Evaluation:
         """Computes a layer's sparse attention, and measures its error where it was not trained to be so."""
         training = self.settings.training
         kernel, reasons = kernels.choose(self.settings.kernel, q.device, q.dtype, trained=training is not None)
-        if not self.run.kernel:
-            self.run.kernel = kernel.name
-            self.run.notes += [f"no better kernel: {reason}" for reason in reasons]
+        notes = (f"no better kernel: {reason}" for reason in reasons)
+        self.run.notes += [note for note in notes if note not in self.run.notes]
         q, k, v = (x.unflatten(2, (heads, HEAD)) for x in (q, k, v))
         if training and kernel.over_blocks:
             projection = training.projections.get(self.expert, {}).get(layer)
             attended, density = trained.attend(
                 kernel.over_blocks, kernel.heads, q, k, v, self.settings.density, training.blocks, projection
             )
-            return attended.flatten(2), Call(layer, clock.stop(), density=density)
+            return attended.flatten(2), Call(layer, clock.stop(), kernel=kernel.name, density=density)
         order = self.settings.order(self.grid, q.device)
         pattern = Pattern(self.settings.density, self.settings.sink, kernel.tail if self.settings.tail else "none")
         attended, density = kernels.attend(kernel, q, k, v, order, pattern)
         bound = probe.measure(q, k, v, attended, seed=1000 * self.step.number + layer).bound
-        return attended.flatten(2), Call(layer, clock.stop(), density=density, bound=bound)
+        return attended.flatten(2), Call(layer, clock.stop(), kernel=kernel.name, density=density, bound=bound)
 
 
 class Session:
@@ -163,9 +171,7 @@ class Session:
         self.tell = tell  # shows the receipt
         self.run: Run | None = None
         self.depth = 0
-        self.ends: dict[
-            float, int
-        ] = {}  # sigma at which a sampler has stopped -> steps done until then, the last one last
+        self.ends: dict[float, int] = {}  # sigma at which a sampler stopped last -> steps done until then
         self.rows: list[dict[str, object]] = []
         self.text = ""
 
@@ -187,8 +193,9 @@ class Session:
         """Runs a sampler's loop. The loop over one expert may enclose that over the other: both are one run."""
         if self.depth == 0:
             # Samplers one after the other, on either expert: the next one goes on where the one before stopped.
+            # One that makes noise of a clip goes on with none, and what begins where it stopped is a clip of its own.
             before = [steps for sigma, steps in self.ends.items() if _equal(sigma, sigmas[0])]
-            self.run = Run(sigmas, before[-1] if before else 0)
+            self.run = Run(sigmas, before[-1] if before and sigmas[-1] < sigmas[0] else 0)
         self.depth += 1
         try:
             return loop()
@@ -200,9 +207,11 @@ class Session:
     def finish(self) -> None:
         """Makes the receipt of the run that ends."""
         run, self.run = self.current, None
-        self.ends.pop(run.sigmas[-1], None)
-        self.ends[run.sigmas[-1]] = run.first + len(run.sigmas) - 1
-        self.rows = receipt.rows(run.steps, run.kernel)
+        for sigma in [sigma for sigma in self.ends if _equal(sigma, run.sigmas[-1])]:
+            del self.ends[sigma]
+        if run.sigmas[-1] < run.sigmas[0]:
+            self.ends[run.sigmas[-1]] = run.first + len(run.sigmas) - 1
+        self.rows = receipt.rows(run.steps)
         head = f"sparse attention: density {self.settings.density:g}, error limit {self.settings.error_limit:g}"
         if self.settings.training:
             head = f"sparse attention as trained ({self.settings.training.name}): density {self.settings.density:g}"

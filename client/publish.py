@@ -1,7 +1,9 @@
 """Gives a downloaded file its place on the disk: whole, under its own name, beside what is there already."""
 
 import errno
+import glob
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,6 +12,7 @@ from typing import BinaryIO
 
 from .errors import SaveError
 
+LONG = 86_400.0  # seconds, for which nobody writes a file
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -63,11 +66,17 @@ def reserve(path: Path) -> Path:
 def replaced(path: Path) -> Iterator[Path]:
     """Gives a name to write under, and then the file its own, in place of the one before: whole, or that stays.
 
+    What a process that was killed left of the same file goes too, once it is so old that nobody is writing it.
+
     Raises:
         SaveError: It cannot be written.
     """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # another process may write the same now
     try:
+        for old in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            with suppress(OSError):
+                if time.time() - old.stat().st_mtime > LONG:
+                    old.unlink()
         yield part
         part.replace(path)
     except OSError as error:

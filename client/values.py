@@ -29,14 +29,18 @@ def read(setting: Setting, value: Any) -> Any:
 
 
 def check_text(name: str, value: Any) -> None:
-    """Refuses letters that neither the table nor a server takes.
+    """Refuses letters that neither the table nor a server takes, and a number that cannot be written.
 
     Raises:
-        UsageError: It has some.
+        UsageError: It has some, or is one.
     """
-    if str(value).encode(errors="ignore").decode() != str(value):
+    try:
+        text = str(value)
+    except ValueError as error:
+        raise UsageError(f"{name} must be a number of fewer digits, got one of thousands.") from error
+    if text.encode(errors="ignore").decode() != text:
         raise UsageError(
-            f"The {name} '{short(str(value)[-100:])}' has letters that are no text. Rename the file, or write it "
+            f"The {name} '{short(text[-100:])}' has letters that are no text. Rename the file, or write it "
             "anew in UTF-8."
         )
 

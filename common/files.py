@@ -26,7 +26,11 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-_NO_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}  # of disks that confirm files alone, as PostgreSQL reads them
+_NO_SYNC = {
+    errno.EINVAL,
+    errno.EBADF,
+    errno.ENOTSUP,
+}  # of disks that confirm files alone; PostgreSQL spares the first two
 _HELD = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}  # Windows says EACCES
 
 

@@ -18,7 +18,7 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
-from . import conditioning
+from . import conditioning, keyframes
 from .routing import I2V_BOUNDARY, Expert, expert_at, experts
 
 SIZES = ("dim", "num_layers")
@@ -80,9 +80,10 @@ class LateExpert(comfy.samplers.CFGGuider):
         latent_image = latent_image.to(device=device, dtype=torch.float32)
         if torch.count_nonzero(latent_image) > 0:
             latent_image = self.inner_model.process_latent_in(latent_image)
-        self.conds = comfy.samplers.process_conds(
-            self.inner_model, noise.to(device), self.conds, device, latent_image, denoise_mask, seed, **shapes
-        )
+        with keyframes.kept(self.conds):
+            self.conds = comfy.samplers.process_conds(
+                self.inner_model, noise.to(device), self.conds, device, latent_image, denoise_mask, seed, **shapes
+            )
         self.loop_options = comfy.model_patcher.create_model_options_clone(self.model_options)
         self.loop_options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas.to(device)
 
@@ -251,7 +252,7 @@ def with_noise_stream(sampler: Any, noise: torch.Tensor, seed: int | None) -> An
     if seed is None or not is_lcm or "noise_sampler" in sampler.extra_options:
         return sampler
     generator = torch.Generator("cpu").manual_seed(seed)
-    if not torch.randn(noise.shape, generator=generator).equal(noise.cpu()):
+    if not torch.randn(noise.shape, generator=generator).to(noise.dtype).equal(noise.cpu()):
         # A batch_index picked the initial noise from further on in the stream, or it is none of ours: a stream that
         # cannot meet it is the next seed's.
         generator.manual_seed((seed + 1) % 2**64)

@@ -103,8 +103,8 @@ def _load_state(
     return model
 
 
-def _load_again(path: str, weight_dtype: str, disable_dynamic: bool) -> comfy.model_patcher.ModelPatcher:
-    """Makes a copy of an expert for another device, when ComfyUI asks for it."""
+def _load_again(path: str, weight_dtype: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """Makes a copy of an expert for another device or for hooks, when ComfyUI asks for it."""
     return load_expert(model_file.open_model(path), weight_dtype, disable_dynamic)
 
 

@@ -11,6 +11,8 @@ from heapq import nlargest
 from pathlib import PurePosixPath
 from typing import Literal
 
+from .words import words
+
 Expert = Literal["high", "low"]
 
 MAX_NAME = 400  # characters of a file's name with its folders, as a stranger's graph spells it
@@ -25,69 +27,11 @@ _AFTER_EXPERT = {
     "and", "bf", "e", "ep", "epoch", "expert", "fp", "high", "i", "int", "lightning", "lightx", "lora", "loras", "low",
     "model", "models", "q", "r", "rank", "rcm", "scaled", "step", "steps", "v", "ver", "wan",
 }  # fmt: skip
-
-# The words for high and low noise in every language that the pack is translated to. They count only together with the
-# word for noise: a tall man is `alto` too, and a camera may look from `高`.
-_NOISE = {"noise", "ruido", "ruído", "bruit", "шум", "шума", "шумом"}
-_LEVELS = {
-    "high": ["alto", "elevado", "haut", "élevé", "eleve", "fort", "высокий", "высокого", "высоким"],
-    "low": ["bajo", "baixo", "bas", "faible", "низкий", "низкого", "низким"],
-}
-_LEVEL_OF = {word: level for level, spellings in _LEVELS.items() for word in spellings}
-# Written in one word, in either order, and the Russian adjectives.
-_COMPOUNDS = {
-    **{word + noise: level for word, level in _LEVEL_OF.items() for noise in _NOISE},
-    **{noise + word: level for word, level in _LEVEL_OF.items() for noise in _NOISE},
-    **{f"высокошум{end}": "high" for end in ("", "ный", "ная", "ное")},
-    **{f"низкошум{end}": "low" for end in ("", "ный", "ная", "ное")},
+# Tools give such names to every file, so that only its folder tells what it is: `cat/high_noise_model`.
+_OF_TOOLS = {
+    "adapter", "diffusion", "expert", "lora", "loras", "model", "models", "noise", "pytorch", "v", "weights",
+    *_PARTNERS, *_PARTNERS.values(),
 }  # fmt: skip
-
-_KNOWN = {*_LEVEL_OF, *_COMPOUNDS}
-
-# Chinese, Japanese and Korean are written without spaces. Kana and Hangul must begin a word: スローノイズ is slow.
-_EAST = r"[\s_-]*(?:噪[声音聲點点訊]?|雜訊|杂讯|雑音|ノイズ|노이즈|잡음)"
-_BEGINS = "(?:(?<![ァ-ヶー가-힣])|(?<=ノイズ)|(?<=노이즈)|(?<=잡음))"  # also behind another level
-_EASTERN = re.compile(rf"(?:(高)|低|{_BEGINS}(?:(ハイ|고|하이|높은)|ロー|저|로우|로|낮은)){_EAST}")
-
-
-def words(text: str) -> list[str]:
-    """Splits a name into lower-case words and numbers: "HighNoise-v2" gives high, noise, v, 2.
-
-    The words for high and low noise are given in English, whatever language of ours they are in.
-    """
-    if not text.isascii():
-        text = _spaced(unicodedata.normalize("NFC", text))  # a Mac may list an accent as a letter of its own
-    text = _CAMEL.sub(" ", text).casefold()
-    return _in_english(_WORD.findall(_JOINED.sub(r"\1 ", text)))
-
-
-_CAMEL = re.compile("(?<=[a-z])(?=[A-Z][a-z]|HIGH|LOW)")
-_JOINED = re.compile(r"(high|low)(?=noise|v\d)")
-_WORD = re.compile(r"[^\W\d_]+|\d+")
-
-
-def _spaced(text: str) -> str:
-    """Puts the English words for those of Chinese, Japanese and Korean, with spaces around them."""
-    return _EASTERN.sub(lambda found: " high noise " if found[1] or found[2] else " low noise ", text)
-
-
-def _in_english(words: Sequence[str]) -> list[str]:
-    """Puts the English words for those of the other languages; a word that means something else stays."""
-    if _KNOWN.isdisjoint(words):
-        return list(words)
-    english: list[str] = []
-    place = 0
-    while place < len(words):
-        whole, pair = _COMPOUNDS.get(words[place]), _level(words[place : place + 2])
-        english += [whole or pair or words[place], *(["noise"] if whole or pair else [])]
-        place += 2 if pair and not whole else 1
-    return english
-
-
-def _level(pair: Sequence[str]) -> str | None:
-    if len(pair) < 2 or not _NOISE.intersection(pair):
-        return None
-    return _LEVEL_OF.get(pair[0]) or _LEVEL_OF.get(pair[1])
 
 
 def expert_of(name: str) -> Expert | None:
@@ -100,7 +44,12 @@ def expert_of(name: str) -> Expert | None:
     return None
 
 
+_BOTH = re.compile(r"(?<!\S)(?:(?:high|hn) (?:and )?(?:low|ln)|(?:low|ln) (?:and )?(?:high|hn))(?!\S)")
+
+
 def _expert_in(name: list[str]) -> Expert | None:
+    if _BOTH.search(" ".join(name)):  # one file for both
+        return None
     followed = list(zip(name, [*name, ""][1:], strict=True))
     sure = {word for word, after in followed if word in ("high", "low") and after == "noise"}
     likely = {word for word, after in followed if word in _EXPERT_WORDS and _ends_a_word(word, after)}
@@ -132,7 +81,7 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
     """Finds the file that a graph names among those on this machine.
 
     The name as it stands comes first. Else a file fits that differs only in slashes, letter case or sub-folder,
-    if it is the only one. A file of the other expert never fits.
+    if it is the only one. A file of the other expert never fits, nor one of another sub-folder if only that tells it.
 
     Args:
         wanted: Name in the graph, perhaps with another machine's folders.
@@ -154,6 +103,7 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
     listing = _listing(tuple(available))
     for form, table in zip(_forms(wanted), listing.forms, strict=True):
         fitting = [name for name in table.get(form, ()) if expert is None or expert_of(name) in (expert, None)]
+        fitting = [name for name in fitting if _may_be_one(wanted, name)]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
@@ -162,6 +112,23 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
                 "Choose one of them in the list."
             )
     raise FileNotFoundError(_not_found(_path(wanted).name, listing.nearest(wanted, expert), folder))
+
+
+def _may_be_one(one: str, other: str) -> bool:
+    """Returns whether two files of one spelling may be one: where the name says nothing, their folders must agree."""
+    if not _says_nothing(words(_path(one).stem)):
+        return True
+    first, second = (_telling_folder(name) for name in (one, other))
+    return not (first and second) or first == second
+
+
+def _telling_folder(name: str) -> str:
+    """Returns the nearest folder whose name says more than tools do; nothing where there is none."""
+    return next((_folded(part) for part in reversed(_path(name).parts[:-1]) if not _says_nothing(words(part))), "")
+
+
+def _says_nothing(words: Sequence[str]) -> bool:
+    return all(word in _OF_TOOLS or (word.isdecimal() and len(word) < 3) for word in words)
 
 
 def base_name(name: str) -> str:
@@ -259,7 +226,7 @@ def partner(name: str, available: Iterable[str]) -> str | None:
 
     The names are equal but for the expert's word, in any spelling of case and separators. Where there is no such file,
     the strengths after "rCM" may differ too, because the two experts were merged with different ones. The same or the
-    mirrored folder comes before any other.
+    mirrored folder comes before any other, and is the only one for a name that says nothing but the expert.
     """
     high, others = _Parts(name), _listing(tuple(available)).parts
     for without_strength in (False, True):
@@ -278,8 +245,8 @@ def _is_pair(high: _Parts, low: _Parts, base_only: bool, without_strength: bool)
     swaps = _swaps(high.plain, low.plain) if without_strength else _swaps(high.stem, low.stem)
     if swaps is None or high.suffix != low.suffix:
         return False
-    if base_only:  # a bare name without the expert's word would fit in any folder
-        return swaps > 0
+    if base_only:  # a bare name without the expert's word, or with nothing else, would fit in any folder
+        return swaps > 0 and not _says_nothing(high.stem)
     above = _swaps(high.folder, low.folder)
     return above is not None and swaps + above > 0
 

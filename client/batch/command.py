@@ -23,6 +23,7 @@ from .desk import Desk
 from .engine import Engine, Rules, needs_of
 from .estimate import estimate
 from .folder import opened
+from .gpus import shared
 from .machine import Recipe, Started
 from .prepare import prepared
 from .servers import Servers
@@ -90,6 +91,8 @@ def batch(
 ) -> None:
     """Run a study: many clips on many ComfyUIs. The same command goes on where it was stopped, however that was."""
     check_where(server, depth, bool(ray or start), clips)
+    if start and not ray:
+        shared(start, comfyui_arg)  # refuses more than there are GPUs, also in a dry run
     board = board_of(quiet)
     said = study.read(study_file, graph)
     said = replace(said, tries=tries or said.tries, max_usd=said.max_usd if max_usd is None else study.amount(max_usd))
@@ -122,7 +125,7 @@ def batch(
 
 
 def check_where(servers: list[str], depths: list[int], starts: bool, clips: str) -> None:
-    """Refuses what would not count where ComfyUIs are started, and a path in place of an address for clips.
+    """Refuses what would not count where ComfyUIs are started, and an address for clips that is none, or nobody's.
 
     Raises:
         UsageError: There is some.
@@ -135,6 +138,7 @@ def check_where(servers: list[str], depths: list[int], starts: bool, clips: str)
         raise UsageError(
             "--clips takes an address, such as s3://bucket/folder or file:///folder. For another folder, use --output."
         )
+    store.check(clips)
 
 
 def carry_out(
@@ -145,7 +149,6 @@ def carry_out(
     Raises:
         ClientError: Not all is done.
     """
-    store.check(rules.target)
     ready = prepared(said, table, refused, missing)
     jobs = ready.jobs
     if ready.lost and not missing:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,34 +26,13 @@ from ..errors import (
     UsageError,
 )
 from .board import Board
-from .engine import Found, Rules
-from .plan import Job, Offer, cost
+from .engine import Found, Place, Rules
+from .plan import Job, cost
 from .table import SERVER, Known, Result, Table
 from .tables import bare
 
 CENT = 1e-9  # what sums of cents may be off by
 MOST_LOST = 10  # times that a job may get lost before it is taken for the reason
-
-
-@dataclass
-class Place:
-    """A place, and what is known of it now.
-
-    Args:
-        state: "new" while it is asked, for as long as it takes to start.
-        bound: Jobs that only it may take: posted there, or perhaps paid there.
-        heard: When it was last heard of, on a monotonic clock; None before the first time.
-        error: Why it is away, or cannot do the study.
-    """
-
-    name: str
-    depth: int
-    state: Literal["new", "up", "away", "unfit"] = "new"
-    bound: deque[Known] = field(default_factory=deque)
-    prices: Mapping[Offer, float] = field(default_factory=dict)
-    heard: float | None = None
-    error: ClientError | None = None
-    opening: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Desk:
@@ -196,21 +175,22 @@ class Desk:
         """Writes down what went wrong with a job, and opens it again where that may help."""
         if self.closed:  # whatever the table says is true, and the next run asks the place
             return
-        gone = known.state == "posted" and known.clips is not None and isinstance(error, (JobLostError, RunError))
-        if gone or isinstance(error, SpentError):
-            known = replace(known, usd=None, failed_usd=known.failed_usd + (known.usd or 0.0), clips=None)
-            self.table.set(known.number, usd=None, failed_usd=known.failed_usd, clips=None)  # the next try pays anew
+        asked = known.state == "posted"  # only, as it had been sent before
+        gone = asked and known.clips is not None and isinstance(error, (JobLostError, RunError))
+        if gone or isinstance(error, SpentError):  # the next try pays anew
+            failed_usd = known.failed_usd + (known.usd or 0.0)
+            known = replace(known, usd=None, carried=False, failed_usd=failed_usd, clips=None)
+        elif not isinstance(error, (UnreachableError, NotTakenError)):  # that is asked for again, or was not sent
+            known = replace(known, carried=True)
         if isinstance(error, SaveError):
             self.error = SaveError(
                 f"{error} Make room, and run the same command again: it fetches this clip and goes on."
             )
         elif gone or isinstance(error, (JobLostError, UnreachableError)):
-            self.missed(place, replace(known, lost=known.lost + 1), error)
+            counted = asked and isinstance(error, JobLostError)  # as the break before; else this program had ended
+            self.missed(place, replace(known, lost=max(known.lost, 1) if counted else known.lost + 1), error)
         elif isinstance(error, (RefusedError, UsageError)):
-            first = known.state == "open" and not known.tries and not known.lost
-            if first and isinstance(error, NotTakenError):
-                self.table.unposted(known.number)
-                self.spent -= known.usd or 0.0
+            known = self.untaken(known) if isinstance(error, NotTakenError) else known
             self.settle(known, "refused", str(error))
         elif known.tries + 1 < self.rules.tries:
             again = replace(known, state="open", tries=known.tries + 1)
@@ -218,6 +198,14 @@ class Desk:
             self.put(again, place.name)
         else:
             self.settle(replace(known, tries=known.tries + 1), "failed", str(error))
+
+    def untaken(self, known: Known) -> Known:
+        """Returns a job that nobody took: this time it cost nothing. One that never was sent may go anywhere."""
+        if known.carried:
+            return known
+        self.spent -= known.usd or 0.0
+        server = known.server if known.tries or known.lost else None
+        return replace(known, server=server, prompt_id=None, usd=None)
 
     def missed(self, place: Place, known: Known, error: ClientError) -> None:
         """Goes on after a job whose place lost it, or is away."""
@@ -234,12 +222,12 @@ class Desk:
 
     def back(self, known: Known, why: str) -> None:
         """Writes down that a job is not done, and goes on."""
-        self.table.reopen(known.number, self.named(known, why), known.state, known.tries, known.lost)
+        self.table.reopen(known, self.named(known, why))
 
     def settle(self, known: Known, state: Literal["failed", "refused"], why: str) -> None:
         """Writes down that a job is not done, and is not tried again in this run."""
         why = self.named(known, why)
-        self.table.reopen(known.number, why, state, known.tries, known.lost)
+        self.table.reopen(replace(known, state=state), why)
         self.board.settled(self.jobs[known.digest], state, why, None)
 
     def named(self, known: Known, text: str) -> str:

@@ -11,16 +11,19 @@ An engine has places, each a ComfyUI with its own queue. What it raises says wha
     SaveError           its clip is made, and stays there until there is room for it here
 """
 
+import threading
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from ..errors import ClientError
 from ..follow import DAY
 from ..progress import Display
 from ..prompts import Prompt
 from .graphs import Graph
 from .plan import Job, Offer
-from .table import Result
+from .table import Known, Result
 
 CHECKED = 100  # values of one setting that are looked at on every server before the first job
 
@@ -52,11 +55,11 @@ class Order:
         job: With its values.
         prompt: Its graph, as the study has it.
         prompt_id: Under which it is posted.
-        posted: It may have been posted under that before, and must be looked for first.
+        posted: It may have been posted under that before: what became of it is fetched, or it is lost.
         target: Folder of the clips, or an address that fsspec takes.
         timeout: Seconds that it may take.
-        made: Its clip was here before. Where it was posted, that is fetched again, or the job is lost.
-        tried: It failed before, so that what the place remembers of it may have been paid then.
+        again: It was sent before. What the place remembers of its clips may be deleted, so they get other names.
+        carried: It was sent before, so that what the place remembers of it may have been paid then.
     """
 
     job: Job
@@ -65,8 +68,8 @@ class Order:
     posted: bool
     target: str
     timeout: float
-    made: bool = False
-    tried: bool = False
+    again: bool = False
+    carried: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,27 @@ class Found(NamedTuple):
 
     prices: Mapping[Offer, float]
     versions: Mapping[str, str]
+
+
+@dataclass
+class Place:
+    """A place, and what is known of it now.
+
+    Args:
+        state: "new" while it is asked, for as long as it takes to start.
+        bound: Jobs that only it may take: posted there, or perhaps paid there.
+        heard: When it was last heard of, on a monotonic clock; None before the first time.
+        error: Why it is away, or cannot do the study.
+    """
+
+    name: str
+    depth: int
+    state: Literal["new", "up", "away", "unfit"] = "new"
+    bound: deque[Known] = field(default_factory=deque)
+    prices: Mapping[Offer, float] = field(default_factory=dict)
+    heard: float | None = None
+    error: ClientError | None = None
+    opening: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Engine(Protocol):

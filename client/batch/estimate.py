@@ -1,23 +1,22 @@
 """What a run with the same options would do, as far as that is known: `--dry-run`."""
 
-import tempfile
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
 
 from ..errors import ClientError
 from .board import Pace, Quiet, duration
-from .desk import CENT, Desk, Place
-from .engine import Engine, Rules, needs_of
-from .folder import opened
-from .machine import names
+from .desk import CENT, Desk
+from .engine import Engine, Place, Rules, needs_of
+from .folder import Copy
+from .machine import MACHINE, names
 from .plan import Job, Offer, cost
 from .prepare import Prepared, prepared
 from .study import Study
 from .table import Known, Table
-from .trouble import FILE, told
 
 
 def estimate(
@@ -31,7 +30,7 @@ def estimate(
 ) -> str:
     """Returns how many jobs a study has, how long they take and what they cost, as far as that is known.
 
-    The table is written as at the beginning of a run, and all of that is taken back.
+    All of it is asked of a copy of the table, which is written as at the beginning of a run.
 
     Args:
         said: The study.
@@ -45,24 +44,23 @@ def estimate(
     Raises:
         ClientError: The run could not begin.
     """
-    with told(folder):
-        begun = (folder / FILE).is_file()
-    with (
-        tempfile.TemporaryDirectory() as spare,
-        opened(folder if begun else Path(spare) / "study") as table,
-        table.together(tried=True),
-    ):
+    with closing(Copy(folder)) as table:
         ready = prepared(said, table, refused, missing)
         left = table.left()
-        places = names(start) if start and not ray else list(engine.places())
-        if ray:
-            places += [known.server for known in left if known.server]
+        places = on_clusters(left) if ray else names(start) if start else list(engine.places())
+        count = start or 1 if ray else len(places)  # how many a cluster has, only that can tell
         desk = Desk(table, dict.fromkeys(places, 1), ready.jobs, Rules(max_usd=said.max_usd), Quiet(Console()))
-        lines = amount(said.name, table, ready, missing) + time(table, ready, left, start or len(engine.places()))
-        return "\n".join([*lines, cost_of(desk, ready, engine), *elsewhere(desk)])
+        lines = number_of(said.name, table, ready, missing) + time_of(table, ready, left, count)
+        return "\n".join([*lines, " ".join(cost_of(desk, ready, engine)), *elsewhere(desk)])
 
 
-def amount(name: str, table: Table, ready: Prepared, missing: bool) -> list[str]:
+def on_clusters(left: Iterable[Known]) -> list[str]:
+    """Returns the places on clusters that have jobs: not an address, nor a ComfyUI that a study started by itself."""
+    has = dict.fromkeys(known.server for known in left if known.server)
+    return [place for place in has if place.rpartition(" ")[0] not in ("", MACHINE)]
+
+
+def number_of(name: str, table: Table, ready: Prepared, missing: bool) -> list[str]:
     """Returns how many jobs there are, of each state, and how many clips are gone."""
     counts = table.counts()
     left = counts.pop("open", 0) + counts.pop("posted", 0)
@@ -78,7 +76,7 @@ def amount(name: str, table: Table, ready: Prepared, missing: bool) -> list[str]
     return lines
 
 
-def time(table: Table, ready: Prepared, left: Iterable[Known], count: int) -> list[str]:
+def time_of(table: Table, ready: Prepared, left: Iterable[Known], count: int) -> list[str]:
     """Returns how long the jobs of each variant take, and all of them in so many places."""
     measured, by_variant = table.measured(), Counter(ready.jobs[known.digest].variant for known in left)
     lines = []
@@ -92,37 +90,54 @@ def time(table: Table, ready: Prepared, left: Iterable[Known], count: int) -> li
     return [*lines, f"Time: {known}"]
 
 
-def cost_of(desk: Desk, ready: Prepared, engine: Engine) -> str:
-    """Returns what jobs cost, by what a server says of the prices, and how many of them the ceiling stops."""
+def cost_of(desk: Desk, ready: Prepared, engine: Engine) -> Iterator[str]:
+    """Yields what jobs cost, by what a server says of the prices, and how many of them the ceiling stops."""
     lines = [*(place.bound for place in desk.places.values()), desk.open]
     paid = [known for line in lines for known in line if ready.jobs[known.digest].offers]
     if not paid and not desk.elsewhere:
-        return "Cost: nothing; no job that is left is hosted."
+        yield "Cost: nothing; no job that is left is hosted."
+        return
     prices, why = asked(engine, [ready.jobs[known.digest] for known in paid], ready)
-    before, limit = desk.spent, desk.rules.max_usd
-    new = [known for known in paid if known.state != "posted"]
     usd = {known.number: cost(ready.jobs[known.digest], prices) for known in paid}
-    unpriced = sum(usd[known.number] is None for known in new)
+    spent = desk.spent
+    yield from of_new(desk, [known for known in paid if known.state != "posted"], prices, usd, why)
+    yield from of_posted([known for known in paid if known.state == "posted"], usd)
+    yield from of_ceiling(desk, spent)
+
+
+def of_new(
+    desk: Desk, new: list[Known], prices: Mapping[Offer, float], usd: Mapping[int, float | None], why: str
+) -> Iterator[str]:
+    """Yields what jobs cost that are sent, of those what may be paid already, and how many have no price."""
     taken = new if why else ordered(desk, new, prices)
-    priced = [each for known in taken if (each := usd[known.number]) is not None]
-    text = f"Cost: ${sum(priced):.2f} for {len(priced)} hosted clips."
-    tried = sum(known.usd or 0.0 for known in new)
+    priced = {known.number: each for known in taken if (each := usd[known.number]) is not None}
+    yield f"Cost: ${sum(priced.values()):.2f} for {len(priced)} hosted clips."
+    tried = sum(known.usd or 0.0 for known in new if known.number in priced)
     if tried:
-        text += f" Of that, ${tried:.2f} may be paid already, by tries that failed."
+        yield f"Of that, ${tried:.2f} may be paid already, by tries that failed."
+    unpriced = sum(usd[known.number] is None for known in new)
     if unpriced:
-        stopped = " They would be refused, as the study has a ceiling." if limit is not None and not why else ""
-        text += f" Of {unpriced} more nobody names the price.{why}{stopped}"
-    there = [known for known in paid if known.state == "posted" and known.clips is None]
+        limited = desk.rules.max_usd is not None and not why
+        stopped = " They would be refused, as the study has a ceiling." if limited else ""
+        yield f"Of {unpriced} more nobody names the price.{why}{stopped}"
+
+
+def of_posted(posted: list[Known], usd: Mapping[int, float | None]) -> Iterator[str]:
+    """Yields what jobs cost that are at a server, and what clips may cost that are fetched again."""
+    there = [known.usd or 0.0 for known in posted if known.clips is None]
     if there:
-        text += f" Beside these, {len(there)} are ordered already, for ${sum(known.usd or 0.0 for known in there):.2f}."
-    lost = [usd[known.number] or known.usd or 0.0 for known in paid if known.state == "posted" and known.clips]
+        yield f"Beside these, {len(there)} are ordered already, for ${sum(there):.2f}."
+    lost = [usd[known.number] or known.usd or 0.0 for known in posted if known.clips]
     if lost:
-        text += f" Up to ${sum(lost):.2f} more for {len(lost)}, if their clips are gone from where they were made."
-    if limit is None:
-        return text
-    spent = f", of which ${before:.2f} are spent or ordered" if before > CENT else ""
-    passes = f" {desk.dear} jobs would pass it, and are left." if desk.dear else ""
-    return f"{text} The study's ceiling is ${limit:.2f}{spent}.{passes}"
+        yield f"Up to ${sum(lost):.2f} more for {len(lost)}, if their clips are gone from where they were made."
+
+
+def of_ceiling(desk: Desk, before: float) -> Iterator[str]:
+    """Yields what the study may cost, what of that it has cost before, and how many jobs are left for that reason."""
+    if desk.rules.max_usd is not None:
+        spent = f", of which ${before:.2f} are spent or ordered" if before > CENT else ""
+        passes = f" {desk.dear} jobs would pass it, and are left." if desk.dear else ""
+        yield f"The study's ceiling is ${desk.rules.max_usd:.2f}{spent}.{passes}"
 
 
 def asked(engine: Engine, jobs: list[Job], ready: Prepared) -> tuple[Mapping[Offer, float], str]:

@@ -2,12 +2,36 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from .table import CLIPS, LOCK, Table
 from .trouble import FILE, told
+
+
+class Copy(Table):
+    """The table in a folder as it is now, or a new one, in memory: whatever is written into it, the folder stays.
+
+    Raises:
+        UsageError: The file is none of this program's.
+        SaveError: It cannot be read.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.rows = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        with told(folder):
+            if (folder / FILE).is_file():
+                read = f"{(folder / FILE).absolute().as_uri()}?mode=rw"  # else SQLite leaves files of its own behind
+                with closing(sqlite3.connect(read, uri=True)) as there:  # also while a batch writes into it
+                    there.backup(self.rows)
+            self.begin()
+
+    def close(self) -> None:
+        """Forgets all."""
+        self.rows.close()
 
 
 @contextmanager

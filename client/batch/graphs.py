@@ -14,7 +14,7 @@ from .. import prompts, schema, settings
 from ..errors import UsageError
 from ..prompts import ADDED, Prompt, is_link
 from ..settings import Setting
-from ..values import TRUTHS, read
+from ..values import TRUTHS, check_text, read
 
 SEEDS = {"seed", "noise_seed"}
 REPORT = "Wan22Turbo_ClipReport"
@@ -106,6 +106,8 @@ def value_of(setting: Setting, value: Any, folder: Path, own: bool) -> Any:
     Raises:
         UsageError: It does not fit.
     """
+    if own or setting.files == "upload":
+        check_text(setting.name, value)
     if setting.files == "upload":
         if not isinstance(value, str):
             raise UsageError(f"{setting.name} must be a file, got '{value}'.")

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ..errors import ClientError, UnreachableError, UsageError
 from ..printable import printable
 from ..progress import Display
 from .engine import Found, Needs, Order
+from .gpus import shared
 from .servers import Servers
 from .table import Result
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEEPER = Path(__file__).resolve().parent / "keeper.py"
 LAUNCH = ROOT / "tools" / "launch.py"
 SETUP = ROOT / "tools" / "bootstrap.py"
-GPUS = "CUDA_VISIBLE_DEVICES"
+MACHINE = "machine"  # the name of each here, before its number
 FOLDER = ".machines"  # of what they read and write, in the study's folder
 READY = 600.0  # seconds until the first answer: some packs install things
 PATIENCE = 2.0  # seconds that one may be silent; whether it lives is known
@@ -165,10 +166,10 @@ class Started(Servers):
 
     def __init__(self, recipe: Recipe, count: int, depth: int, folder: Path, say: Callable[[str], None]):
         super().__init__([], [], PATIENCE, say)
+        shares = shared(count, recipe.arguments)
         found = recipe.found()
         self.depths = dict.fromkeys(names(count), depth)
         self.machines = {}
-        shares = shared(count, found.arguments)
         for number, (name, share) in enumerate(zip(self.depths, shares, strict=True)):
             each = replace(found, environment={**share, **found.environment})
             self.machines[name] = Machine(each, (folder / FOLDER / str(number + 1)).absolute())
@@ -198,27 +199,9 @@ class Started(Servers):
             machine.stop()
 
 
-def shared(count: int, arguments: Sequence[str]) -> list[dict[str, str]]:
-    """Returns the variables that give each of several ComfyUIs a GPU of its own, of those that this process may use.
-
-    Raises:
-        UsageError: These are too few.
-    """
-    said = os.environ.get(GPUS)
-    if count == 1 or "--cpu" in arguments or said in ("", "-1"):
-        return [{}] * count
-    known = [each.strip() for each in said.split(",")] if said else list(map(str, range(count)))
-    if len(known) < count:
-        raise UsageError(
-            f"--start {count} needs a GPU for each, and {GPUS} names {len(known)}. Start fewer, or with "
-            "--comfyui-arg=--cpu."
-        )
-    return [{GPUS: each} for each in known[:count]]
-
-
 def names(count: int) -> list[str]:
     """Names so many ComfyUIs of this machine."""
-    return [f"machine {number}" for number in range(1, count + 1)]
+    return [f"{MACHINE} {number}" for number in range(1, count + 1)]
 
 
 def install(folder: Path) -> None:

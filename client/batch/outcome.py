@@ -84,18 +84,18 @@ def result(server: Server, order: Order, prompt: Prompt, record: Json, watched: 
         waited=watched.waited,
         seconds=seconds(record),
         stages=dict(watched.seconds),
-        usd=cost(prompt, record, order.tried),
+        usd=cost(prompt, record, order.carried),
         numbers=numbers(record),
         texts=tuple(bare(server.address.mask(text)) for text in texts(prompt, record)),
     )
 
 
-def cost(prompt: Prompt, record: Json, tried: bool = False) -> float | None:
+def cost(prompt: Prompt, record: Json, carried: bool = False) -> float | None:
     """Returns what a job cost in US dollars; None where a hosted node that ran does not say.
 
-    A node that ComfyUI remembers cost nothing now. Of a job that was tried before, that try may have paid it.
+    A node that ComfyUI remembers cost nothing now. If the sum stands for an earlier try as well, that may have paid it.
     """
-    old = set() if tried else cached(record)
+    old = set() if carried else cached(record)
     said = {key: explain.listed(results.get("usd")) for key, results in record["outputs"].items() if key not in old}
     paid = [amount(usd) for each in said.values() for usd in each]
     silent = any(node["class_type"] == HOSTED and key not in old and not said.get(key) for key, node in prompt.items())

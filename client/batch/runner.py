@@ -4,8 +4,8 @@ import threading
 import time
 
 from ..errors import CancelledError, CeilingError, ClientError, RefusedError, RunError, UnreachableError, UsageError
-from .desk import Desk, Place
-from .engine import Engine, Needs, Order
+from .desk import Desk
+from .engine import Engine, Needs, Order, Place
 from .table import Known
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a place that is away
@@ -84,10 +84,9 @@ def ready(desk: Desk, engine: Engine, needs: Needs, place: Place) -> bool:
 def one(desk: Desk, engine: Engine, needs: Needs, place: Place, slot: int, known: Known) -> None:
     """Runs a job, and has written down what became of it."""
     job, rules = desk.jobs[known.digest], desk.rules
-    posted, made = known.state == "posted", known.clips is not None
     order = Order(
-        job, needs.graphs[job.graph], known.prompt_id or "", posted, rules.target, rules.timeout, posted and made,
-        tried=known.tries > 0,
+        job, needs.graphs[job.graph], known.prompt_id or "", known.state == "posted", rules.target, rules.timeout,
+        again=known.tries + known.lost > 0, carried=known.carried,
     )  # fmt: skip
     try:
         result = engine.run(place.name, order, desk.board.worker(place.name, slot, job.name))

@@ -66,7 +66,6 @@ class Servers:
         self.free: dict[str, list[Server]] = defaultdict(list)
         self.known: dict[str, dict[str, list[Setting]]] = {}
         self.sent: dict[str, dict[str, str]] = defaultdict(dict)
-        self.deleted: set[str] = set()  # digests of jobs whose clips somebody deleted there
 
     def places(self) -> dict[str, int]:
         """Returns the addresses, without what is secret in them, and how many jobs each takes."""
@@ -94,18 +93,15 @@ class Servers:
             return Found({offer: usd for offer, usd in asked.items() if usd is not None}, versions(server))
 
     def run(self, place: str, order: Order, display: Display) -> Result:
-        """Posts a job, unless it is there already, and returns what became of it."""
+        """Posts a job, or looks for one that may be there already, and returns what became of it."""
         with self.connection(place) as server:
             watched = Watched(display)
-            there = order.posted and server.locate(order.prompt_id).state != "unknown"
-            if order.made and not there:
-                raise JobLostError(f"{place} no longer has the clip, nor the job.")
-            ready = order.prompt if there else self.ready(place, server, order)
+            ready = order.prompt if order.posted else self.ready(place, server, order)
             follower = Follower(server, order.prompt_id, watched, order.timeout)  # an id that a later run knows again
             try:
-                if not there:
+                if not order.posted:
                     submit(server, ready, order.prompt_id, watched, strict=True, prompt_id=order.prompt_id)
-                record = follower.follow(order.prompt_id, ready, posted=not there)
+                record = follower.follow(order.prompt_id, ready, posted=not order.posted)
             except JobLostError:
                 self.sent.pop(place, None)  # who forgets a job may have lost its pictures as well
                 raise
@@ -115,11 +111,7 @@ class Servers:
             finally:
                 follower.disconnect()
             explain.check_end(ready, record)
-            try:
-                return result(server, order, ready, record, watched)
-            except RunError:
-                self.deleted.add(order.job.digest)
-                raise
+            return result(server, order, ready, record, watched)
 
     def ready(self, place: str, server: Server, order: Order) -> Prompt:
         """Returns the prompt to post, with its pictures on the server.
@@ -127,13 +119,16 @@ class Servers:
         Raises:
             NotTakenError: A value or a picture cannot be used, or that is another one than the study began with.
         """
-        known = self.known[place][order.job.graph]
+        known, sent = self.known[place][order.job.graph], self.sent[place]
+        new = dict(sent)
         try:
-            check_files(order.job, self.sent[place])
-            ready = prepare(server, order.prompt, order.job.values, self.say, known, self.sent[place])
+            check_files(order.job, sent)
+            ready = prepare(server, order.prompt, order.job.values, self.say, known, new)
+            check_files(order.job, sent)  # again: what was saved meanwhile may be what was sent
         except (RefusedError, UsageError) as error:
             raise NotTakenError(str(error)) from error
-        return saved_anew(ready, order.prompt_id) if order.job.digest in self.deleted else ready
+        sent |= new
+        return saved_anew(ready, order.prompt_id) if order.again else ready
 
     def close(self) -> None:
         """Ends the connections, those that are in use when they are given back."""

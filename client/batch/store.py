@@ -84,10 +84,17 @@ def send(target: str, named: dict[Path, str]) -> None:
         SaveError: It does not take them.
     """
     files, root = file_system(target)
+    from fsspec.implementations.local import LocalFileSystem
+
     for path, name in named.items():
         try:
             files.makedirs(root, exist_ok=True)
-            files.put_file(str(path), f"{root}/{name}")
+            if isinstance(files, LocalFileSystem):  # whose put_file may leave half a clip
+                write(Path(root) / name, path.read_bytes())
+            else:
+                files.put_file(str(path), f"{root}/{name}")
+        except SaveError:
+            raise
         except Exception as error:  # noqa: BLE001  # of whichever library speaks to that address
             raise SaveError(f"The clip could not be sent to {scheme(target)}: {type(error).__name__}.") from OSError(
                 5, "The address does not take it"

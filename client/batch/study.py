@@ -60,6 +60,7 @@ KEYS = (
 )  # fmt: skip
 VARIANT_KEYS = ("name", "graph", "settings")
 MOST = 1_000_000  # jobs
+ODD = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of what steers, is half a letter, or ends a line or paragraph
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def read(path: Path, graph: str = "") -> Study:
 def name_of(value: Any) -> str:
     """Returns the name of a study, after which its results' folder is called."""
     name = text(value, "name")
-    odd = any(letter < " " or unicodedata.category(letter) == "Cs" for letter in name)
+    odd = any(unicodedata.category(letter) in ODD and letter != "\t" for letter in name)
     if name != PureWindowsPath(name).name or name == ".." or odd:
         raise UsageError(
             f"'name' is also what the folder of the results is called, so it is one line, and no path, got '{name}'."

@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ COLUMNS = {  # of the jobs, in the order in which people read them
     "settings": "TEXT NOT NULL", "files": "TEXT", "digest": "TEXT NOT NULL UNIQUE",
     "wanted": "INTEGER NOT NULL DEFAULT 1", "tries": "INTEGER NOT NULL DEFAULT 0", "lost": "INTEGER NOT NULL DEFAULT 0",
     "server": "TEXT", "prompt_id": "TEXT", "posted": "REAL", "finished": "REAL", "waited": "REAL", "seconds": "REAL",
-    "stages": "TEXT", "usd": "REAL", "clips": "TEXT", "failed_usd": "REAL NOT NULL DEFAULT 0", "bytes": "INTEGER",
-    "numbers": "TEXT", "texts": "TEXT", "error": "TEXT",
+    "stages": "TEXT", "usd": "REAL", "carried": "INTEGER NOT NULL DEFAULT 0", "clips": "TEXT",
+    "failed_usd": "REAL NOT NULL DEFAULT 0", "bytes": "INTEGER", "numbers": "TEXT", "texts": "TEXT", "error": "TEXT",
 }  # fmt: skip
 OBJECTS = ("settings", "files", "stages", "numbers")  # columns that hold a JSON object; several of a CSV file
 SCHEMA = f"""
@@ -81,6 +81,7 @@ class Known:
     tries: int
     lost: int
     usd: float | None = None  # as it was posted last
+    carried: bool = False  # that stands for an earlier try as well, which may have paid what the server remembers
     failed_usd: float = 0.0  # of earlier tries, whose hosted jobs left no clip
     clips: str | None = None  # that it had before: posted, it is only to be fetched again
 
@@ -103,19 +104,29 @@ class Table:
             self.lock = sqlite3.connect(folder / LOCK, isolation_level=None, timeout=0, check_same_thread=False)
             self.lock.execute("BEGIN EXCLUSIVE")
             self.rows = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
-            self.rows.row_factory = sqlite3.Row
-            version = self.rows.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
-                raise UsageError(
-                    f"{FILE} in {folder.name} was made by a newer version of this program. Use that, or another folder."
-                )
-            self.rows.execute("PRAGMA journal_mode=WAL")
-            self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
-            self.rows.executescript(SCHEMA)
-            there = {row["name"] for row in self.rows.execute("PRAGMA table_info(jobs)")}
-            for name in COLUMNS.keys() - there:  # of a table that an earlier version made
-                self.rows.execute(f"ALTER TABLE jobs ADD COLUMN {name} {COLUMNS[name]}")
-            self.rows.execute(f"PRAGMA user_version={VERSION}")
+            self.begin()
+
+    def begin(self) -> None:
+        """Makes what the file lacks, if it is this program's."""
+        self.rows.row_factory = sqlite3.Row
+        if self.rows.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):
+            raise UsageError(
+                f"{FILE} in {self.folder.name} was made by a newer version of this program. Use that or another folder."
+            )
+        self.rows.execute("PRAGMA journal_mode=WAL")
+        self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
+        self.rows.executescript(SCHEMA)
+        with self.together():
+            self.add_columns()
+        self.rows.execute(f"PRAGMA user_version={VERSION}")
+
+    def add_columns(self) -> None:
+        """Adds the columns that the table of an earlier version lacks."""
+        lacks = COLUMNS.keys() - {row["name"] for row in self.rows.execute("PRAGMA table_info(jobs)")}
+        for name in lacks:
+            self.rows.execute(f"ALTER TABLE jobs ADD COLUMN {name} {COLUMNS[name]}")
+        if "carried" in lacks:  # where that version does not tell, rather counted twice than not at all
+            self.rows.execute("UPDATE jobs SET carried = tries + lost > 0 AND (usd IS NOT NULL OR failed_usd = 0)")
 
     def close(self) -> None:
         """Writes all into the one file, and lets others in."""
@@ -190,10 +201,6 @@ class Table:
         """Writes down that a job is about to be sent, and what it may cost from now on."""
         self.set(number, state="posted", server=server, prompt_id=prompt_id, posted=time.time(), usd=usd)
 
-    def unposted(self, number: int) -> None:
-        """Writes down that nobody took a job: it cost nothing, and may go anywhere."""
-        self.set(number, server=None, prompt_id=None, usd=None)
-
     def done(self, number: int, result: Result) -> None:
         """Writes down a job's clips."""
         self.set(
@@ -202,10 +209,9 @@ class Table:
             numbers=written(result.numbers), texts="\n".join(result.texts) or None,
         )  # fmt: skip
 
-    def reopen(self, number: int, error: str, state: str = "open", tries: int = 0, lost: int = 0) -> None:
-        """Writes down why a job is not done, and whether it is tried again."""
-        ended = None if state in ("open", "posted") else time.time()
-        self.set(number, state=state, error=error, finished=ended, tries=tries, lost=lost)
+    def reopen(self, known: Known, error: str) -> None:
+        """Writes down why a job is not done, and all that is known of it now: its money moves with its state."""
+        self.set(**asdict(known), error=error, finished=None if known.state in ("open", "posted") else time.time())
 
     def set(self, number: int, **values: Any) -> None:
         """Writes values into a job's row, and returns when they are on the disk."""
@@ -232,17 +238,11 @@ class Table:
             yield dict(row)
 
     @contextmanager
-    def together(self, tried: bool = False) -> Iterator[None]:
-        """Writes all of what is inside, or nothing; nothing in any case if it is only tried. One may be in another."""
-        with told(self.folder):
-            self.rows.execute("SAVEPOINT together")
-            end = ["ROLLBACK TO together", "RELEASE together"]
-            try:
-                yield
-                end = end[not tried :]
-            finally:
-                for step in end if self.rows.in_transaction else ():  # a full disk may have taken all back
-                    self.rows.execute(step)
+    def together(self) -> Iterator[None]:
+        """Writes all of what is inside, or nothing."""
+        with told(self.folder), self.rows:
+            self.rows.execute("BEGIN")
+            yield
 
 
 def written(values: Mapping[str, Any]) -> str | None:

@@ -220,6 +220,16 @@ def test_noise_picked_from_further_on_in_the_stream_does_not_come_again(high, lo
     assert correlation.abs().max() < 5 / inputs[0].numel() ** 0.5
 
 
+@pytest.mark.skipif(
+    not hasattr(comfy.model_management, "intermediate_dtype"), reason="This ComfyUI makes no latents in half precision."
+)
+def test_a_latent_in_half_precision_has_the_noise_of_its_seed(high, low, positive):
+    half = {"samples": torch.zeros(SHAPE, dtype=torch.float16)}  # as ComfyUI's --fp16-intermediates makes them
+    samples = Sampler.execute(high, low, positive, half, seed=7, **{**SETTINGS, "mode": "sde"})[0]["samples"]
+    wanted = sample(high, low, positive, mode="sde")
+    assert (samples - wanted).norm() < 1e-3 * wanted.norm()
+
+
 def test_a_sampler_that_goes_back_up_brings_the_high_expert_back(high, low, positive):
     calls = []
 

@@ -124,10 +124,11 @@ def test_it_loads_as_fp8_too(path):
     assert torch.allclose(weight.float(), STATE["blocks.0.ffn.0.weight"].float(), atol=0.02)
 
 
-def test_comfyui_can_make_a_second_copy_of_it(path):
+@pytest.mark.parametrize("asked", [{"disable_dynamic": True}, {}], ids=["for hooks", "for a second GPU"])
+def test_comfyui_can_make_a_second_copy_of_it(path, asked):
     model = load_expert(save(turbodiffusion.checkpoint(STATE), path), "default")
     factory, arguments = model.cached_patcher_init[:2]
-    copy = factory(*arguments, disable_dynamic=True)
+    copy = factory(*arguments, **asked)
     assert type(copy) is comfy.model_patcher.ModelPatcher
     assert parameters(copy)["blocks.0.ffn.0.weight"].equal(parameters(model)["blocks.0.ffn.0.weight"])
 

@@ -53,7 +53,7 @@ def write(folder: Path, jobs: list[Job], results: dict[int, Result | tuple[str, 
             if isinstance(result, Result):
                 table.done(number, result)
             else:
-                table.reopen(number, result[1], result[0], tries=1)
+                table.set(number, state=result[0], error=result[1], tries=1)
         keep(table, jobs)
     return folder
 

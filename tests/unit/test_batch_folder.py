@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from pack.client.batch import command, study, table
+from pack.client.batch import command, store, study, table
 from pack.client.batch.folder import remove
 from pack.client.errors import SaveError, UsageError
 from pack.client.report.command import make
@@ -90,11 +90,12 @@ def test_the_report_of_such_a_folder_is_a_sentence(tmp_path):
         make(tmp_path / ("小" * 300))
 
 
-@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\ud800"])
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\ud800", "\x7f", "\x85b", "\u2028b", "\u2029b"])
 def test_a_name_that_no_folder_can_have_is_refused(name):
     with pytest.raises(UsageError, match=r"so it is one line, and no path, got 'a"):
         study.name_of(f"a{name}")
-    assert study.name_of("👩\u200d👧 小 [1]") == "👩\u200d👧 小 [1]"
+    for name in ("👩\u200d👧 小 [1]", "a\tb"):
+        assert study.name_of(name) == name
 
 
 @pytest.mark.parametrize("content", [b"no table at all", None])
@@ -162,6 +163,22 @@ def test_clips_go_to_any_address_instead(two, tmp_path):
     assert list((out / "clips").iterdir()) == []
 
 
+@pytest.mark.skipif(resource is None, reason="needs a system that limits the size of files")
+def test_a_folder_that_clips_go_to_never_has_half_a_clip(tmp_path):
+    clip, away = tmp_path / "a.mp4", tmp_path / "away"
+    clip.write_bytes(bytes(2_000_000))
+    store.send(away.as_uri(), {clip: "b.mp4"})
+    assert (away / "b.mp4").read_bytes() == clip.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))  # of this process, as of a full disk
+    try:
+        with pytest.raises(SaveError, match=r"The clip could not be written: File too large\."):
+            store.send(away.as_uri(), {clip: "c.mp4"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [each.name for each in away.iterdir()] == ["b.mp4"]
+
+
 def test_the_password_of_an_address_for_clips_is_kept_nowhere(two, tmp_path):
     fsspec = pytest.importorskip("fsspec")
     path, out = write(tmp_path, 2), tmp_path / "out"
@@ -172,9 +189,10 @@ def test_the_password_of_an_address_for_clips_is_kept_nowhere(two, tmp_path):
 
 def test_an_address_that_nobody_speaks_to_is_a_sentence(two, tmp_path):
     path, out = write(tmp_path, 2), tmp_path / "out"
-    with pytest.raises(UsageError, match=r"^Clips cannot be sent to nosuch://\.\.\.: ") as error:
-        run(path, out, servers(two.addresses), target="nosuch://user:secret@host/folder")
-    assert "secret" not in str(error.value)
+    for dry in (True, False):
+        with pytest.raises(UsageError, match=r"^Clips cannot be sent to nosuch://\.\.\.: ") as error:
+            command.batch(path, two.addresses, output=out, clips="nosuch://user:secret@host/folder", dry_run=dry)
+        assert "secret" not in str(error.value)
     assert sum(comfy.posted.total() for comfy in two.comfies) == 0
 
 

@@ -56,6 +56,22 @@ def test_a_picture_that_is_changed_while_a_study_runs_is_not_sent_as_the_one_bef
     assert two.made().total() == 4
 
 
+def test_a_picture_that_is_changed_while_it_is_sent_is_not_sent_as_the_one_before(two, tmp_path):
+    path, out, changed = write(tmp_path, 4), tmp_path / "out", tmp_path / "0.png"
+    pages = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green")]
+    pages[0].save(changed, save_all=True, append_images=pages[1:])  # something is said of it before it is sent
+
+    def meanwhile(said):
+        if "0.png holds 2 pictures." in said:
+            pages[1].save(changed)
+
+    engine = Servers([address.parse(two.addresses[0])], [1], 1.0, meanwhile)
+    with pytest.raises(RefusedError, match=r"2 jobs were refused"):
+        run(path, out, engine)
+    assert states(out) == {"refused": 2, "done": 2}
+    assert "0.png has changed since the study began." in rows(out)[0]["error"]
+
+
 def test_numbers_of_a_server_have_names_that_can_be_shown_and_kept(two, tmp_path):
     for comfy in two.comfies:
         comfy.numbers = {"motion": 1.0, "\ud800\x1b[2Jodd\nname": 2.0}

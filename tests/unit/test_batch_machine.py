@@ -22,6 +22,10 @@ def gpus(tmp_path, count, *arguments):
         ("4,6", 1, [None]),
         ("", 2, [None, None]),
         ("-1", 2, [None, None]),
+        (" ", 2, [None, None]),
+        ("NoDevFiles", 2, [None, None]),
+        ("0,1,", 2, ["0", "1"]),
+        ("0, 1, -1, 2", 2, ["0", "1"]),
     ],
 )
 def test_each_comfyui_gets_one_of_the_gpus_that_this_process_may_use(visible, count, seen, tmp_path, monkeypatch):
@@ -32,8 +36,16 @@ def test_each_comfyui_gets_one_of_the_gpus_that_this_process_may_use(visible, co
     assert gpus(tmp_path, count) == seen
 
 
-def test_more_comfyuis_than_gpus_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+@pytest.mark.parametrize("visible", ["4,6", "4,6,", "4,6,-1,7", "4,6,,7"])
+def test_more_comfyuis_than_gpus_are_refused(visible, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(UsageError, match=r"^--start 3 needs a GPU for each, and CUDA_VISIBLE_DEVICES names 2"):
         gpus(tmp_path, 3)
     assert gpus(tmp_path, 3, "--cpu") == [None] * 3
+
+
+def test_a_gpu_that_is_named_twice_is_refused_before_anything_is_set_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
+    for comfyui in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UsageError, match=r"^CUDA_VISIBLE_DEVICES names a GPU twice, got '0,0'\."):
+            Started(Recipe(str(comfyui)), 2, 1, tmp_path / "out", print)

@@ -4,21 +4,40 @@ import json
 import threading
 
 import pytest
+from pack.client import address
 from pack.client.batch import command, outcome
+from pack.client.batch.servers import Servers
 from pack.client.errors import CeilingError, RefusedError, UnreachableError, UsageError
 from pack.hosted import errors
 from pack.tests.toy import comfy_prompts
 from pack.tests.toy.one_comfy import Faults
-from pack.tests.toy.studies import check_all_done, forgetting, gone_soon, rows, run, run_again, servers, states, write
+from pack.tests.toy.studies import (
+    PATIENCE,
+    check_all_done,
+    forgetting,
+    gone_soon,
+    rows,
+    run,
+    run_again,
+    servers,
+    states,
+    write,
+)
 
 HOSTED = 'graphs = ["hosted.json"]\n'
 
 
 def test_hosted_jobs_are_paid_once_and_counted(two, tmp_path):
+    """Whatever breaks, once a server has said a word: before, it is not worth waiting for."""
     path, out = write(tmp_path, 6, HOSTED), tmp_path / "out"
-    for comfy in two.comfies:
-        comfy.faults = Faults(unanswered=0.1)
-    run(path, out, servers(two.addresses))
+
+    class Asked(Servers):
+        def open(self, place, needs):
+            found = super().open(place, needs)
+            two.comfies[two.addresses.index(place)].faults = Faults(unanswered=0.1)
+            return found
+
+    run(path, out, Asked([address.parse(each) for each in two.addresses], [2, 2], PATIENCE, print))
     check_all_done(out, 6)
     assert set(two.made().values()) == {1}
     assert [row["usd"] for row in rows(out)] == [0.1] * 6

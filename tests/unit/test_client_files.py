@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import wave
 
@@ -147,3 +148,18 @@ def test_two_who_write_the_same_file_do_not_write_into_each_others(tmp_path):
         assert path.read_text(encoding="utf-8") == "second, which is longer"
     assert path.read_text(encoding="utf-8") == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_of_a_file_goes_when_it_is_old(tmp_path):
+    """Another one may be at work on a new one."""
+    path = tmp_path / "report [1].html"
+    old, new, others = (
+        tmp_path / f".{name}.part" for name in ("report [1].html.a", "report [1].html.b", "report 1.html.c")
+    )
+    for each in (old, others):
+        each.touch()
+        os.utime(each, (0, 0))
+    new.touch()
+    with replaced(path) as part:
+        part.touch()
+    assert set(tmp_path.iterdir()) == {path, new, others}

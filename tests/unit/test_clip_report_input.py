@@ -73,7 +73,7 @@ def test_whatever_comes_is_a_number_or_a_sentence(clip, said):
         (odd("noise", 2, (0, 0, 3)), r"Frame 1 has the shape \[0, 0, 3\]; it must be \[H, W, C\]"),
         (odd("noise", 2, (8, 8, 2)), r"Frame 1 has the shape \[8, 8, 2\]"),
         (odd("noise", 2, (8,)), r"Frame 1 has the shape \[8\]"),
-        (np.ones((2, 8, 8, 3), np.int64), "Frame 1 holds int64"),
+        (np.ones((2, 8, 8, 3), np.int64), "Frame 1 must hold floating-point numbers in 0..1, got int64"),
         ([odd("noise", 1)[0], odd("noise", 1, (8, 9, 3))[0]], "frame 2 is 9x8, the first 64x64"),
     ],
 )

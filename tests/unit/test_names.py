@@ -82,6 +82,11 @@ RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
         ("clip_l.safetensors", None),
         # both say nothing
         ("dance_high_and_low.safetensors", None),
+        ("high_and_low_dance.safetensors", None),
+        ("wan22_high_low_dance.safetensors", None),
+        ("low-high noise dance.safetensors", None),
+        ("HN_LN_dance.safetensors", None),
+        ("high_noise_low_light.safetensors", "high"),
         ("high_noise_and_low_noise.safetensors", None),
         ("ハイノイズローノイズ.safetensors", None),
         ("저노이즈고노이즈.safetensors", None),
@@ -107,6 +112,9 @@ def test_a_name_tells_the_expert_by_whole_words(name, expert):
         ("STRASSE.safetensors", ["straße.safetensors"], "straße.safetensors"),
         ("high_noise/model.safetensors", ["model.safetensors"], "model.safetensors"),
         ("model.safetensors", ["low_noise/model.safetensors"], "low_noise/model.safetensors"),
+        ("dog/high_noise_model.safetensors", ["high_noise_model.safetensors"], "high_noise_model.safetensors"),
+        ("C:\\loras\\cat\\high.safetensors", ["cat/high.safetensors", "dog/high.safetensors"], "cat/high.safetensors"),
+        ("loras/cat/high.safetensors", ["wan/Cat/high.safetensors"], "wan/Cat/high.safetensors"),
         (
             "high_noise/model.safetensors",
             ["wan/high_noise/model.safetensors", "wan/low_noise/model.safetensors"],
@@ -116,6 +124,14 @@ def test_a_name_tells_the_expert_by_whole_words(name, expert):
 )
 def test_a_name_from_another_machine_finds_the_one_file_it_can_mean(wanted, available, found):
     assert names.resolve_name(wanted, available, "loras") == found
+
+
+@pytest.mark.parametrize(
+    "name", ["high_noise_model", "pytorch_lora_weights", "adapter_model", "diffusion_pytorch_model", "LOW_v2"]
+)
+def test_a_name_that_tools_give_to_every_file_means_none_of_another_folder(name):
+    with pytest.raises(FileNotFoundError, match=f"'{name}.safetensors' is not in ComfyUI's folder 'loras'"):
+        names.resolve_name(f"cat/{name}.safetensors", [f"dog/{name}.safetensors"], "loras")
 
 
 @pytest.mark.parametrize(

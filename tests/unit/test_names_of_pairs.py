@@ -65,6 +65,14 @@ def test_two_names_tell_the_experts_by_what_tells_them_apart(high, low, named):
         ("x/a_high.safetensors", ["y/a_low.safetensors", "z/a_low.safetensors"], None),
         ("high/a_high.safetensors", ["low\\a_low.safetensors", "a_low.safetensors"], "low\\a_low.safetensors"),
         ("high/a.safetensors", ["low/a.safetensors"], "low/a.safetensors"),
+        # a name that says nothing but the expert is that of its folder
+        ("cat/high_noise_model.safetensors", ["dog/low_noise_model.safetensors"], None),
+        ("cat/high.safetensors", ["low.safetensors"], None),
+        ("cat/lora_HIGH_v2.safetensors", ["dog/lora_LOW_v2.safetensors"], None),
+        ("high_noise_model.safetensors", ["low_noise_model.safetensors"], "low_noise_model.safetensors"),
+        ("cat/high.safetensors", ["dog/low.safetensors", "cat/low.safetensors"], "cat/low.safetensors"),
+        ("cat_high/high.safetensors", ["cat_low/low.safetensors"], "cat_low/low.safetensors"),
+        ("cat/high/lora.safetensors", ["cat/low/lora.safetensors"], "cat/low/lora.safetensors"),
         # the words of other languages
         ("镜头_高噪.safetensors", ["镜头_低噪.safetensors"], "镜头_低噪.safetensors"),
         (

@@ -4,6 +4,7 @@ from math import prod
 
 import pytest
 import torch
+from pack.attention import kernels
 from pack.attention.order import cube_order
 from pack.attention.session import Evaluation, Session, Settings
 from torch.nn.functional import scaled_dot_product_attention
@@ -159,6 +160,19 @@ def test_a_receipt_says_what_was_sparse_and_why_no_better_kernel():
     assert 0 < session.rows[1]["share of time"] <= 1
 
 
+def test_the_receipt_names_the_kernel_of_each_expert(monkeypatch):
+    """One may compute in another type, or on another device."""
+    fast = kernels.GATHER._replace(name="fast", halves=True)
+    monkeypatch.setattr(kernels, "KERNELS", (fast, kernels.GATHER))
+    session = Session(Settings(0.3, 0, error_limit=1.0))
+    high, low = Model(session, "high"), Model(session, "low")
+    high.q, high.k, high.v = (each.bfloat16() for each in (high.q, high.k, high.v))
+    high.text = high.text.bfloat16()
+    run(session, high, low)
+    assert [row["kernel"] for row in session.rows] == ["fast", "fast", "gather", "gather"]
+    assert session.text.count("no better kernel: fast computes in bf16 or fp16, and the model in float32") == 1
+
+
 def test_no_attention_at_all_is_an_error():
     session = Session(Settings())
     evaluation = []
@@ -222,6 +236,43 @@ def test_a_sampler_that_evaluates_between_its_sigmas_stays_in_the_step():
     model = Model(session)
     session.sample(SIGMAS, lambda: [model.evaluate(sigma) for sigma in (0.995, 0.95, 0.934, 0.9)])
     assert [row["step"] for row in session.rows] == [1, 1, 2, 2]
+    session.sample(SIGMAS, lambda: [model.evaluate(sigma) for sigma in (0.995, 0.7, 0.65)])  # as dpm_adaptive does
+    assert [row["step"] for row in session.rows] == [1, 3, 3]
+    session.sample([0.3, 0.6, 1.0], lambda: [model.evaluate(sigma) for sigma in (0.3, 0.45, 0.6, 0.8)])
+    assert [row["step"] for row in session.rows] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "steps"),
+    [
+        ([0.995, 0.853, 0.609, 0.853, 0.4, 0.0], [1, 2, 3, 4, 5]),  # noise is added again on the way
+        ([0.995, 0.995, 0.853, 0.0], [1, 1, 3]),  # nothing tells two such steps apart
+        ([0.609, 0.853, 0.995, 1.0], [1, 2, 3]),  # a clip is turned into noise
+    ],
+)
+def test_a_list_of_sigmas_need_not_fall(sigmas, steps):
+    session = Session(Settings(0.3, 2, error_limit=1.0))
+    run(session, Model(session), sigmas=sigmas)
+    assert [row["step"] for row in session.rows] == steps
+    assert [row["sparse layers"] for row in session.rows] == [0 if step <= 2 else 2 for step in steps]
+
+
+def test_a_run_is_none_that_goes_on_where_a_clip_was_turned_into_noise():
+    session = Session(Settings(0.3, 1, error_limit=1.0))
+    model = Model(session)
+    run(session, model, sigmas=[0.995, 0.9, 0.3])
+    run(session, model, sigmas=[0.3, 0.0])
+    run(session, model, sigmas=[0.3, 0.995])
+    assert [row["step"] for row in session.rows] == [1]  # it goes on with no run that ended where it begins
+    assert [row["step"] for row in run(session, model).rows] == [1, 2, 3, 4]
+
+
+def test_a_sampler_that_looks_ahead_comes_back():
+    session = Session(Settings(0.3, 2, error_limit=1.0))
+    model = Model(session)
+    ahead = (0.995, 0.934, 0.853, 0.934, 0.853, 0.609, 0.853, 0.609, 0.609)  # as heunpp2 does
+    session.sample(SIGMAS, lambda: [model.evaluate(sigma) for sigma in ahead])
+    assert [row["step"] for row in session.rows] == [1, 2, 3, 2, 3, 4, 3, 4, 4]
 
 
 def test_an_interrupted_run_leaves_a_receipt_and_the_next_one_begins_anew():
