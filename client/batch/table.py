@@ -113,9 +113,7 @@ class Table:
             raise UsageError(
                 f"{FILE} in {self.folder.name} was made by a newer version of this program. Use that or another folder."
             )
-        self.rows.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + SCHEMA
-        )  # a power cut costs no row
+        self.rows.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + SCHEMA)  # for power cuts
         with self.together():
             self.add_columns()
         self.rows.execute(f"PRAGMA user_version={VERSION}")
@@ -189,11 +187,10 @@ class Table:
 
     def again(self, tries: int, refused: bool, most: int) -> None:
         """Opens failed jobs of fewer tries, refused ones if asked. A job lost `most` times is asked after once more."""
-        state = "iif(lost >= :most AND prompt_id IS NOT NULL, 'posted', 'open'), lost = min(lost, :most - 1)"
-        which = "state = 'failed' AND tries < :tries OR state = 'refused' AND :refused"
-        rule = {"tries": tries, "refused": refused, "most": most}
+        state = "iif(lost >= ?3 AND prompt_id IS NOT NULL, 'posted', 'open'), lost = min(lost, ?3 - 1)"
+        which = "state = 'failed' AND tries < ?1 OR state = 'refused' AND ?2"
         with told(self.folder):
-            self.rows.execute(f"UPDATE jobs SET state = {state} WHERE {which}", rule)
+            self.rows.execute(f"UPDATE jobs SET state = {state} WHERE {which}", (tries, refused, most))
 
     def left(self) -> list[Known]:
         """Lists the jobs that are to be done, in their order."""
