@@ -62,12 +62,13 @@ class Run:
     def step_of(self, sigma: float) -> int:
         """Returns the number of the step that the next evaluation, at this sigma, belongs to, from 0.
 
-        The list of sigmas may rise on its way, or stay: steps are never gone back to.
+        The list of sigmas may rise on its way, or stay: of equal ones the next one counts. A sampler that looks ahead,
+        as heunpp2, comes back.
         """
         starts = self.sigmas[:-1]
-        begun = [at for at in range(self.at, len(starts)) if _equal(starts[at], sigma)]
+        begun = [at for at, start in enumerate(starts) if _equal(start, sigma)]
         if begun:
-            self.at = begun[0]
+            self.at = next((at for at in begun if at >= self.at), begun[-1])
         while not begun and self.at + 1 < len(starts) and sigma <= starts[self.at + 1] < starts[self.at]:
             self.at += 1  # a sampler that evaluates where it likes
         return self.first + self.at
@@ -170,9 +171,7 @@ class Session:
         self.tell = tell  # shows the receipt
         self.run: Run | None = None
         self.depth = 0
-        self.ends: dict[
-            float, int
-        ] = {}  # sigma at which a sampler has stopped -> steps done until then, the last one last
+        self.ends: dict[float, int] = {}  # sigma at which a sampler stopped last -> steps done until then
         self.rows: list[dict[str, object]] = []
         self.text = ""
 
@@ -194,8 +193,9 @@ class Session:
         """Runs a sampler's loop. The loop over one expert may enclose that over the other: both are one run."""
         if self.depth == 0:
             # Samplers one after the other, on either expert: the next one goes on where the one before stopped.
+            # One that makes noise of a clip goes on with none, and what begins where it stopped is a clip of its own.
             before = [steps for sigma, steps in self.ends.items() if _equal(sigma, sigmas[0])]
-            self.run = Run(sigmas, before[-1] if before else 0)
+            self.run = Run(sigmas, before[-1] if before and sigmas[-1] < sigmas[0] else 0)
         self.depth += 1
         try:
             return loop()
@@ -207,8 +207,9 @@ class Session:
     def finish(self) -> None:
         """Makes the receipt of the run that ends."""
         run, self.run = self.current, None
-        if run.sigmas[-1] < run.sigmas[0]:  # else it made noise, and what begins there is a clip of its own
-            self.ends.pop(run.sigmas[-1], None)
+        for sigma in [sigma for sigma in self.ends if _equal(sigma, run.sigmas[-1])]:
+            del self.ends[sigma]
+        if run.sigmas[-1] < run.sigmas[0]:
             self.ends[run.sigmas[-1]] = run.first + len(run.sigmas) - 1
         self.rows = receipt.rows(run.steps)
         head = f"sparse attention: density {self.settings.density:g}, error limit {self.settings.error_limit:g}"

@@ -13,14 +13,17 @@ export function after(object, method, act) {
   };
 }
 
-// Lets `read` say what a property of `object` is, and calls `act` after it was set; returns what tells it as it was kept.
+// Lets `read` say what a property of `object` is, and calls `act` with a value that is set and was not before; returns what
+// tells it as it was kept.
 export function redefine(object, name, read, act = () => {}) {
-  let plain = object[name];
-  const { get = () => plain, set = (value) => (plain = value) } = accessorOf(object, name);
+  let last = object[name]; // as it was set, whatever others make of it
+  const { get = () => last, set = () => {} } = accessorOf(object, name);
   const kept = () => get.call(object);
   const write = (value) => {
+    const changed = value !== last;
+    last = value;
     set.call(object, value);
-    act();
+    if (changed) act(value);
   };
   Object.defineProperty(object, name, { configurable: true, enumerable: true, get: () => read(kept), set: write });
   return kept;
@@ -31,15 +34,16 @@ function accessorOf(object, name) {
   return object ? (own ?? accessorOf(Object.getPrototypeOf(object), name)) : {};
 }
 
-// Calls `act` after a property was set, as which other extensions may have put their own there.
+// Calls `act` with the new value after a property was changed, as which other extensions may have put their own there.
 export const afterSet = (object, name, act) => redefine(object, name, (kept) => kept(), act);
 
-// All nodes of a graph, also those in its subgraphs.
-export function everyNode(graph = app.rootGraph ?? app.graph) {
-  return graph.nodes.flatMap((node) => [node, ...(node.subgraph ? everyNode(node.subgraph) : [])]);
+// All nodes of a graph, also those in its subgraphs, each after its id in prompts and messages.
+export function everyNode(graph = app.rootGraph ?? app.graph, path = "") {
+  const inside = ({ id, subgraph }) => (subgraph ? everyNode(subgraph, `${path}${id}:`) : []);
+  return graph.nodes.flatMap((node) => [[`${path}${node.id}`, node], ...inside(node)]);
 }
 
-// A node by its id in prompts and messages, which names the subgraphs that it is in: "7", or "3:7".
+// A node by such an id, which names the subgraphs that it is in: "7", or "3:7".
 export function findNode(id, graph = app.rootGraph ?? app.graph) {
   let node = null;
   for (const part of String(id).split(":")) {

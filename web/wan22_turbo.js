@@ -3,7 +3,7 @@ import { app } from "../../scripts/app.js";
 import { after, afterSet, BYPASSED, everyNode, findNode, isLinked, widgetOf } from "./graph.js";
 import { matchNames } from "./model_names.js";
 import { sizeOf, pictureOf } from "./picture.js";
-import { isElsewhere, notedOf, running, watchRuns } from "./runs.js";
+import { notedOf, reportsOf, running, watchRuns } from "./runs.js";
 import { nodes, say, translated } from "./words.js";
 
 const PANEL = "wan22_turbo_report";
@@ -16,15 +16,13 @@ const GAP = 10; // pixels that stay free between a node that grows and the next 
 const PAUSE = 150; // ms after the last change, before the server is asked
 
 const panels = new WeakMap(); // node -> its panel
-const present = new Set(); // the nodes with a panel that are in a graph
-const askedFor = new Map(); // text of a report -> the question that its node stood for then
 
 class Panel {
   constructor(node) {
     this.node = node;
     this.asks = nodes[node.comfyClass]?.preview; // the route, the widgets in the question, the lines that are kept free
     this.live = { text: "" }; // the server's last answer
-    this.report = null; // text and question of the last run
+    this.report = null; // of the last run, as `reportsOf` holds it
     this.without = null; // what a run is without this node, while it is bypassed
     this.query = undefined; // the question that the widgets stand for now
     this.timer = 0;
@@ -84,28 +82,23 @@ class Panel {
     this.node.setDirtyCanvas?.(true, true);
   }
 
-  // Says what a run is without this node, as long as it is bypassed.
-  tellOfBypass() {
-    const { mode, comfyClass } = this.node;
-    const words = (mode === BYPASSED && say("bypassed", comfyClass)) || null;
+  tellOfBypass(words) {
     if (words === this.without) return;
     this.without = words;
     this.show();
   }
 
-  tell(text, query) {
-    this.report = { text, query };
+  tell(report) {
+    this.report = report;
     this.show();
   }
 
-  // Shows the report of a run. `asked`: what the node stood for when the run was posted, if that is known.
-  async tellOfRun(text, asked) {
-    const now = this.asks ? await question(this.node, this.asks) : {}; // code may have set widgets without a word
-    if (now.query !== this.query) this.later();
+  // Reads what the widgets stand for now, and whether that is new.
+  async look() {
+    const now = this.asks ? await question(this.node, this.asks) : {};
+    const changed = now.query !== this.query;
     this.query = now.query;
-    const { query } = asked ?? now;
-    askedFor.set(text, query);
-    this.tell(text, query);
+    return { ...now, changed };
   }
 
   later() {
@@ -114,10 +107,8 @@ class Panel {
   }
 
   async refresh() {
-    if (!this.asks || !present.has(this.node)) return;
-    const { query, unknown } = await question(this.node, this.asks);
-    const changed = query !== this.query;
-    this.query = query;
+    if (!this.asks || !this.node.graph) return;
+    const { query, unknown, changed } = await this.look();
     if (unknown) this.live = { text: unknown };
     if (unknown || changed) this.show();
     if (unknown) return;
@@ -191,20 +182,22 @@ function heightBeside(panel) {
 }
 
 const isOurs = (node) => Boolean(node?.comfyClass?.startsWith("Wan22Turbo_"));
-const askAgain = () => present.forEach((node) => panels.get(node).later());
+const everyPanel = () => everyNode().flatMap(([, node]) => panels.get(node) ?? []);
+const askAgain = () => everyPanel().forEach((panel) => panel.later());
 const widthOf = (line) => line.length * FONT.letter + (line.match(WIDE)?.length ?? 0) * (FONT.wide - FONT.letter);
 const textOf = (output) => [output?.text ?? []].flat().join("\n");
 
-// The question that a node's widgets stand for, or why it cannot be asked before the run.
+// The question that a node's widgets stand for, and why it cannot be asked before the run, if that is so.
 async function question(node, asks) {
-  const linked = asks.reads.filter((name) => isLinked(node, name)).map((name) => widgetOf(node, name)?.label ?? name);
-  if (linked.length) return { unknown: say("words", "linked", { inputs: linked.join(", ") }) };
   const values = asks.reads.map((name) => [name, String(widgetOf(node, name)?.value)]);
+  const untold = (why) => ({ unknown: why, query: `${why} ${new URLSearchParams(values)}` });
+  const linked = asks.reads.filter((name) => isLinked(node, name)).map((name) => widgetOf(node, name)?.label ?? name);
+  if (linked.length) return untold(say("words", "linked", { inputs: linked.join(", ") }));
   if (!asks.picture) return { query: String(new URLSearchParams(values)) };
   const file = pictureOf(node, asks.picture);
-  if (!file) return { unknown: say("words", "unseen") };
+  if (!file) return untold(say("words", "unseen"));
   const size = await sizeOf(file);
-  if (!size) return { unknown: say("words", "absent", { file }) };
+  if (!size) return untold(say("words", "absent", { file }));
   return { query: String(new URLSearchParams([...Object.entries(size), ...values])) };
 }
 
@@ -219,7 +212,6 @@ async function ask(route, query) {
 
 function panelOf(node) {
   if (!panels.has(node)) panels.set(node, new Panel(node));
-  if (node.graph) present.add(node);
   return panels.get(node);
 }
 
@@ -230,18 +222,37 @@ function standFor(prompt) {
 }
 
 async function showRun({ node, display_node, output, prompt_id }) {
-  const [text, id] = [textOf(output), display_node || node];
-  const here = isElsewhere(prompt_id) ? null : findNode(id);
-  const asked = await notedOf(prompt_id)?.get(id);
+  const [text, id, reports] = [textOf(output), String(display_node || node), reportsOf(prompt_id)];
   if (!text) return;
-  if (asked) askedFor.set(text, asked.query); // for when its graph is looked at again
-  if (isOurs(here)) await panelOf(here).tellOfRun(text, asked);
+  const report = { text };
+  if (!reportsOf().has(id)) reportsOf().set(id, null); // ComfyUI keeps the output with the graph that is open
+  reports.set(id, report);
+  report.query = (await notedOf(prompt_id)?.get(id))?.query;
+  const here = reports === reportsOf() ? findNode(id) : null;
+  if (!isOurs(here)) return;
+  const panel = panelOf(here);
+  if ((await panel.look()).changed) panel.later(); // code has set widgets without a word
+  if (reportsOf().get(id) === report) panel.tell(report);
+}
+
+// A node that runs again has no report until it is done: none, if it fails. Nodes taken from the cache keep theirs.
+function forget(id) {
+  const reports = reportsOf(running);
+  reports.set(id, null);
+  const panel = reports === reportsOf() ? panels.get(findNode(id)) : null;
+  if (panel?.report) panel.tell(null);
+}
+
+// Says what a run is without a node, as long as that is bypassed.
+function tellOfBypass(node, mode = node.mode) {
+  const words = say("bypassed", node.comfyClass);
+  if (!words || !(mode === BYPASSED || panels.has(node))) return;
+  panelOf(node).tellOfBypass(mode === BYPASSED ? words : null);
 }
 
 function attend(node) {
-  afterSet(node, "mode", () => panels.get(node)?.tellOfBypass());
-  after(node, "onRemoved", () => present.delete(node));
-  after(node, "onAdded", () => panels.has(node) && panelOf(node).later()); // again, when it moves into a subgraph
+  afterSet(node, "mode", (mode) => tellOfBypass(node, mode));
+  after(node, "onAdded", () => panels.get(node)?.later()); // again, when it moves into a subgraph
   const asks = nodes[node.comfyClass]?.preview;
   if (!asks) return;
   const panel = panelOf(node);
@@ -251,7 +262,7 @@ function attend(node) {
   for (const method of ["onConfigure", "onConnectionsChange"]) after(node, method, later);
 }
 
-// The key under which ComfyUI keeps a node's outputs.
+// The key under which ComfyUI keeps a node's outputs; once it was the id in prompts.
 const locatorOf = ({ id, graph }) => (graph && graph !== graph.rootGraph ? `${graph.id}:${id}` : String(id));
 
 app.registerExtension({
@@ -259,20 +270,9 @@ app.registerExtension({
   setup() {
     watchRuns(standFor);
     app.api.addEventListener("executed", ({ detail }) => void showRun(detail));
-    // A node that runs again has no report until it is done: none, if it fails. Nodes taken from the cache keep theirs.
-    app.api.addEventListener("executing", ({ detail }) => {
-      const panel = detail == null || isElsewhere(running) ? null : panels.get(findNode(detail));
-      if (!panel?.report) return;
-      panel.report = null;
-      panel.show();
-    });
+    app.api.addEventListener("executing", ({ detail }) => detail != null && forget(String(detail)));
     app.api.addEventListener("reconnected", askAgain);
-    app.api.addEventListener("promptQueued", () => {
-      for (const node of everyNode()) {
-        const said = say("bypassed", node.comfyClass) && (panels.has(node) || node.mode === BYPASSED);
-        if (said) panelOf(node).tellOfBypass();
-      }
-    });
+    app.api.addEventListener("promptQueued", () => everyNode().forEach(([, node]) => tellOfBypass(node)));
   },
   beforeConfigureGraph: matchNames,
   refreshComboInNodes: askAgain, // after R there may be other files
@@ -283,15 +283,18 @@ app.registerExtension({
     if (node.comfyClass !== "LoadImage") return;
     const file = widgetOf(node, "image"); // another pack may have made a Load Image of its own
     if (!file) return;
-    const other = () => present.forEach((each) => panels.get(each).asks?.picture && panels.get(each).later());
+    const other = () => everyPanel().forEach((panel) => panel.asks?.picture && panel.later());
     after(file, "callback", other);
     afterSet(node, "mode", other);
   },
   // Another tab of the frontend, or a run chosen from the history: the reports of that one.
   onNodeOutputsUpdated(outputs) {
-    for (const node of present) {
-      const text = textOf(outputs[locatorOf(node)]);
-      if (text) panels.get(node).tell(text, askedFor.get(text));
+    const reports = reportsOf();
+    for (const [id, node] of everyNode()) {
+      if (!isOurs(node)) continue;
+      const text = textOf(outputs[locatorOf(node)] ?? outputs[id]);
+      if (text && !reports.has(id)) reports.set(id, { text }); // of the history
+      if (reports.get(id)) panelOf(node).tell(reports.get(id));
     }
   },
 });

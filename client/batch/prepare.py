@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import plan
+from .desk import MOST_LOST
 from .folder import fetch, gone
 from .graphs import Graph
 from .plan import Job
@@ -45,7 +46,7 @@ def prepared(said: Study, table: Table, refused: bool, missing: bool) -> Prepare
     digests = {name: plan.digest_of_prompt(graph.prompt) for name, graph in graphs.items()}
     about = {"name": said.name, "text": said.text, "version": version(), "graphs": json.dumps(digests)}
     table.plan(jobs.values(), about)
-    table.again(said.tries, refused)
+    table.again(said.tries, refused, MOST_LOST)
     lost = gone(table)
     if missing:
         fetch(table, lost)

@@ -113,9 +113,7 @@ class Table:
             raise UsageError(
                 f"{FILE} in {self.folder.name} was made by a newer version of this program. Use that or another folder."
             )
-        self.rows.execute("PRAGMA journal_mode=WAL")
-        self.rows.execute("PRAGMA synchronous=FULL")  # a power cut forgets nothing that was written
-        self.rows.executescript(SCHEMA)
+        self.rows.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + SCHEMA)  # for power cuts
         with self.together():
             self.add_columns()
         self.rows.execute(f"PRAGMA user_version={VERSION}")
@@ -126,7 +124,8 @@ class Table:
         for name in lacks:
             self.rows.execute(f"ALTER TABLE jobs ADD COLUMN {name} {COLUMNS[name]}")
         if "carried" in lacks:  # where that version does not tell, rather counted twice than not at all
-            self.rows.execute("UPDATE jobs SET carried = tries + lost > 0 AND (usd IS NOT NULL OR failed_usd = 0)")
+            paid = "state = 'posted' AND clips IS NULL OR tries + lost > 0 AND (usd IS NOT NULL OR failed_usd = 0)"
+            self.rows.execute(f"UPDATE jobs SET carried = {paid}")
 
     def close(self) -> None:
         """Writes all into the one file, and lets others in."""
@@ -186,11 +185,12 @@ class Table:
         """Returns the sha256 of the pictures of which there is one."""
         return {row["digest"] for row in self.rows.execute("SELECT digest FROM pictures")}
 
-    def again(self, tries: int, refused: bool) -> None:
-        """Opens what may be tried again: failed jobs of fewer tries, and refused ones if asked."""
+    def again(self, tries: int, refused: bool, most: int) -> None:
+        """Opens failed jobs of fewer tries, refused ones if asked. A job lost `most` times is asked after once more."""
+        state = "iif(lost >= ?3 AND prompt_id IS NOT NULL, 'posted', 'open'), lost = min(lost, ?3 - 1)"
+        which = "state = 'failed' AND tries < ?1 OR state = 'refused' AND ?2"
         with told(self.folder):
-            which = "state = 'failed' AND tries < ? OR state = 'refused' AND ?"
-            self.rows.execute(f"UPDATE jobs SET state = 'open' WHERE {which}", (tries, refused))
+            self.rows.execute(f"UPDATE jobs SET state = {state} WHERE {which}", (tries, refused, most))
 
     def left(self) -> list[Known]:
         """Lists the jobs that are to be done, in their order."""
@@ -234,8 +234,7 @@ class Table:
 
     def wanted(self) -> Iterator[dict[str, Any]]:
         """Yields the rows of the study's jobs."""
-        for row in self.rows.execute("SELECT * FROM jobs WHERE wanted ORDER BY number"):
-            yield dict(row)
+        yield from map(dict, self.rows.execute("SELECT * FROM jobs WHERE wanted ORDER BY number"))
 
     @contextmanager
     def together(self) -> Iterator[None]:

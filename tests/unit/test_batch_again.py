@@ -5,8 +5,10 @@ import sqlite3
 import threading
 
 import pytest
-from pack.client.batch import table
-from pack.client.errors import RunError, UnreachableError
+from pack.client import save
+from pack.client.batch import desk, runner, table
+from pack.client.errors import ClientError, RunError, UnreachableError
+from pack.tests.toy import one_comfy
 from pack.tests.toy.one_comfy import Faults
 from pack.tests.toy.studies import forgetting, gone_soon, rows, run, run_again, servers, wait_until, write
 
@@ -113,7 +115,7 @@ OLDER = [  # state, tries, lost, usd, failed_usd, and whether an earlier try may
     ("posted", 0, 1, 0.1, 0.0, 1),
     ("failed", 1, 0, None, 0.0, 1),  # nobody named a price
     ("open", 1, 0, None, 0.1, 0),  # what it paid is counted already
-    ("posted", 0, 0, 0.1, 0.0, 0),
+    ("posted", 0, 0, 0.1, 0.0, 1),  # that version sent it again under the same id, and wrote nothing of that
     ("open", 0, 0, None, 0.0, 0),
 ]
 
@@ -146,3 +148,26 @@ def test_a_job_that_is_sent_again_saves_its_clip_under_a_name_that_was_not_there
     run(path, out, servers(two.addresses[:1]), tries=2)
     prefixes = [json.loads(each)[2]["filename_prefix"] for each in two.comfies[0].posted]
     assert prefixes == ["video/a", f"video/a_{rows(out)[0]['prompt_id'][:8]}"]
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_clip_that_could_not_be_fetched_is_asked_for_again_and_neither_sent_nor_paid_twice(
+    missing, two, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(save, "PAUSE", 0.0)
+    monkeypatch.setattr(runner, "LOOK_AGAIN", 0.02)
+    path, out, comfy = write(tmp_path, 1, HOSTED, pictures=1), tmp_path / "out", two.comfies[0]
+    if missing:
+        run(path, out, servers([comfy.address]))
+        (out / json.loads(rows(out)[0]["clips"])[0]).unlink()
+    real = one_comfy.clip
+    monkeypatch.setattr(one_comfy, "clip", lambda *_: b"<html>Too large</html>")
+    with pytest.raises(ClientError):
+        run(path, out, servers([comfy.address]), missing=missing)
+    monkeypatch.setattr(one_comfy, "clip", real)
+    assert (rows(out)[0]["state"], rows(out)[0]["lost"]) == ("failed", desk.MOST_LOST)
+    remember([comfy])
+    run(path, out, servers([comfy.address]), missing=missing)
+    assert rows(out)[0]["state"] == "done"
+    assert (comfy.posted.total(), comfy.made.total()) == (1, 1)
+    assert money(out) == [(0.1, 0.0)]

@@ -259,8 +259,20 @@ def test_a_list_of_sigmas_need_not_fall(sigmas, steps):
 
 def test_a_run_is_none_that_goes_on_where_a_clip_was_turned_into_noise():
     session = Session(Settings(0.3, 1, error_limit=1.0))
-    run(session, Model(session), sigmas=[0.3, 0.995])
-    assert [row["step"] for row in run(session, Model(session)).rows] == [1, 2, 3, 4]
+    model = Model(session)
+    run(session, model, sigmas=[0.995, 0.9, 0.3])
+    run(session, model, sigmas=[0.3, 0.0])
+    run(session, model, sigmas=[0.3, 0.995])
+    assert [row["step"] for row in session.rows] == [1]  # it goes on with no run that ended where it begins
+    assert [row["step"] for row in run(session, model).rows] == [1, 2, 3, 4]
+
+
+def test_a_sampler_that_looks_ahead_comes_back():
+    session = Session(Settings(0.3, 2, error_limit=1.0))
+    model = Model(session)
+    ahead = (0.995, 0.934, 0.853, 0.934, 0.853, 0.609, 0.853, 0.609, 0.609)  # as heunpp2 does
+    session.sample(SIGMAS, lambda: [model.evaluate(sigma) for sigma in ahead])
+    assert [row["step"] for row in session.rows] == [1, 2, 3, 2, 3, 4, 3, 4, 4]
 
 
 def test_an_interrupted_run_leaves_a_receipt_and_the_next_one_begins_anew():
