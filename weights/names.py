@@ -52,8 +52,10 @@ def expert_of(name: str) -> Expert | None:
 
 def _expert_in(part: str) -> Expert | Literal["both"] | None:
     """Returns what the name of a file or of one folder says by itself."""
-    rest, pairs = _BOTH.subn(" both ", split_capitals(part))
-    name = words(rest)
+    name, pairs = words(part), 0
+    if len(_EXPERT_WORDS.keys() & name) > 1:
+        rest, pairs = _BOTH.subn(" both ", split_capitals(part))
+        name = words(rest)
     followed = list(zip(name, [*name, ""][1:], strict=True))
     sure = {word for word, after in followed if word in ("high", "low") and after == "noise"}
     likely = {word for word, after in followed if word in _EXPERT_WORDS and _ends_a_word(word, after)}
@@ -129,11 +131,12 @@ def resolve_name(wanted: str, available: Sequence[str], folder: str = "models", 
 
 
 def _in_fitting_folders(wanted: str, named: list[str]) -> list[str]:
-    """Returns which files of a name may be the wanted one: where it says nothing, their folders must agree."""
+    """Returns which files of a name may be the wanted one: where it says nothing, their folders decide."""
     if not named or tell(words_and_signs(_path(wanted).stem)):
         return named
     place = place_of(_path(wanted))
-    return [name for name in named if place.may_be(place_of(_path(name)))]
+    fitting = [name for name in named if place.may_be(place_of(_path(name)))]
+    return [name for name in fitting if place_of(_path(name)).folders[:1] == place.folders[:1]] or fitting
 
 
 def base_name(name: str) -> str:
@@ -162,18 +165,23 @@ class _Parts:
         name: With its folders.
     """
 
+    __slots__ = ("_subject", "folder", "name", "plain", "stem", "suffix")
+
     def __init__(self, name: str):
-        self.path = path = _path(name)
+        self.name = name
+        self._subject: Place | None = None
+        path = _path(name)
         self.stem = words(path.stem)
         plain = _RCM.sub(r"\1", path.stem)
         self.plain = self.stem if plain == path.stem else words(plain)
         self.folder = words(str(path.parent))
         self.suffix = path.suffix.casefold()
 
-    @cached_property
+    @property
     def subject(self) -> Place:
         """Of whom or what a file is whose name has no word for it."""
-        return subject_of(self.path)
+        self._subject = self._subject or subject_of(_path(self.name))
+        return self._subject
 
 
 _RCM = re.compile(r"(rcm)\d+(?:[._]\d+)?", re.IGNORECASE)
@@ -260,9 +268,7 @@ def _is_pair(high: _Parts, low: _Parts, base_only: bool, without_strength: bool)
     if base_only:  # a bare name without the expert's word would fit in any folder
         return swaps > 0 and (tell(high.stem) or high.subject.is_of(low.subject))
     above = _swaps(high.folder, low.folder)
-    return (
-        above is not None and swaps + above > 0 and (tell(high.stem) or signs(str(high.path)) == signs(str(low.path)))
-    )
+    return above is not None and swaps + above > 0 and (tell(high.stem) or signs(high.name) == signs(low.name))
 
 
 def _swaps(high: Sequence[str], low: Sequence[str]) -> int | None:

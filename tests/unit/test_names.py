@@ -55,6 +55,10 @@ from pack.weights import names
             ["my cat/adapter_model.safetensors", "cat/adapter_model.safetensors"],
             "cat/adapter_model.safetensors",
         ),
+        # and of its nearest folder first
+        ("wan/cat/high.safetensors", ["cat/high.safetensors", "wan/high.safetensors"], "cat/high.safetensors"),
+        ("x/cat/high.safetensors", ["cat/high.safetensors", "high.safetensors"], "cat/high.safetensors"),
+        ("loras/high.safetensors", ["cat/high.safetensors", "high.safetensors"], "high.safetensors"),
         # signs and numbers say something where there is no word
         ("x/🔥_high.safetensors", ["y/🔥_high.safetensors"], "y/🔥_high.safetensors"),
         ("a/22_HIGH.safetensors", ["b/22_HIGH.safetensors"], "b/22_HIGH.safetensors"),
