@@ -262,7 +262,7 @@ def test_settings_that_may_be_another_files_are_told(listed):
     told = match(listed(wan()), assumed=True, in_doubt=True)
     assert lora_report.warnings(told) == [
         "The alpha of 'x.safetensors' is not given, and taken as the rank. The adapter_config.json in its folder may "
-        "be that of another file there: give the two a folder of their own."
+        "be that of another file there: put the two that belong together into a folder of their own."
     ]
 
 

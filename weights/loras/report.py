@@ -21,9 +21,8 @@ MAX_RANK = 100_000  # no layer is as wide
 
 _DOWN = ("lora_down.weight", "hada_w1_b", "lokr_w1_b", "lokr_w2_b")  # the factors whose first size is the rank
 _BLOCKS = rf"(?:^|\.|{FLAT_PREFIX})blocks[._]\d+[._]"
-_WAN_ATTENTION = re.compile(  # each takes the model's width
-    _BLOCKS + r"(?:(?:self|cross)_attn[._][qkvo]|attn[12][._]to_(?:[qkv]|out[._]0))$"
-)
+# Each takes the model's width.
+_WAN_ATTENTION = re.compile(_BLOCKS + r"(?:(?:self|cross)_attn[._][qkvo]|attn[12][._]to_(?:[qkv]|out[._]0))$")
 WAN_WIDTHS = {5120: "Wan 14B", 3072: "Wan 2.2 TI2V 5B", 1536: "Wan 1.3B"}
 WAN = "Wan"  # where no layer tells the width
 _FAMILIES = (  # (what the layers' names of this family look like, the family); the first that fits counts
@@ -140,8 +139,7 @@ def _made_for(header: Header) -> str:
     for name in header.tensors:
         layer, part, _ = split(name)
         if part in ("lora_down.weight", "hada_w1_b") and _WAN_ATTENTION.search(without_component(unwrapped(layer))):
-            width = header.size(name, 1) or 0
-            return WAN_WIDTHS.get(width, f"a Wan model of width {width}")
+            return WAN_WIDTHS.get(width := header.size(name, 1) or 0, f"a Wan model of width {width}")
     names = "\n".join(without_component(unwrapped(name)) for name in header.tensors)
     return next((family for pattern, family in _FAMILIES if re.search(pattern, names, re.MULTILINE)), "")
 
@@ -152,8 +150,7 @@ def _shown(text: str, most: int = 60) -> str:
 
 
 def _trainer(meta: Mapping[str, str]) -> str:
-    software = meta.get("software", "")
-    parsed = read_json(software)  # ai-toolkit writes an object, others a plain name
+    parsed = read_json(software := meta.get("software", ""))  # ai-toolkit writes an object, others a plain name
     name = parsed.get("name") if isinstance(parsed, dict) else software
     module = meta.get("ss_network_module", "")
     known = next((trainer for start, trainer in _TRAINERS.items() if module.startswith(start)), module)
@@ -235,7 +232,10 @@ def warnings(match: Match) -> list[str]:
             # PEFT's settings of LoHa and LoKr are not read.
             where = "If its effect is too strong or too weak, change the strength."
         elif match.in_doubt:
-            where = f"The {CONFIG} in its folder may be that of another file there: give the two a folder of their own."
+            where = (
+                "The adapter_config.json in its folder may be that of another file there: put the two that belong "
+                "together into a folder of their own."
+            )
         found.append(f"The alpha of '{name}' is not given, and taken as the rank. {where}")
     if match.matched and match.zeros == match.matched:
         found.append(
