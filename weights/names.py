@@ -17,6 +17,7 @@ from .words import PARTNERS, split_capitals, words
 Expert = Literal["high", "low"]
 
 MAX_NAME = 400  # characters of a file's name with its folders, as a stranger's graph spells it
+_LISTED = 20  # names in a sentence
 _COMPARED = 20  # names that are compared with a missing one letter by letter, which is slow
 
 _EXPERT_WORDS: dict[str, Expert] = {"high": "high", "hn": "high", "low": "low", "ln": "low"}
@@ -236,8 +237,9 @@ def _not_found(name: str, available: Sequence[str], folder: str) -> str:
     return f"'{name}' is not in ComfyUI's folder '{folder}'. {hint}, then refresh the page."
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(f"'{name}'" for name in names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def partner(name: str, available: Iterable[str]) -> str | None:

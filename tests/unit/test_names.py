@@ -241,3 +241,10 @@ def test_a_missing_name_is_compared_with_the_few_that_share_its_words(monkeypatc
     with pytest.raises(FileNotFoundError, match=r"The closest names there are 'glow_of_dusk\.safetensors'"):
         names.resolve_name("glow_of_dusk_v2.safetensors", [*many, "glow_of_dusk.safetensors"], "loras")
     assert len(compared) <= 20
+
+
+@pytest.mark.parametrize("wanted", ["a.safetensors", "dog/high_noise_model.safetensors"])
+def test_a_sentence_lists_some_of_many_files_of_a_name(wanted):
+    many = [f"cat {chr(97 + number)}/{wanted.rpartition('/')[2]}" for number in range(26)]
+    with pytest.raises((ValueError, FileNotFoundError), match=r"'cat t/[^']+' and 6 more\. "):
+        names.resolve_name(wanted, many, "loras")
