@@ -11,8 +11,17 @@ from heapq import nlargest
 from pathlib import PurePosixPath
 from typing import Literal
 
-from .folders import Place, place_of, signs, subject_of, tell, words_and_signs
-from .words import PARTNERS, split_capitals, words
+from .words import (
+    PARTNERS,
+    Place,
+    place_of,
+    signs,
+    split_capitals,
+    subject_of,
+    tell,
+    words,
+    words_and_signs,
+)
 
 Expert = Literal["high", "low"]
 
