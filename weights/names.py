@@ -44,7 +44,7 @@ _SIDE_BY_SIDE = (
 )
 # A file for both experts names them side by side: `dance_high_low`. Words of two spellings are no such pair, as in
 # `HIGH_low_poly`, nor are those of which the second belongs to the subject.
-_BOTH = re.compile(
+_BOTH = (
     r"(?<![^\W\d_])(?:" + _SIDE_BY_SIDE.replace(" ", r"[\W_]+") + r")(?:[\W_]*(?i:noise))?(?![^\W\d_])"
     rf"(?![\W_]+(?i:{_OF_SUBJECTS})(?![^\W\d_]))"
 )
@@ -64,7 +64,7 @@ def _expert_in(part: str) -> Expert | Literal["both"] | None:
     """Returns what the name of a file or of one folder says by itself."""
     name, pairs = words(part), 0
     if len(_EXPERT_WORDS.keys() & name) > 1:
-        rest, pairs = _BOTH.subn(" both ", split_capitals(part))
+        rest, pairs = re.subn(_BOTH, " both ", split_capitals(part))
         name = words(rest)
     followed = list(zip(name, [*name, ""][1:], strict=True))
     sure = {word for word, after in followed if word in ("high", "low") and after == "noise"}
