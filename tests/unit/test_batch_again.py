@@ -40,6 +40,7 @@ def left_alone(path, out, comfy, **rules):
     comfy.down = False
 
 
+@pytest.mark.slow
 def test_what_a_server_made_and_forgot_is_counted_by_whoever_sends_it_again(two, tmp_path):
     path, out, comfy = write(tmp_path, 1, HOSTED, pictures=1), tmp_path / "out", two.comfies[0]
     left_alone(path, out, comfy)
@@ -71,6 +72,7 @@ def test_what_a_server_made_and_forgot_within_a_run_is_counted(two, tmp_path):
     assert (money(out), rows(out)[0]["lost"]) == ([(0.1, 0.0)], 1)
 
 
+@pytest.mark.slow
 def test_a_try_that_finds_what_one_before_paid_counts_it_also_where_another_process_fetches_it(two, tmp_path):
     path, out, comfy = write(tmp_path, 1, HOSTED, pictures=1), tmp_path / "out", two.comfies[0]
     comfy.faults = Faults(failing=1.0, last=True)
@@ -151,6 +153,7 @@ def test_a_job_that_is_sent_again_saves_its_clip_under_a_name_that_was_not_there
 
 
 @pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.slow
 def test_a_clip_that_could_not_be_fetched_is_asked_for_again_and_neither_sent_nor_paid_twice(
     missing, two, tmp_path, monkeypatch
 ):

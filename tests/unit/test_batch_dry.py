@@ -44,6 +44,7 @@ def without_first_clip(path, out, two):
     (out / json.loads(rows(out)[0]["clips"])[0]).unlink()
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_gone_is_left_where_it_is_to_be_got_again(two, tmp_path, dry):
     path, out = write(tmp_path, 4, HOSTED), tmp_path / "out"
     without_first_clip(path, out, two)
@@ -85,6 +86,7 @@ def test_what_was_refused_is_left_only_on_request(two, tmp_path, dry):
     assert "Cost: $0.20 for 2 hosted clips." in said
 
 
+@pytest.mark.slow
 def test_what_was_ordered_is_not_ordered_again(two, tmp_path, dry):
     path, out = write(tmp_path, 4, HOSTED), tmp_path / "out"
     first, second = two.comfies
