@@ -4,7 +4,9 @@ import io
 import json
 import sqlite3
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from pack.client import address
@@ -94,6 +96,16 @@ def wait_until(what, seconds=30.0):
 def gone_soon(comfy, jobs=1):
     wait_until(lambda: comfy.running is not None and comfy.posted.total() >= jobs)
     comfy.down = True
+
+
+@contextmanager
+def going_away(comfy, jobs=1):
+    """A server goes away in a job, once so many are sent to it; none ends before."""
+    comfy.hold = True
+    thread = threading.Thread(target=gone_soon, args=(comfy, jobs))
+    thread.start()
+    yield
+    thread.join()
 
 
 async def forgetting(comfy):

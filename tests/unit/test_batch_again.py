@@ -10,7 +10,7 @@ from pack.client.batch import desk, runner, table
 from pack.client.errors import ClientError, RunError, UnreachableError
 from pack.tests.toy import one_comfy
 from pack.tests.toy.one_comfy import Faults
-from pack.tests.toy.studies import forgetting, gone_soon, rows, run, run_again, servers, wait_until, write
+from pack.tests.toy.studies import forgetting, going_away, gone_soon, rows, run, run_again, servers, wait_until, write
 
 HOSTED = 'graphs = ["hosted.json"]\n'
 SPENT = "wan22-turbo.hosted.errors.JobFailedError"  # the provider gave the job up
@@ -28,12 +28,8 @@ def remember(comfies):
 
 def left_alone(path, out, comfy, **rules):
     """Runs a study whose server is away from its first job on, and makes that when nobody listens any more."""
-    comfy.hold = True
-    thread = threading.Thread(target=gone_soon, args=(comfy,))
-    thread.start()
-    with pytest.raises(UnreachableError):
+    with going_away(comfy), pytest.raises(UnreachableError):
         run(path, out, servers([comfy.address], depth=1, patience=0.2), patience=0.2, **rules)
-    thread.join()
     made = comfy.made.total()
     comfy.hold = False
     wait_until(lambda: comfy.made.total() > made)

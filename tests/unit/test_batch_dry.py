@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import threading
 from contextlib import closing
 
 import pytest
@@ -15,7 +14,7 @@ from pack.client.batch.servers import Servers
 from pack.client.batch.table import COLUMNS, FILE, Table
 from pack.client.errors import CeilingError, RefusedError, RunError, UnreachableError, UsageError
 from pack.tests.toy.one_comfy import Faults
-from pack.tests.toy.studies import forgetting, gone_soon, rows, run, servers, write
+from pack.tests.toy.studies import forgetting, going_away, rows, run, servers, write
 
 HOSTED = 'graphs = ["hosted.json"]\n'
 
@@ -90,12 +89,8 @@ def test_what_was_refused_is_left_only_on_request(two, tmp_path, dry):
 def test_what_was_ordered_is_not_ordered_again(two, tmp_path, dry):
     path, out = write(tmp_path, 4, HOSTED), tmp_path / "out"
     first, second = two.comfies
-    first.hold = True
-    thread = threading.Thread(target=gone_soon, args=(first, 2))
-    thread.start()
-    with pytest.raises(UnreachableError):
+    with going_away(first, 2), pytest.raises(UnreachableError):
         run(path, out, servers([first.address], patience=0.2), patience=0.2)
-    thread.join()
     said = dry(path, out, two.addresses[::-1])
     assert "4 jobs, 0 done, 4 left.\n" in said
     assert "Cost: $0.20 for 2 hosted clips. Beside these, 2 are ordered already, for $0.20." in said

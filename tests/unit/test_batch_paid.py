@@ -1,7 +1,6 @@
 """Hosted jobs of a study on loopback servers: each is paid once, and all together no more than the ceiling."""
 
 import json
-import threading
 
 import pytest
 from pack.client import address
@@ -15,7 +14,7 @@ from pack.tests.toy.studies import (
     PATIENCE,
     check_all_done,
     forgetting,
-    gone_soon,
+    going_away,
     rows,
     run,
     run_again,
@@ -60,12 +59,8 @@ def test_a_ceiling_is_kept_also_by_many_at_once_and_over_several_runs(two, tmp_p
 def test_what_may_be_paid_at_a_server_that_is_away_counts_towards_the_ceiling(two, tmp_path):
     path, out = write(tmp_path, 10, f"max_usd = 0.35\n{HOSTED}"), tmp_path / "out"
     first, second = two.comfies
-    first.hold = True
-    thread = threading.Thread(target=gone_soon, args=(first, 2))
-    thread.start()
-    with pytest.raises(UnreachableError):
+    with going_away(first, 2), pytest.raises(UnreachableError):
         run(path, out, servers([first.address], patience=0.2), patience=0.2)
-    thread.join()
     assert first.posted.total() == 2
     with pytest.raises(CeilingError, match=r"of which \$0\.30 are spent or ordered"):
         run(path, out, servers(two.addresses, patience=0.2), patience=0.2)
@@ -217,12 +212,8 @@ def test_a_server_whose_pack_tells_no_prices_orders_nothing_and_is_told(two, tmp
 def test_what_may_be_paid_at_a_server_goes_to_no_other(two, tmp_path):
     path, out = write(tmp_path, 2, HOSTED), tmp_path / "out"
     first, second = two.comfies
-    first.hold = True
-    threads = [threading.Thread(target=gone_soon, args=(first,))]
-    threads[0].start()
-    with pytest.raises(UnreachableError, match=r"2 jobs are left"):
+    with going_away(first), pytest.raises(UnreachableError, match=r"2 jobs are left"):
         run(path, out, servers([first.address], patience=0.2), patience=0.2)
-    threads[0].join()
     with pytest.raises(UnreachableError, match=rf"2 jobs were ordered at {first.address}, which is not named now"):
         run(path, out, servers([second.address]))
     assert second.posted.total() == 0

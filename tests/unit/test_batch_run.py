@@ -15,7 +15,7 @@ from pack.tests.toy.one_comfy import Faults
 from pack.tests.toy.studies import (
     arguments,
     check_all_done,
-    gone_soon,
+    going_away,
     rows,
     run,
     run_again,
@@ -94,11 +94,8 @@ def test_a_job_that_is_lost_again_and_again_is_taken_for_the_reason(two, tmp_pat
 
 def test_the_others_take_the_jobs_of_a_server_that_is_gone(two, tmp_path):
     path, out = write(tmp_path, 10), tmp_path / "out"
-    two.comfies[0].hold = True
-    threads = [threading.Thread(target=gone_soon, args=(two.comfies[0],))]
-    threads[0].start()
-    said = run(path, out, servers(two.addresses, patience=0.3), patience=0.3)
-    threads[0].join()
+    with going_away(two.comfies[0]):
+        said = run(path, out, servers(two.addresses, patience=0.3), patience=0.3)
     check_all_done(out, 10)
     assert set(two.made().values()) == {1}
     assert {row["server"] for row in rows(out)} == {two.addresses[1]}
