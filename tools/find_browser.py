@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from setup_cache import lock
+
 if TYPE_CHECKING:
     from comfy_server import ComfyServer
     from playwright.sync_api import Browser, Page
@@ -73,14 +75,17 @@ def ensure_browser() -> str | None:
     Raises:
         RuntimeError: None can be had. The text says what to do.
     """
-    browser = installed_browser()
-    if browser:
-        return browser
+    with lock(lambda text: sys.stderr.write(f"{text}\n")):  # what another process is installing is not whole yet
+        return installed_browser() or _install()
+
+
+def _install() -> str | None:
     if may_use_apt():
         sys.stderr.write(f"Installing Debian's {HEADLESS} for the browser tests\n")
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", HEADLESS]):
-            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for command in (["update"], ["install", "-y", HEADLESS]):
+            apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *command]  # seconds: others may be installing
+            subprocess.run(apt, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if installed_browser():
             return installed_browser()
     playwright = [sys.executable, "-m", "playwright", "install", "chromium"]

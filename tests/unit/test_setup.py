@@ -246,3 +246,29 @@ def test_without_a_network_the_setup_ends_with_one_sentence(tmp_path, made):
 def test_every_known_version_is_pinned():
     assert all(len(sha256) == 64 for _, sha256 in bootstrap.RELEASES.values())
     assert bootstrap.NEWEST in bootstrap.RELEASES
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell script stands for the installer")
+def test_processes_that_want_a_browser_at_once_install_one_and_wait_until_it_is_whole(tmp_path, cache):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sh", "chmod", "sleep", "echo"):
+        (folder / name).symlink_to(shutil.which(name))
+    apt = folder / "apt-get"
+    # Unpacks, and is at work on it for a while; as dpkg does, it refuses another one beside it.
+    apt.write_text(
+        '#!/bin/sh\nset -eC\ncase "$*" in *install*) ;; *) exit 0;; esac\necho > "$0.log"\n'
+        'echo half > "${0%/*}/chromium"\nchmod +x "${0%/*}/chromium"\nsleep 1\necho whole >| "${0%/*}/chromium"\n'
+    )
+    apt.chmod(0o755)
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(BOOTSTRAP.parent)!r}); os.geteuid = lambda: 0\n"
+        "import find_browser; print(open(find_browser.ensure_browser()).read())"
+    )
+    environment = {**os.environ, "PATH": str(folder)}
+    environment.pop("CHROMIUM", None)
+    asking = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    assert [process.communicate()[0].strip() for process in asking] == ["whole"] * 3
