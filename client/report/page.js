@@ -76,7 +76,7 @@ function tick() {
   if (end() && at() >= end()) {
     set(0);
     for (const video of players) {
-      if (video.ended) stands.delete(video);
+      if (video.ended && video.played.length) stands.delete(video); // one that never played may be set to its end
       move(video, 0);
     }
   }

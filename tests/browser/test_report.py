@@ -34,6 +34,7 @@ BEYOND = """() => [...document.querySelectorAll('video[src]')].filter(video => {
 # From its first standstill on, a player that is not let play: how often it was waited for anew, and the clips over.
 STAND = """video => {
     video.play = () => Promise.reject(new Error('It is not let.'));
+    Object.defineProperty(video, 'ended', { value: true });  // which a seek into the last frame makes it at times
     window.anew = window.over = 0;
     let stood = false, last = 0;
     const look = () => {
