@@ -75,13 +75,13 @@ def ensure_browser() -> str | None:
     Raises:
         RuntimeError: None can be had. The text says what to do.
     """
-    with lock(lambda text: sys.stderr.write(f"{text}\n")):  # what another process is installing is not whole yet
+    with lock(_say):  # what another process is installing is not whole yet
         return installed_browser() or _install()
 
 
 def _install() -> str | None:
     if may_use_apt():
-        sys.stderr.write(f"Installing Debian's {HEADLESS} for the browser tests\n")
+        _say(f"Installing Debian's {HEADLESS} for the browser tests")
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], ["install", "-y", HEADLESS]):
             apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *command]  # seconds: others may be installing
@@ -95,6 +95,10 @@ def _install() -> str | None:
             "Install one, or name it: make test CHROMIUM=/path/to/chrome"
         )
     return None
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def may_use_apt() -> bool:

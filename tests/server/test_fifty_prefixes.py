@@ -6,6 +6,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
+from pack.tests.server.test_hosted_run import wait_for
 from pack.tests.server.test_saving_early import events_of
 
 pytestmark = pytest.mark.server
@@ -55,7 +56,7 @@ def test_each_of_fifty_prefixes_is_served_or_refused(server):
         said = {error["details"].partition(" - ")[2] for error in errors["errors"]}
         assert len(said) == 1, typed[node_id]
         assert not {unicodedata.category(letter) for letter in said.pop()} & {"Cc", "Cs", "Zl", "Zp"}, typed[node_id]
-    record = server.get(f"/history/{answer['prompt_id']}")[answer["prompt_id"]]
+    record = wait_for(server, answer["prompt_id"])  # ComfyUI tells of the end before it is in the history
     assert record["status"]["status_str"] == "success", record["status"]
     assert record["outputs"].keys() == typed.keys() - refused.keys()
     clips = [saved for node in record["outputs"].values() for saved in node["images"]]
