@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 PREFIX = "Wan22Turbo_"
-# A person's text, and places.
-PRIVATE = ("prompt", "prompts", "negative_prompt", "trigger_words", "filename_prefix", "url")
+# A person's text, and places. The address of a LoRA still ends in the name of its file.
+TEXTS = ("prompt", "prompts", "negative_prompt", "trigger_words", "filename_prefix")
+PRIVATE = (*TEXTS, "url")
 MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$", re.IGNORECASE)
 
 Inputs = dict[str, Any]
@@ -41,8 +42,14 @@ def model_files(prompt: Mapping[str, Any]) -> list[str]:
 
     Some nodes have a value for each LoRA that holds its name among other settings.
     """
-    values = (value for node in prompt.values() for value in _plain(node["inputs"]))
+    values = (value for node in prompt.values() for value in _plain(_told(node)))
     return list(dict.fromkeys(value for value in values if _is_model_file(value)))
+
+
+def _told(node: Mapping[str, Any]) -> Inputs:
+    """Returns the inputs of a node but for a person's text, which may end as a file's name does: ... into the .bin"""
+    own = str(node.get("class_type")).startswith(PREFIX)
+    return {name: value for name, value in node["inputs"].items() if not (own and name in TEXTS)}
 
 
 def _plain(value: Any) -> Iterator[Any]:

@@ -39,6 +39,12 @@ def test_recipe_keeps_prompts_and_places_to_itself():
     assert nodes_of(prompt) == {"1 Wan22Turbo_Lora": {"lora_high": "none"}, "2 Wan22Turbo_SaveMp4": {"crf": 18}}
 
 
+def test_a_text_that_ends_as_a_model_file_does_is_told_under_no_heading():
+    texts = {"prompt": "Jane throws it into the .bin", "negative_prompt": "x.pt", "filename_prefix": "clients/smith.pt"}
+    prompt = {"1": {"class_type": "Wan22Turbo_Hosted", "inputs": {**texts, "url": "https://x.org/a.safetensors"}}}
+    assert recipe(prompt, {}, {})["models"] == {"a.safetensors": "unknown"}
+
+
 def test_model_files_are_found_among_other_settings_of_a_value():
     inputs = {"lora_1": {"on": True, "lora": "a.safetensors", "more": [{"lora": "b.safetensors"}]}, "c": "c.gguf"}
     prompt = {"1": {"class_type": "Power Lora Loader", "inputs": {**inputs, "model": ["2", 0]}}}
