@@ -169,6 +169,8 @@ class Client:
             if stop_if_flagged:
                 stop_flagged(job, row)
             path, row = await fetch(job, row, task)
+            if stop_if_flagged:  # a provider that is asked for a fresh address may say it only then
+                stop_flagged(job, row)
         status.row = None  # nothing is left to pick up
         return Clip(path, row, resumed, time.monotonic() - began)
 

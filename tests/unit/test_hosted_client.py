@@ -12,7 +12,7 @@ from pack.hosted.errors import NotSentError
 from pack.hosted.polling import Status
 from pack.hosted.request import Lora
 from pack.hosted.transport import Transport
-from pack.tests.toy.faults import drip, held, raw, says
+from pack.tests.toy.faults import drip, held, polled, raw, says
 from pack.tests.toy.hosted import PROMPT, QUICK, client, outcome, request, rows_of
 from pack.tests.toy.loopback import KEY, SIGNATURE
 
@@ -69,6 +69,13 @@ def test_a_clip_that_is_here_needs_no_provider(wavespeed, running, tmp_path):
     stopped = outcome(client(tmp_path, running), request("wavespeed"), stop_if_flagged=True)
     assert stopped.name == "FlaggedError"
     assert len(wavespeed.requests) == asked
+
+
+def test_a_clip_that_is_flagged_while_it_is_fetched_is_stopped_too(wavespeed, running, tmp_path):
+    wavespeed.seconds = 0.0
+    wavespeed.break_next("poll", polled(has_nsfw_contents=[])(wavespeed), polled(has_nsfw_contents=[True])(wavespeed))
+    wavespeed.break_next("download", raw(403, "expired")(wavespeed))
+    assert outcome(client(tmp_path, running), request("wavespeed"), stop_if_flagged=True).name == "FlaggedError"
 
 
 def test_a_job_that_stays_unknown_is_asked_for_twice_before_a_new_one_is_paid(wavespeed, running, tmp_path):
