@@ -28,7 +28,14 @@ export function watchRuns(note) {
   }
   // Of others no end is heard: it came before the answer, or they were deleted, or lost with the server.
   api.addEventListener("status", ({ detail }) => detail?.exec_info?.queue_remaining === 0 && dropTheGone());
-  api.addEventListener("graphCleared", () => reports.delete(active())); // its ids are given anew
+  api.addEventListener("graphCleared", forgetGraph);
+}
+
+// The ids of a cleared graph are given anew: also those of its runs that have not ended yet.
+function forgetGraph() {
+  const workflow = active();
+  reports.delete(workflow);
+  for (const run of posted.values()) if (run.workflow === workflow) run.workflow = {};
 }
 
 // An empty queue holds none of them. It may be told after the answer to the next post: a prompt stays until it is told again.

@@ -158,6 +158,15 @@ def test_an_interrupted_run_takes_the_report_of_its_node_and_a_cleared_graph_all
     assert tab.errors == []
 
 
+def test_a_graph_that_is_cleared_while_it_runs_gives_its_report_to_no_new_node(tab):
+    opened_and_posted(tab)
+    decode = id_of(tab, DECODE)
+    tab.evaluate(CLEAR, DECODE)
+    tab.evaluate(TOLD, [START, executed(decode, CLIP), SUCCESS])
+    assert text_of(tab, DECODE) == ""
+    assert tab.errors == []
+
+
 def test_a_node_in_a_subgraph_has_its_report_and_asks_only_while_it_is_there(tab):
     load(tab, read(BLUEPRINT))
     inner, _ = tab.evaluate(INSIDE, SAMPLER)
