@@ -8,6 +8,7 @@ The rows go into bench/results/quality.json, one by one, and into docs/quality.m
 
 import json
 import statistics
+from dataclasses import replace
 from functools import lru_cache
 
 import harness  # isort: skip  # first, since it says what is missing
@@ -27,7 +28,8 @@ VAE_ALONE = "the VAE alone"
 USUAL = Way()  # as the shipped graphs have it
 WAYS = {
     "the teacher, 20 steps, cfg 3": TEACHER,
-    "the teacher without guidance": Way(steps=20, schedule="shifted", loras=()),
+    "the teacher without guidance": replace(TEACHER, cfg=1.0),
+    **{f"the teacher, cfg {cfg:g}": replace(TEACHER, cfg=cfg) for cfg in (2.0, 5.0)},
     **{f"rcm, ode, {steps} steps": Way(steps=steps) for steps in (1, 2, 3, 4, 5, 6, 8)},
     **{f"rcm, sde, {steps} steps": Way(steps=steps, mode="sde") for steps in (2, 4, 8)},
     **{f"rcm, sigma_max {sigma:g}": Way(sigma_max=sigma) for sigma in (80.0, 1600.0)},
