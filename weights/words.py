@@ -36,6 +36,8 @@ _KNOWN = {*_LEVEL_OF, *_COMPOUNDS}
 _EAST = r"[\s_-]*(?:噪[声音聲點点訊]?|雜訊|杂讯|雑音|ノイズ|노이즈|잡음)"
 _BEGINS = "(?:(?<![ァ-ヶー가-힣])|(?<=ノイズ)|(?<=노이즈)|(?<=잡음))"  # also behind another level
 _EASTERN = rf"(?:(高)|低|{_BEGINS}(?:(ハイ|고|하이|높은)|ロー|저|로우|로|낮은)){_EAST}"
+# One word for noise behind both levels, 高低噪. Behind another letter the first is the subject's: 跳高 is a high jump.
+_EASTERN += rf"|(?<![一-鿿])(?:(高)(?=低{_EAST})|低(?=高{_EAST}))"
 
 
 def words(text: str) -> list[str]:
@@ -61,7 +63,7 @@ _WORD = re.compile(r"[^\W\d_]+|\d+")
 
 def _spaced(text: str) -> str:
     """Puts the English words for those of Chinese, Japanese and Korean, with spaces around them."""
-    return re.sub(_EASTERN, lambda found: " high noise " if found[1] or found[2] else " low noise ", text)
+    return re.sub(_EASTERN, lambda found: " high noise " if any(found.groups()) else " low noise ", text)
 
 
 def _in_english(named: Sequence[str]) -> list[str]:

@@ -104,6 +104,12 @@ RCM_LOW = "Wan22-I2V-A14B-LOW-rCM1_0_lora_rank_64_bf16.safetensors"
         ("dance_low_hn.safetensors", "high"),
         ("ハイノイズローノイズ.safetensors", None),
         ("저노이즈고노이즈.safetensors", None),
+        ("舞蹈_高低噪.safetensors", None),
+        ("wan22高低噪声通用.safetensors", None),
+        ("低高ノイズ.safetensors", None),
+        # where the subject ends in that letter, as in high jump
+        ("跳高低噪.safetensors", "low"),
+        ("跳高_低噪.safetensors", "low"),
         ("", None),
     ],
 )
