@@ -1,8 +1,8 @@
 // Of which graph a run is that the server tells of, and what was reported of a graph's nodes. Does nothing by itself.
 import { app } from "../../scripts/app.js";
 
-const posted = new Map(); // id of a prompt -> the workflow that it was made of, and what was noted of it
-const reports = new WeakMap(); // workflow -> what `reportsOf` returns of it
+const posted = new Map(); // id of a prompt -> the reports of the graph that it was made of, and what was noted of it
+const reports = new WeakMap(); // workflow -> those of its graph
 export let running = null; // id of the prompt that the server works on
 
 const active = () => app.extensionManager?.workflow?.activeWorkflow ?? app;
@@ -12,7 +12,7 @@ export function watchRuns(note) {
   const { api } = app;
   const queuePrompt = api.queuePrompt;
   api.queuePrompt = async function (number, prompt, ...parameters) {
-    const run = { workflow: active() };
+    const run = { reports: reportsNow() };
     try {
       run.noted = note(prompt.output);
     } catch (error) {
@@ -28,14 +28,14 @@ export function watchRuns(note) {
   }
   // Of others no end is heard: it came before the answer, or they were deleted, or lost with the server.
   api.addEventListener("status", ({ detail }) => detail?.exec_info?.queue_remaining === 0 && dropTheGone());
-  api.addEventListener("graphCleared", forgetGraph);
+  // The ids of a cleared graph are given anew: its runs go on telling of what is gone. Within a subgraph the rest stays.
+  api.addEventListener("graphCleared", () => (app.rootGraph ?? app.graph).nodes.length || reports.delete(active()));
 }
 
-// The ids of a cleared graph are given anew: also those of its runs that have not ended yet.
-function forgetGraph() {
+function reportsNow() {
   const workflow = active();
-  reports.delete(workflow);
-  for (const run of posted.values()) if (run.workflow === workflow) run.workflow = {};
+  if (!reports.has(workflow)) reports.set(workflow, new Map());
+  return reports.get(workflow);
 }
 
 // An empty queue holds none of them. It may be told after the answer to the next post: a prompt stays until it is told again.
@@ -51,8 +51,4 @@ export const notedOf = (id) => posted.get(id)?.noted;
 
 // The reports of the graph that a prompt was made of, else of the one that is open: by the ids of their nodes, { text, query }
 // with the question that the node stood for, if that is known; null where a node has none, whatever ComfyUI keeps of it.
-export function reportsOf(id) {
-  const workflow = posted.get(id)?.workflow ?? active();
-  if (!reports.has(workflow)) reports.set(workflow, new Map());
-  return reports.get(workflow);
-}
+export const reportsOf = (id) => posted.get(id)?.reports ?? reportsNow();

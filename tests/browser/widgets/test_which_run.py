@@ -37,12 +37,15 @@ UNDO = f"""() => {{ app.graph.nodes.find(node => node.type === 'LoadImage').titl
     {CAPTURE}
     return undo.undo(); }}"""
 # Clears the graph, as the menu does it, and builds it anew with a node of the same type and id.
-CLEAR = """type => { const {id} = app.graph.nodes.find(node => node.type === type);
-    app.clean();
-    app.api.dispatchEvent(new CustomEvent('graphCleared'));
-    const node = LiteGraph.createNode(type);
-    node.id = id;
-    app.graph.add(node); }"""
+CLEARED = "() => app.api.dispatchEvent(new CustomEvent('graphCleared'))"
+CLEAR = f"""type => {{ const {{id}} = app.graph.nodes.find(node => node.type === type);
+    app.clean(); ({CLEARED})();
+    app.graph.add(Object.assign(LiteGraph.createNode(type), {{id}})); }}"""
+POST_AND_CLEAR = f"async type => {{ await app.queuePrompt(0); ({CLEAR})(type); }}"
+CLEAR_BEFORE_THE_ANSWER = f"""async type => {{ const {{fetchApi}} = app.api;
+    app.api.fetchApi = (...asked) => (asked[0] === '/prompt' && ({CLEAR})(type), fetchApi.apply(app.api, asked));
+    await app.queuePrompt(0);
+    app.api.fetchApi = fetchApi; }}"""
 LINK = """() => { const number = LiteGraph.createNode('PrimitiveInt'); app.graph.add(number);
     const sampler = app.graph.nodes.find(node => node.type === 'Wan22Turbo_Sampler');
     number.widgets[0].value = 6;
@@ -158,13 +161,22 @@ def test_an_interrupted_run_takes_the_report_of_its_node_and_a_cleared_graph_all
     assert tab.errors == []
 
 
-def test_a_graph_that_is_cleared_while_it_runs_gives_its_report_to_no_new_node(tab):
-    opened_and_posted(tab)
+@pytest.mark.parametrize("script", [POST_AND_CLEAR, CLEAR_BEFORE_THE_ANSWER])
+def test_a_graph_that_is_cleared_gives_the_report_of_its_run_to_no_new_node(tab, script):
+    load(tab, shipped())
     decode = id_of(tab, DECODE)
-    tab.evaluate(CLEAR, DECODE)
+    with held_back(tab):
+        tab.evaluate(script, DECODE)
     tab.evaluate(TOLD, [START, executed(decode, CLIP), SUCCESS])
     assert text_of(tab, DECODE) == ""
     assert tab.errors == []
+
+
+def test_what_is_cleared_in_a_subgraph_takes_no_report_of_the_rest(tab):
+    opened_and_posted(tab)
+    tab.evaluate(CLEARED)
+    tab.evaluate(TOLD, [START, EXECUTING, EXECUTED, SUCCESS])
+    wait_for_text(tab, SAMPLER, REPORT)
 
 
 def test_a_node_in_a_subgraph_has_its_report_and_asks_only_while_it_is_there(tab):
