@@ -32,7 +32,7 @@ MOST_BYTES = 4_000_000  # of the file
 _NOTE = re.compile(r"\s#(?!\w)")  # as it may stand behind words, unlike that in: we are #1
 _NOTE_OF_PATTERN = re.compile(r".+/\s*#")  # in /ore/ # see https://example.com/, which ends as a pattern does
 # Of a pattern, flags of one as in /ore/i, or a note behind it, in what ends otherwise; unlike those in: /r/ores
-_SIGNS = re.compile(r"[\[\](){}|\\^+#]|./(\s|[dgimsuvxy]{1,3}$)")
+_SIGNS = re.compile(r"[\[\](){}|\\^+#]|./(\s|(?i:[dgimsuvxy]{1,3})$)")
 _HEADING = re.compile(r"\[\s*(\*|[A-Za-z]{2,3}(?:-\w+)*)\s*\]")
 # Letters with accents that make other words, by language. In all others an accent changes nothing.
 OWN_LETTERS = {

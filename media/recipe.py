@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 PREFIX = "Wan22Turbo_"
-# A person's text, and places. The address of a LoRA still ends in the name of its file.
-TEXTS = ("prompt", "prompts", "negative_prompt", "trigger_words", "filename_prefix")
-PRIVATE = (*TEXTS, "url")
+PRIVATE = ("prompt", "prompts", "negative_prompt", "trigger_words", "filename_prefix")  # a person's text, and places
 MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$", re.IGNORECASE)
 
 Inputs = dict[str, Any]
@@ -42,14 +40,14 @@ def model_files(prompt: Mapping[str, Any]) -> list[str]:
 
     Some nodes have a value for each LoRA that holds its name among other settings.
     """
-    values = (value for node in prompt.values() for value in _plain(_told(node)))
+    values = (value for node in prompt.values() for value in _plain(_shared(node)))
     return list(dict.fromkeys(value for value in values if _is_model_file(value)))
 
 
-def _told(node: Mapping[str, Any]) -> Inputs:
+def _shared(node: Mapping[str, Any]) -> Inputs:
     """Returns the inputs of a node but for a person's text, which may end as a file's name does: ... into the .bin"""
     own = str(node.get("class_type")).startswith(PREFIX)
-    return {name: value for name, value in node["inputs"].items() if not (own and name in TEXTS)}
+    return {name: value for name, value in node["inputs"].items() if not (own and name in PRIVATE)}
 
 
 def _plain(value: Any) -> Iterator[Any]:
@@ -71,19 +69,19 @@ def bare(name: str) -> str:
 def _settings(node: Mapping[str, Any]) -> Inputs:
     """Returns what a recipe tells of a node: links are left out, and of file names the folders."""
     own = node["class_type"].startswith(PREFIX)
-    inputs = node["inputs"]
+    inputs = _shared(node)
     if not own and not any(map(_is_model_file, inputs.values())):
         return {}
     return {
         name: bare(value) if isinstance(value, str) else value
         for name, value in inputs.items()
-        if _is_shared(name, value, own)
+        if _is_setting(name, value, own)
     }
 
 
-def _is_shared(name: str, value: Any, own: bool) -> bool:
-    if isinstance(value, str):
-        return _is_model_file(value) or (own and name not in PRIVATE)
+def _is_setting(name: str, value: Any, own: bool) -> bool:
+    if isinstance(value, str):  # of an address no more than the file that it may end in
+        return _is_model_file(value) or (own and name != "url")
     # A list of two, a string and a number, is a link.
     return isinstance(value, int | float) or (isinstance(value, list) and all(isinstance(x, float) for x in value))
 

@@ -74,6 +74,7 @@ def ensure_browser() -> str | None:
 
     Raises:
         RuntimeError: None can be had. The text says what to do.
+        SetupError: The set-up's cache folder, which holds its lock, cannot be written.
     """
     with lock(_say):  # what another process is installing is not whole yet
         return installed_browser() or _install()

@@ -238,7 +238,7 @@ def test_entries_share_their_beginnings():
     ["forbiddenite  # a mineral", "forbiddenite #", "c # sharp", "forbidden ore ## a mineral", "[es] # Spanish",
      "/forbid[a-z]+/ # a mineral", "/forbid[a-z]+/ # see https://example.com/", "/forbid( #|d)enite/ # a mineral",
      "/forbid[a-z]+/# a mineral", "/forbiddenite/ #mineral", "/forbid[a-z]+", "/forbid[a-z]+/i",
-     "/forbiddenite/i", "/forbiddenite/gi", "/forbiddenite/ a mineral"],
+     "/forbiddenite/i", "/forbiddenite/I", "/forbiddenite/gi", "/forbiddenite/ a mineral"],
 )  # fmt: skip
 def test_what_may_be_a_note_behind_an_entry_or_half_a_pattern_is_refused(entry):
     """Else nothing would be found, or too much, and nobody told."""

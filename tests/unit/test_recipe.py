@@ -42,7 +42,8 @@ def test_recipe_keeps_prompts_and_places_to_itself():
 def test_a_text_that_ends_as_a_model_file_does_is_told_under_no_heading():
     texts = {"prompt": "Jane throws it into the .bin", "negative_prompt": "x.pt", "filename_prefix": "clients/smith.pt"}
     prompt = {"1": {"class_type": "Wan22Turbo_Hosted", "inputs": {**texts, "url": "https://x.org/a.safetensors"}}}
-    assert recipe(prompt, {}, {})["models"] == {"a.safetensors": "unknown"}
+    told = {"clip": {}, "models": {"a.safetensors": "unknown"}, "1 Wan22Turbo_Hosted": {"url": "a.safetensors"}}
+    assert recipe(prompt, {}, {}) == told
 
 
 def test_model_files_are_found_among_other_settings_of_a_value():
